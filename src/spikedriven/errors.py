@@ -2,7 +2,7 @@
 
 
 class SpikedrivenError(Exception):
-    """Base of every error this package raises on purpose; the command line prints it as one message, without a traceback."""
+    """Base of every error raised on purpose; the command line prints it as one message, without a traceback."""
 
 
 class InputError(SpikedrivenError, ValueError):

@@ -1,0 +1,21 @@
+"""Spiking neurons: the readable versions, the registered operators, the modules, and streaming state."""
+
+from spikedriven.neurons.dynamics import LIFOptions
+from spikedriven.neurons.lif import decompositions, lif
+from spikedriven.neurons.modules import LIF, Neuron, NeuronFactory, ParametricLIF, neuron_factory
+from spikedriven.neurons.naive import lif_naive
+from spikedriven.neurons.state import StreamState, open_stream
+
+__all__ = [
+    "LIF",
+    "LIFOptions",
+    "Neuron",
+    "NeuronFactory",
+    "ParametricLIF",
+    "StreamState",
+    "decompositions",
+    "lif",
+    "lif_naive",
+    "neuron_factory",
+    "open_stream",
+]
