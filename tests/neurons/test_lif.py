@@ -88,7 +88,13 @@ neurons = st.builds(
 
 
 @settings(max_examples=80, deadline=None)
-@given(neurons, steps=st.integers(1, 6), parametric=st.booleans(), carried=st.booleans(), seed=st.integers(0, 99))
+@given(
+    options=neurons,
+    steps=st.integers(1, 6),
+    parametric=st.booleans(),
+    carried=st.booleans(),
+    seed=st.integers(0, 99),
+)
 def test_operator_equals_naive_in_values_and_gradients(options, steps, parametric, carried, seed):
     torch.manual_seed(seed)
     leaves = [torch.randn(steps, 2, 3, dtype=torch.float64) + 0.7]

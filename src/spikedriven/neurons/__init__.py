@@ -1,13 +1,16 @@
 """Spiking neurons: the readable versions, the registered operators, the modules, and streaming state."""
 
+from spikedriven.neurons.decompose import decompositions
 from spikedriven.neurons.dynamics import LIFOptions
-from spikedriven.neurons.lif import decompositions, lif
+from spikedriven.neurons.integer import IntegerNeuron
+from spikedriven.neurons.lif import lif
 from spikedriven.neurons.modules import LIF, Neuron, NeuronFactory, ParametricLIF, neuron_factory
 from spikedriven.neurons.naive import lif_naive
 from spikedriven.neurons.state import StreamState, open_stream
 
 __all__ = [
     "LIF",
+    "IntegerNeuron",
     "LIFOptions",
     "Neuron",
     "NeuronFactory",

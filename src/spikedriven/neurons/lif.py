@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from spikedriven.neurons.dynamics import LIFOptions, charge, leak, membrane_dtype
-from spikedriven.neurons.naive import lif_plain
 from spikedriven.neurons.surrogate import SURROGATES
 
 
@@ -144,12 +143,3 @@ def lif(
         x, v, w, options.tau, options.v_threshold, options.v_reset, options.decay_input, options.detach_reset,
         options.surrogate, options.alpha,
     )  # fmt: skip
-
-
-def decompositions() -> dict:
-    """For ``ExportedProgram.run_decompositions``: the neuron in plain operators (compare, cast, multiply, add)."""
-
-    def plain(x, v, w, *options):
-        return lif_plain(x, v, w, LIFOptions(*options))
-
-    return {torch.ops.spikedriven.lif.default: plain}
