@@ -1,0 +1,123 @@
+"""The image sets by name: what each is, where it is looked for, and how it is opened."""
+import difflib
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from spikedriven.data import cifar, fashion, imagenet
+from spikedriven.data.images import ImageDataset
+from spikedriven.data.seeding import permutation
+from spikedriven.errors import InputError
+
+DATA_VARIABLE = "SPIKEDRIVEN_DATA"
+SPLITS = ("train", "val", "test")
+_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ImageSet:
+    """One entry of the registry. `mean` and `std` are the usual figures of the train images, in 0..1, per channel."""
+
+    name: str
+    num_classes: int
+    train_images: int
+    test_images: int
+    size: str
+    licence: str
+    mean: tuple[float, ...]
+    std: tuple[float, ...]
+    open: Callable[[Path, str, bool], ImageDataset]  # (data folder, "train" or "test", download allowed)
+    locate: Callable[[Path], Path | None]
+
+
+def _sets() -> list[ImageSet]:
+    fashion_common = {
+        "num_classes": 10, "size": "28x28 grey", "licence": "MIT", "mean": (0.2860,), "std": (0.3530,)
+    }  # fmt: skip
+    cifar_common = {
+        "train_images": 50_000, "test_images": 10_000, "size": "32x32 RGB",
+        "licence": "none stated; cite Krizhevsky 2009",
+    }  # fmt: skip
+    return [
+        ImageSet(
+            name="fashion-mini", train_images=10_000, test_images=2_000, **fashion_common,
+            locate=lambda folder: fashion.EMBEDDED_FILE,
+            open=lambda folder, split, download: fashion.load_embedded(split),
+        ),
+        ImageSet(
+            name="fashion-mnist", train_images=60_000, test_images=10_000, **fashion_common,
+            locate=fashion.locate, open=fashion.load_full,
+        ),
+        ImageSet(
+            name="cifar10", num_classes=10, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616),
+            locate=cifar.CIFAR10.locate, open=cifar.CIFAR10.load, **cifar_common,
+        ),
+        ImageSet(
+            name="cifar100", num_classes=100, mean=(0.5071, 0.4867, 0.4408), std=(0.2675, 0.2565, 0.2761),
+            locate=cifar.CIFAR100.locate, open=cifar.CIFAR100.load, **cifar_common,
+        ),
+        ImageSet(
+            name="imagenet", num_classes=1000, train_images=1_281_167, test_images=50_000, size="various, RGB",
+            licence="ImageNet terms: non-commercial research", mean=_IMAGENET_MEAN, std=_IMAGENET_STD,
+            locate=imagenet.locate, open=imagenet.load,
+        ),
+    ]
+
+
+IMAGE_SETS: dict[str, ImageSet] = {entry.name: entry for entry in _sets()}
+
+
+def find_set(name: str) -> ImageSet:
+    """The registry entry; InputError with the closest names when there is none."""
+    if name not in IMAGE_SETS:
+        close = difflib.get_close_matches(name, IMAGE_SETS, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known sets: {', '.join(IMAGE_SETS)}"
+        raise InputError(f"unknown data set {name!r}; {hint}")
+    return IMAGE_SETS[name]
+
+
+def data_folder(root: str | Path | None = None) -> Path:
+    """`root`, else the folder in the variable SPIKEDRIVEN_DATA, else ~/.cache/spikedriven; need not exist."""
+    return Path(root or os.environ.get(DATA_VARIABLE) or "~/.cache/spikedriven").expanduser()
+
+
+def create_dataset(
+    name: str, split: str, root: str | Path | None = None, download: bool = False, val_fraction: float = 0.0
+) -> ImageDataset:
+    """Opens one split of an image set; items are `(PIL.Image, int)`.
+
+    split: `"train"`, `"test"` (imagenet: the folder val/), or `"val"`, the part of the train images which
+        `val_fraction` holds out. That part is the same for every training seed, has the same share of each class,
+        and is left out of `"train"`.
+    root: the data folder; see `data_folder`.
+    Raises InputError for unknown names, DataError for missing or damaged files.
+    """
+    entry = find_set(name)
+    if split not in SPLITS:
+        raise InputError(f"split {split!r} does not exist; expected one of {', '.join(SPLITS)}")
+    if not 0.0 <= val_fraction < 1.0:
+        raise InputError(f"val_fraction is {val_fraction}, expected 0 <= val_fraction < 1")
+    if split == "val" and val_fraction == 0.0:
+        raise InputError('split "val" is the held-out part of the train images: give val_fraction > 0')
+    dataset = entry.open(data_folder(root), "test" if split == "test" else "train", download)
+    if split == "test" or val_fraction == 0.0:
+        return dataset
+    held_out = _held_out(dataset.targets, val_fraction)
+    return dataset.subset(np.flatnonzero(held_out if split == "val" else ~held_out))
+
+
+def _held_out(targets: np.ndarray, fraction: float) -> np.ndarray:
+    """Boolean `[N]`: round(fraction * n) images of each class, drawn with a fixed seed."""
+    mask = np.zeros(len(targets), dtype=bool)
+    for label in np.unique(targets):
+        members = np.flatnonzero(targets == label)
+        order = permutation(len(members), "validation part", int(label)).numpy()
+        mask[members[order[: round(fraction * len(members))]]] = True
+    if not mask.any() or mask.all():
+        raise InputError(
+            f"val_fraction {fraction} puts {mask.sum()} of {len(targets)} train images aside; both parts need images"
+        )
+    return mask
