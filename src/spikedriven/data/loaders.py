@@ -6,52 +6,44 @@ mixing of (seed, epoch, global batch). See docs/data.md, "Determinism".
 import logging
 import signal
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import Any
 
-import numpy as np
 import torch
-from timm.data import FastCollateMixup
-from timm.data.mixup import mixup_target
-from timm.data.random_erasing import RandomErasing
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
+from spikedriven.data.batches import BatchKey, BrokenImage, EvalImages, TrainBatches
 from spikedriven.data.config import DataConfig
 from spikedriven.data.images import ImageDataset
 from spikedriven.data.registry import create_dataset
-from spikedriven.data.seeding import isolated_generators, permutation, reseed
-from spikedriven.data.transforms import eval_transform, normalize, train_transform
+from spikedriven.data.seeding import permutation
 from spikedriven.errors import DataError, InputError, RecipeError
 
 _log = logging.getLogger(__name__)
 Batch = tuple[torch.Tensor, torch.Tensor]
-# A run of unreadable files this long is a broken disk or folder, not a few broken images.
-LONGEST_BROKEN_RUN = 32
 
 
 def build_train_loader(
     cfg: DataConfig, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
 ) -> "TrainLoader":
     """Loader of the train split for one of `world_size` processes, `batch_size` images per process and step."""
-    _check_shard(batch_size, rank, world_size)
-    dataset = create_dataset(cfg.dataset, "train", cfg.root, cfg.download and world_size == 1, cfg.val_fraction)
-    return TrainLoader(cfg, dataset, batch_size=batch_size, seed=seed, rank=rank, world_size=world_size)
+    return TrainLoader(cfg, _open(cfg, "train", batch_size, rank, world_size), batch_size, seed, rank, world_size)
 
 
 def build_eval_loader(
     cfg: DataConfig, split: str = "test", *, batch_size: int, rank: int = 0, world_size: int = 1
 ) -> DataLoader[Batch]:
-    """Loader of (float `[B, C, H, W]`, int64 `[B]`) in the set's order; together the ranks see each image exactly once.
+    """Loader of (float32 `[B, C, H, W]`, int64 `[B]`) in the set's order; the ranks together see each image once.
 
     Rank r has images r, r + world_size, ...; the last batch may be short. `.dataset` has `classes` and `num_classes`.
     An unreadable image raises DataError naming its file.
     """
-    _check_shard(batch_size, rank, world_size)
-    dataset = create_dataset(cfg.dataset, split, cfg.root, cfg.download and world_size == 1, cfg.val_fraction)
-    return DataLoader(
-        _EvalImages(dataset, cfg),
+    images = EvalImages(_open(cfg, split, batch_size, rank, world_size), cfg)
+    return _EvalLoader(
+        images,
         batch_size=batch_size,
-        sampler=range(rank, len(dataset), world_size),
-        **_worker_options(cfg.workers, persistent=False),
+        sampler=range(rank, len(images), world_size),
+        collate_fn=images.collate,
+        **_worker_options(cfg.workers),
     )
 
 
@@ -64,20 +56,22 @@ class TrainLoader:
     """
 
     def __init__(
-        self, cfg: DataConfig, dataset: ImageDataset, *, batch_size: int, seed: int, rank: int, world_size: int
+        self, cfg: DataConfig, dataset: ImageDataset, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
     ) -> None:
         if cfg.mixes and batch_size % 2:
             raise RecipeError(f"batch_size: found {batch_size}; mixup and cutmix mix pairs and need an even number")
         self.classes, self.num_classes = dataset.classes, dataset.num_classes
         self.broken_count, self.broken_files = 0, set[str]()
         self._order = _EpochOrder(len(dataset), seed, batch_size, rank, world_size)
-        self._epoch_in_use = 0
         self._loader: DataLoader | None = DataLoader(
-            _TrainBatches(cfg, dataset, seed),
+            TrainBatches(cfg, dataset, seed),
             sampler=self._order,
-            batch_size=None,  # one item of _TrainBatches is one batch
-            **_worker_options(cfg.workers, persistent=True),
+            batch_size=None,  # one item of TrainBatches is one batch
+            persistent_workers=cfg.workers > 0,
+            **_worker_options(cfg.workers),
         )
+        self._loaded: Iterator | None = None
+        self._ticket = 0  # of the epoch() call whose iterator is the living one
 
     def __len__(self) -> int:
         return self._order.batches_per_epoch
@@ -86,7 +80,7 @@ class TrainLoader:
         """Iterates over the batches `start_batch`, `start_batch + 1`, ... of an epoch.
 
         Yields images float32 `[B, C, H, W]` and targets: float32 `[B, K]` if mixing or smoothing, else int64 `[B]`.
-        One epoch at a time: starting another one ends the iterator before it.
+        One epoch at a time: a later call ends the iterator of the one before.
         """
         if epoch < 0 or not 0 <= start_batch <= len(self):
             raise InputError(
@@ -94,40 +88,34 @@ class TrainLoader:
             )
         if self._loader is None:
             raise InputError("this TrainLoader is closed; build a new one")
-        self._epoch_in_use += 1
         self._order.start(epoch, start_batch)
-        return self._batches(iter(self._loader), self._epoch_in_use)
+        self._loaded = iter(self._loader)
+        self._ticket += 1
+        return self._batches(self._ticket)
 
     def close(self) -> None:
         """Ends the worker processes; may be called more than once."""
-        self._epoch_in_use += 1
-        self._loader = None
+        self._loader = self._loaded = None
+        self._ticket += 1
 
-    def _batches(self, loaded: Iterator, ticket: int) -> Iterator[Batch]:
-        while ticket == self._epoch_in_use:
-            batch = next(loaded, None)
+    def _batches(self, ticket: int) -> Iterator[Batch]:
+        while ticket == self._ticket:
+            batch = next(self._loaded, None)
             if batch is None:
                 return
+            if isinstance(batch, DataError):
+                raise batch
             images, targets, broken = batch
             self._report(broken)
             yield images, targets
         raise InputError("this epoch's iterator was ended by a later call of epoch() or close()")
 
-    def _report(self, broken: list[str]) -> None:
+    def _report(self, broken: list[BrokenImage]) -> None:
         self.broken_count += len(broken)
-        for message in broken:
-            if message not in self.broken_files:
-                self.broken_files.add(message)
-                _log.warning("replaced by the next readable image: %s", message)
-
-
-@dataclass(frozen=True)
-class _BatchKey:
-    """Names one batch of one process: which samples, and the numbers its draws depend on."""
-
-    epoch: int
-    global_batch: int
-    indices: list[int]
+        for image in broken:
+            if image.where not in self.broken_files:
+                self.broken_files.add(image.where)
+                _log.warning("%s; the next readable image stands in for it", image.message)
 
 
 class _EpochOrder:
@@ -135,7 +123,7 @@ class _EpochOrder:
 
     def __init__(self, length: int, seed: int, batch_size: int, rank: int, world_size: int) -> None:
         self.length, self.seed, self.batch_size = length, seed, batch_size
-        self.first, self.global_size = rank * batch_size, batch_size * world_size
+        self.offset, self.global_size = rank * batch_size, batch_size * world_size
         self.batches_per_epoch = length // self.global_size
         if self.batches_per_epoch == 0:
             raise RecipeError(
@@ -149,96 +137,36 @@ class _EpochOrder:
     def __len__(self) -> int:
         return self.batches_per_epoch - self.start_batch
 
-    def __iter__(self) -> Iterator[_BatchKey]:
-        # Bound now: with workers, keys are taken ahead of the batches.
-        epoch, batches = self.epoch, range(self.start_batch, self.batches_per_epoch)
-        order = permutation(self.length, "order", self.seed, epoch).tolist()
-        for batch in batches:
-            begin = batch * self.global_size + self.first
-            yield _BatchKey(epoch, batch, order[begin : begin + self.batch_size])
+    def __iter__(self) -> Iterator[BatchKey]:
+        order = permutation(self.length, "order", self.seed, self.epoch)
+        for batch in range(self.start_batch, self.batches_per_epoch):
+            begin = batch * self.global_size + self.offset
+            yield BatchKey(self.epoch, batch, order[begin : begin + self.batch_size].tolist())
 
 
-class _TrainBatches(Dataset):
-    """Item `key` is the finished batch of a _BatchKey: (images, targets, messages about replaced images)."""
+class _EvalLoader(DataLoader):
+    """A DataLoader that raises the DataError a worker handed over."""
 
-    def __init__(self, cfg: DataConfig, dataset: ImageDataset, seed: int) -> None:
-        self.cfg, self.dataset, self.seed = cfg, dataset, seed
-        self.transform = train_transform(cfg)
-        self.mix = FastCollateMixup(
-            mixup_alpha=cfg.mixup,
-            cutmix_alpha=cfg.cutmix,
-            prob=cfg.mixup_prob,
-            switch_prob=cfg.switch_prob,
-            label_smoothing=cfg.smoothing,
-            num_classes=dataset.num_classes,
+    def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
+        for batch in super().__iter__():
+            if isinstance(batch, DataError):
+                raise batch
+            yield batch
+
+
+def _open(cfg: DataConfig, split: str, batch_size: int, rank: int, world_size: int) -> ImageDataset:
+    if batch_size < 1 or world_size < 1 or not 0 <= rank < world_size:
+        raise InputError(
+            f"batch_size {batch_size}, rank {rank}, world_size {world_size}: "
+            "expected batch_size >= 1 and 0 <= rank < world_size"
         )
-        self.erase = RandomErasing(
-            cfg.random_erasing, mode=cfg.random_erasing_mode, max_count=cfg.random_erasing_count, device="cpu"
-        )
-
-    def __getitem__(self, key: _BatchKey) -> tuple[torch.Tensor, torch.Tensor, list[str]]:
-        broken: list[str] = []
-        with isolated_generators():
-            samples = [self._sample(key.epoch, index, broken) for index in key.indices]
-            images, targets = self._collate(key, samples)
-            images = normalize(images, self.cfg)
-            if self.cfg.random_erasing > 0:
-                for image, index in zip(images, key.indices, strict=True):
-                    reseed("erase", self.seed, key.epoch, index)
-                    self.erase(image)
-        return images, targets, broken
-
-    def _sample(self, epoch: int, index: int, broken: list[str]) -> tuple[np.ndarray, int]:
-        image, label = self._read(index, broken)
-        reseed("augment", self.seed, epoch, index)
-        return self.transform(image), label
-
-    def _read(self, index: int, broken: list[str]):
-        """Sample `index`, or the next readable one after it; what was wrong is appended to `broken`."""
-        for step in range(min(LONGEST_BROKEN_RUN, len(self.dataset))):
-            try:
-                return self.dataset[(index + step) % len(self.dataset)]
-            except DataError as error:
-                if not self.cfg.skip_broken:
-                    raise
-                broken.append(str(error))
-                last_error = error
-        raise DataError(f"{step + 1} images in a row cannot be read; the last one: {last_error}") from last_error
-
-    def _collate(self, key: _BatchKey, samples: list[tuple[np.ndarray, int]]) -> Batch:
-        """uint8 `[B, C, H, W]`, mixed if this batch is to be, and its targets."""
-        if self.cfg.mixes:
-            off = self.cfg.mixup_off_epoch
-            self.mix.mixup_enabled = not off or key.epoch < off
-            reseed("mix", self.seed, key.epoch, key.global_batch)
-            return self.mix(samples)
-        images = torch.from_numpy(np.stack([image for image, _ in samples]))
-        targets = torch.tensor([label for _, label in samples])
-        if self.cfg.soft_targets:
-            targets = mixup_target(targets, self.dataset.num_classes, smoothing=self.cfg.smoothing)
-        return images, targets
+    # Several processes must not write the same files at once.
+    return create_dataset(cfg.dataset, split, cfg.root, cfg.download and world_size == 1, cfg.val_fraction)
 
 
-class _EvalImages(Dataset):
-    """(float32 `[C, H, W]`, label) of every image, in order."""
-
-    def __init__(self, dataset: ImageDataset, cfg: DataConfig) -> None:
-        self.images, self.cfg = dataset, cfg
-        self.classes, self.num_classes = dataset.classes, dataset.num_classes
-        self.transform = eval_transform(cfg)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int]:
-        image, label = self.images[index]
-        return normalize(torch.from_numpy(self.transform(image)[None]), self.cfg)[0], label
-
-
-def _worker_options(workers: int, persistent: bool) -> dict:
+def _worker_options(workers: int) -> dict[str, Any]:
     return {
         "num_workers": workers,
-        "persistent_workers": persistent and workers > 0,
         "worker_init_fn": _ignore_interrupt if workers else None,
         "pin_memory": torch.cuda.is_available(),
         # The DataLoader draws a base seed for its workers: from its own generator, not from the training loop's.
@@ -249,11 +177,3 @@ def _worker_options(workers: int, persistent: bool) -> dict:
 def _ignore_interrupt(worker: int) -> None:
     """Ctrl-C reaches every process of the terminal; what to do about it is the main process's decision alone."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-
-
-def _check_shard(batch_size: int, rank: int, world_size: int) -> None:
-    if batch_size < 1 or world_size < 1 or not 0 <= rank < world_size:
-        raise InputError(
-            f"batch_size {batch_size}, rank {rank}, world_size {world_size}: "
-            "expected batch_size >= 1 and 0 <= rank < world_size"
-        )

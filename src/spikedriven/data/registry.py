@@ -38,8 +38,7 @@ def _sets() -> list[ImageSet]:
         "num_classes": 10, "size": "28x28 grey", "licence": "MIT", "mean": (0.2860,), "std": (0.3530,)
     }  # fmt: skip
     cifar_common = {
-        "train_images": 50_000, "test_images": 10_000, "size": "32x32 RGB",
-        "licence": "none stated; cite Krizhevsky 2009",
+        "train_images": 50_000, "test_images": 10_000, "size": "32x32 RGB", "licence": "none stated",
     }  # fmt: skip
     return [
         ImageSet(
@@ -60,8 +59,8 @@ def _sets() -> list[ImageSet]:
             locate=cifar.CIFAR100.locate, open=cifar.CIFAR100.load, **cifar_common,
         ),
         ImageSet(
-            name="imagenet", num_classes=1000, train_images=1_281_167, test_images=50_000, size="various, RGB",
-            licence="ImageNet terms: non-commercial research", mean=_IMAGENET_MEAN, std=_IMAGENET_STD,
+            name="imagenet", num_classes=1000, train_images=1_281_167, test_images=50_000, size="any RGB",
+            licence="ImageNet terms", mean=_IMAGENET_MEAN, std=_IMAGENET_STD,
             locate=imagenet.locate, open=imagenet.load,
         ),
     ]

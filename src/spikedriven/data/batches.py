@@ -1,0 +1,137 @@
+"""What a loading process does: it turns a named batch, or an index, into tensors.
+
+A DataError is returned instead of raised: raised in a worker process it would reach the user inside a traceback.
+`loaders.py` raises it in the main process.
+"""
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from PIL import Image
+from timm.data import FastCollateMixup
+from timm.data.mixup import mixup_target
+from timm.data.random_erasing import RandomErasing
+from torch.utils.data import Dataset, default_collate
+
+from spikedriven.data.config import DataConfig
+from spikedriven.data.images import ImageDataset
+from spikedriven.data.seeding import isolated_generators, reseed
+from spikedriven.data.transforms import eval_transform, normalize, train_transform
+from spikedriven.errors import DataError
+
+# A run of unreadable files this long is a broken disk or folder, not a few broken images.
+LONGEST_BROKEN_RUN = 32
+
+
+@dataclass(frozen=True)
+class BatchKey:
+    """Names one batch of one process: which samples, and the numbers its draws depend on."""
+
+    epoch: int
+    global_batch: int
+    indices: list[int]
+
+
+@dataclass(frozen=True)
+class BrokenImage:
+    """An unreadable train image that another one stands in for."""
+
+    where: str
+    message: str
+
+
+TrainBatch = tuple[torch.Tensor, torch.Tensor, list[BrokenImage]]
+
+
+class TrainBatches(Dataset):
+    """Item `key` is the finished batch that a BatchKey names: (images, targets, replaced images)."""
+
+    def __init__(self, cfg: DataConfig, dataset: ImageDataset, seed: int) -> None:
+        self.cfg, self.dataset, self.seed = cfg, dataset, seed
+        self.transform = train_transform(cfg)
+        self.mix = FastCollateMixup(
+            mixup_alpha=cfg.mixup,
+            cutmix_alpha=cfg.cutmix,
+            prob=cfg.mixup_prob,
+            switch_prob=cfg.switch_prob,
+            label_smoothing=cfg.smoothing,
+            num_classes=dataset.num_classes,
+        )
+        self.erase = RandomErasing(
+            cfg.random_erasing, mode=cfg.random_erasing_mode, max_count=cfg.random_erasing_count, device="cpu"
+        )
+
+    def __getitem__(self, key: BatchKey) -> TrainBatch | DataError:
+        broken: list[BrokenImage] = []
+        try:
+            with isolated_generators():
+                samples = [self._sample(key.epoch, index, broken) for index in key.indices]
+                images, targets = self._collate(key, samples)
+                images = normalize(images, self.cfg)
+                self._erase(images, key)
+        except DataError as error:
+            return error
+        return images, targets, broken
+
+    def _sample(self, epoch: int, index: int, broken: list[BrokenImage]) -> tuple[np.ndarray, int]:
+        image, label = self._read(index, broken)
+        reseed("augment", self.seed, epoch, index)
+        return self.transform(image), label
+
+    def _read(self, index: int, broken: list[BrokenImage]) -> tuple[Image.Image, int]:
+        """Sample `index`, or the next readable one after it; the unreadable ones are appended to `broken`."""
+        run = [(index + step) % len(self.dataset) for step in range(min(LONGEST_BROKEN_RUN, len(self.dataset)))]
+        for position in run:
+            try:
+                return self.dataset[position]
+            except DataError as error:
+                if not self.cfg.skip_broken:
+                    raise
+                broken.append(BrokenImage(self.dataset.where(position), str(error)))
+        raise DataError(f"{len(run)} images in a row cannot be read, the last: {broken[-1].message}")
+
+    def _collate(self, key: BatchKey, samples: list[tuple[np.ndarray, int]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """uint8 `[B, C, H, W]`, mixed if this batch is to be, and its targets."""
+        if self.cfg.mixes:
+            off = self.cfg.mixup_off_epoch
+            self.mix.mixup_enabled = not off or key.epoch < off
+            reseed("mix", self.seed, key.epoch, key.global_batch)
+            return self.mix(samples)
+        images, targets = default_collate(samples)
+        if self.cfg.soft_targets:
+            targets = mixup_target(targets, self.dataset.num_classes, smoothing=self.cfg.smoothing)
+        return images, targets
+
+    def _erase(self, images: torch.Tensor, key: BatchKey) -> None:
+        if self.cfg.random_erasing == 0:
+            return
+        for image, index in zip(images, key.indices, strict=True):
+            reseed("erase", self.seed, key.epoch, index)
+            self.erase(image)
+
+
+class EvalImages(Dataset):
+    """(uint8 `[C, H, W]`, label) of each image, in the set's order; `classes` and `num_classes` are the set's."""
+
+    def __init__(self, dataset: ImageDataset, cfg: DataConfig) -> None:
+        self.images, self.cfg = dataset, cfg
+        self.classes, self.num_classes = dataset.classes, dataset.num_classes
+        self.transform = eval_transform(cfg)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def __getitem__(self, index: int) -> tuple[np.ndarray, int] | DataError:
+        try:
+            image, label = self.images[index]
+        except DataError as error:
+            return error
+        return self.transform(image), label
+
+    def collate(self, samples: list) -> tuple[torch.Tensor, torch.Tensor] | DataError:
+        """float32 `[B, C, H, W]` and int64 `[B]`, or the first error among the samples."""
+        errors = [sample for sample in samples if isinstance(sample, DataError)]
+        if errors:
+            return errors[0]
+        images, labels = default_collate(samples)
+        return normalize(images, self.cfg), labels
