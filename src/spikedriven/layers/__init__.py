@@ -1,0 +1,23 @@
+"""Layers that several families share."""
+
+from spikedriven.layers.attention import linear_attention, mask_and_add_attention, pooled_mask_and_add_attention
+from spikedriven.layers.drop import DropPath, drop_path_rates
+from spikedriven.layers.mlp import SpikeMLP
+from spikedriven.layers.units import ConvBN, FireProject, MaxPool, ProjectFire, halving_pool, over_time
+from spikedriven.layers.unused import UnusedParameters
+
+__all__ = [
+    "ConvBN",
+    "DropPath",
+    "FireProject",
+    "MaxPool",
+    "ProjectFire",
+    "SpikeMLP",
+    "UnusedParameters",
+    "drop_path_rates",
+    "halving_pool",
+    "linear_attention",
+    "mask_and_add_attention",
+    "over_time",
+    "pooled_mask_and_add_attention",
+]

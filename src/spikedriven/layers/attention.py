@@ -1,0 +1,60 @@
+"""Spike-driven self-attention, one function per published form. No softmax anywhere.
+
+q, k, v: [T, B, C, H, W], spikes or counts. Channels are split into heads as channel = head * d + j; tokens are the
+positions in raster order.
+"""
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def mask_and_add_attention(q: Tensor, k: Tensor, v: Tensor, neuron: nn.Module) -> Tensor:
+    """SDSA-1 (Spike-driven Transformer, section 3.2): ``q * fire(sum over tokens of k * v)``.
+
+    Masks and additions only; per channel, so heads make no difference. Returns spikes [T, B, C, H, W].
+    """
+    return q * neuron((k * v).sum(dim=(-2, -1), keepdim=True))
+
+
+def pooled_mask_and_add_attention(q: Tensor, k: Tensor, v: Tensor, neuron: nn.Module, num_heads: int) -> Tensor:
+    """What the SDT release computes for CIFAR10-DVS: mask-and-add with four 3x3 max pools around it.
+
+    Two pools run over space on k and v; two run, before the sum and after the mask, over the plane
+    (token, channel in head), so that they mix raster neighbours and neighbouring channels of one head.
+    """
+    size = q.shape[-2:]
+    k, v = _pool3x3(k), _pool3x3(v)
+    q, k, v = (_split_heads(x, num_heads).transpose(-1, -2) for x in (q, k, v))
+    attended = neuron(_pool3x3(k * v).sum(dim=-2, keepdim=True))
+    return _merge_heads(_pool3x3(q * attended).transpose(-1, -2), size)
+
+
+def linear_attention(q: Tensor, k: Tensor, v: Tensor, num_heads: int, scale: float) -> Tensor:
+    """``scale * q (k^T v)`` per head: Spikingformer, Meta-SpikeFormer (SDSA-3) and both E-SpikeFormer forms.
+
+    v may have more channels than q and k. Without a softmax the product is associative and, on spikes and counts,
+    exact in either order; the cheaper one is taken. Returns real values [T, B, C_v, H, W].
+    """
+    size = q.shape[-2:]
+    q, k, v = (_split_heads(x, num_heads) for x in (q, k, v))
+    d, tokens, d_v = q.shape[-2], q.shape[-1], v.shape[-2]
+    if tokens * (d + d_v) < 2 * d * d_v:
+        attended = v @ (k.transpose(-1, -2) @ q)
+    else:
+        attended = (v @ k.transpose(-1, -2)) @ q
+    return _merge_heads(attended * scale, size)
+
+
+def _split_heads(x: Tensor, num_heads: int) -> Tensor:
+    """[T, B, C, H, W] -> [T, B, heads, d, N]."""
+    return x.flatten(3).unflatten(2, (num_heads, -1))
+
+
+def _merge_heads(x: Tensor, size: tuple[int, int]) -> Tensor:
+    """[T, B, heads, d, N] -> [T, B, C, H, W]."""
+    return x.flatten(2, 3).unflatten(3, size)
+
+
+def _pool3x3(x: Tensor) -> Tensor:
+    """3x3 max pool, stride 1, over the last two axes of [T, B, C, ...]."""
+    return F.max_pool2d(x.flatten(0, 1), 3, stride=1, padding=1).unflatten(0, x.shape[:2])

@@ -1,0 +1,26 @@
+"""The two-layer spiking MLP that all families share."""
+
+from torch import Tensor, nn
+
+from spikedriven.layers.units import ConvBN, FireProject
+from spikedriven.neurons import NeuronFactory
+
+
+class SpikeMLP(nn.Module):
+    """neuron -> 1x1 conv -> BN -> neuron -> 1x1 conv -> BN, per position. [T, B, C, H, W] -> the same shape.
+
+    inner_residual: add the input before the second half as well (SDT with mlp_ratio 1: two residual units in a row).
+    The caller adds the outer residual.
+    """
+
+    def __init__(self, dim: int, hidden: int, neuron: NeuronFactory, inner_residual: bool = False) -> None:
+        super().__init__()
+        self.fc1 = FireProject(neuron(), ConvBN(dim, hidden, bias=True))
+        self.fc2 = FireProject(neuron(), ConvBN(hidden, dim, bias=True))
+        self.inner_residual = inner_residual
+
+    def forward(self, x: Tensor) -> Tensor:
+        hidden = self.fc1(x)
+        if self.inner_residual:
+            return hidden + self.fc2(x + hidden)
+        return self.fc2(hidden)

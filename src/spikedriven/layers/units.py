@@ -1,0 +1,65 @@
+"""The two units every family is built from: a weight layer that is followed by a neuron, and one that is preceded by it.
+
+All tensors are [T, B, C, H, W]. Convolution, batch norm and pooling see time folded into the batch, so batch statistics
+run over T, B, H and W.
+"""
+
+from collections.abc import Callable
+
+from torch import Tensor, nn
+
+
+def over_time(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
+    """Apply a [N, C, H, W] function to x [T, B, C, H, W] with time folded into the batch."""
+    return function(x.flatten(0, 1)).unflatten(0, (x.shape[0], -1))
+
+
+class ConvBN(nn.Module):
+    """Convolution (same padding) and batch norm. [T, B, in, H, W] -> [T, B, out, H/stride, W/stride]."""
+
+    def __init__(
+        self, in_chans: int, out_chans: int, kernel: int = 1, stride: int = 1, groups: int = 1, bias: bool = False
+    ) -> None:
+        super().__init__()
+        self.conv = nn.Conv2d(in_chans, out_chans, kernel, stride, kernel // 2, groups=groups, bias=bias)
+        self.bn = nn.BatchNorm2d(out_chans)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return over_time(lambda images: self.bn(self.conv(images)), x)
+
+
+class MaxPool(nn.MaxPool2d):
+    """Max pooling per time step; on spikes it is a logical OR. [T, B, C, H, W]."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return over_time(super().forward, x)
+
+
+def halving_pool() -> MaxPool:
+    """The 3x3 max pool of stride 2 that both LIF families use to reduce resolution."""
+    return MaxPool(3, stride=2, padding=1)
+
+
+class ProjectFire(nn.Module):
+    """Weight layer, then neuron, then (optionally) a pool on the spikes: real or spike input, spike output."""
+
+    def __init__(self, project: nn.Module, neuron: nn.Module, pool: nn.Module | None = None) -> None:
+        super().__init__()
+        self.project, self.neuron = project, neuron
+        self.pool = pool or nn.Identity()
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.pool(self.neuron(self.project(x)))
+
+
+class FireProject(nn.Module):
+    """Neuron, then (optionally) a pool on the spikes, then weight layer: real input, real output, spikes in between."""
+
+    def __init__(self, neuron: nn.Module, project: nn.Module, pool: nn.Module | None = None) -> None:
+        super().__init__()
+        self.neuron = neuron
+        self.pool = pool or nn.Identity()
+        self.project = project
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.project(self.pool(self.neuron(x)))

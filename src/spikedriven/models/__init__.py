@@ -1,0 +1,18 @@
+"""The published families. Importing this package registers every name."""
+
+from spikedriven.models import sdt, spikingformer
+from spikedriven.models.base import SpikeDrivenModel
+from spikedriven.models.official import LoadReport, load_official, official_state_dict
+from spikedriven.models.registry import create_model, list_models, variant_of
+
+__all__ = [
+    "LoadReport",
+    "SpikeDrivenModel",
+    "create_model",
+    "list_models",
+    "load_official",
+    "official_state_dict",
+    "sdt",
+    "spikingformer",
+    "variant_of",
+]

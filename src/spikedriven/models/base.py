@@ -1,0 +1,208 @@
+"""What all models of this package have in common: inputs, outputs, streaming, feature maps, the classifier interface.
+
+A family derives from `SpikeDrivenModel`, lists its body in order (`body`), and says how features become logits
+(`head_forward`). Tensors inside are [T, B, C, H, W].
+"""
+
+from collections.abc import Sequence
+
+import torch
+from timm.models._features import feature_take_indices
+from torch import Tensor, nn
+
+from spikedriven.errors import InputError
+from spikedriven.models.official import OfficialNames
+from spikedriven.neurons import StreamState, open_stream
+
+OUTPUTS = ("mean", "per_step")
+INPUT_LAYOUTS = ("image", "events")
+
+
+class SpikeDrivenModel(nn.Module):
+    """Base class of every registered classifier.
+
+    Input: [B, C, H, W] (a static image, shown ``time_steps`` times) or [B, T, C, H, W] (event frames; T as given).
+    Output: [B, num_classes], the mean over time; with ``output="per_step"`` [T, B, num_classes].
+    Every call starts from neurons at rest; `step` is the explicit alternative.
+
+    num_classes: 0 leaves the classifier out. img_size: height and width of `example_input`; the networks themselves take any size.
+    input_layout: which of the two inputs the variant was published for.
+    """
+
+    def __init__(
+        self, num_classes: int, in_chans: int, img_size: int | tuple[int, int], time_steps: int, output: str,
+        input_layout: str,
+    ) -> None:  # fmt: skip
+        super().__init__()
+        if output not in OUTPUTS or input_layout not in INPUT_LAYOUTS:
+            raise InputError(f"output must be one of {OUTPUTS} and input_layout one of {INPUT_LAYOUTS}, "
+                             f"found {output!r} and {input_layout!r}")  # fmt: skip
+        for name, value, least in (
+            ("num_classes", num_classes, 0),
+            ("in_chans", in_chans, 1),
+            ("time_steps", time_steps, 1),
+        ):
+            if not isinstance(value, int) or value < least:
+                raise InputError(f"{name} must be a whole number of at least {least}, found {value!r}")
+        self.num_classes, self.in_chans, self.time_steps = num_classes, in_chans, time_steps
+        self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        self.output, self.input_layout = output, input_layout
+        #: One dict per feature map: num_chs, reduction (true stride), module (qualified name).
+        self.feature_info: list[dict] = []
+
+    # What a family provides ------------------------------------------------------------------------------------
+
+    def body(self) -> list[tuple[str, nn.Module]]:
+        """The modules that turn the input into the last feature map, in order, with their qualified names."""
+        raise NotImplementedError
+
+    def head_forward(self, pooled: Tensor, pre_logits: bool = False) -> Tensor:
+        """Spatial means [T, B, C] -> logits per step [T, B, K]; with pre_logits what the classifier would read."""
+        raise NotImplementedError
+
+    def official_names(self) -> OfficialNames:
+        """How the family's release spells the keys of this model's state dict."""
+        raise NotImplementedError
+
+    # Calling ----------------------------------------------------------------------------------------------------
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.forward_head(self.forward_features(x))
+
+    def forward_features(self, x: Tensor) -> Tensor:
+        """Public input -> last feature map [T, B, C, H, W], real-valued."""
+        x = self.arrange(x)
+        for _, module in self.body():
+            x = module(x)
+        return x
+
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """Feature map [T, B, C, H, W] -> output; with ``pre_logits`` the classifier's input, mean over time [B, C]."""
+        pooled = x.mean(dim=(-2, -1))
+        if pre_logits:
+            return self.head_forward(pooled, pre_logits=True).mean(0)
+        return self.merge_time(self.head_forward(pooled))
+
+    def merge_time(self, logits: Tensor) -> Tensor:
+        """Per-step logits [T, B, K] -> what ``output`` asks for."""
+        return logits.mean(0) if self.output == "mean" else logits
+
+    def arrange(self, x: Tensor) -> Tensor:
+        """Check a public input and bring it to [T, B, C, H, W]."""
+        if x.ndim not in (4, 5) or x.shape[-3] != self.in_chans or not x.is_floating_point():
+            raise InputError(
+                f"expected a floating point image [B, {self.in_chans}, H, W] or event frames [B, T, {self.in_chans}, H, W], "
+                f"found {x.dtype} {list(x.shape)}"
+            )
+        if x.ndim == 5:
+            return x.transpose(0, 1)
+        return x.unsqueeze(0).expand(self.time_steps, *x.shape)
+
+    def step(self, x: Tensor, state: StreamState | None = None) -> tuple[Tensor, StreamState]:
+        """One time step: x [B, C, H, W] -> logits of this step [B, K], and the state for the next one.
+
+        ``state.logits`` is the mean so far: after T steps, what the model returns for all of them at once.
+        """
+        if x.ndim != 4:
+            raise InputError(f"a step takes one frame [B, {self.in_chans}, H, W], found {list(x.shape)}")
+        state = state or StreamState()
+        with open_stream(self, state) as membranes:
+            logits = self.step_logits(x.unsqueeze(1))
+        mean = logits if state.logits is None else (state.logits * state.steps + logits) / (state.steps + 1)
+        return logits, StreamState(membranes, state.steps + 1, mean)
+
+    def step_logits(self, frames: Tensor) -> Tensor:
+        """Logits [B, K] of one step from frames [B, 1, C, H, W]."""
+        return self.head_forward(self.forward_features(frames).mean(dim=(-2, -1)))[0]
+
+    def example_input(self, batch_size: int = 1) -> Tensor:
+        """Zeros of the shape this variant was made for, in the dtype and on the device of its weights."""
+        steps = (self.time_steps,) if self.input_layout == "events" else ()
+        weight = next(p for p in self.parameters())
+        return weight.new_zeros(batch_size, *steps, self.in_chans, *self.img_size)
+
+    # Feature maps (timm's protocol) -------------------------------------------------------------------------------
+
+    def forward_intermediates(
+        self, x: Tensor, indices: int | Sequence[int] | None = None, norm: bool = False, stop_early: bool = False,
+        output_fmt: str = "NCHW", intermediates_only: bool = False, merge_time: bool = True,
+    ) -> list[Tensor] | tuple[Tensor, list[Tensor]]:  # fmt: skip
+        """Feature maps by index into ``feature_info`` (negative and None as in timm), [B, C, H, W] each.
+
+        merge_time: mean over T; False keeps [T, B, C, H, W]. norm is accepted for timm's sake and must stay False:
+        these networks have no final norm.
+        """
+        if norm or output_fmt != "NCHW":
+            raise InputError("these models have no final norm and give NCHW maps: use norm=False, output_fmt='NCHW'")
+        take, last = feature_take_indices(len(self.feature_info), indices)
+        names = [info["module"] for info in self.feature_info]
+        maps, x = {}, self.arrange(x)
+        for name, module in self.body():
+            x = module(x)
+            if name in names:
+                maps[names.index(name)] = x
+            if stop_early and intermediates_only and last in maps:
+                break
+        taken = [maps[i].mean(0) if merge_time else maps[i] for i in take]
+        return taken if intermediates_only else (x, taken)
+
+    def prune_intermediate_layers(
+        self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
+    ) -> list[int]:
+        """Drop what lies behind the last wanted feature map. Returns the indices, none negative."""
+        take, last = feature_take_indices(len(self.feature_info), indices)
+        if prune_head:
+            self.reset_classifier(0)
+        names = [name for name, _ in self.body()]
+        self.drop_after(names[names.index(self.feature_info[last]["module"]) + 1 :])
+        return take
+
+    def drop_after(self, names: list[str]) -> None:
+        """Replace body modules, given by qualified name, by the identity."""
+        for name in names:
+            parent, _, child = name.rpartition(".")
+            setattr(self.get_submodule(parent), child, nn.Identity())
+
+    # Classifier (timm's protocol) ---------------------------------------------------------------------------------
+
+    @property
+    def num_features(self) -> int:
+        """Channels of the last feature map."""
+        return self.feature_info[-1]["num_chs"]
+
+    @property
+    def head_hidden_size(self) -> int:
+        """Channels that the classifier reads."""
+        return self.num_features
+
+    def get_classifier(self) -> nn.Module:
+        return self.head
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        """A new classifier for ``num_classes`` (0: none), in the dtype and on the device of the weights."""
+        if global_pool not in (None, "avg"):
+            raise InputError(f"the head averages over positions; global_pool {global_pool!r} is not offered")
+        self.num_classes = num_classes
+        like = next(p for p in self.parameters())
+        self.head = classifier(self.num_features, num_classes).to(like.device, like.dtype)
+
+    @torch.jit.ignore
+    def no_weight_decay(self) -> set[str]:
+        """Names of parameters that weight decay must leave alone whatever their shape: neurons' time constants."""
+        return {name for name, _ in self.named_parameters() if name.endswith(".w")}
+
+    @torch.jit.ignore
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+        """Layer groups for layer-wise learning rate decay: what comes before the blocks, then block by block."""
+        return {"stem": r"^(?!blocks|head)", "blocks": r"^blocks" if coarse else r"^blocks\.(\d+)"}
+
+
+def classifier(features: int, num_classes: int) -> nn.Module:
+    """Linear layer, or the identity for num_classes 0."""
+    return nn.Linear(features, num_classes) if num_classes else nn.Identity()
+
+
+def check_divides(heads: int, width: int) -> None:
+    """Attention splits ``width`` channels into ``heads`` equal parts."""
+    if heads < 1 or width % heads:
+        raise InputError(f"num_heads {heads} must divide the width {width}")

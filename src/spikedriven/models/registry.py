@@ -1,0 +1,127 @@
+"""One registry over all families. Registered names are also visible to ``timm.create_model``."""
+
+import difflib
+import fnmatch
+import inspect
+import sys
+from dataclasses import dataclass, field
+from typing import Any
+
+import timm
+from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
+from torch import nn
+
+from spikedriven.errors import InputError
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One registered name: constructor keywords, input, and what was published for it.
+
+    input_size: (C, H, W). published: accuracy as the source gives it. source: where definition and figure come from.
+    crop_pct, mean, std: evaluation preprocessing of its recipe.
+    """
+
+    args: dict[str, Any]
+    num_classes: int = 1000
+    input_size: tuple[int, int, int] = (3, 224, 224)
+    published: str = ""
+    source: str = ""
+    crop_pct: float = 0.875
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    extra: dict[str, Any] = field(default_factory=dict)
+
+
+_VARIANTS: dict[str, Variant] = {}
+_CLASSES: dict[str, type[nn.Module]] = {}
+
+
+def register_family(cls: type[nn.Module], variants: dict[str, Variant], first_conv: str, paper: str) -> None:
+    """Register every variant of a family, here and with timm. Called once, at the end of the family's module."""
+    module = sys.modules[cls.__module__]
+    module.default_cfgs = generate_default_cfgs({name: _timm_cfg(v, first_conv, paper) for name, v in variants.items()})
+    for name, variant in variants.items():
+        entry = _entry_point(cls, name, variant)
+        setattr(module, name, register_model(entry))
+        _VARIANTS[name], _CLASSES[name] = variant, cls
+
+
+def _timm_cfg(variant: Variant, first_conv: str, paper: str) -> dict[str, Any]:
+    return {
+        "input_size": variant.input_size, "num_classes": variant.num_classes, "crop_pct": variant.crop_pct,
+        "mean": variant.mean, "std": variant.std, "interpolation": "bicubic", "first_conv": first_conv,
+        "classifier": "head", "paper_name": paper, "description": variant.published, "origin_url": variant.source,
+        **variant.extra,
+    }  # fmt: skip
+
+
+def _entry_point(cls: type[nn.Module], name: str, variant: Variant):
+    def entry(pretrained: bool = False, **kwargs: Any) -> nn.Module:
+        if pretrained:
+            raise InputError(
+                f"no trained weights of {name} ship with this package (their licences forbid it or give none); build the "
+                f"model with pretrained=False and use spikedriven.load_official(model, path) on the authors' file"
+            )
+        check_keywords(cls, name, kwargs)
+        size = {"img_size": variant.input_size[1:]}
+        # Feature maps come from forward_intermediates: timm's other wrappers bypass forward, and with it the time axis.
+        feature_cfg = {"out_indices": (0, 1, 2, 3), "feature_cls": "getter"}
+        return build_model_with_cfg(cls, name, False, feature_cfg=feature_cfg, **{**size, **variant.args, **kwargs})
+
+    entry.__name__ = entry.__qualname__ = name
+    entry.__module__ = cls.__module__
+    entry.__doc__ = f"{name}: {variant.args}. {variant.published} ({variant.source})"
+    return entry
+
+
+#: Keywords that timm's builder consumes before the model sees them.
+_TIMM_KEYWORDS = {
+    "features_only",
+    "out_indices",
+    "feature_cls",
+    "pretrained_cfg",
+    "pretrained_cfg_overlay",
+    "cache_dir",
+}
+
+
+def check_keywords(cls: type[nn.Module], name: str, kwargs: dict[str, Any]) -> None:
+    """One clear error for a keyword the family does not understand."""
+    known = set(inspect.signature(cls).parameters)
+    for key in kwargs:
+        if key not in known | _TIMM_KEYWORDS:
+            close = difflib.get_close_matches(key, known, n=1)
+            hint = f"; did you mean {close[0]!r}?" if close else ""
+            raise InputError(f"{name} has no keyword {key!r}{hint} It understands: {', '.join(sorted(known))}")
+
+
+def list_models(filter: str = "*") -> list[str]:
+    """Registered names that match a wildcard, family by family: ``list_models("sdt*")``."""
+    return [name for name in _VARIANTS if fnmatch.fnmatch(name, filter)]
+
+
+def variant_of(name: str) -> Variant:
+    """The registered definition of a name. InputError, with close matches, for an unknown one."""
+    if name not in _VARIANTS:
+        close = difflib.get_close_matches(name, _VARIANTS, n=3, cutoff=0.4)
+        hint = f"; close: {', '.join(close)}" if close else ""
+        raise InputError(f"no model is called {name!r}{hint}. spikedriven.list_models() names all {len(_VARIANTS)}")
+    return _VARIANTS[name]
+
+
+def family_of(name: str) -> type[nn.Module]:
+    """The class that builds a registered name."""
+    variant_of(name)
+    return _CLASSES[name]
+
+
+def create_model(name: str, *, pretrained: bool = False, **kwargs: Any) -> nn.Module:
+    """Build a registered model with random weights.
+
+    name: see `list_models`. kwargs: constructor keywords of the family (``num_classes``, ``time_steps``, ``in_chans``,
+    ``img_size``, ``output`` ...), and timm's ``features_only=True, out_indices=...`` for a backbone that returns maps
+    [B, C, H, W], time merged. Raises InputError for an unknown name or keyword.
+    """
+    variant_of(name)
+    return timm.create_model(name, pretrained=pretrained, **kwargs)

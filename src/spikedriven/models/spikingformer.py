@@ -1,0 +1,203 @@
+"""Spikingformer (Zhou et al., arXiv 2304.11954): spike-driven residual learning.
+
+Every weight layer of the body reads spikes: each unit fires first and projects second, and residuals stay real-valued.
+Where paper and release differ, defaults follow the release:
+
+* the classifier reads the real-valued mean over positions (no neuron in front of it);
+* drop path is configured there but never applied: ``drop_path_rate`` is 0 by default and really drops when set;
+* the attention scale is 0.125 for every head width;
+* two layer norms per block are never called; their parameters are kept, frozen, unless ``released_params=False``.
+"""
+
+import torch
+from torch import Tensor, nn
+
+from spikedriven.errors import InputError
+from spikedriven.layers import (
+    ConvBN,
+    DropPath,
+    FireProject,
+    ProjectFire,
+    SpikeMLP,
+    UnusedParameters,
+    drop_path_rates,
+    halving_pool,
+    linear_attention,
+)
+from spikedriven.models.base import SpikeDrivenModel, check_divides, classifier
+from spikedriven.models.official import OfficialNames
+from spikedriven.models.registry import Variant, register_family
+from spikedriven.neurons import NeuronFactory, neuron_factory
+
+ATTENTION_SCALE = 0.125
+
+
+class SpikingSelfAttention(nn.Module):
+    """Spiking self-attention on spikes: ``fire(0.125 q (k^T v))``. Real-valued [T, B, C, H, W] in and out."""
+
+    def __init__(self, dim: int, num_heads: int, neuron: NeuronFactory) -> None:
+        super().__init__()
+        check_divides(num_heads, dim)
+        self.num_heads = num_heads
+        self.neuron = neuron()
+        self.q = ProjectFire(ConvBN(dim, dim), neuron())
+        self.k = ProjectFire(ConvBN(dim, dim), neuron())
+        self.v = ProjectFire(ConvBN(dim, dim), neuron())
+        self.out = FireProject(neuron(v_threshold=0.5), ConvBN(dim, dim, bias=True))
+
+    def forward(self, x: Tensor) -> Tensor:
+        spikes = self.neuron(x)
+        attended = linear_attention(self.q(spikes), self.k(spikes), self.v(spikes), self.num_heads, ATTENTION_SCALE)
+        return self.out(attended)
+
+
+class Block(nn.Module):
+    """Attention and MLP, each on its own real-valued residual. [T, B, C, H, W]."""
+
+    def __init__(self, attn: nn.Module, mlp: nn.Module, drop_path: float, unused: UnusedParameters) -> None:
+        super().__init__()
+        self.attn, self.mlp, self.drop_path, self.unused = attn, mlp, DropPath(drop_path), unused
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = x + self.drop_path(self.attn(x))
+        return x + self.drop_path(self.mlp(x))
+
+
+#: Ours -> the release's names (ImageNet and event files); applied in order (see `official`).
+OFFICIAL_NAMES = [
+    (r"^stem\.0\.(conv|bn)", r"patch_embed.proj_\1"),
+    (r"^stem\.(\d)\.project\.(conv|bn)", r"patch_embed.proj\1_\2"),
+    (r"^stem\.(\d)\.neuron", r"patch_embed.proj\1_lif"),
+    (r"^blocks\.", r"block."),
+    (r"unused\.norm(\d)_", r"norm\1."),
+    (r"attn\.neuron", r"attn.proj_lif"),
+    (r"attn\.([qkv])\.project\.(conv|bn)", r"attn.\1_\2"),
+    (r"attn\.([qkv])\.neuron", r"attn.\1_lif"),
+    (r"attn\.out\.project\.(conv|bn)", r"attn.proj_\1"),
+    (r"attn\.out\.neuron", r"attn.attn_lif"),
+    (r"mlp\.fc([12])\.project\.(conv|bn)", r"mlp.mlp\1_\2"),
+    (r"mlp\.fc([12])\.neuron", r"mlp.mlp\1_lif"),
+]
+#: The CIFAR files of the release spell the tokenizer differently.
+CIFAR_NAMES = [
+    (r"^stem\.0\.(conv|bn)", r"patch_embed.block0_\1"),
+    (r"^stem\.(\d)\.project\.(conv|bn)", r"patch_embed.block\1_\2"),
+    (r"^stem\.(\d)\.neuron", r"patch_embed.block\1_lif"),
+]
+#: Names in checkpoints older than the release (those behind its logged 8-512 run) -> the release's.
+OLDER_NAMES = [
+    (r"^patch_embed\.proj_(conv|bn)([123])\b", r"patch_embed.proj\2_\1"),
+    (r"^patch_embed\.rpe_", r"patch_embed.proj4_"),
+    (r"mlp\.fc([12])_", r"mlp.mlp\1_"),
+]
+#: Their 1x1 convolutions over tokens are Conv1d; ours run over the map.
+CONV1D = r"attn\.(q|k|v|proj)_conv\.weight$"
+
+
+class Spikingformer(SpikeDrivenModel):
+    """Spikingformer; see the module's docstring, and `SpikeDrivenModel` for inputs and outputs.
+
+    stem_pools: four characters, "1" where a tokenizer unit after the first halves the resolution ("1111": stride 16).
+    released_params: hold the release's unused layer norms.
+    """
+
+    def __init__(
+        self, num_classes: int = 1000, in_chans: int = 3, img_size: int | tuple[int, int] = 224, time_steps: int = 4,
+        embed_dim: int = 512, depth: int = 8, num_heads: int = 8, mlp_ratio: float = 4.0, stem_pools: str = "1111",
+        neuron: str = "lif", tau: float = 2.0, output: str = "mean", drop_path_rate: float = 0.0,
+        released_params: bool = True, input_layout: str = "image",
+    ) -> None:  # fmt: skip
+        super().__init__(num_classes, in_chans, img_size, time_steps, output, input_layout)
+        if embed_dim % 8 or depth < 1:
+            raise InputError(f"embed_dim must be a multiple of 8 and depth at least 1, found {embed_dim} and {depth}")
+        make = neuron_factory(neuron, tau=tau)
+        self.stem_pools = stem_pools
+        self.stem = _tokenizer(in_chans, embed_dim, stem_pools, make)
+        self.blocks = nn.ModuleList(
+            Block(
+                SpikingSelfAttention(embed_dim, num_heads, make),
+                SpikeMLP(embed_dim, int(embed_dim * mlp_ratio), make),
+                rate,
+                UnusedParameters(**(_layer_norms(embed_dim) if released_params else {})),
+            )
+            for rate in drop_path_rates(drop_path_rate, depth)
+        )
+        self.head = classifier(embed_dim, num_classes)
+        self.feature_info = _feature_info(embed_dim, stem_pools, depth)
+        self.apply(_init_weights)
+
+    def official_names(self) -> OfficialNames:
+        names = CIFAR_NAMES + OFFICIAL_NAMES if self.stem_pools == "0011" else OFFICIAL_NAMES
+        return OfficialNames(names, OLDER_NAMES, CONV1D)
+
+    def body(self) -> list[tuple[str, nn.Module]]:
+        stem = [(f"stem.{i}", unit) for i, unit in enumerate(self.stem)]
+        return [*stem, *((f"blocks.{i}", block) for i, block in enumerate(self.blocks))]
+
+    def head_forward(self, pooled: Tensor, pre_logits: bool = False) -> Tensor:
+        return pooled if pre_logits else self.head(pooled)
+
+
+def _tokenizer(in_chans: int, dim: int, pools: str, neuron: NeuronFactory) -> nn.ModuleList:
+    if len(pools) != 4 or set(pools) - {"0", "1"}:
+        raise InputError(f"stem_pools must be four characters 0 or 1, such as '1111', found {pools!r}")
+    widths = [dim // 8, dim // 4, dim // 2, dim, dim]
+    units = [
+        FireProject(neuron(), ConvBN(widths[i], widths[i + 1], 3), halving_pool() if pools[i] == "1" else None)
+        for i in range(4)
+    ]
+    return nn.ModuleList([ConvBN(in_chans, widths[0], 3), *units])
+
+
+def _layer_norms(dim: int) -> dict[str, Tensor]:
+    return {
+        f"norm{i}_{name}": fill(dim) for i in (1, 2) for name, fill in (("weight", torch.ones), ("bias", torch.zeros))
+    }
+
+
+def _feature_info(dim: int, pools: str, depth: int) -> list[dict]:
+    strides = [2 ** pools[: i + 1].count("1") for i in range(4)]
+    names = ["stem.1", "stem.2", "stem.3", f"blocks.{depth - 1}"]
+    widths = [dim // 4, dim // 2, dim, dim]
+    return [{"num_chs": c, "reduction": r, "module": name} for c, r, name in zip(widths, strides, names, strict=True)]
+
+
+def _init_weights(module: nn.Module) -> None:
+    """The release's: the classifier truncated normal of 0.02, bias 0; convolutions keep PyTorch's default."""
+    if isinstance(module, nn.Linear):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+        nn.init.zeros_(module.bias)
+
+
+_IMAGENET = {"source": "https://github.com/zhouchenlin2096/Spikingformer README", "crop_pct": 1.0}
+_CIFAR = {
+    "num_classes": 10, "input_size": (3, 32, 32), "crop_pct": 1.0, "mean": (0.4914, 0.4822, 0.4465),
+    "std": (0.2470, 0.2435, 0.2616), "source": "README of the release",
+}  # fmt: skip
+
+register_family(
+    Spikingformer,
+    {
+        "spikingformer_8_384": Variant({"embed_dim": 384}, published="ImageNet 72.45 %, 4.69 mJ", **_IMAGENET),
+        "spikingformer_8_512": Variant({"embed_dim": 512}, published="ImageNet 74.79 %, 7.46 mJ", **_IMAGENET),
+        "spikingformer_8_768": Variant({"embed_dim": 768}, published="ImageNet 75.85 %, 13.68 mJ", **_IMAGENET),
+        "spikingformer_4_256_cifar": Variant(
+            {"embed_dim": 256, "depth": 4, "stem_pools": "0011"}, published="CIFAR-10 94.77 %, CIFAR-100 77.43 %", **_CIFAR
+        ),
+        "spikingformer_2_384_cifar": Variant(
+            {"embed_dim": 384, "depth": 2, "num_heads": 12, "stem_pools": "0011"},
+            published="CIFAR-10 95.22 %, CIFAR-100 78.34 %", **_CIFAR,
+        ),
+        "spikingformer_4_384_cifar": Variant(
+            {"embed_dim": 384, "depth": 4, "num_heads": 12, "stem_pools": "0011"},
+            published="CIFAR-10 95.81 %, CIFAR-100 79.21 % (400 epochs)", **_CIFAR,
+        ),
+        "spikingformer_2_256_dvs": Variant(
+            {"embed_dim": 256, "depth": 2, "num_heads": 16, "time_steps": 16, "tau": 1.5, "input_layout": "events"},
+            num_classes=10, input_size=(2, 128, 128), crop_pct=1.0, mean=(0.0, 0.0), std=(1.0, 1.0),
+            published="CIFAR10-DVS 81.3 %, DVS128 Gesture 98.3 % (T 16)", source="README of the release",
+        ),
+    },
+    first_conv="stem.0.conv",
+    paper="Spikingformer",
+)  # fmt: skip
