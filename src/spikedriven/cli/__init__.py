@@ -1,0 +1,60 @@
+"""The command line: `spikedriven COMMAND ...`, one module per command, imported when it is called."""
+
+import importlib
+import os
+import sys
+
+from spikedriven.errors import SpikedrivenError
+
+COMMANDS: dict[str, str] = {
+    "models": "list the networks: parameters, time steps, input, source",
+    "train": "train a recipe, or continue a run",
+    "eval": "accuracy of a run or of a published checkpoint",
+    "data": "list the data sets, and check what is in the data folder",
+    "convert": "turn a published checkpoint into safetensors",
+}
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Run one command; returns the exit status: 0, 2 for an error the user can act on, 130 after Ctrl-C."""
+    argv = sys.argv[1:] if argv is None else argv
+    name, rest = (argv[0], argv[1:]) if argv else ("--help", [])
+    if name in ("-h", "--help"):
+        print(_overview())
+        return 0
+    if name == "--version":
+        from spikedriven import __version__
+
+        print(__version__)
+        return 0
+    if name not in COMMANDS:
+        print(f"spikedriven: unknown command {name!r}\n\n{_overview()}", file=sys.stderr)
+        return 2
+    return _run(name, rest)
+
+
+def _run(name: str, argv: list[str]) -> int:
+    try:
+        status = importlib.import_module(f"spikedriven.cli.{name}").run(argv)
+        sys.stdout.flush()
+        return status
+    except SpikedrivenError as error:
+        print(f"spikedriven {name}: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f"spikedriven {name}: interrupted", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        # the reader (`head`, a closed pager) has gone: nothing more to say, not even when Python flushes at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + 13
+    except SystemExit as request:  # tyro, after --help or a wrong option
+        return request.code if isinstance(request.code, int) else int(request.code is not None)
+
+
+def _overview() -> str:
+    width = max(map(len, COMMANDS))
+    lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
+    return "\n".join(
+        ["usage: spikedriven COMMAND ...", "", *lines, "", "`spikedriven COMMAND --help` shows an example."]
+    )

@@ -1,0 +1,110 @@
+"""Train a recipe, or continue a run.
+
+Example:
+
+    spikedriven train quickstart
+    spikedriven train quickstart --schedule.epochs 3 --model.args.embed_dim 96 --run.out runs/small
+    spikedriven train quickstart --resume                       (continues runs/quickstart, starts it if there is none)
+    torchrun --nproc-per-node 8 -m spikedriven train sdt_imagenet_8_512 --data.root /data
+
+RECIPE is the name of a shipped recipe (--list shows them), a YAML file, or the folder of a run (its recipe is used
+again). Every field of the recipe is an option: --optim.lr 1e-3. Further keywords of the model: --model.args.NAME VALUE.
+"""
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import tyro
+import yaml
+from rich.console import Console
+from rich.table import Table
+
+from spikedriven.errors import RecipeError
+from spikedriven.recipes import list_recipes, load_recipe
+from spikedriven.training.config import Recipe
+from spikedriven.training.distributed import open_world
+from spikedriven.training.loop import Trainer, exit_status
+from spikedriven.training.recipe_io import recipe_to_yaml
+
+MODEL_ARGUMENT = "--model.args."
+
+
+@dataclasses.dataclass(frozen=True)
+class Arguments:
+    name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
+    """Shipped recipe, YAML file or run folder."""
+    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    resume: bool = False
+    """Continue the newest checkpoint of the run folder."""
+    show: bool = False
+    """Print the effective recipe as YAML and stop."""
+
+
+def run(argv: list[str]) -> int:
+    """Parse `argv` and train; returns 0, or 130 / 143 after Ctrl-C / SIGTERM."""
+    if "--list" in argv:
+        return _list("--json" in argv)
+    name = next((word for word in argv if not word.startswith("-")), None)
+    if name is None:
+        print(__doc__)
+        return 0 if {"-h", "--help"} & set(argv) else 2
+    rest, model_args = _split_model_arguments(argv)
+    recipe = load_recipe(name)
+    recipe = dataclasses.replace(
+        recipe, model=dataclasses.replace(recipe.model, args={**recipe.model.args, **model_args})
+    )
+    arguments = tyro.cli(
+        Arguments, args=rest, default=Arguments(name, recipe), prog="spikedriven train", description=__doc__
+    )
+    if arguments.show:
+        print(recipe_to_yaml(arguments.recipe), end="")
+        return 0
+    return _train(arguments.recipe, _run_folder(name, arguments.recipe), arguments.resume)
+
+
+def _train(recipe: Recipe, folder: Path, resume: bool) -> int:
+    with open_world(recipe.run.device) as world:
+        outcome = Trainer(recipe, folder, world, resume=resume).fit()
+    status = exit_status(outcome)
+    if world.is_main and status:
+        print(f"stopped at step {outcome.step}, checkpoint written. Continue: spikedriven train {folder} --resume")
+    elif world.is_main:
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.figures.items())
+        print(f"run saved in {folder} (step {outcome.step}) {figures}\nevaluate it: spikedriven eval {folder}")
+    return status
+
+
+def _run_folder(name: str, recipe: Recipe) -> Path:
+    if recipe.run.out is not None:
+        return Path(recipe.run.out)
+    path = Path(name)
+    return path if (path / "recipe.yaml").is_file() else Path("runs") / path.stem
+
+
+def _split_model_arguments(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
+    """Take `--model.args.NAME VALUE` and `--model.args.NAME=VALUE` out: which names there are depends on the model."""
+    rest, found, words = [], {}, iter(argv)
+    for word in words:
+        if not word.startswith(MODEL_ARGUMENT):
+            rest.append(word)
+            continue
+        key, equals, value = word.removeprefix(MODEL_ARGUMENT).partition("=")
+        text = value if equals else next(words, None)
+        if text is None:
+            raise RecipeError(f"{word}: expected a value after it")
+        found[key.replace("-", "_")] = yaml.safe_load(text)
+    return rest, found
+
+
+def _list(as_json: bool) -> int:
+    recipes = {name: load_recipe(name) for name in list_recipes()}
+    if as_json:
+        print(json.dumps({name: recipe.description for name, recipe in recipes.items()}, indent=1))
+        return 0
+    table = Table("recipe", "data", "epochs", "description")
+    for name, recipe in recipes.items():
+        table.add_row(name, recipe.data.dataset, str(recipe.schedule.total_epochs), recipe.description)
+    Console().print(table)
+    return 0

@@ -1,0 +1,1 @@
+"""Training: recipes, the loop, optimisers, schedules, losses, checkpoints and distribution."""

@@ -1,0 +1,185 @@
+"""Checkpoints: folders that appear whole or not at all, with weights as safetensors and the rest readable without
+unpickling code.
+
+RUN/recipe.yaml                         the effective recipe
+RUN/checkpoints/step_00000400/          model.safetensors, ema.safetensors, state.pt, manifest.json (sizes and CRCs)
+RUN/checkpoints/best.json               which step had the best validation figure
+"""
+
+import io
+import json
+import logging
+import shutil
+import zlib
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+from torch import Tensor, nn
+
+from spikedriven.errors import CheckpointError
+from spikedriven.training.config import Recipe
+from spikedriven.training.files import explain_os_errors, sync_folder, write_atomic, write_durable
+from spikedriven.training.recipe_io import read_recipe
+
+logger = logging.getLogger(__name__)
+MANIFEST = "manifest.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """What one checkpoint holds. `state` has optimiser, scaler and counters: tensors, numbers, strings, lists and
+    dicts only."""
+
+    model: dict[str, Tensor]
+    ema: dict[str, Tensor] | None
+    state: dict[str, Any]
+
+
+class CheckpointStore:
+    """The checkpoints of one run folder."""
+
+    def __init__(self, run: Path, keep: int = 2) -> None:
+        self.folder, self.keep = run / "checkpoints", keep
+
+    def save(self, step: int, checkpoint: Checkpoint) -> Path:
+        """Write the checkpoint of `step`, then remove all but the newest `keep` and the best one."""
+        target = self.folder / f"step_{step:08d}"
+        temporary = self.folder / f".{target.name}.tmp"
+        with explain_os_errors(target):
+            self.folder.mkdir(parents=True, exist_ok=True)
+            shutil.rmtree(temporary, ignore_errors=True)
+            try:
+                _write_folder(temporary, checkpoint)
+                if target.exists():  # this step was saved before: a stopped run, resumed and stopped again at once
+                    shutil.rmtree(target)
+                temporary.replace(target)
+                sync_folder(self.folder)
+            except OSError:
+                shutil.rmtree(temporary, ignore_errors=True)
+                raise
+        self._prune()
+        return target
+
+    def mark_best(self, step: int, metric: str, value: float) -> None:
+        """Remember that the checkpoint of `step`, which must exist, has the best validation figure so far."""
+        record = {"step": step, "metric": metric, "value": value}
+        write_atomic(self.folder / "best.json", json.dumps(record).encode())
+
+    def best(self) -> Path | None:
+        """The folder of the best checkpoint, if one was marked."""
+        record = self.folder / "best.json"
+        return self.folder / f"step_{json.loads(record.read_text())['step']:08d}" if record.is_file() else None
+
+    def paths(self) -> list[Path]:
+        """All complete checkpoints, newest first."""
+        return sorted((path.parent for path in self.folder.glob(f"step_*/{MANIFEST}")), reverse=True)
+
+    def newest(self) -> tuple[Path, Checkpoint] | None:
+        """The newest checkpoint that can be read; a broken one is passed over with a warning. None: there are none
+        at all."""
+        problems = []
+        for path in self.paths():
+            try:
+                return path, read_checkpoint(path)
+            except CheckpointError as error:
+                problems.append(str(error))
+                logger.warning("%s; falling back to the checkpoint before it", error)
+        if problems:
+            raise CheckpointError("no checkpoint of this run can be read:\n" + "\n".join(problems))
+        return None
+
+    def _prune(self) -> None:
+        kept = {*self.paths()[: self.keep], self.best()}
+        for path in self.paths():
+            if path not in kept:
+                shutil.rmtree(path, ignore_errors=True)
+
+
+def read_checkpoint(folder: Path) -> Checkpoint:
+    """Read one checkpoint folder, every file checked against the manifest."""
+    files = dict(_checked_files(folder))
+    try:
+        state = torch.load(io.BytesIO(files["state.pt"]), weights_only=True, map_location="cpu")
+        ema = safetensors.torch.load(files["ema.safetensors"]) if "ema.safetensors" in files else None
+        return Checkpoint(safetensors.torch.load(files["model.safetensors"]), ema, state)
+    except Exception as error:  # whatever a damaged file makes the two readers raise
+        raise CheckpointError(f"{folder}: the checkpoint is damaged ({type(error).__name__}: {error})") from error
+
+
+def load_run(path: str | Path, *, ema: bool | None = None) -> tuple[nn.Module, Recipe]:
+    """The trained model of a run, in eval mode on the CPU, and its recipe.
+
+    path: a run folder (its newest checkpoint is taken), RUN/best, or one checkpoint folder of a run.
+    ema: True takes the averaged weights, False the trained ones; None takes the average where the run kept one,
+    since that is what the run evaluated.
+    """
+    from spikedriven.tasks import create_task  # tasks import losses from this package
+
+    run, folder = _locate(Path(path))
+    checkpoint = read_checkpoint(folder)
+    if ema and checkpoint.ema is None:
+        raise CheckpointError(f"{folder}: the run kept no averaged weights (run.ema was off); load it with ema=False")
+    weights = checkpoint.ema if checkpoint.ema is not None and ema is not False else checkpoint.model
+    recipe = read_recipe(run / "recipe.yaml")
+    model = create_task(recipe).build_model()
+    load_weights(model, weights, folder)
+    return model.eval(), recipe
+
+
+def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: Path) -> None:
+    """Strictly load a state dict of our own key names."""
+    try:
+        model.load_state_dict(weights, strict=True)
+    except RuntimeError as error:
+        raise CheckpointError(f"{source}: the weights do not fit the model of the recipe: {error}") from error
+
+
+def _locate(path: Path) -> tuple[Path, Path]:
+    """(run folder, checkpoint folder) of a path as `load_run` takes it."""
+    if (path / MANIFEST).is_file():
+        return path.parent.parent, path
+    run, wants_best = (path.parent, True) if path.name == "best" and not path.exists() else (path, False)
+    if not (run / "recipe.yaml").is_file():
+        raise CheckpointError(
+            f"{path}: not a run folder: it has no recipe.yaml. Give the folder that `spikedriven train` printed"
+        )
+    store = CheckpointStore(run)
+    found = store.best() if wants_best else next(iter(store.paths()), None)
+    if found is None:
+        raise CheckpointError(f"{run}: no {'best ' if wants_best else ''}checkpoint in it yet")
+    return run, found
+
+
+def _write_folder(folder: Path, checkpoint: Checkpoint) -> None:
+    buffer = io.BytesIO()
+    torch.save(checkpoint.state, buffer)
+    files = {"model.safetensors": _safetensors(checkpoint.model), "state.pt": buffer.getvalue()}
+    if checkpoint.ema is not None:
+        files["ema.safetensors"] = _safetensors(checkpoint.ema)
+    folder.mkdir()
+    manifest = {}
+    for name, data in files.items():
+        write_durable(folder / name, data)
+        manifest[name] = {"bytes": len(data), "crc32": zlib.crc32(data)}
+    write_durable(folder / MANIFEST, json.dumps(manifest, indent=1).encode())
+    sync_folder(folder)
+
+
+def _safetensors(tensors: Mapping[str, Tensor]) -> bytes:
+    return safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+
+
+def _checked_files(folder: Path) -> Iterator[tuple[str, bytes]]:
+    try:
+        manifest = json.loads((folder / MANIFEST).read_bytes())
+        for name, expected in manifest.items():
+            data = (folder / Path(name).name).read_bytes()
+            if (len(data), zlib.crc32(data)) != (expected["bytes"], expected["crc32"]):
+                raise CheckpointError(f"{folder / name}: damaged: its length or checksum is not what was written")
+            yield name, data
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{folder}: the checkpoint cannot be read ({type(error).__name__}: {error})") from error

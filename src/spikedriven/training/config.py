@@ -1,0 +1,162 @@
+"""The recipe: everything that decides what a training run computes, as nested frozen dataclasses.
+
+A recipe is read from YAML (`recipe_io`), changed on the command line (`--optim.lr 1e-3`) and written, complete, into
+the run's folder. Field comments below are the help texts of the command line.
+"""
+
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from spikedriven.data import DataConfig
+from spikedriven.errors import RecipeError
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig:
+    name: str
+    """A registered model name; `spikedriven models` lists them."""
+    time_steps: int | None = None
+    """Time steps T. None: the model's own default."""
+    num_classes: int | None = None
+    """Size of the head. None: as many as the data set has classes."""
+    args: dict[str, Any] = field(default_factory=dict)
+    """Further keywords of `create_model`, e.g. --model.args.embed_dim 128."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class OptimConfig:
+    name: Literal["adamw", "lamb"] = "adamw"
+    """lamb is timm's: it clips the global gradient norm to 1 itself."""
+    lr: float | None = None
+    """Peak learning rate, used as it is. Give either lr or blr."""
+    blr: float | None = None
+    """Base learning rate: lr = blr * (batch_size * accumulation * processes) / 256."""
+    weight_decay: float = 0.05
+    """Applied to tensors of two or more dimensions that are not biases."""
+    betas: tuple[float, float] | None = None
+    """None: (0.9, 0.999)."""
+    eps: float | None = None
+    """None: 1e-8 for adamw, 1e-6 for lamb."""
+    trust_clip: bool = False
+    """lamb only: limit the trust ratio to 1."""
+    layer_decay: float = 1.0
+    """Each layer's learning rate is this times that of the layer above it; 1 switches it off."""
+
+    def __post_init__(self) -> None:
+        if (self.lr is None) == (self.blr is None):
+            raise RecipeError(f"optim: give exactly one of lr and blr, found lr={self.lr}, blr={self.blr}")
+        if not 0 < self.layer_decay <= 1:
+            raise RecipeError(f"optim.layer_decay: expected a number in (0, 1], found {self.layer_decay}")
+        if self.trust_clip and self.name != "lamb":
+            raise RecipeError(f"optim.trust_clip: only lamb has a trust ratio, found optim.name={self.name}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScheduleConfig:
+    kind: Literal["cosine_epoch", "cosine_iter", "onecycle", "constant"] = "cosine_epoch"
+    """cosine_epoch: timm's, constant within an epoch. cosine_iter: that of SDT-V2 and V3, changes each step."""
+    epochs: int = 300
+    """Epochs of the schedule, cooldown not counted."""
+    cooldown_epochs: int = 0
+    """Epochs at min_lr after the schedule."""
+    warmup_epochs: float = 0.0
+    """Epochs in which the learning rate rises to its peak; part of `epochs`."""
+    warmup_lr: float = 0.0
+    """Where the warm-up starts (cosine_iter always starts at 0)."""
+    min_lr: float = 0.0
+    """Where the schedule ends."""
+
+    def __post_init__(self) -> None:
+        if self.epochs < 1 or self.cooldown_epochs < 0:
+            raise RecipeError(
+                f"schedule: expected epochs >= 1 and cooldown_epochs >= 0, "
+                f"found {self.epochs} and {self.cooldown_epochs}"
+            )
+        if not 0 <= self.warmup_epochs < self.epochs:
+            raise RecipeError(
+                f"schedule.warmup_epochs: expected at least 0 and less than epochs={self.epochs}, "
+                f"found {self.warmup_epochs}"
+            )
+
+    @property
+    def total_epochs(self) -> int:
+        return self.epochs + self.cooldown_epochs
+
+
+@dataclass(frozen=True, kw_only=True)
+class LossConfig:
+    kind: Literal["cross_entropy", "binary_cross_entropy"] = "cross_entropy"
+    """Label smoothing and mixing are part of the targets, hence of `data`."""
+    bce_target_thresh: float | None = None
+    """binary_cross_entropy: targets above this become 1, all others 0."""
+    tet: bool = False
+    """Temporal efficient training: the loss of each time step's logits, averaged, instead of the loss of their
+    average."""
+    tet_lamb: float = 1e-3
+    """Weight of the term that pulls all logits towards tet_means."""
+    tet_means: float = 1.0
+    """See tet_lamb."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    out: str | None = None
+    """Folder of the run. None: runs/<name of the recipe>."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: a GPU if there is one."""
+    batch_size: int = 64
+    """Images per process and forward pass."""
+    accumulation: int = 1
+    """Forward passes per optimiser step."""
+    amp: Literal["none", "bf16", "fp16"] = "none"
+    """Autocast of convolutions and matrix products; neurons keep their membranes in float32."""
+    clip_grad: float | None = None
+    """Largest global gradient norm. None: no clipping."""
+    ema: float | None = None
+    """Decay of the moving average of the weights, which is then what is evaluated. None: no average."""
+    ema_warmup: bool = False
+    """Let the decay grow from 0 as the run proceeds (timm's rule)."""
+    sync_bn: bool = False
+    """Batch statistics over all processes (GPUs only)."""
+    compile: bool = False
+    """torch.compile the model."""
+    seed: int = 42
+    """Every random draw is a function of this, the step and the process."""
+    eval_epochs: int = 1
+    """Evaluate after every so many epochs, and after the last one."""
+    checkpoint_epochs: int = 1
+    """Write a checkpoint after every so many epochs."""
+    checkpoint_steps: int = 0
+    """Write a checkpoint after every so many optimiser steps too. 0: not."""
+    keep: int = 2
+    """How many of the newest checkpoints stay (the best one always does)."""
+    log_steps: int = 50
+    """Log a line after every so many optimiser steps."""
+    tensorboard: bool = False
+    """Write TensorBoard files beside the log (pip install 'spikedriven[log]')."""
+    max_steps: int = 0
+    """Stop after so many optimiser steps, the schedule unchanged. 0: run to the end."""
+
+    def __post_init__(self) -> None:
+        at_least_one = ("batch_size", "accumulation", "eval_epochs", "checkpoint_epochs", "keep", "log_steps")
+        at_least_zero = ("checkpoint_steps", "max_steps", "seed")
+        for lowest, names in ((1, at_least_one), (0, at_least_zero)):
+            for name in names:
+                if getattr(self, name) < lowest:
+                    raise RecipeError(f"run.{name}: expected at least {lowest}, found {getattr(self, name)}")
+        if self.ema is not None and not 0 < self.ema < 1:
+            raise RecipeError(f"run.ema: expected a decay between 0 and 1, found {self.ema}")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Recipe:
+    description: str = ""
+    """One line for `spikedriven train --list`."""
+    task: str = "classification"
+    """What is trained: a key of spikedriven.tasks.TASKS."""
+    model: ModelConfig
+    data: DataConfig
+    optim: OptimConfig
+    schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
+    loss: LossConfig = field(default_factory=LossConfig)
+    run: RunConfig = field(default_factory=RunConfig)

@@ -1,0 +1,90 @@
+"""One process or several: what torchrun's environment says, and the few exchanges the loop needs."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+import torch.distributed as dist
+from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
+
+from spikedriven.errors import RecipeError
+
+
+@dataclass(frozen=True)
+class World:
+    """This process among all. `rank` 0 is the only one that writes files and talks to the terminal."""
+
+    rank: int
+    size: int
+    device: torch.device
+
+    @property
+    def is_main(self) -> bool:
+        return self.rank == 0
+
+
+@contextmanager
+def open_world(device: str = "auto") -> Iterator[World]:
+    """Join the other processes if torchrun started us (RANK and WORLD_SIZE are set), else be alone. nccl on GPUs,
+    gloo on CPUs."""
+    if device == "cuda" and not torch.cuda.is_available():
+        raise RecipeError("run.device=cuda: torch sees no GPU here; use --run.device cpu, or auto")
+    use_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
+    place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if use_cuda else torch.device("cpu")
+    if use_cuda:
+        torch.cuda.set_device(place)
+    if size == 1:
+        yield World(0, 1, place)
+        return
+    dist.init_process_group("nccl" if use_cuda else "gloo")
+    try:
+        yield World(rank, size, place)
+    finally:
+        dist.destroy_process_group()
+
+
+def wrap_model(model: nn.Module, world: World, sync_bn: bool) -> nn.Module:
+    """The model as it is when alone, else under DistributedDataParallel. Without `sync_bn` each process normalises
+    with the statistics of its own part of the batch, and rank 0's running statistics are the ones kept."""
+    if sync_bn and world.device.type != "cuda":
+        raise RecipeError("run.sync_bn: PyTorch's SyncBatchNorm needs GPUs; switch it off with --run.no-sync-bn")
+    if world.size == 1:
+        return model
+    if sync_bn:
+        model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    return DistributedDataParallel(model, device_ids=[world.device.index] if world.device.type == "cuda" else None)
+
+
+def average(values: Tensor, world: World) -> Tensor:
+    """Element-wise mean over the processes."""
+    if world.size > 1:
+        dist.all_reduce(values)
+        values /= world.size
+    return values
+
+
+def total(values: Tensor, world: World) -> Tensor:
+    """Element-wise sum over the processes."""
+    if world.size > 1:
+        dist.all_reduce(values)
+    return values
+
+
+def share_buffers(model: nn.Module, world: World) -> None:
+    """Give every process rank 0's buffers (BN running statistics), so that all evaluate one and the same network."""
+    if world.size > 1:
+        for buffer in model.buffers():
+            dist.broadcast(buffer, src=0)
+
+
+def first_of_all(text: str | None, world: World) -> str | None:
+    """The first process's text that is not None, at every process."""
+    texts: list[str | None] = [text]
+    if world.size > 1:
+        texts = [None] * world.size
+        dist.all_gather_object(texts, text)
+    return next((found for found in texts if found is not None), None)

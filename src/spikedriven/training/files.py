@@ -1,0 +1,50 @@
+"""Files that are either whole or not there: written under a temporary name, forced to the disk, then renamed."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from spikedriven.errors import CheckpointError
+
+
+def write_atomic(path: Path, data: bytes) -> None:
+    """`path` holds `data` afterwards, or what it held before."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    with explain_os_errors(path):
+        try:
+            write_durable(temporary, data)
+            temporary.replace(path)
+            sync_folder(path.parent)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+
+
+def write_durable(path: Path, data: bytes) -> None:
+    """Write a new file and force it to the disk."""
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def sync_folder(folder: Path) -> None:
+    """Force the names in a folder to the disk (a rename is not durable before that)."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def explain_os_errors(path: Path) -> Iterator[None]:
+    """Turn a failed write into a CheckpointError that says what to do."""
+    try:
+        yield
+    except OSError as error:
+        raise CheckpointError(
+            f"{path}: cannot be written ({error.strerror or error}). Earlier checkpoints "
+            "are intact. Free disk space or choose a folder that can be written with --run.out, then use --resume"
+        ) from error

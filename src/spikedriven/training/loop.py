@@ -1,0 +1,316 @@
+"""The training loop, the same for every task: batches in, optimiser steps, evaluation, checkpoints, exact resume.
+
+What differs per task (model, batches, loss, evaluation) is behind `spikedriven.tasks.Task`. Nothing random outlives a
+step: the generators are seeded from (seed, step, rank) at each step, and the data order is a function of (seed, epoch).
+So a checkpoint needs no generator states, and a resumed run ends with the same bits on a CPU.
+"""
+
+import math
+import signal
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from timm.utils import ModelEmaV3
+from torch import Tensor, nn
+
+from spikedriven.data.seeding import derive_seed
+from spikedriven.errors import CheckpointError, RecipeError
+from spikedriven.tasks import create_task
+from spikedriven.training.checkpoint import Checkpoint, CheckpointStore, load_weights
+from spikedriven.training.config import Recipe
+from spikedriven.training.diagnose import NonFiniteError, first_non_finite
+from spikedriven.training.distributed import World, average, first_of_all, share_buffers, wrap_model
+from spikedriven.training.meter import Meter
+from spikedriven.training.optim import create_optimizer, peak_learning_rate
+from spikedriven.training.run_folder import prepare_folder
+from spikedriven.training.runlog import RunLog
+from spikedriven.training.schedule import learning_rate, set_learning_rate
+from spikedriven.training.signals import stop_flag
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+@dataclass
+class Counters:
+    """How far a run has come: optimiser steps done; the next batch to be read is number `batch` of epoch `epoch`."""
+
+    step: int = 0
+    epoch: int = 0
+    batch: int = 0
+    best: float | None = None
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How `Trainer.fit` ended. `signal_number` is 0 unless it was stopped by that signal; `figures` are the last
+    evaluation's."""
+
+    step: int
+    signal_number: int
+    figures: dict[str, float]
+
+
+class Trainer:
+    """One run in one folder; with `resume` its newest readable checkpoint is continued, if there is one."""
+
+    def __init__(self, recipe: Recipe, run: Path, world: World, *, resume: bool = False) -> None:
+        self.run, self.world = run, world
+        self.task = create_task(recipe)
+        self.loader = self.task.train_loader(world.rank, world.size)
+        self.recipe = self.task.recipe
+        self.steps_per_epoch = len(self.loader) // recipe.run.accumulation
+        if self.steps_per_epoch == 0:
+            raise RecipeError(
+                f"an epoch has {len(self.loader)} batches, fewer than run.accumulation={recipe.run.accumulation}; "
+                "use a smaller run.batch_size or run.accumulation"
+            )
+        self.store, self.at = CheckpointStore(run, recipe.run.keep), Counters()
+        self.figures: dict[str, float] = {}
+        if world.is_main:
+            prepare_folder(run, self.recipe, resume)
+        self._build()
+        log_position = self._restore() if resume else 0
+        self.log = RunLog(
+            run,
+            active=world.is_main,
+            total_steps=self.total_steps,
+            step=self.at.step,
+            position=log_position,
+            tensorboard=recipe.run.tensorboard,
+        )
+
+    @property
+    def total_steps(self) -> int:
+        return self.steps_per_epoch * self.recipe.schedule.total_epochs
+
+    @property
+    def global_batch(self) -> int:
+        return self.recipe.run.batch_size * self.recipe.run.accumulation * self.world.size
+
+    def fit(self) -> Outcome:
+        """Train to the end, to `run.max_steps`, or until a signal asks to stop (a checkpoint is written first)."""
+        with stop_flag() as self.stop, self.log.open():
+            self.log.record("start", self.at.step, processes=self.world.size, device=str(self.world.device))
+            running = True
+            while running and self.at.epoch < self.recipe.schedule.total_epochs:
+                running = self._train_epoch() and self._finish_epoch()
+            self.log.record("stop" if self.stop.signal_number else "end", self.at.step)
+        return Outcome(self.at.step, self.stop.signal_number, self.figures)
+
+    def _build(self) -> None:
+        run = self.recipe.run
+        torch.manual_seed(run.seed)
+        self.net = self.task.build_model().to(self.world.device)
+        self.ema = ModelEmaV3(self.net, decay=run.ema, use_warmup=run.ema_warmup) if run.ema is not None else None
+        self.model = wrap_model(self.net, self.world, run.sync_bn)
+        self.call: nn.Module = torch.compile(self.model) if run.compile else self.model
+        self.optimizer = create_optimizer(self.net, self.recipe.optim, self.global_batch)
+        self.scaler = torch.amp.GradScaler(self.world.device.type, enabled=run.amp == "fp16")
+        self.meter = Meter()
+
+    def _train_epoch(self) -> bool:
+        """Take the steps that are left of this epoch. False: asked to stop, and a checkpoint is written."""
+        run = self.recipe.run
+        batches = self.loader.epoch(self.at.epoch, start_batch=self.at.batch)
+        self.meter.restart()
+        for group in _groups(batches, run.accumulation):
+            stop = self._train_step(group)
+            if stop or self.at.step == run.max_steps:
+                self._save()
+                return False
+            if run.checkpoint_steps and self.at.step % run.checkpoint_steps == 0:
+                self._save()
+        return True
+
+    def _finish_epoch(self) -> bool:
+        """Evaluate and save what is due. False: asked to stop."""
+        run, at = self.recipe.run, self.at
+        at.epoch, at.batch = at.epoch + 1, 0
+        if self.loader.broken_count:
+            self.log.say(f"epoch {at.epoch}: {self.loader.broken_count} broken images were passed over")
+        last = at.epoch == self.recipe.schedule.total_epochs
+        best = self._evaluate() if last or at.epoch % run.eval_epochs == 0 else False
+        if best or last or at.epoch % run.checkpoint_epochs == 0:
+            self._save(best=best)
+        stop = (
+            average(torch.tensor([float(self.stop.signal_number > 0)], device=self.world.device), self.world).item() > 0
+        )
+        if stop and not last:
+            self._save()
+        return not stop
+
+    def _train_step(self, batches: list[Any]) -> bool:
+        """One optimiser step over `accumulation` batches. True: some process was asked to stop."""
+        run = self.recipe.run
+        position = self.at.epoch + self.at.batch / len(self.loader)
+        lr = learning_rate(self.recipe.schedule, peak_learning_rate(self.recipe.optim, self.global_batch), position)
+        set_learning_rate(self.optimizer, lr)
+        loss = self._backward(batches)
+        self.scaler.unscale_(self.optimizer)
+        norm = _clip([p for p in self.net.parameters() if p.grad is not None], run.clip_grad)
+        report = torch.stack([loss.double(), torch.tensor(float(self.stop.signal_number > 0)).to(loss).double()])
+        mean_loss, stop = average(report, self.world).tolist()
+        # fp16 gradients may overflow: the scaler then skips the step and lowers its scale
+        if not math.isfinite(mean_loss) or not (math.isfinite(norm) or self.scaler.is_enabled()):
+            self._give_up(batches, mean_loss, lr)
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        self.at.step, self.at.batch = self.at.step + 1, self.at.batch + len(batches)
+        if self.ema is not None:
+            self.ema.update(self.net, step=self.at.step)
+        self._tell(mean_loss, norm, lr)
+        return stop > 0
+
+    def _backward(self, batches: list[Any]) -> Tensor:
+        """Gradients of the mean loss over all batches; returns that loss."""
+        self._seed_step()
+        self.net.train()
+        self.optimizer.zero_grad(set_to_none=True)
+        losses = []
+        for index, batch in enumerate(batches):
+            alone = self.world.size == 1 or index == len(batches) - 1
+            sync: AbstractContextManager[Any] = nullcontext() if alone else self.model.no_sync()
+            with sync:
+                with self._autocast():
+                    loss = self.task.loss(self.call, _to(batch, self.world.device)) / len(batches)
+                self.scaler.scale(loss).backward()
+            losses.append(loss.detach())
+        return torch.stack(losses).sum()
+
+    def _seed_step(self) -> None:
+        torch.manual_seed(derive_seed(self.recipe.run.seed, "step", self.at.step, self.world.rank))
+
+    def _autocast(self) -> AbstractContextManager[Any]:
+        amp = self.recipe.run.amp
+        return nullcontext() if amp == "none" else torch.autocast(self.world.device.type, dtype=AUTOCAST[amp])
+
+    def _evaluate(self) -> bool:
+        """Evaluate the averaged weights where the run keeps them, else the trained ones. True: better than ever
+        before."""
+        model = self.net if self.ema is None else self.ema.module
+        share_buffers(model, self.world)
+        model.eval()
+        with torch.inference_mode(), self._autocast():
+            self.figures = self.task.evaluate(model, self.world)
+        self.log.record("eval", self.at.step, epoch=self.at.epoch, **self.figures)
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in self.figures.items())
+        self.log.say(f"epoch {self.at.epoch}/{self.recipe.schedule.total_epochs}: {shown}")
+        value = self.figures[self.task.metric]
+        better = self.at.best is None or value > self.at.best
+        self.at.best = value if better else self.at.best
+        return better
+
+    def _save(self, best: bool = False) -> None:
+        if not self.world.is_main:
+            return
+        self.log.record("checkpoint", self.at.step)
+        state = {
+            "counters": asdict(self.at),
+            "optimizer": self.optimizer.state_dict(),
+            "scaler": self.scaler.state_dict(),
+            "log_position": self.log.position(),
+            "processes": self.world.size,
+        }
+        ema = None if self.ema is None else self.ema.module.state_dict()
+        self.store.save(self.at.step, Checkpoint(self.net.state_dict(), ema, state))
+        if best:
+            assert self.at.best is not None
+            self.store.mark_best(self.at.step, self.task.metric, self.at.best)
+        self.meter.restart()
+
+    def _restore(self) -> int:
+        """Load the newest checkpoint, if any; returns how long the log was then."""
+        found = self.store.newest()
+        if found is None:
+            return 0
+        path, checkpoint = found
+        state = checkpoint.state
+        if state["processes"] != self.world.size:
+            raise CheckpointError(
+                f"{path}: the run was started with {state['processes']} processes, now there are "
+                f"{self.world.size}; the batches would differ. Resume with {state['processes']}"
+            )
+        load_weights(self.net, checkpoint.model, path)
+        if self.ema is not None:
+            if checkpoint.ema is None:
+                raise CheckpointError(
+                    f"{path}: run.ema is on but the checkpoint has no averaged weights; switch run.ema off"
+                )
+            load_weights(self.ema.module, checkpoint.ema, path)
+        self.optimizer.load_state_dict(state["optimizer"])
+        if self.scaler.is_enabled():
+            self.scaler.load_state_dict(state["scaler"])
+        self.at = Counters(**state["counters"])
+        return state["log_position"]
+
+    def _give_up(self, batches: list[Any], loss: float, lr: float) -> None:
+        def forward() -> None:
+            self._seed_step()
+            with self._autocast():
+                for batch in batches:
+                    self.task.loss(self.net, _to(batch, self.world.device))
+
+        found = first_of_all(first_non_finite(self.net, forward), self.world) or "every module's output is finite"
+        good = next(iter(self.store.paths()), None)
+        raise NonFiniteError(
+            f"step {self.at.step} (epoch {self.at.epoch}, batch {self.at.batch}): the loss is {loss} at learning rate "
+            f"{lr:.3g}; {found}. Last good checkpoint: {good or 'none yet'}. Try a lower learning rate, "
+            "run.clip_grad, or run.amp none, and continue with --resume"
+        )
+
+    def _tell(self, loss: float, norm: float, lr: float) -> None:
+        self.meter.add(loss, self.global_batch)
+        rate, left = self.meter.rate(), self.meter.seconds_left(self.total_steps - self.at.step)
+        figures = f"loss {self.meter.loss():.4f}  lr {lr:.2e}  {rate:.0f} samples/s"
+        self.log.advance(self.at.step, figures)
+        if self.at.step % self.recipe.run.log_steps:
+            return
+        self.log.record(
+            "train",
+            self.at.step,
+            epoch=self.at.epoch,
+            loss=self.meter.loss(),
+            grad_norm=norm,
+            lr=lr,
+            samples_per_s=rate,
+            time=time.time(),
+        )
+        if not self.log.is_terminal:
+            total = self.recipe.schedule.total_epochs
+            self.log.say(
+                f"epoch {self.at.epoch + 1}/{total}  step {self.at.step}/{self.total_steps}  {figures}  "
+                f"{left:.0f} s left"
+            )
+        self.meter.start_window()
+
+
+def exit_status(outcome: Outcome) -> int:
+    """What a shell expects: 0, or 128 + the signal that stopped the run (130 Ctrl-C, 143 SIGTERM)."""
+    return 128 + signal.Signals(outcome.signal_number) if outcome.signal_number else 0
+
+
+def _groups(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Lists of `size` batches; a shorter rest is dropped, as the data loader drops a shorter last batch."""
+    group: list[Any] = []
+    for batch in batches:
+        group.append(batch)
+        if len(group) == size:
+            yield group
+            group = []
+
+
+def _clip(parameters: list[nn.Parameter], largest: float | None) -> float:
+    """Clip the global gradient norm in place; returns what it was."""
+    limit = math.inf if largest is None else largest
+    return float(nn.utils.clip_grad_norm_(parameters, limit))
+
+
+def _to(batch: Any, device: torch.device) -> Any:
+    if isinstance(batch, Tensor):
+        return batch.to(device, non_blocking=True)
+    return type(batch)(_to(item, device) for item in batch)

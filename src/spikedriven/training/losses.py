@@ -1,0 +1,49 @@
+"""Losses of the releases. Targets are class numbers int64 [B] or soft targets float [B, K] (mixing and smoothing
+happen in data)."""
+
+from collections.abc import Callable
+
+import torch
+import torch.nn.functional as F
+from timm.loss import BinaryCrossEntropy
+from torch import Tensor, nn
+
+from spikedriven.errors import InputError
+from spikedriven.training.config import LossConfig
+
+Criterion = Callable[[Tensor, Tensor], Tensor]
+
+
+class TETLoss(nn.Module):
+    """Temporal efficient training loss, as the SDT release computes it (Deng et al., ICLR 2022, has the idea).
+
+    `(1 - lamb) * mean_t criterion(o_t, y) + lamb * mean((o - means)^2)` for logits o of shape [T, B, K].
+    """
+
+    def __init__(self, criterion: Criterion, lamb: float = 1e-3, means: float = 1.0) -> None:
+        super().__init__()
+        self.criterion, self.lamb, self.means = criterion, lamb, means
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        if logits.ndim != 3:
+            raise InputError(
+                f"TET loss: expected logits [T, B, K], found shape {tuple(logits.shape)}; "
+                'build the model with output="per_step"'
+            )
+        per_step = torch.stack([self.criterion(step, target) for step in logits]).mean()
+        if self.lamb == 0:
+            return per_step
+        return (1 - self.lamb) * per_step + self.lamb * (logits - self.means).square().mean()
+
+
+def create_loss(config: LossConfig) -> nn.Module:
+    """The training loss: (logits, targets) -> scalar mean over the batch."""
+    criterion: nn.Module = nn.CrossEntropyLoss()  # takes class numbers as well as soft targets
+    if config.kind == "binary_cross_entropy":
+        criterion = BinaryCrossEntropy(smoothing=0.0, target_threshold=config.bce_target_thresh)
+    return TETLoss(criterion, config.tet_lamb, config.tet_means) if config.tet else criterion
+
+
+def evaluation_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of logits [B, K] against labels [B], summed over the batch."""
+    return F.cross_entropy(logits, labels, reduction="sum")

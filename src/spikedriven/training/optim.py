@@ -1,0 +1,54 @@
+"""Optimisers by the releases' rules: which parameters decay, which learn more slowly, and how large the learning
+rate is."""
+
+from typing import Any
+
+import torch
+from timm.optim import create_optimizer_v2, param_groups_layer_decay, param_groups_weight_decay
+from torch import nn
+
+from spikedriven.errors import InputError
+from spikedriven.training.config import OptimConfig
+
+
+def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
+    """Groups for an optimiser: no decay on biases, on tensors of fewer than two dimensions, nor on
+    `model.no_weight_decay()`.
+
+    With `layer_decay` < 1 each layer also gets an `lr_scale` of `layer_decay ** (layers above it)`; the order of
+    layers is
+    what `model.group_matcher` says (timm's convention), and a model without one is an InputError: guessing would
+    change the run.
+    """
+    exempt = set(getattr(model, "no_weight_decay", set)())
+    if layer_decay == 1.0:
+        return param_groups_weight_decay(model, weight_decay, no_weight_decay_list=exempt)
+    if not hasattr(model, "group_matcher"):
+        raise InputError(
+            f"optim.layer_decay={layer_decay}: {type(model).__name__} has no group_matcher(), which says how "
+            "its layers are ordered; use layer_decay 1.0 for this model"
+        )
+    return param_groups_layer_decay(model, weight_decay, no_weight_decay_list=exempt, layer_decay=layer_decay)
+
+
+def peak_learning_rate(optim: OptimConfig, global_batch: int) -> float:
+    """`lr` as given, or `blr` scaled linearly with the images per optimiser step over all processes (256 images:
+    blr itself)."""
+    if optim.lr is not None:
+        return optim.lr
+    assert optim.blr is not None  # OptimConfig demands one of the two
+    return optim.blr * global_batch / 256
+
+
+def create_optimizer(model: nn.Module, optim: OptimConfig, global_batch: int) -> torch.optim.Optimizer:
+    """AdamW (torch) or LAMB (timm). Published LAMB runs depend on timm's choices: the global gradient norm is
+    clipped to 1, the trust ratio acts only on groups with weight decay."""
+    options: dict[str, Any] = {}
+    if optim.betas is not None:
+        options["betas"] = optim.betas
+    if optim.eps is not None:
+        options["eps"] = optim.eps
+    if optim.trust_clip:
+        options["trust_clip"] = True
+    groups = parameter_groups(model, optim.weight_decay, optim.layer_decay)
+    return create_optimizer_v2(groups, opt=optim.name, lr=peak_learning_rate(optim, global_batch), **options)

@@ -1,0 +1,179 @@
+"""YAML text to a Recipe and back, strictly: an unknown key, a wrong type or a repeated key is an error that names
+the place."""
+
+import dataclasses
+import difflib
+import re
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from spikedriven.errors import RecipeError
+from spikedriven.training.config import Recipe
+
+
+class _Loader(yaml.SafeLoader):
+    """SafeLoader that refuses repeated keys and reads `1e-3` as the number it is (YAML 1.1 wants `1.0e-3`)."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
+        for index, key in enumerate(keys):
+            if key in keys[:index]:
+                line = node.value[index][0].start_mark.line + 1
+                raise RecipeError(f"line {line}: {key!r} is given twice; keep one of them")
+        return super().construct_mapping(node, deep)
+
+
+_Loader.add_implicit_resolver(
+    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+)
+
+
+def read_recipe(source: Path) -> Recipe:
+    """The recipe of a YAML file. `base: NAME` in it starts from another recipe of the same folder."""
+    return recipe_from_dict(_read_tree(source), where=str(source))
+
+
+def recipe_from_dict(tree: dict[str, Any], where: str = "recipe") -> Recipe:
+    """A Recipe from nested dictionaries; every complaint starts with `where` and the dotted path of the field."""
+    try:
+        return _build(Recipe, tree, "")
+    except RecipeError as error:
+        raise RecipeError(f"{where}: {error}") from None
+
+
+def recipe_to_yaml(recipe: Recipe) -> str:
+    """YAML with every field of the recipe, which `read_recipe` reads back to an equal recipe."""
+    return yaml.safe_dump(_plain(dataclasses.asdict(recipe)), sort_keys=False, width=120)
+
+
+def differing_fields(a: Recipe, b: Recipe) -> list[str]:
+    """Dotted paths of the fields in which two recipes differ."""
+    left, right = _flatten(dataclasses.asdict(a)), _flatten(dataclasses.asdict(b))
+    return sorted(path for path in left.keys() | right.keys() if left.get(path) != right.get(path))
+
+
+def _read_tree(source: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
+    try:
+        tree = yaml.load(source.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader: plain data only
+    except FileNotFoundError:
+        raise RecipeError(f"{source}: no such recipe file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{source}: cannot be read as text: {error}") from error
+    except yaml.YAMLError as error:
+        raise RecipeError(f"{source}: not YAML: {error}") from error
+    except RecipeError as error:
+        raise RecipeError(f"{source}: {error}") from None
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{source}: expected a mapping with model, data, optim ..., found {type(tree).__name__}")
+    base = tree.pop("base", None)
+    if base is None:
+        return tree
+    path = source.parent / f"{base}.yaml"
+    if path in (*children, source):
+        raise RecipeError(f"{source}: base {base!r} leads back to itself")
+    return _merge(_read_tree(path, (*children, source)), tree)
+
+
+def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        both = isinstance(value, dict) and isinstance(base.get(key), dict)
+        merged[key] = _merge(base[key], value) if both else value
+    return merged
+
+
+def _build(cls: type, tree: Any, path: str) -> Any:
+    if not isinstance(tree, dict):
+        raise RecipeError(f"{path.rstrip('.') or 'top level'}: expected a mapping, found {tree!r}")
+    fields = {field.name: field for field in dataclasses.fields(cls)}
+    for key in tree:
+        if key not in fields:
+            near = difflib.get_close_matches(str(key), fields, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(fields)}"
+            raise RecipeError(f"unknown key '{path}{key}'; {hint}")
+    for name, field in fields.items():
+        if name not in tree and field.default is field.default_factory is dataclasses.MISSING:
+            raise RecipeError(f"'{path}{name}' is missing and has no default")
+    hints = typing.get_type_hints(cls)
+    values = {name: _convert(hints[name], value, f"{path}{name}") for name, value in tree.items()}
+    try:
+        return cls(**values)
+    except RecipeError:
+        raise
+    except ValueError as error:
+        raise RecipeError(f"{path.rstrip('.') or 'top level'}: {error}") from error
+
+
+def _convert(expected: Any, value: Any, path: str) -> Any:
+    """`value` as the annotated type; int is accepted for float, a list for a tuple, and nothing else is bent."""
+    origin, options = typing.get_origin(expected), typing.get_args(expected)
+    if expected is Any:
+        return value
+    if isinstance(expected, type) and dataclasses.is_dataclass(expected):
+        return _build(expected, value, path + ".")
+    if origin in (typing.Union, types.UnionType):
+        return _convert_union(options, value, path)
+    if origin is typing.Literal and value in options:
+        return value
+    if origin is tuple and isinstance(value, (list, tuple)):
+        return _convert_tuple(options, value, path)
+    if origin is dict and isinstance(value, dict):
+        return {key: _convert(options[1], item, f"{path}.{key}") for key, item in value.items()}
+    if expected is Path and isinstance(value, str):
+        return Path(value)
+    if expected is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if isinstance(expected, type) and isinstance(value, expected) and (expected is bool or not isinstance(value, bool)):
+        return value
+    raise RecipeError(f"'{path}': expected {_describe(expected)}, found {value!r}")
+
+
+def _convert_union(options: tuple[Any, ...], value: Any, path: str) -> Any:
+    if value is None and type(None) in options:
+        return None
+    for option in options:
+        try:
+            return _convert(option, value, path)
+        except RecipeError:
+            continue  # another option of the union may fit; none fitting is reported below
+    raise RecipeError(f"'{path}': expected {_describe(options)}, found {value!r}")
+
+
+def _convert_tuple(options: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
+    if options[-1] is Ellipsis:
+        options = (options[0],) * len(value)
+    if len(options) != len(value):
+        raise RecipeError(f"'{path}': expected {len(options)} values, found {len(value)}: {value!r}")
+    return tuple(
+        _convert(kind, item, f"{path}[{i}]") for i, (kind, item) in enumerate(zip(options, value, strict=True))
+    )
+
+
+def _describe(expected: Any) -> str:
+    if isinstance(expected, tuple):
+        return " or ".join(_describe(option) for option in expected)
+    if typing.get_origin(expected) is typing.Literal:
+        return "one of " + ", ".join(repr(option) for option in typing.get_args(expected))
+    if expected is type(None):
+        return "null"
+    return expected.__name__ if isinstance(expected, type) and not typing.get_args(expected) else str(expected)
+
+
+def _plain(value: Any) -> Any:
+    """Tuples as lists and paths as text, so that YAML shows no Python tags."""
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, dict):
+        return {key: _plain(item) for key, item in value.items()}
+    return [_plain(item) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
+    flat: dict[str, Any] = {}
+    for key, value in tree.items():
+        flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+    return flat

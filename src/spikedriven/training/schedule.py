@@ -1,0 +1,55 @@
+"""Learning rate as a pure function of how far the run has come, so that resuming needs no scheduler state."""
+
+import math
+
+import torch
+
+from spikedriven.training.config import ScheduleConfig
+
+
+def learning_rate(schedule: ScheduleConfig, peak: float, position: float) -> float:
+    """The learning rate at `position` epochs (fractions count) into a run whose largest learning rate is `peak`.
+
+    - cosine_epoch: timm's, as the SDT and Spikingformer releases run it. Constant within an epoch; warm-up from
+      `warmup_lr`;
+      the cosine counts from epoch 0, so its peak is not reached when there is a warm-up; then `min_lr` for the
+      cooldown.
+    - cosine_iter: that of SDT-V2 and V3. Linear from 0, then half a cosine over the remaining epochs.
+    - onecycle: cosine from `warmup_lr` up to the peak, cosine down to `min_lr`, each step its own value.
+    """
+    if schedule.kind == "constant":
+        return _warmup(schedule, peak, position) if position < schedule.warmup_epochs else peak
+    if schedule.kind == "cosine_epoch":
+        return _cosine_epoch(schedule, peak, math.floor(position))
+    return _cosine_iter(schedule, peak, position)
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, lr: float) -> None:
+    """Give every parameter group `lr` times its own `lr_scale` (layer decay)."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr * group.get("lr_scale", 1.0)
+
+
+def _cosine_epoch(schedule: ScheduleConfig, peak: float, epoch: int) -> float:
+    if epoch < schedule.warmup_epochs:
+        return _warmup(schedule, peak, epoch)
+    if epoch >= schedule.epochs:
+        return schedule.min_lr
+    return _cosine(peak, schedule.min_lr, epoch / schedule.epochs)
+
+
+def _cosine_iter(schedule: ScheduleConfig, peak: float, position: float) -> float:
+    warmup = schedule.warmup_epochs
+    if position < warmup and schedule.kind == "cosine_iter":
+        return peak * position / warmup
+    if position < warmup:
+        return _cosine(schedule.warmup_lr, peak, position / warmup)
+    return _cosine(peak, schedule.min_lr, min(1.0, (position - warmup) / (schedule.epochs - warmup)))
+
+
+def _warmup(schedule: ScheduleConfig, peak: float, position: float) -> float:
+    return schedule.warmup_lr + position * (peak - schedule.warmup_lr) / schedule.warmup_epochs
+
+
+def _cosine(start: float, end: float, fraction: float) -> float:
+    return end + (start - end) * (1 + math.cos(math.pi * fraction)) / 2
