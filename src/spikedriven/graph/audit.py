@@ -1,0 +1,204 @@
+"""Is this network addition-only? One row per product, classed by what its operands are, never by their values."""
+
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from torch import Tensor, nn
+
+from spikedriven.graph import folding, kinds
+from spikedriven.graph.folding import name_of
+from spikedriven.graph.kinds import Input, Scaled
+from spikedriven.graph.nodes import Node, SpikeGraph
+from spikedriven.graph.tables import text_table
+from spikedriven.graph.trace import trace
+
+#: What a row can conclude.
+ADDITION, FOLDS, ENCODING, BROKEN = "addition only", "after folding", "encoding layer", "multiplies reals"
+
+VERDICTS = {
+    ADDITION: "needs no multiplication as released",
+    FOLDS: "needs none once a constant is folded into a neighbour",
+    ENCODING: "reads the network's input; every family allows this one",
+    BROKEN: "multiplies real values, and no folding removes that",
+}
+
+
+@dataclass(frozen=True)
+class AuditRow:
+    """One conv, linear, matmul, product, normalisation or foreign activation.
+
+    module: qualified module path; node: id in the graph; op: operator class; classed: "spike x weight",
+    "spike x spike", "spike x real", "real x weight", "real x real" or "activation"; operands: their kinds;
+    verdict: a key of `VERDICTS`; why: the reason, with the neighbour that takes a folded factor.
+    """
+
+    module: str
+    node: str
+    op: str
+    classed: str
+    operands: tuple[str, ...]
+    verdict: str
+    why: str
+
+
+@dataclass(frozen=True)
+class AuditReport:
+    """All rows of a network in the order they run. ``str(report)`` is a table with the verdicts above it."""
+
+    rows: tuple[AuditRow, ...]
+
+    @property
+    def findings(self) -> tuple[AuditRow, ...]:
+        """The rows that break the promise even after folding."""
+        return tuple(row for row in self.rows if row.verdict == BROKEN)
+
+    @property
+    def folded(self) -> tuple[AuditRow, ...]:
+        """The rows that multiply real values as released, and no longer after folding."""
+        return tuple(row for row in self.rows if row.verdict == FOLDS)
+
+    @property
+    def encoding(self) -> tuple[AuditRow, ...]:
+        """The layers that read the network's input."""
+        return tuple(row for row in self.rows if row.verdict == ENCODING)
+
+    @property
+    def ok(self) -> bool:
+        """Addition-only after folding, apart from the encoding layer."""
+        return not self.findings
+
+    @property
+    def ok_as_released(self) -> bool:
+        """Addition-only without any folding but that of batch norms into the layer before, as every paper assumes."""
+        return self.ok and all(row.op == "batchnorm" for row in self.folded)
+
+    def verdict(self) -> str:
+        """Two sentences: as released, and after folding."""
+        needed = Counter(row.op for row in self.folded)
+        folds = ", ".join(f"{count} {op}" for op, count in needed.items()) or "nothing"
+        encoding = ", ".join(row.module for row in self.encoding) or "none"
+        broken = ", ".join(dict.fromkeys(f"{row.module or row.node} ({row.op})" for row in self.findings))
+        return (
+            f"As released: {'addition-only' if self.ok_as_released else 'NOT addition-only'}"
+            f" (to fold: {folds}; batch norms count as folded).\n"
+            f"After folding: {'addition-only' if self.ok else 'NOT addition-only, because of ' + broken}"
+            f" (encoding layer: {encoding})."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return {
+            "ok": self.ok,
+            "ok_as_released": self.ok_as_released,
+            "verdict": self.verdict(),
+            "rows": [asdict(row) for row in self.rows],
+        }
+
+    def __str__(self) -> str:
+        table = text_table(
+            ("module", "op", "operands", "class", "verdict", "why"),
+            [(r.module or r.node, r.op, ", ".join(r.operands), r.classed, r.verdict, r.why) for r in self.rows],
+        )
+        return f"{self.verdict()}\n{table}"
+
+
+def audit(model: nn.Module | SpikeGraph, example: Tensor | None = None) -> AuditReport:
+    """Class every product of a network. model: a module with an example input (see `trace`), or its graph."""
+    graph = model if isinstance(model, SpikeGraph) else trace(model, example)
+    return AuditReport(tuple(_CLASSIFY[node.op](graph, node) for node in graph if node.op in _CLASSIFY))
+
+
+def _row(node: Node, operands: list[Node], classed: str, verdict: str, why: str) -> AuditRow:
+    shown = tuple(str(operand.kind) for operand in operands)
+    return AuditRow(node.module, node.id, node.op, classed, shown, verdict, why)
+
+
+def _weight_layer(graph: SpikeGraph, node: Node) -> AuditRow:
+    source = folding.data_operand(graph, node)
+    found = kinds.span(source.kind)
+    if isinstance(source.kind, Input):
+        return _row(node, [source], "real x weight", ENCODING, "reads the network's input")
+    if found is None or found.averaged:
+        return _real_weight_layer(graph, node, source)
+    adds = "each spike adds one row of weights"
+    if (found.low, found.high) != (0, 1):
+        adds = f"a count n adds its row n times (n up to {max(found.high, -found.low)})"
+    if isinstance(source.kind, Scaled):
+        why = f"{adds}, once the factor {found.factor:g} is folded into these weights"
+        return _row(node, [source], "spike x weight", FOLDS, why)
+    return _row(node, [source], "spike x weight", ADDITION, adds)
+
+
+def _real_weight_layer(graph: SpikeGraph, node: Node, source: Node) -> AuditRow:
+    first = folding.linear_chain(graph, node)
+    if first is not None:
+        why = f"no neuron since {name_of(first)}: the chain is one linear map once fused"
+        return _row(node, [source], "real x weight", FOLDS, why)
+    made_by = folding.origin(graph, node)
+    what = "averages of spikes" if kinds.span(source.kind) else "real values"
+    why = f"reads {what} from {made_by.op} in {name_of(made_by)}, no neuron between"
+    return _row(node, [source], "real x weight", BROKEN, why)
+
+
+def _product(graph: SpikeGraph, node: Node) -> AuditRow:
+    operands = graph.operands(node)
+    real = [operand for operand in operands if kinds.is_real(operand.kind)]
+    if len(real) == len(operands):
+        names = " and ".join(f"{operand.op} in {name_of(operand)}" for operand in real)
+        return _row(node, operands, "real x real", BROKEN, f"both operands are real: {names}")
+    classed = "spike x real" if real else "spike x spike"
+    if not any(isinstance(operand.kind, Scaled) for operand in operands):
+        return _row(node, operands, classed, ADDITION, _product_reason(operands, bool(real)))
+    target = folding.factor_target(graph, node)
+    if target is None:
+        return _row(node, operands, classed, BROKEN, "a constant factor on an operand folds into nothing downstream")
+    return _row(node, operands, classed, FOLDS, f"constant factors fold into {target}")
+
+
+def _product_reason(operands: list[Node], with_real: bool) -> str:
+    if with_real:
+        return "spikes select which real values are added"
+    if all(kinds.span(operand.kind) == kinds.Span(0, 1) for operand in operands):
+        return "a mask: logical AND"
+    return "products of whole numbers are repeated additions"
+
+
+def _divide(graph: SpikeGraph, node: Node) -> AuditRow:
+    return _row(node, graph.operands(node), "real x real", BROKEN, "divides by a value that depends on the input")
+
+
+def _batchnorm(graph: SpikeGraph, node: Node) -> AuditRow:
+    return _foldable(graph, node, folding.batchnorm_target(graph, node))
+
+
+def _scale(graph: SpikeGraph, node: Node) -> AuditRow:
+    return _foldable(graph, node, folding.scale_target(graph, node))
+
+
+def _foldable(graph: SpikeGraph, node: Node, target: str | None) -> AuditRow:
+    source = folding.data_operand(graph, node)
+    if isinstance(source.kind, Input):
+        return _row(node, [source], "real x weight", ENCODING, "prepares the network's input")
+    if target is None:
+        return _row(node, [source], "real x weight", BROKEN, "neither a weight layer nor a neuron next to it takes it")
+    return _row(node, [source], "real x weight", FOLDS, f"folds into {target}")
+
+
+def _activation(graph: SpikeGraph, node: Node) -> AuditRow:
+    name = node.target.split("::")[-1]
+    why = f"{name} is not a spiking neuron: it hands real values on"
+    return _row(node, graph.operands(node), "activation", BROKEN, why)
+
+
+_CLASSIFY: dict[str, Callable[[SpikeGraph, Node], AuditRow]] = {
+    "conv": _weight_layer,
+    "linear": _weight_layer,
+    "matmul": _product,
+    "multiply": _product,
+    "divide": _divide,
+    "batchnorm": _batchnorm,
+    "scale": _scale,
+    "activation": _activation,
+}
