@@ -94,7 +94,7 @@ class ClassificationTask:
         aside, else over the test set (which the releases use for selection too)."""
         data = self.recipe.data
         split = "val" if data.val_fraction else "test"
-        loader = build_eval_loader(
+        loader: Any = build_eval_loader(
             data, split, batch_size=self.recipe.run.batch_size, rank=world.rank, world_size=world.size
         )
         result = measure_accuracy(model, loader, loader.dataset.num_classes, world)

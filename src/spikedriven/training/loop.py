@@ -12,15 +12,17 @@ from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 
 from spikedriven.data.seeding import derive_seed
 from spikedriven.errors import CheckpointError, RecipeError
 from spikedriven.tasks import create_task
+from spikedriven.training.amp import autocast
 from spikedriven.training.checkpoint import Checkpoint, CheckpointStore, load_weights
 from spikedriven.training.config import Recipe
 from spikedriven.training.diagnose import NonFiniteError, first_non_finite
@@ -31,8 +33,6 @@ from spikedriven.training.run_folder import prepare_folder
 from spikedriven.training.runlog import RunLog
 from spikedriven.training.schedule import learning_rate, set_learning_rate
 from spikedriven.training.signals import stop_flag
-
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 @dataclass
@@ -108,7 +108,7 @@ class Trainer:
         self.net = self.task.build_model().to(self.world.device)
         self.ema = ModelEmaV3(self.net, decay=run.ema, use_warmup=run.ema_warmup) if run.ema is not None else None
         self.model = wrap_model(self.net, self.world, run.sync_bn)
-        self.call: nn.Module = torch.compile(self.model) if run.compile else self.model
+        self.call = cast(nn.Module, torch.compile(self.model)) if run.compile else self.model
         self.optimizer = create_optimizer(self.net, self.recipe.optim, self.global_batch)
         self.scaler = torch.amp.GradScaler(self.world.device.type, enabled=run.amp == "fp16")
         self.meter = Meter()
@@ -174,7 +174,9 @@ class Trainer:
         losses = []
         for index, batch in enumerate(batches):
             alone = self.world.size == 1 or index == len(batches) - 1
-            sync: AbstractContextManager[Any] = nullcontext() if alone else self.model.no_sync()
+            sync: AbstractContextManager[Any] = (
+                nullcontext() if alone else cast(DistributedDataParallel, self.model).no_sync()
+            )
             with sync:
                 with self._autocast():
                     loss = self.task.loss(self.call, _to(batch, self.world.device)) / len(batches)
@@ -186,8 +188,7 @@ class Trainer:
         torch.manual_seed(derive_seed(self.recipe.run.seed, "step", self.at.step, self.world.rank))
 
     def _autocast(self) -> AbstractContextManager[Any]:
-        amp = self.recipe.run.amp
-        return nullcontext() if amp == "none" else torch.autocast(self.world.device.type, dtype=AUTOCAST[amp])
+        return autocast(self.recipe.run.amp, self.world.device)
 
     def _evaluate(self) -> bool:
         """Evaluate the averaged weights where the run keeps them, else the trained ones. True: better than ever

@@ -15,7 +15,8 @@ from spikedriven.training.recipe_io import differing_fields, read_recipe, recipe
 # Fields that may change when a run is continued: they decide what is told and kept, not what is computed.
 CHANGEABLE = {
     "description", "data.workers", "data.root", "data.download", "run.out", "run.device", "run.compile",
-    "run.eval_epochs", "run.checkpoint_epochs", "run.checkpoint_steps", "run.keep", "run.log_steps", "run.tensorboard", "run.max_steps",
+    "run.eval_epochs", "run.checkpoint_epochs", "run.checkpoint_steps", "run.keep", "run.log_steps", "run.tensorboard",
+    "run.max_steps",
 }  # fmt: skip
 
 
@@ -38,6 +39,6 @@ def _check_same(stored: Path, recipe: Recipe) -> None:
     changed = [path for path in differing_fields(read_recipe(stored), recipe) if path not in CHANGEABLE]
     if changed:
         raise RecipeError(
-            f"{stored}: the run was started with other values of {', '.join(changed)}; a resumed run must "
-            f"compute the same. Resume with `spikedriven train {stored.parent} --resume`, or start another run with --run.out"
+            f"{stored}: the run was started with other values of {', '.join(changed)}; a resumed run must compute the "
+            f"same. Resume with `spikedriven train {stored.parent} --resume`, or start another run with --run.out"
         )

@@ -1,0 +1,182 @@
+"""Measure accuracy: of a run, or of a registered model with a checkpoint.
+
+Example:
+
+    spikedriven eval runs/quickstart                        (the run's newest checkpoint, on its test images)
+    spikedriven eval runs/quickstart/best --json
+    spikedriven eval sdt_8_768 --checkpoint authors.pth.tar --data imagenet --root /data --img-size 288 --crop-pct 1.0
+
+A run whose weights were averaged is evaluated with the average (--no-ema: with the trained weights). A checkpoint of a
+model may be one of the authors' files or a .safetensors file in our key names. Shown are top-1 and top-5 accuracy,
+recall per class and, for up to 20 classes, the confusion matrix.
+"""
+
+import dataclasses
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import safetensors.torch
+import torch
+import tyro
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+from torch import nn
+
+from spikedriven import create_model, load_official
+from spikedriven.data import DataConfig, build_eval_loader, find_set
+from spikedriven.errors import CheckpointError, InputError
+from spikedriven.models import variant_of
+from spikedriven.tasks.classification import Accuracy, measure_accuracy
+from spikedriven.training.amp import autocast
+from spikedriven.training.checkpoint import load_run, load_weights
+from spikedriven.training.distributed import World, open_world
+
+LARGEST_MATRIX = 20
+
+
+@dataclass(frozen=True)
+class Arguments:
+    target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
+    """A run folder, RUN/best, a checkpoint folder of a run, or a registered model name."""
+    checkpoint: Path | None = None
+    """Weights for a model name: the authors' file, or .safetensors in our key names."""
+    data: str | None = None
+    """Data set. Default for a run: the run's."""
+    root: Path | None = None
+    """Data folder. Default for a run: the run's."""
+    split: Literal["test", "val", "train"] = "test"
+    """Part of the data set; val is what data.val_fraction sets aside."""
+    img_size: int | None = None
+    """Side of the network input. Default: what the run, or the variant, was made for."""
+    crop_pct: float | None = None
+    """Share of the resized image that is cropped. Default: the run's, or the variant's."""
+    time_steps: int | None = None
+    """Time steps of a model given by name."""
+    batch_size: int = 64
+    workers: int = 2
+    ema: bool | None = None
+    """Averaged or trained weights. Default: the average, if the run kept one."""
+    amp: Literal["none", "bf16", "fp16"] | None = None
+    """Autocast. Default: as the run was trained; none for a model name."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    json: bool = False
+    """Print JSON instead of tables."""
+
+
+def run(argv: list[str]) -> int:
+    """Parse `argv`, evaluate, print."""
+    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven eval", description=__doc__)
+    model, data, amp = _from_name(arguments) if _is_model_name(arguments.target) else _from_run(arguments)
+    with open_world(arguments.device) as world:
+        result, classes = _measure(model, data, amp, arguments, world)
+    if world.is_main:
+        _print(result, classes, arguments.json)
+    return 0
+
+
+def _is_model_name(target: str) -> bool:
+    if Path(target).exists() or "/" in target:
+        return False
+    variant_of(target)  # raises for an unknown name, and suggests close ones
+    return True
+
+
+def _from_run(arguments: Arguments) -> tuple[nn.Module, DataConfig, str]:
+    if arguments.checkpoint is not None:
+        raise InputError(
+            "--checkpoint goes with a model name; of a run, give the checkpoint's folder instead of the run's"
+        )
+    if arguments.time_steps is not None:
+        raise InputError("--time-steps goes with a model name; a run has those of its recipe")
+    model, recipe = load_run(arguments.target, ema=arguments.ema)
+    changes: dict[str, Any] = {"img_size": arguments.img_size, "crop_pct": arguments.crop_pct, "root": arguments.root}
+    changes |= {"dataset": arguments.data, "workers": arguments.workers}
+    known = {name: value for name, value in changes.items() if value is not None}
+    return model, dataclasses.replace(recipe.data, **known), arguments.amp or recipe.run.amp
+
+
+def _from_name(arguments: Arguments) -> tuple[nn.Module, DataConfig, str]:
+    if arguments.checkpoint is None or arguments.data is None:
+        raise InputError(f"{arguments.target} is a model name: it needs --checkpoint FILE and --data NAME")
+    variant = variant_of(arguments.target)
+    channels, side, _ = variant.input_size
+    data = DataConfig(
+        dataset=arguments.data,
+        root=arguments.root,
+        img_size=arguments.img_size or side,
+        in_chans=1 if channels == 1 else 3,
+        crop_pct=arguments.crop_pct or variant.crop_pct,
+        workers=arguments.workers,
+    )
+    steps: dict[str, Any] = {} if arguments.time_steps is None else {"time_steps": arguments.time_steps}
+    model = create_model(
+        arguments.target, img_size=data.img_size, num_classes=find_set(data.dataset).num_classes, **steps
+    )
+    _load_file(model, arguments.checkpoint)
+    return model.eval(), data, arguments.amp or "none"
+
+
+def _load_file(model: nn.Module, path: Path) -> None:
+    if path.suffix != ".safetensors":
+        load_official(model, path)
+        return
+    try:
+        weights = safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
+    load_weights(model, weights, path)
+
+
+def _measure(
+    model: nn.Module, data: DataConfig, amp: str, arguments: Arguments, world: World
+) -> tuple[Accuracy, list[str]]:
+    loader: Any = build_eval_loader(
+        data, arguments.split, batch_size=arguments.batch_size, rank=world.rank, world_size=world.size
+    )
+    batches: Iterable[Any] = loader
+    if world.is_main:
+        batches = track(loader, "evaluating", console=Console(stderr=True), transient=True)
+    with torch.inference_mode(), autocast(amp, world.device):
+        result = measure_accuracy(model.to(world.device), batches, loader.dataset.num_classes, world)
+    return result, list(loader.dataset.classes)
+
+
+def _print(result: Accuracy, classes: list[str], as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(_record(result, classes), indent=1))
+        return
+    console = Console()
+    console.print(f"top-1 {result.top1:.2f} %   top-5 {result.top5:.2f} %   cross entropy {result.loss:.4f}")
+    console.print(_per_class(result, classes))
+    if len(classes) <= LARGEST_MATRIX:
+        console.print(_matrix(result, classes))
+
+
+def _record(result: Accuracy, classes: list[str]) -> dict[str, Any]:
+    recall = result.per_class().tolist()
+    return {
+        "top1": result.top1,
+        "top5": result.top5,
+        "loss": result.loss,
+        "count": result.count,
+        "recall": {name: None if value != value else value for name, value in zip(classes, recall, strict=True)},
+        "confusion": result.confusion.tolist(),
+    }
+
+
+def _per_class(result: Accuracy, classes: list[str]) -> Table:
+    table = Table("class", "images", "recall %", title="recall per class")
+    for name, count, recall in zip(classes, result.confusion.sum(1).tolist(), result.per_class().tolist(), strict=True):
+        table.add_row(name, str(count), f"{recall:.1f}")
+    return table
+
+
+def _matrix(result: Accuracy, classes: list[str]) -> Table:
+    table = Table("", *(str(i) for i in range(len(classes))), title="rows: true class, columns: predicted class")
+    for index, (name, row) in enumerate(zip(classes, result.confusion.tolist(), strict=True)):
+        table.add_row(f"{index} {name}", *(str(count) if count else "." for count in row))
+    return table
