@@ -6,7 +6,19 @@ from torch import nn
 
 from spikedriven.errors import InputError
 from spikedriven.graph import (
-    Analog, Constant, Count, Input, Membrane, Scaled, Spike, Weight, constants, register_rule, rules, run, trace,
+    Analog,
+    Constant,
+    Count,
+    Input,
+    Membrane,
+    Scaled,
+    Spike,
+    Weight,
+    constants,
+    register_rule,
+    rules,
+    run,
+    trace,
 )  # fmt: skip
 from spikedriven.neurons import LIF
 from tests.graph.networks import STEPS, Attention, Mask, Net, images, integer
