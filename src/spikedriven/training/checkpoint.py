@@ -54,15 +54,23 @@ class CheckpointStore:
             shutil.rmtree(temporary, ignore_errors=True)
             try:
                 _write_folder(temporary, checkpoint)
-                if target.exists():  # this step was saved before: a stopped run, resumed and stopped again at once
-                    shutil.rmtree(target)
-                temporary.replace(target)
-                sync_folder(self.folder)
+                self._put(temporary, target)
             except OSError:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
         self._prune()
         return target
+
+    def _put(self, temporary: Path, target: Path) -> None:
+        """Give a finished folder its name. One of that name (stopped at an epoch's last step, then resumed) stands
+        aside first: a kill at any moment leaves one of the two to be found."""
+        aside = target.with_name(f".{target.name}.aside")
+        if target.exists():
+            shutil.rmtree(aside, ignore_errors=True)
+            target.replace(aside)
+        temporary.replace(target)
+        sync_folder(self.folder)
+        shutil.rmtree(aside, ignore_errors=True)
 
     def mark_best(self, step: int, metric: str, value: float) -> None:
         """Remember that the checkpoint of `step`, which must exist, has the best validation figure so far."""
@@ -81,6 +89,10 @@ class CheckpointStore:
     def newest(self) -> tuple[Path, Checkpoint] | None:
         """The newest checkpoint that can be read; a broken one is passed over with a warning. None: there are none
         at all."""
+        for aside in self.folder.glob(".step_*.aside"):
+            target = self.folder / aside.name.removeprefix(".").removesuffix(".aside")
+            if not target.exists():
+                aside.replace(target)
         problems = []
         for path in self.paths():
             try:

@@ -1,0 +1,162 @@
+"""The loop on a toy task: exact resume, accumulation, averaging, the log, and what happens when a loss is not a number."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+
+from spikedriven.errors import CheckpointError, RecipeError
+from spikedriven.training.checkpoint import load_run
+from spikedriven.training.diagnose import NonFiniteError
+from tests.training.toys import BATCHES, toy_recipe, train
+
+
+def parameters(trainer) -> dict[str, torch.Tensor]:
+    return {name: value.clone() for name, value in trainer.net.state_dict().items()}
+
+
+def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
+    assert a.keys() == b.keys()
+    assert [name for name in a if not torch.equal(a[name], b[name])] == []
+
+
+def log(folder: Path) -> list[dict]:
+    return [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+
+
+@pytest.mark.parametrize("stop", [1, 5, BATCHES, BATCHES + 1, 3 * BATCHES - 1])
+def test_a_resumed_run_ends_with_the_same_bits(stop: int, tmp_path: Path) -> None:
+    """Dropout, an average with warm-up and Adam's moments all have to come back; also at the seam between epochs."""
+    run = {"ema": 0.9, "ema_warmup": True}
+    whole, _ = train(toy_recipe(run, dropout=0.5), tmp_path / "whole")
+    first, outcome = train(toy_recipe({**run, "max_steps": stop}, dropout=0.5), tmp_path / "parts")
+    assert outcome.step == stop
+    second, outcome = train(toy_recipe(run, dropout=0.5), tmp_path / "parts", resume=True)
+    assert outcome.step == 3 * BATCHES
+    assert_equal(parameters(second), parameters(whole))
+    assert_equal(second.ema.module.state_dict(), whole.ema.module.state_dict())
+    assert any(not torch.equal(value, parameters(whole)[name]) for name, value in parameters(first).items())
+
+
+def test_the_log_of_a_resumed_run_has_each_step_once(tmp_path: Path) -> None:
+    train(toy_recipe({"max_steps": 8, "checkpoint_steps": 5}), tmp_path / "r")
+    newest = tmp_path / "r" / "checkpoints" / "step_00000008"
+    (newest / "manifest.json").unlink()  # as after a crash: the run goes on from step 6, the log says 8
+    train(toy_recipe({"checkpoint_steps": 5}), tmp_path / "r", resume=True)
+    lines = log(tmp_path / "r")
+    assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, 3 * BATCHES + 1))
+    assert [line["step"] for line in lines if line["kind"] == "eval"] == [BATCHES, 2 * BATCHES, 3 * BATCHES]
+
+
+def test_accumulation_equals_the_joined_batch(tmp_path: Path) -> None:
+    joined, _ = train(toy_recipe({"batch_size": 8}), tmp_path / "a")
+    parts, _ = train(toy_recipe({"batch_size": 4, "accumulation": 2}), tmp_path / "b")
+    for name, value in parameters(joined).items():
+        # the same sums in another order, in float64
+        torch.testing.assert_close(parameters(parts)[name], value, rtol=1e-12, atol=1e-13)
+
+
+def test_the_seed_and_nothing_else_decides(tmp_path: Path) -> None:
+    torch.manual_seed(1)
+    a, _ = train(toy_recipe(dropout=0.5), tmp_path / "a")
+    torch.manual_seed(2)
+    b, _ = train(toy_recipe(dropout=0.5), tmp_path / "b")
+    c, _ = train(toy_recipe({"seed": 43}, dropout=0.5), tmp_path / "c")
+    assert_equal(parameters(a), parameters(b))
+    assert not torch.equal(parameters(a)["0.weight"], parameters(c)["0.weight"])
+
+
+def test_the_best_checkpoint_is_the_best_evaluation(tmp_path: Path) -> None:
+    train(toy_recipe({"keep": 1}), tmp_path / "r")
+    evaluations = [line for line in log(tmp_path / "r") if line["kind"] == "eval"]
+    best = max(evaluations, key=lambda line: line["top1"])  # the first of equals
+    record = json.loads((tmp_path / "r" / "checkpoints" / "best.json").read_text())
+    assert (record["step"], record["value"]) == (best["step"], best["top1"])
+
+
+def test_load_run_gives_the_trained_model_and_its_average(tmp_path: Path) -> None:
+    trainer, _ = train(toy_recipe({"ema": 0.9}), tmp_path / "r")
+    averaged, recipe = load_run(tmp_path / "r")
+    assert recipe == trainer.recipe and not averaged.training
+    assert_equal(averaged.state_dict(), trainer.ema.module.state_dict())
+    assert_equal(load_run(tmp_path / "r", ema=False)[0].state_dict(), parameters(trainer))
+    best, _ = load_run(tmp_path / "r" / "best")
+    assert best.state_dict().keys() == averaged.state_dict().keys()
+
+
+def test_load_run_says_what_is_missing(tmp_path: Path) -> None:
+    with pytest.raises(CheckpointError, match="not a run folder"):
+        load_run(tmp_path)
+    train(toy_recipe(), tmp_path / "r")
+    with pytest.raises(CheckpointError, match="no averaged weights"):
+        load_run(tmp_path / "r", ema=True)
+
+
+def test_a_run_folder_is_not_overwritten(tmp_path: Path) -> None:
+    train(toy_recipe({"max_steps": 1}), tmp_path / "r")
+    before = (tmp_path / "r" / "log.jsonl").read_bytes()
+    with pytest.raises(CheckpointError, match="holds a run already.*--resume"):
+        train(toy_recipe(), tmp_path / "r")
+    assert (tmp_path / "r" / "log.jsonl").read_bytes() == before
+
+
+def test_resuming_with_another_recipe_is_refused_by_name(tmp_path: Path) -> None:
+    train(toy_recipe({"max_steps": 1}), tmp_path / "r")
+    with pytest.raises(RecipeError, match=r"run\.batch_size"):
+        train(toy_recipe({"batch_size": 4}), tmp_path / "r", resume=True)
+    train(toy_recipe({"log_steps": 7, "keep": 5}), tmp_path / "r", resume=True)  # what is told and kept may change
+
+
+def test_resume_without_a_run_starts_one(tmp_path: Path) -> None:
+    assert train(toy_recipe(), tmp_path / "r", resume=True)[1].step == 3 * BATCHES
+
+
+def test_a_non_finite_loss_stops_with_step_rate_checkpoint_and_module(tmp_path: Path) -> None:
+    with pytest.raises(NonFiniteError) as caught:
+        train(toy_recipe(broken=True), tmp_path / "r")
+    message = str(caught.value)
+    assert "step 0" in message and "learning rate" in message
+    assert "output of module 1 is the first" in message and "none yet" in message
+
+
+def test_a_parameter_that_went_bad_is_named_with_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from spikedriven.training.loop import Trainer
+
+    original = Trainer._finish_epoch
+
+    def poison(self: Trainer) -> bool:
+        going_on = original(self)
+        self.net[3].weight.data[0, 0] = float("nan")
+        return going_on
+
+    monkeypatch.setattr(Trainer, "_finish_epoch", poison)
+    with pytest.raises(NonFiniteError, match=rf"step {BATCHES} .*3\.weight is already.*step_0000000{BATCHES}"):
+        train(toy_recipe(), tmp_path / "r")
+
+
+def test_clipping_bounds_the_step(tmp_path: Path) -> None:
+    trainer, _ = train(toy_recipe({"clip_grad": 1e-3, "max_steps": 1}), tmp_path / "r")
+    norm = torch.nn.utils.get_total_norm([p.grad for p in trainer.net.parameters()]).item()
+    recorded = next(line for line in log(tmp_path / "r") if line["kind"] == "train")["grad_norm"]
+    assert norm == pytest.approx(1e-3, rel=1e-2) and recorded > 1e-2
+
+
+def test_too_much_accumulation_is_a_recipe_error(tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="fewer than run.accumulation=7"):
+        train(toy_recipe({"accumulation": 7}), tmp_path / "r")
+
+
+def test_the_stored_recipe_is_complete_and_runs_again(tmp_path: Path) -> None:
+    from spikedriven.training.recipe_io import read_recipe
+
+    a, _ = train(toy_recipe(dropout=0.5), tmp_path / "a")
+    b, _ = train(read_recipe(tmp_path / "a" / "recipe.yaml"), tmp_path / "b")
+    assert_equal(parameters(a), parameters(b))
+
+
+def test_tensorboard_files_appear_when_asked_for(tmp_path: Path) -> None:
+    train(toy_recipe({"tensorboard": True, "max_steps": 2}), tmp_path / "r")
+    assert list((tmp_path / "r" / "tensorboard").glob("events.*"))

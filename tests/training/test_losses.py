@@ -1,0 +1,49 @@
+"""TET against the figures of the SDT release, and the rest by hand."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from spikedriven.errors import InputError
+from spikedriven.training.config import LossConfig
+from spikedriven.training.losses import TETLoss, create_loss
+
+GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "sdtv1_cifar10_2_512_tet.json").read_text())
+
+
+@pytest.mark.parametrize("mode", ["eval", "train"])
+@pytest.mark.parametrize(("smoothing", "field"), [(0.0, "tet_loss_ce"), (0.1, "tet_loss_smooth0.1")])
+def test_tet_equals_the_release(mode: str, smoothing: float, field: str) -> None:
+    logits = torch.tensor(GOLDEN[mode]["logits"], dtype=torch.float64)
+    labels = torch.tensor(GOLDEN["labels"])
+    # smoothing is part of the targets here: 1 - s + s / K on the label, s / K elsewhere
+    targets = F.one_hot(labels, 10).double() * (1 - smoothing) + smoothing / 10
+    loss = create_loss(LossConfig(tet=True, tet_lamb=1e-3, tet_means=1.0))(logits, targets)
+    assert loss.item() == pytest.approx(GOLDEN[mode][field], rel=1e-12)
+
+
+def test_tet_without_regularisation_is_the_mean_over_time() -> None:
+    logits, labels = torch.randn(3, 2, 5, dtype=torch.float64), torch.tensor([1, 4])
+    expected = sum(F.cross_entropy(step, labels) for step in logits) / 3
+    assert TETLoss(torch.nn.CrossEntropyLoss(), lamb=0.0)(logits, labels).item() == pytest.approx(expected.item())
+
+
+def test_tet_refuses_logits_already_averaged() -> None:
+    with pytest.raises(InputError, match="per_step"):
+        TETLoss(torch.nn.CrossEntropyLoss())(torch.zeros(2, 5), torch.zeros(2, dtype=torch.int64))
+
+
+def test_cross_entropy_takes_soft_and_hard_targets() -> None:
+    logits, labels = torch.randn(4, 5, dtype=torch.float64), torch.tensor([0, 1, 2, 3])
+    loss = create_loss(LossConfig())
+    assert loss(logits, F.one_hot(labels, 5).double()).item() == pytest.approx(loss(logits, labels).item())
+
+
+def test_binary_cross_entropy_with_threshold() -> None:
+    logits = torch.tensor([[2.0, -1.0, 0.5]])
+    loss = create_loss(LossConfig(kind="binary_cross_entropy", bce_target_thresh=0.2))
+    expected = F.binary_cross_entropy_with_logits(logits, torch.tensor([[1.0, 0.0, 1.0]]))
+    assert loss(logits, torch.tensor([[0.5, 0.1, 0.4]])).item() == pytest.approx(expected.item())

@@ -1,0 +1,93 @@
+"""Parameter groups, the blr rule and LAMB's details that published runs depend on."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from spikedriven import create_model
+from spikedriven.errors import InputError
+from spikedriven.training.config import OptimConfig
+from spikedriven.training.optim import create_optimizer, parameter_groups, peak_learning_rate
+
+UNITS = json.loads((Path(__file__).parents[1] / "golden" / "sdtv3_units.json").read_text())
+
+
+class Layered(nn.Module):
+    """The layer structure of the large SDT-V3 models: a stem, twelve blocks, a head."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Linear(2, 2)
+        self.blocks = nn.ModuleList(nn.Linear(2, 2) for _ in range(12))
+        self.head = nn.Linear(2, 2)
+
+    def group_matcher(self, coarse: bool = False) -> dict[str, str]:
+        return {"stem": r"^stem", "blocks": r"^blocks\.(\d+)"}
+
+
+def test_layer_decay_gives_the_releases_scales() -> None:
+    ours = {(group["lr_scale"], group["weight_decay"]) for group in parameter_groups(Layered(), 0.05, 0.75)}
+    published = {(scale, decay) for scale, decay, _, _ in UNITS["large_layer_decay_0.75"]["groups"]}
+    assert len(published) == 28
+    assert sorted(ours) == pytest.approx(sorted(published), rel=1e-12)
+
+
+def test_layer_decay_without_layer_order_is_refused() -> None:
+    with pytest.raises(InputError, match="group_matcher"):
+        parameter_groups(nn.Linear(2, 2), 0.05, 0.75)
+
+
+def test_weight_decay_spares_biases_norms_and_time_constants() -> None:
+    model = create_model("sdt_2_256_cifar", embed_dim=32, neuron="plif", num_classes=10)
+    groups = {group["weight_decay"]: group["params"] for group in parameter_groups(model, 0.06)}
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    decayed, spared = ({names[id(parameter)] for parameter in groups[decay]} for decay in (0.06, 0.0))
+    assert decayed == {name for name, p in model.named_parameters() if p.requires_grad and p.ndim > 1}
+    assert {name.rsplit(".", 1)[1] for name in spared} == {"weight", "bias", "w"}
+    assert decayed | spared == {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def test_blr_rule_reproduces_the_published_rates() -> None:
+    for blr, batch, expected in ((6e-4, 128 * 8, 2.4e-3), (1.5e-4, 256 * 8, 1.2e-3), (4e-5, 24 * 3, 1.125e-5)):
+        assert peak_learning_rate(OptimConfig(blr=blr), batch) == pytest.approx(expected)
+    assert peak_learning_rate(OptimConfig(lr=0.1), 999) == 0.1
+
+
+def test_lamb_clips_the_gradient_and_scales_only_decayed_groups() -> None:
+    model = nn.Linear(3, 2).double()
+    with torch.no_grad():
+        model.weight.fill_(2.0)
+        model.bias.fill_(2.0)
+    optimizer = create_optimizer(model, OptimConfig(name="lamb", lr=0.1, weight_decay=0.01), 1)
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 10.0)
+    optimizer.step()
+    # the first update is m / (sqrt(v) + eps) of the gradient clipped to norm 1: each of its 8 entries is 1 / sqrt(8)
+    clipped = 8**-0.5
+    raw = clipped / (clipped + 1e-6)
+    assert model.bias.detach().tolist() == pytest.approx([2.0 - 0.1 * raw] * 2, rel=1e-12)
+    update = raw + 0.01 * 2.0
+    trust = 2.0 / update  # norm of the weights over norm of the update
+    assert model.weight.detach().flatten().tolist() == pytest.approx([2.0 - 0.1 * trust * update] * 6, rel=1e-12)
+
+
+def test_trust_clip_limits_the_ratio_to_one() -> None:
+    model = nn.Linear(3, 2).double()
+    with torch.no_grad():
+        model.weight.fill_(2.0)
+    optimizer = create_optimizer(model, OptimConfig(name="lamb", lr=0.1, weight_decay=0.01, trust_clip=True), 1)
+    for parameter in model.parameters():
+        parameter.grad = torch.full_like(parameter, 10.0)
+    optimizer.step()
+    clipped = 8**-0.5
+    assert model.weight.detach()[0, 0].item() == pytest.approx(
+        2.0 - 0.1 * (clipped / (clipped + 1e-6) + 0.02), rel=1e-12
+    )
+
+
+def test_betas_and_eps_reach_the_optimiser() -> None:
+    group = create_optimizer(nn.Linear(2, 2), OptimConfig(lr=1.0, betas=(0.9, 0.95), eps=1e-4), 1).param_groups[0]
+    assert (group["betas"], group["eps"]) == ((0.9, 0.95), 1e-4)

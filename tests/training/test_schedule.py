@@ -1,0 +1,61 @@
+"""Learning rates against timm's scheduler and against the SDT-V3 release's own figures."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from timm.scheduler import CosineLRScheduler
+
+from spikedriven.training.config import ScheduleConfig
+from spikedriven.training.schedule import learning_rate, set_learning_rate
+
+UNITS = json.loads((Path(__file__).parents[1] / "golden" / "sdtv3_units.json").read_text())
+
+
+def optimizer(lr: float, scale: float = 1.0) -> torch.optim.Optimizer:
+    return torch.optim.SGD([{"params": [torch.nn.Parameter(torch.zeros(1))], "lr_scale": scale}], lr=lr)
+
+
+@pytest.mark.parametrize(("warmup", "warmup_lr"), [(20, 1e-5), (10, 1e-3), (0, 0.0)])
+def test_cosine_epoch_is_timms(warmup: int, warmup_lr: float) -> None:
+    ours = ScheduleConfig(epochs=60, cooldown_epochs=10, warmup_epochs=warmup, warmup_lr=warmup_lr, min_lr=1e-5)
+    reference = optimizer(1.5e-3)
+    timms = CosineLRScheduler(reference, t_initial=60, lr_min=1e-5, warmup_t=warmup, warmup_lr_init=warmup_lr)
+    for epoch in range(ours.total_epochs):
+        timms.step(epoch)
+        expected = reference.param_groups[0]["lr"]
+        for within in (0.0, 0.5, 0.999):
+            assert learning_rate(ours, 1.5e-3, epoch + within) == pytest.approx(expected, rel=1e-12)
+
+
+@pytest.mark.parametrize("table", UNITS["lr_sched"])
+def test_cosine_iter_is_the_v3_releases(table: dict) -> None:
+    args = dict(table["args"])
+    peak = args.pop("lr")
+    schedule = ScheduleConfig(kind="cosine_iter", **args)
+    for epoch, scaled, full in table["epoch_lrScale0.75_lr"]:
+        lr = learning_rate(schedule, peak, epoch)
+        assert lr == pytest.approx(full, rel=1e-12, abs=0)
+        groups = optimizer(1.0, scale=0.75)
+        set_learning_rate(groups, lr)
+        assert groups.param_groups[0]["lr"] == pytest.approx(scaled, rel=1e-12, abs=0)
+
+
+def test_logged_rate_of_the_spikingformer_run() -> None:
+    """Its published log shows 4.946e-4 at epoch 20."""
+    schedule = ScheduleConfig(epochs=300, cooldown_epochs=10, warmup_epochs=20, warmup_lr=1e-6, min_lr=1e-5)
+    assert f"{learning_rate(schedule, 5e-4, 20):.3e}" == "4.946e-04"
+
+
+def test_onecycle_rises_to_the_peak_and_falls_to_the_end() -> None:
+    schedule = ScheduleConfig(kind="onecycle", epochs=10, warmup_epochs=2, warmup_lr=0.1, min_lr=0.01)
+    rates = [learning_rate(schedule, 1.0, position / 100) for position in range(1001)]
+    assert (rates[0], rates[200]) == (pytest.approx(0.1), pytest.approx(1.0))
+    assert rates[1000] == pytest.approx(0.01)
+    assert rates[:201] == sorted(rates[:201]) and rates[200:] == sorted(rates[200:], reverse=True)
+
+
+def test_constant_with_warmup() -> None:
+    schedule = ScheduleConfig(kind="constant", epochs=10, warmup_epochs=2)
+    assert [learning_rate(schedule, 1.0, position) for position in (0, 1, 2, 9.9)] == [0.0, 0.5, 1.0, 1.0]
