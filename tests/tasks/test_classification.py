@@ -74,7 +74,7 @@ def test_the_number_of_classes_comes_from_the_data() -> None:
 
 def test_a_wrong_number_of_classes_is_a_recipe_error() -> None:
     wrong = recipe(model=ModelConfig(name="sdt_2_256_cifar", num_classes=7))
-    with pytest.raises(RecipeError, match="num_classes=7.*10"):
+    with pytest.raises(RecipeError, match=r"num_classes=7.*10"):
         ClassificationTask(wrong).train_loader(0, 1)
 
 

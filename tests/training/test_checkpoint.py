@@ -75,7 +75,7 @@ def test_all_damaged_is_an_error_that_lists_them(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path)
     for step in (1, 2):
         (store.save(step, checkpoint(step)) / "state.pt").unlink()
-    with pytest.raises(CheckpointError, match="(?s)step_00000002.*step_00000001"):
+    with pytest.raises(CheckpointError, match=r"(?s)step_00000002.*step_00000001"):
         store.newest()
 
 
@@ -85,6 +85,32 @@ def test_an_unfinished_folder_is_not_a_checkpoint(tmp_path: Path) -> None:
     assert store.newest() is None
     store.save(9, checkpoint(9.0))
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000009"]
+
+
+def test_saving_a_step_again_replaces_it(tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(1, checkpoint(1.0))
+    assert read_checkpoint(store.save(1, checkpoint(1.0))).state["counters"] == {"step": 1}
+    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000001"]
+
+
+def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(1, checkpoint(1.0))
+    original, calls = Path.replace, []
+
+    def dies_at_the_second(self: Path, target: Path) -> Path:
+        calls.append(target)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "replace", dies_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        store.save(1, checkpoint(7.0))
+    monkeypatch.undo()
+    found = CheckpointStore(tmp_path).newest()
+    assert found is not None and found[1].state["counters"] == {"step": 1}
 
 
 def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
@@ -108,7 +134,7 @@ def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_earlier_checkpoints_intact(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path, keep=1)
     store.save(1, checkpoint(1.0))
-    with file_size_limit(100), pytest.raises(CheckpointError, match="Earlier checkpoints are intact.*--run.out"):
+    with file_size_limit(100), pytest.raises(CheckpointError, match=r"Earlier checkpoints are intact.*--run.out"):
         store.save(2, checkpoint(2.0))
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000001"]
     assert read_checkpoint(store.paths()[0]).state["counters"] == {"step": 1}

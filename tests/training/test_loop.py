@@ -1,4 +1,4 @@
-"""The loop on a toy task: exact resume, accumulation, averaging, the log, and what happens when a loss is not a number."""
+"""The loop on a toy task: exact resume, accumulation, averaging, the log, and losses that are not a number."""
 
 import json
 from pathlib import Path
@@ -96,7 +96,7 @@ def test_load_run_says_what_is_missing(tmp_path: Path) -> None:
 def test_a_run_folder_is_not_overwritten(tmp_path: Path) -> None:
     train(toy_recipe({"max_steps": 1}), tmp_path / "r")
     before = (tmp_path / "r" / "log.jsonl").read_bytes()
-    with pytest.raises(CheckpointError, match="holds a run already.*--resume"):
+    with pytest.raises(CheckpointError, match=r"holds a run already.*--resume"):
         train(toy_recipe(), tmp_path / "r")
     assert (tmp_path / "r" / "log.jsonl").read_bytes() == before
 
@@ -145,7 +145,7 @@ def test_clipping_bounds_the_step(tmp_path: Path) -> None:
 
 
 def test_too_much_accumulation_is_a_recipe_error(tmp_path: Path) -> None:
-    with pytest.raises(RecipeError, match="fewer than run.accumulation=7"):
+    with pytest.raises(RecipeError, match=r"fewer than run.accumulation=7"):
         train(toy_recipe({"accumulation": 7}), tmp_path / "r")
 
 

@@ -1,4 +1,4 @@
-"""A task of a few microseconds a step, with dropout (so that generators matter) and no BN (so that batches can be split)."""
+"""A task of microseconds a step: with dropout, so that generators matter; without BN, so that batches can be split."""
 
 from collections.abc import Iterator
 from pathlib import Path

@@ -87,8 +87,7 @@ class CheckpointStore:
         return sorted((path.parent for path in self.folder.glob(f"step_*/{MANIFEST}")), reverse=True)
 
     def newest(self) -> tuple[Path, Checkpoint] | None:
-        """The newest checkpoint that can be read; a broken one is passed over with a warning. None: there are none
-        at all."""
+        """The newest checkpoint that can be read; a broken one is passed over with a warning. None: no checkpoint."""
         for aside in self.folder.glob(".step_*.aside"):
             target = self.folder / aside.name.removeprefix(".").removesuffix(".aside")
             if not target.exists():

@@ -123,9 +123,16 @@ class Trainer:
             if stop or self.at.step == run.max_steps:
                 self._save()
                 return False
-            if run.checkpoint_steps and self.at.step % run.checkpoint_steps == 0:
-                self._save()
+            if self._checkpoint_step_is_due() and self.at.batch < self.steps_per_epoch * run.accumulation:
+                self._save()  # after the last step of an epoch this is left to _finish_epoch
         return True
+
+    def _checkpoint_step_is_due(self) -> bool:
+        every = self.recipe.run.checkpoint_steps
+        return every > 0 and self.at.step % every == 0
+
+    def _stop_wish(self) -> float:
+        return float(self.stop.signal_number > 0)
 
     def _finish_epoch(self) -> bool:
         """Evaluate and save what is due. False: asked to stop."""
@@ -135,13 +142,9 @@ class Trainer:
             self.log.say(f"epoch {at.epoch}: {self.loader.broken_count} broken images were passed over")
         last = at.epoch == self.recipe.schedule.total_epochs
         best = self._evaluate() if last or at.epoch % run.eval_epochs == 0 else False
-        if best or last or at.epoch % run.checkpoint_epochs == 0:
+        stop = average(torch.tensor([self._stop_wish()], device=self.world.device), self.world).item() > 0
+        if stop or best or last or at.epoch % run.checkpoint_epochs == 0 or self._checkpoint_step_is_due():
             self._save(best=best)
-        stop = (
-            average(torch.tensor([float(self.stop.signal_number > 0)], device=self.world.device), self.world).item() > 0
-        )
-        if stop and not last:
-            self._save()
         return not stop
 
     def _train_step(self, batches: list[Any]) -> bool:
@@ -153,7 +156,7 @@ class Trainer:
         loss = self._backward(batches)
         self.scaler.unscale_(self.optimizer)
         norm = _clip([p for p in self.net.parameters() if p.grad is not None], run.clip_grad)
-        report = torch.stack([loss.double(), torch.tensor(float(self.stop.signal_number > 0)).to(loss).double()])
+        report = torch.stack([loss.double(), loss.new_tensor(self._stop_wish()).double()])
         mean_loss, stop = average(report, self.world).tolist()
         # fp16 gradients may overflow: the scaler then skips the step and lowers its scale
         if not math.isfinite(mean_loss) or not (math.isfinite(norm) or self.scaler.is_enabled()):
