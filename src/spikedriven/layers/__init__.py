@@ -3,17 +3,30 @@
 from spikedriven.layers.attention import linear_attention, mask_and_add_attention, pooled_mask_and_add_attention
 from spikedriven.layers.drop import DropPath, drop_path_rates
 from spikedriven.layers.mlp import SpikeMLP
+from spikedriven.layers.repconv import BatchNormPad2d, RepConvBN, RepPointwise
+from spikedriven.layers.residual import Residual, block
+from spikedriven.layers.self_attention import SpikingSelfAttention
+from spikedriven.layers.sepconv import SeparableConvBN, SepConv, SpikeSepConv
 from spikedriven.layers.units import ConvBN, FireProject, MaxPool, ProjectFire, halving_pool, over_time
 from spikedriven.layers.unused import UnusedParameters
 
 __all__ = [
+    "BatchNormPad2d",
     "ConvBN",
     "DropPath",
     "FireProject",
     "MaxPool",
     "ProjectFire",
+    "RepConvBN",
+    "RepPointwise",
+    "Residual",
+    "SepConv",
+    "SeparableConvBN",
     "SpikeMLP",
+    "SpikeSepConv",
+    "SpikingSelfAttention",
     "UnusedParameters",
+    "block",
     "drop_path_rates",
     "halving_pool",
     "linear_attention",

@@ -38,10 +38,8 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, num_heads: int, scale: flo
     size = q.shape[-2:]
     q, k, v = (_split_heads(x, num_heads) for x in (q, k, v))
     d, tokens, d_v = q.shape[-2], q.shape[-1], v.shape[-2]
-    if tokens * (d + d_v) < 2 * d * d_v:
-        attended = v @ (k.transpose(-1, -2) @ q)
-    else:
-        attended = (v @ k.transpose(-1, -2)) @ q
+    tokens_first = tokens * (d + d_v) < 2 * d * d_v
+    attended = v @ (k.transpose(-1, -2) @ q) if tokens_first else (v @ k.transpose(-1, -2)) @ q
     return _merge_heads(attended * scale, size)
 
 

@@ -1,4 +1,4 @@
-"""The two units every family is built from: a weight layer that is followed by a neuron, and one that is preceded by it.
+"""The two units every family is built from: a weight layer followed by a neuron, and a neuron followed by one.
 
 All tensors are [T, B, C, H, W]. Convolution, batch norm and pooling see time folded into the batch, so batch statistics
 run over T, B, H and W.

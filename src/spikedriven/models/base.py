@@ -25,7 +25,8 @@ class SpikeDrivenModel(nn.Module):
     Output: [B, num_classes], the mean over time; with ``output="per_step"`` [T, B, num_classes].
     Every call starts from neurons at rest; `step` is the explicit alternative.
 
-    num_classes: 0 leaves the classifier out. img_size: height and width of `example_input`; the networks themselves take any size.
+    num_classes: 0 leaves the classifier out. img_size: height and width of `example_input`; the networks themselves
+    take any size.
     input_layout: which of the two inputs the variant was published for.
     """
 
@@ -91,7 +92,7 @@ class SpikeDrivenModel(nn.Module):
         """Check a public input and bring it to [T, B, C, H, W]."""
         if x.ndim not in (4, 5) or x.shape[-3] != self.in_chans or not x.is_floating_point():
             raise InputError(
-                f"expected a floating point image [B, {self.in_chans}, H, W] or event frames [B, T, {self.in_chans}, H, W], "
+                f"expected a floating point image [B, {self.in_chans}, H, W] or frames [B, T, {self.in_chans}, H, W], "
                 f"found {x.dtype} {list(x.shape)}"
             )
         if x.ndim == 5:

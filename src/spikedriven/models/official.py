@@ -1,4 +1,4 @@
-"""Checkpoints in the authors' key names: read safely, renamed by each family's table, loaded strictly.
+"""Checkpoints in the authors' key names (or ours): read safely, renamed by each family's table, loaded strictly.
 
 A family gives one table, ours -> theirs. Applied to the keys a model has, it yields the map in both directions.
 """
@@ -25,7 +25,7 @@ class OfficialNames:
     """A family's key table.
 
     rules: ours -> theirs, regular expressions applied in order; older: other spellings of theirs -> theirs;
-    conv1d: which of their keys (by pattern) are weights of 1-d convolutions, [out, in, 1] where ours are [out, in, 1, 1].
+    conv1d: pattern of their keys that are weights of 1-d convolutions, [out, in, 1] where ours are [out, in, 1, 1].
     """
 
     rules: Rules
@@ -49,55 +49,69 @@ def _rewrite(key: str, rules: Rules) -> str:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `load_official` did. All keys in the authors' names.
+    """What `load_official` did. Keys in the checkpoint's own spelling.
 
-    container: how the file was packed; loaded: keys taken; missing, unexpected, misshapen: keys that did not fit
-    (empty unless ``strict=False``).
+    container: how the file was packed; spelling: whose key names it has ("authors" or "spikedriven"); loaded: keys
+    taken; missing, unexpected, misshapen: keys that did not fit (empty unless ``strict=False``).
     """
 
     container: str
+    spelling: str
     loaded: list[str]
     missing: list[str]
     unexpected: list[str]
     misshapen: list[str]
 
     def __str__(self) -> str:
-        text = f"{len(self.loaded)} tensors loaded from {self.container}"
+        text = f"{len(self.loaded)} tensors loaded from {self.container} ({self.spelling} key names)"
         return text + "".join(f"\n{line}" for line in _problems(self.missing, self.unexpected, self.misshapen))
 
 
 def load_official(model: nn.Module, source: str | Path | Mapping[str, Tensor], strict: bool = True) -> LoadReport:
-    """Load a checkpoint that has the authors' key names into a model of ours.
+    """Load a checkpoint that has the authors' key names, or ours, into a model of a published family.
 
     source: a file (timm saver, ``model`` or ``state_dict`` containers, a bare state dict, ``module.`` prefixes,
     safetensors), or such a mapping. Files are never unpickled beyond tensors and plain values.
     strict: raise one CheckpointError that lists every missing, unexpected and misshapen key, and change nothing;
     otherwise load what fits. Returns what was done.
     """
-    if not hasattr(model, "official_names"):
-        raise CheckpointError(f"{type(model).__name__} belongs to no published family; use load_state_dict instead")
-    names: OfficialNames = model.official_names()
     tensors, container = read_state_dict(source)
-    found = {names.current(key): value for key, value in tensors.items()}
-    targets = {names.theirs(key): (key, value) for key, value in model.state_dict().items()}
+    spelling, found, targets = _match_spelling(model, tensors)
     fitting, misshapen = {}, []
-    for key in found.keys() & targets.keys():
+    for key in sorted(found.keys() & targets.keys()):
         ours, target = targets[key]
         value = _with_map_axes(found[key], target)
         if value.shape == target.shape:
-            fitting[ours] = value
+            fitting[key] = (ours, value)
         else:
             misshapen.append(f"{key}: expected {list(target.shape)}, found {list(found[key].shape)}")
     missing, unexpected = sorted(targets.keys() - found.keys()), sorted(found.keys() - targets.keys())
     if strict and (missing or unexpected or misshapen):
         raise CheckpointError(
             f"the checkpoint ({container}) does not fit {type(model).__name__}; nothing was loaded.\n"
-            + "\n".join(_problems(missing, unexpected, sorted(misshapen)))
-            + "\nCheck the variant and num_classes; strict=False loads what fits."
+            + "\n".join(_problems(missing, unexpected, misshapen))
+            + "\nCheck the variant and its keywords (num_classes, in_chans ...); strict=False loads what fits."
         )
-    _refuse_non_finite(fitting)
-    model.load_state_dict(fitting, strict=False)
-    return LoadReport(container, sorted(names.theirs(k) for k in fitting), missing, unexpected, sorted(misshapen))
+    weights = dict(fitting.values())
+    _refuse_non_finite(weights)
+    model.load_state_dict(weights, strict=False)
+    return LoadReport(container, spelling, list(fitting), missing, unexpected, misshapen)
+
+
+def _match_spelling(
+    model: nn.Module, tensors: Mapping[str, Tensor]
+) -> tuple[str, dict[str, Tensor], dict[str, tuple[str, Tensor]]]:
+    """Whose names the checkpoint has; its tensors by that spelling; the model's (our key, tensor) by that spelling."""
+    state = model.state_dict()
+    ours = {key: (key, value) for key, value in state.items()}
+    if not hasattr(model, "official_names"):
+        return "spikedriven", dict(tensors), ours
+    names: OfficialNames = model.official_names()
+    theirs = {names.theirs(key): (key, value) for key, value in state.items()}
+    renamed = {names.current(key): value for key, value in tensors.items()}
+    if len(tensors.keys() & ours.keys()) > len(renamed.keys() & theirs.keys()):
+        return "spikedriven", dict(tensors), ours
+    return "authors", renamed, theirs
 
 
 def official_state_dict(model: nn.Module) -> dict[str, Tensor]:

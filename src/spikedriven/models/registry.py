@@ -60,8 +60,8 @@ def _entry_point(cls: type[nn.Module], name: str, variant: Variant):
     def entry(pretrained: bool = False, **kwargs: Any) -> nn.Module:
         if pretrained:
             raise InputError(
-                f"no trained weights of {name} ship with this package (their licences forbid it or give none); build the "
-                f"model with pretrained=False and use spikedriven.load_official(model, path) on the authors' file"
+                f"no trained weights of {name} ship with this package (their licences forbid it or give none); build "
+                f"the model with pretrained=False and use spikedriven.load_official(model, path) on the authors' file"
             )
         check_keywords(cls, name, kwargs)
         size = {"img_size": variant.input_size[1:]}

@@ -182,7 +182,8 @@ register_family(
         "spikingformer_8_512": Variant({"embed_dim": 512}, published="ImageNet 74.79 %, 7.46 mJ", **_IMAGENET),
         "spikingformer_8_768": Variant({"embed_dim": 768}, published="ImageNet 75.85 %, 13.68 mJ", **_IMAGENET),
         "spikingformer_4_256_cifar": Variant(
-            {"embed_dim": 256, "depth": 4, "stem_pools": "0011"}, published="CIFAR-10 94.77 %, CIFAR-100 77.43 %", **_CIFAR
+            {"embed_dim": 256, "depth": 4, "stem_pools": "0011"},
+            published="CIFAR-10 94.77 %, CIFAR-100 77.43 %", **_CIFAR,
         ),
         "spikingformer_2_384_cifar": Variant(
             {"embed_dim": 384, "depth": 2, "num_heads": 12, "stem_pools": "0011"},

@@ -1,0 +1,220 @@
+"""What Meta-SpikeFormer, E-SpikeFormer and the spike MAE share: the plan of stages, their neurons, one or two heads.
+
+Each stage down-samples and then runs its blocks: three stages of convolutions, then stages of attention.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from spikedriven.errors import InputError
+from spikedriven.layers import ConvBN, FireProject, drop_path_rates
+from spikedriven.models.base import SpikeDrivenModel, classifier
+from spikedriven.models.official import Rules
+from spikedriven.neurons import IntegerNeuron, NeuronFactory, neuron_factory
+
+CONV_STAGES = 3
+HEAD_INPUTS = ("spikes", "mean")
+
+
+class Neurons(NamedTuple):
+    """The factories of one network: in the body, behind attention products, in front of the classifier."""
+
+    body: NeuronFactory
+    attention: NeuronFactory
+    head: NeuronFactory
+
+
+def lif_neurons(kind: str, tau: float) -> Neurons:
+    """LIF or parametric LIF; threshold 1, and 0.5 behind attention (Meta-SpikeFormer)."""
+    body = neuron_factory(kind, tau=tau)
+    return Neurons(body, neuron_factory(kind, tau=tau, v_threshold=0.5), body)
+
+
+def integer_neurons(levels: int, norm: float | None, rounding: str, gradient: str) -> Neurons:
+    """SFA neurons; the one in front of the classifier hands on undivided counts (both E-SpikeFormer releases)."""
+    make = partial(IntegerNeuron, levels=levels, rounding=rounding, gradient=gradient)
+    body = partial(make, norm=norm)
+    return Neurons(body, body, partial(make, norm=1))
+
+
+@dataclass(frozen=True)
+class StagePlan:
+    """Channels, number of blocks and stride of each stage."""
+
+    widths: tuple[int, ...]
+    depths: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @classmethod
+    def of(cls, embed_dims: Sequence[int], depths: Sequence[int], strides: Sequence[int]) -> "StagePlan":
+        """The first stage has half of ``embed_dims[0]`` channels, the others have ``embed_dims``."""
+        plan = cls((embed_dims[0] // 2, *embed_dims), tuple(depths), tuple(strides))
+        if not len(plan.widths) == len(plan.depths) == len(plan.strides):
+            stages = len(plan.widths)
+            raise InputError(f"{len(embed_dims)} embed_dims make {stages} stages, which need {stages} depths and "
+                             f"{stages} strides; found depths {plan.depths}, strides {plan.strides}")  # fmt: skip
+        if min(plan.widths) < 1 or min(plan.depths) < 0 or min(plan.strides) < 1:
+            raise InputError(f"embed_dims must be at least 2, depths at least 0 and strides at least 1; found {plan}")
+        return plan
+
+    def drop_path_rates(self, rate: float) -> list[list[float]]:
+        """Per stage and block: rising linearly over all attention blocks; conv blocks drop nothing."""
+        rates = iter(drop_path_rates(rate, sum(self.depths[CONV_STAGES:])))
+        return [[0.0 if i < CONV_STAGES else next(rates) for _ in range(n)] for i, n in enumerate(self.depths)]
+
+
+class Stage(nn.Module):
+    """Down-sampling, then blocks. [T, B, in, H, W] -> [T, B, out, H/stride, W/stride], real-valued."""
+
+    def __init__(self, down: nn.Module, blocks: Iterable[nn.Module]) -> None:
+        super().__init__()
+        self.down, self.blocks = down, nn.Sequential(*blocks)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.blocks(self.down(x))
+
+
+def down_sampling(stage: int, plan: StagePlan, in_chans: int, neuron: NeuronFactory) -> nn.Module:
+    """7x7 convolution on the image, then 3x3 ones on spikes, each with bias and BN."""
+    width, stride = plan.widths[stage], plan.strides[stage]
+    if stage == 0:
+        return ConvBN(in_chans, width, 7, stride, bias=True)
+    return FireProject(neuron(), ConvBN(plan.widths[stage - 1], width, 3, stride, bias=True))
+
+
+#: (stage, channels, drop path rate) -> a block.
+BlockBuilder = Callable[[int, int, float], nn.Module]
+
+
+def build_stages(
+    plan: StagePlan, in_chans: int, neuron: NeuronFactory, build: BlockBuilder, drop_path_rate: float = 0.0
+) -> nn.ModuleList:
+    rates = plan.drop_path_rates(drop_path_rate)
+    return nn.ModuleList(
+        Stage(down_sampling(i, plan, in_chans, neuron), [build(i, width, rate) for rate in rates[i]])
+        for i, width in enumerate(plan.widths)
+    )
+
+
+def stage_feature_info(plan: StagePlan) -> list[dict]:
+    """One feature map per stage, with its true stride."""
+    strides = [math.prod(plan.strides[: i + 1]) for i in range(len(plan.strides))]
+    return [
+        {"num_chs": width, "reduction": stride, "module": f"stages.{i}"}
+        for i, (width, stride) in enumerate(zip(plan.widths, strides, strict=True))
+    ]
+
+
+class StagedModel(SpikeDrivenModel):
+    """A classifier of stages with one head, or two for distillation.
+
+    A subclass sets ``stages`` and calls `finish`. distilled: a second head, ``head_kd``, for a teacher's labels; then
+    training returns the pair (logits, logits of the second head), evaluation their mean. head_input: what ``head``
+    reads, "spikes" or the real-valued "mean" over positions; ``head_kd`` always reads spikes.
+    """
+
+    stages: nn.ModuleList
+
+    def finish(
+        self, plan: StagePlan, head_neuron: nn.Module, distilled: bool, head_input: str, init_head: Callable | None
+    ) -> None:
+        """Everything behind the stages. init_head: initialises a classifier in place; None: PyTorch's default."""
+        if head_input not in HEAD_INPUTS:
+            raise InputError(f"head_input must be one of {HEAD_INPUTS}, found {head_input!r}")
+        self.distilled, self.head_input, self.init_head = distilled, head_input, init_head
+        self.head_neuron = head_neuron
+        self.feature_info = stage_feature_info(plan)
+        self.reset_classifier(self.num_classes)
+
+    def body(self) -> list[tuple[str, nn.Module]]:
+        return [(f"stages.{i}", stage) for i, stage in enumerate(self.stages)]
+
+    def head_forward(self, pooled: Tensor, pre_logits: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+        """As the base class; a distilled model in training gives the pair of both heads' logits."""
+        spikes = self.head_neuron(pooled)  # fires even where nothing reads it, as in the releases: rates list it
+        features = spikes if self.head_input == "spikes" else pooled
+        if pre_logits:
+            return features
+        if not self.distilled or not self.num_classes:
+            return self.head(features)
+        pair = self.head(features), self.head_kd(spikes)
+        return pair if self.training else mean_of_pair(pair)
+
+    def merge_time(self, logits: Tensor | tuple[Tensor, Tensor]) -> Tensor | tuple[Tensor, Tensor]:
+        if isinstance(logits, tuple):
+            return tuple(super(StagedModel, self).merge_time(part) for part in logits)
+        return super().merge_time(logits)
+
+    def step_logits(self, frames: Tensor) -> Tensor:
+        """As the base class; of a distilled model the mean of both heads, in training too."""
+        logits = self.head_forward(self.forward_features(frames).mean(dim=(-2, -1)))
+        return (mean_of_pair(logits) if isinstance(logits, tuple) else logits)[0]
+
+    def get_classifier(self) -> nn.Module | tuple[nn.Module, nn.Module]:
+        """The head; both heads of a distilled model (timm's convention)."""
+        return (self.head, self.head_kd) if self.distilled else self.head
+
+    def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+        super().reset_classifier(num_classes, global_pool)
+        if self.distilled:
+            self.head_kd = classifier(self.num_features, num_classes).to(next(self.parameters()))
+        for head in (self.head, getattr(self, "head_kd", None)):
+            if self.init_head is not None and isinstance(head, nn.Linear):
+                self.init_head(head)
+
+    @torch.jit.ignore
+    def group_matcher(self, coarse: bool = False) -> dict:
+        """Layer groups: all conv stages, then each attention block with the down-sampling in front of it."""
+        stem = r"^stages\.[0-2]\.|^stages\.3\.down"
+        if coarse:
+            return {"stem": stem, "blocks": r"^stages\.(\d+)"}
+        return {
+            "stem": stem,
+            "blocks": [(r"^stages\.(\d+)\.blocks\.(\d+)", None), (r"^stages\.(\d+)\.down", (0,))],
+        }
+
+
+def mean_of_pair(pair: tuple[Tensor, Tensor]) -> Tensor:
+    return (pair[0] + pair[1]) / 2
+
+
+def trunc_normal_head(head: nn.Linear) -> None:
+    nn.init.trunc_normal_(head.weight, std=0.02)
+    nn.init.zeros_(head.bias)
+
+
+def xavier_head(head: nn.Linear) -> None:
+    nn.init.xavier_uniform_(head.weight)
+    nn.init.zeros_(head.bias)
+
+
+def staged_names(word: str, down_word: str | None = None) -> Rules:
+    """Ours -> the releases' names, as far as all of them agree. word: what they call a neuron ("lif" or "spike"),
+    down_word: what they call it in down-sampling, where that differs."""
+    return [
+        (r"\.branch\b", ""),
+        (r"^stages\.0\.down\.(conv|bn)", r"downsample1_1.encode_\1"),
+        (r"^stages\.1\.down", "downsample1_2"),
+        (r"^stages\.([234])\.down", r"downsample\1"),
+        (r"^(downsample\w+)\.project\.(conv|bn)", r"\1.encode_\2"),
+        (r"^(downsample\w+)\.neuron", rf"\1.encode_{down_word or word}"),
+        (r"^stages\.0\.blocks", "ConvBlock1_1"),
+        (r"^stages\.1\.blocks", "ConvBlock1_2"),
+        (r"^stages\.2\.blocks\.0\b", "ConvBlock2_1.0"),
+        (r"^stages\.2\.blocks\.1\b", "ConvBlock2_2.0"),
+        (r"^stages\.([34])\.blocks", r"block\1"),
+        (r"^(block\d\.\d+\.attn)\.neuron", rf"\1.head_{word}"),
+        (r"^(block\d\.\d+\.attn)\.([qkv])\.neuron", rf"\1.\2_{word}"),
+        (r"^(block\d\.\d+\.attn)\.out\.neuron", rf"\1.attn_{word}"),
+        (r"^(block\d\.\d+\.attn)\.([qkv])\.project", r"\1.\2_conv"),
+        (r"^(block\d\.\d+\.attn)\.out\.project", r"\1.proj_conv"),
+        (r"^(block\d\.\d+\.mlp\.fc[12])\.project\.(conv|bn)", r"\1_\2"),
+        (r"^(block\d\.\d+\.mlp\.fc[12])\.neuron", rf"\1_{word}"),
+        (r"^head_neuron", word),
+    ]

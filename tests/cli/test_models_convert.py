@@ -1,0 +1,54 @@
+"""`spikedriven models` and `spikedriven convert` as a user calls them."""
+
+import json
+
+import pytest
+import torch
+
+import spikedriven as sd
+from spikedriven.cli import main
+from spikedriven.models import official_state_dict
+from tests.networks import enliven
+
+
+def test_models_as_json(capsys):
+    assert main(["models", "sdt_8_*", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert rows["sdt_8_512"]["parameters"] == 29_689_896
+    assert rows["sdt_8_512"]["time_steps"] == 4
+    assert rows["sdt_8_768"]["published"].startswith("ImageNet 77.07 %")
+
+
+def test_models_table_and_no_match(capsys):
+    assert main(["models", "spikingformer_2_256_dvs"]) == 0
+    assert "spikingformer_2_256" in capsys.readouterr().out
+    assert main(["models", "nothing*"]) == 1
+
+
+def test_convert_writes_what_load_official_reads(tmp_path, capsys):
+    source = enliven(sd.create_model("sdt_2_256_cifar", num_classes=100))
+    torch.save({"state_dict": official_state_dict(source)}, tmp_path / "c100.pth.tar")
+    out = tmp_path / "c100.safetensors"
+    arguments = ["convert", "sdt_2_256_cifar", str(tmp_path / "c100.pth.tar"), str(out), "--num-classes", "100"]
+    assert main(arguments) == 0
+    assert "tensors loaded" in capsys.readouterr().out
+    again = sd.create_model("sdt_2_256_cifar", num_classes=100)
+    sd.load_official(again, out)
+    for key, value in source.state_dict().items():
+        assert torch.equal(value, again.state_dict()[key])
+    assert main(arguments) == 2  # the output exists
+    assert "--force" in capsys.readouterr().err
+
+
+def test_convert_names_the_misfit(tmp_path, capsys):
+    torch.save(official_state_dict(sd.create_model("sdt_2_256_cifar", num_classes=100)), tmp_path / "w.pth")
+    status = main(["convert", "sdt_2_256_cifar", str(tmp_path / "w.pth"), str(tmp_path / "o.safetensors")])
+    assert status == 2
+    assert "head.weight: expected [10, 256], found [100, 256]" in capsys.readouterr().err
+    assert not (tmp_path / "o.safetensors").exists()
+
+
+@pytest.mark.parametrize("command", ["models", "convert"])
+def test_help_shows_an_example(command, capsys):
+    assert main([command, "--help"]) == 0
+    assert f"spikedriven {command}" in capsys.readouterr().out

@@ -1,0 +1,46 @@
+"""Networks that fire, for tests: random weights strong enough that hardly a neuron stays silent."""
+
+import torch
+from torch import nn
+
+import spikedriven as sd
+
+
+def blank_model(name: str, **keywords) -> nn.Module:
+    """A registered model in float64 and eval mode with unset weights: drawing initial ones takes most of the time."""
+    with torch.device("meta"):
+        model = sd.create_model(name, **keywords)
+    return model.double().to_empty(device="cpu").eval()
+
+
+def live_model(name: str, **keywords) -> nn.Module:
+    """A registered model in float64 and eval mode with seeded weights; T is 2 unless given."""
+    return enliven(blank_model(name, **{"time_steps": 2, **keywords}))
+
+
+def enliven(model: nn.Module, seed: int = 0) -> nn.Module:
+    """Redraw every weight and batch-norm statistic, so that spikes reach every layer."""
+    rng = torch.Generator().manual_seed(seed)
+
+    def normal(like: torch.Tensor) -> torch.Tensor:
+        return torch.randn(like.shape, generator=rng, dtype=torch.float32).to(like.dtype)
+
+    with torch.no_grad():
+        for parameter in model.parameters():
+            gain = 2.0 * (2.0 / parameter[0].numel()) ** 0.5 if parameter.ndim > 1 else 0.2
+            parameter.copy_(gain * normal(parameter))
+        for module in model.modules():
+            if isinstance(module, nn.BatchNorm2d):
+                module.num_batches_tracked.zero_()
+                module.running_mean.copy_(0.1 * normal(module.running_mean))
+                module.running_var.copy_(1.0 + 0.2 * normal(module.running_var).tanh())
+                module.weight.copy_(1.2 + 0.3 * normal(module.weight).tanh())
+    return model
+
+
+def live_input(model: nn.Module, batch: int = 2, seed: int = 1) -> torch.Tensor:
+    """Random float64 input in the layout the variant was made for, small: two or more positions in the last map."""
+    size = 2 * model.feature_info[-1]["reduction"] if model.feature_info[-1]["reduction"] > 4 else 12
+    rng = torch.Generator().manual_seed(seed)
+    steps = (model.time_steps,) if model.input_layout == "events" else ()
+    return torch.randn(batch, *steps, model.in_chans, size, size, generator=rng, dtype=torch.float64) * 1.5
