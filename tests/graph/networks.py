@@ -31,7 +31,8 @@ class Net(nn.Module):
         self.encode, self.fire = conv_bn(3, width, 3), neuron()
         self.planted = planted or nn.Identity()
         self.fire2, self.head = neuron(), nn.Linear(width, 5)
-        self.head_fire = neuron() if head_neuron else nn.Identity()
+        head_fire = LIF(v_threshold=0.1) if neuron is LIF else neuron()  # a mean of spikes never reaches 1
+        self.head_fire = head_fire if head_neuron else nn.Identity()
         self.never_called = LIF()
 
     def forward(self, x):

@@ -174,18 +174,28 @@ def _factors(call: Call) -> list[Kind]:
 @register_rule(_aten("matmul bmm mm"), _matmul_op)
 def _matmul(call: Call) -> Kind:
     left, right = _factors(call)
-    return kinds.multiply(left, right, terms=call.data.shape[-1 if "self" in call.operands else -2])
+    return kinds.multiply(left, right, contracted_size(call.target, call.attrs, call.operands))
 
 
 @register_rule("aten::einsum", lambda call: "linear" if len(call.operands) == 1 else "matmul")
 def _einsum(call: Call) -> Kind:
     operands = list(call.operands.values())
-    if len(operands) != 2 or "." in call.attrs["equation"]:
+    if len(operands) != 2:
         return Analog()
-    left, right, result = call.attrs["equation"].replace(" ", "").replace("->", ",").split(",")
-    sizes = dict(zip(left + right, operands[0].shape + operands[1].shape, strict=True))
-    terms = math.prod(size for letter, size in sizes.items() if letter not in result)
-    return kinds.multiply(operands[0].kind, operands[1].kind, terms)
+    return kinds.multiply(operands[0].kind, operands[1].kind, contracted_size(call.target, call.attrs, call.operands))
+
+
+def contracted_size(target: str, attrs: Mapping[str, Any], operands: Mapping[str, Operand]) -> int:
+    """How many products a matrix product sums per output element."""
+    if target != "aten::einsum":
+        left = next((operands[name] for name in ("self", "mat1") if name in operands), None)
+        return left.shape[-1] if left else next(iter(operands.values())).shape[-2]
+    letters, _, result = attrs["equation"].replace(" ", "").partition("->")
+    if "." in letters or not result or len(operands) != letters.count(",") + 1:
+        raise InputError(f"einsum {attrs['equation']!r}: write every axis of activations as a letter, and the result")
+    shape = [size for operand in operands.values() for size in operand.shape]
+    sizes = dict(zip(letters.replace(",", ""), shape, strict=True))
+    return math.prod(size for letter, size in sizes.items() if letter not in result)
 
 
 def _two_sided(with_constant: str, with_data: str) -> Callable[[Call], str]:

@@ -24,7 +24,7 @@ def trace(model: nn.Module, example: Tensor, input_kind: Kind = INPUT) -> SpikeG
     """
     if not isinstance(example, Tensor) or example.ndim == 0 or example.shape[0] == 0:
         raise InputError(f"trace needs a batch of at least one example as a tensor, found {_describe(example)}")
-    with _evaluating(model):
+    with evaluating(model):
         exported, dynamic = _export(model, example)
     reader = _Reader(exported, input_kind)
     return SpikeGraph(
@@ -41,7 +41,8 @@ def _describe(value: object) -> str:
 
 
 @contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode for the while; each module's own mode comes back."""
     training = {module: module.training for module in model.modules()}
     model.eval()
     try:

@@ -1,0 +1,187 @@
+"""What a network would compute densely, and what its layers read: the table that energy conventions cost."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from spikedriven.graph import kinds
+from spikedriven.graph.folding import data_operand, name_of, origin
+from spikedriven.graph.kinds import Constant
+from spikedriven.graph.nodes import Node, SpikeGraph
+from spikedriven.graph.rules import Operand, contracted_size
+
+WEIGHT_OPS = ("conv", "linear")
+PRODUCT_OPS = ("matmul", "multiply")
+OTHER_OPS = ("divide", "scale", "add", "batchnorm", "neuron", "activation", "maxpool", "avgpool", "mean", "sum")
+
+
+@dataclass(frozen=True)
+class Read:
+    """An operand of a layer.
+
+    spiking: spikes or counts, by provenance. rate: mean whole number per element and step (the firing rate where
+    ``levels`` is 1; 1.0 for real values, which are all there). levels: the largest whole number.
+    """
+
+    spiking: bool
+    rate: float = 1.0
+    levels: int = 1
+
+
+@dataclass(frozen=True)
+class AttentionShape:
+    """A q k^T v product: ``steps`` x ``heads`` x (``tokens`` x ``dim`` and ``tokens`` x ``value_dim``)."""
+
+    steps: int
+    heads: int
+    tokens: int
+    dim: int
+    value_dim: int
+    q: Read
+    k: Read
+    v: Read
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row of the table; all figures are for one image and all time steps.
+
+    ops: multiply-accumulates of the dense operator (weight layers and products), else one per output element.
+    bias_ops: additions of a bias. elements, inputs: values written and read. window: values a pool looks at per output.
+    attention: on the second of the two products of an attention block whose q, k and v are known.
+    """
+
+    name: str
+    op: str
+    ops: float
+    reads: tuple[Read, ...]
+    bias_ops: float = 0.0
+    elements: float = 0.0
+    inputs: float = 0.0
+    window: int = 1
+    attention: AttentionShape | None = None
+
+    @property
+    def spiking(self) -> bool:
+        """True where at least one operand spikes: no product of two real values."""
+        return any(read.spiking for read in self.reads)
+
+    @property
+    def rate(self) -> float:
+        """The rate of the sparsest spiking operand, which decides what has to be added; 1 for real values."""
+        return min((read.rate for read in self.reads if read.spiking), default=1.0)
+
+    @property
+    def levels(self) -> int:
+        """The largest whole number of that operand."""
+        spiking = [read for read in self.reads if read.spiking]
+        return min(spiking, key=lambda read: read.rate).levels if spiking else 1
+
+
+def operands_to_measure(graph: SpikeGraph) -> dict[str, float]:
+    """Nodes whose mean the table needs -> the constant factor to divide it by."""
+    found = {}
+    for node in graph:
+        if node.op in (*WEIGHT_OPS, *PRODUCT_OPS, *OTHER_OPS):
+            for operand in graph.operands(node):
+                span = kinds.span(operand.kind)
+                if span is not None:
+                    found[operand.id] = abs(span.factor)
+    return found
+
+
+def count_layers(graph: SpikeGraph, rates: Mapping[str, float]) -> list[Layer]:
+    """The table in execution order. rates: node id -> mean whole number (see `firing.operand_rates`)."""
+    wanted = (*WEIGHT_OPS, *PRODUCT_OPS, *OTHER_OPS)
+    return [_layer(graph, node, rates) for node in graph if node.op in wanted and not _weights_only(graph, node)]
+
+
+def _weights_only(graph: SpikeGraph, node: Node) -> bool:
+    """What is computed from weights alone is computed once, not per image."""
+    return all(isinstance(operand.kind, Constant) for operand in graph.operands(node))
+
+
+def _layer(graph: SpikeGraph, node: Node, rates: Mapping[str, float]) -> Layer:
+    elements = math.prod(node.shape) / graph.batch_size
+    data = [operand for operand in graph.operands(node) if not isinstance(operand.kind, Constant)]
+    owns_its_module = node.op in (*WEIGHT_OPS, "batchnorm", "neuron", "maxpool", "avgpool")
+    return Layer(
+        name=name_of(node) if owns_its_module else f"{node.module}.{node.id}".lstrip("."),
+        op=node.op,
+        ops=elements * _terms(graph, node),
+        reads=tuple(_read(operand, rates) for operand in data),
+        bias_ops=elements if node.attrs.get("bias") is not None and node.op in WEIGHT_OPS else 0.0,
+        elements=elements,
+        inputs=math.prod(data[0].shape) / graph.batch_size,
+        window=_window(node),
+        attention=_attention(graph, node, rates) if node.op == "matmul" else None,
+    )
+
+
+def _terms(graph: SpikeGraph, node: Node) -> float:
+    """Multiply-accumulates per output element."""
+    if node.op == "matmul" or (node.op == "linear" and node.target != "aten::linear"):
+        return _inner_size(graph, node)
+    if node.op not in WEIGHT_OPS:
+        return 1.0
+    weight = node.weight("weight")
+    shape = weight.shape if weight else graph[node.inputs["weight"]].shape
+    if "transpose" in node.target:  # each input value is spread over the kernel: count per input, then per output
+        inputs = math.prod(data_operand(graph, node).shape)
+        return inputs * math.prod(shape[1:]) / math.prod(node.shape)
+    return math.prod(shape[1:])
+
+
+def _inner_size(graph: SpikeGraph, node: Node) -> int:
+    operands = {name: Operand(graph[i].kind, graph[i].shape) for name, i in node.inputs.items()}
+    return contracted_size(node.target, node.attrs, operands)
+
+
+def _window(node: Node) -> int:
+    kernel = node.attrs.get("kernel_size")
+    return math.prod(kernel) if kernel else 1
+
+
+def _read(operand: Node, rates: Mapping[str, float]) -> Read:
+    span = kinds.span(operand.kind)
+    if span is None or span.averaged:
+        return Read(spiking=False)
+    return Read(True, rates[operand.id], max(span.high, -span.low))
+
+
+def _attention(graph: SpikeGraph, node: Node, rates: Mapping[str, float]) -> AttentionShape | None:
+    """The q k^T v chain that ends in this product, where the names of the neurons tell q, k and v apart."""
+    sides = graph.operands(node)
+    inner = [side for side in sides if _made_by(graph, side).op == "matmul"]
+    if len(inner) != 1 or len(node.shape) < 3:
+        return None
+    first = _made_by(graph, inner[0])
+    outer = sides[1 - sides.index(inner[0])]
+    operands = [*graph.operands(first), outer]
+    letters = _distinct_letters([_made_by(graph, operand).module for operand in operands])
+    named = dict(zip(letters, operands, strict=False))
+    if named.keys() != {"q", "k", "v"}:
+        return None
+    over_tokens, over_dim = _inner_size(graph, node), _inner_size(graph, first)
+    if outer is named["q"]:
+        over_tokens, over_dim = over_dim, over_tokens
+    *steps, heads, _, _ = node.shape
+    return AttentionShape(
+        steps=math.prod(steps) // graph.batch_size,
+        heads=heads,
+        tokens=over_tokens,
+        dim=over_dim,
+        value_dim=math.prod(named["v"].shape[-2:]) // over_tokens,
+        **{letter: _read(operand, rates) for letter, operand in named.items()},
+    )
+
+
+def _made_by(graph: SpikeGraph, node: Node) -> Node:
+    """What made a value, behind reshapes."""
+    return origin(graph, node) if node.op in ("reshape", "repeat", "identity", "slice") else node
+
+
+def _distinct_letters(paths: list[str]) -> list[str]:
+    """First letters of the first part in which module paths differ: q, k, v for ``attn.q_lif``, ``attn.k_lif`` ..."""
+    columns = zip(*(path.split(".") for path in paths), strict=False)
+    return [part[:1] for part in next((column for column in columns if len(set(column)) > 1), ())]
