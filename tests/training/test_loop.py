@@ -1,6 +1,7 @@
 """The loop on a toy task: exact resume, accumulation, averaging, the log, and losses that are not a number."""
 
 import json
+import signal
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,8 @@ import torch
 from spikedriven.errors import CheckpointError, RecipeError
 from spikedriven.training.checkpoint import load_run
 from spikedriven.training.diagnose import NonFiniteError
-from tests.training.toys import BATCHES, toy_recipe, train
+from spikedriven.training.loop import Trainer, exit_status
+from tests.training.toys import ALONE, BATCHES, ToyTask, toy_recipe, train
 
 
 def parameters(trainer) -> dict[str, torch.Tensor]:
@@ -123,8 +125,6 @@ def test_a_non_finite_loss_stops_with_step_rate_checkpoint_and_module(tmp_path: 
 def test_a_parameter_that_went_bad_is_named_with_the_last_good_checkpoint(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from spikedriven.training.loop import Trainer
-
     original = Trainer._finish_epoch
 
     def poison(self: Trainer) -> bool:
@@ -155,6 +155,51 @@ def test_the_stored_recipe_is_complete_and_runs_again(tmp_path: Path) -> None:
     a, _ = train(toy_recipe(dropout=0.5), tmp_path / "a")
     b, _ = train(read_recipe(tmp_path / "a" / "recipe.yaml"), tmp_path / "b")
     assert_equal(parameters(a), parameters(b))
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(
+    number: signal.Signals, status: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = ToyTask.loss
+
+    def interrupted(self: ToyTask, model, batch):
+        if trained[-1].at.step == 8:
+            signal.raise_signal(number)
+        return original(self, model, batch)
+
+    trained: list[Trainer] = [Trainer(toy_recipe(), tmp_path / "r", ALONE)]
+    monkeypatch.setattr(ToyTask, "loss", interrupted)
+    outcome = trained[-1].fit()
+    assert (outcome.step, exit_status(outcome)) == (9, status)
+    assert (tmp_path / "r" / "checkpoints" / "step_00000009" / "manifest.json").is_file()
+
+
+def test_fp16_skips_steps_whose_gradients_overflow_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    trainer = Trainer(toy_recipe({"amp": "fp16", "max_steps": 3}), tmp_path / "r", ALONE)
+    original, scales = Trainer._backward, []
+
+    def overflow_once(self: Trainer, batches):
+        loss = original(self, batches)
+        scales.append(self.scaler.get_scale())
+        if len(scales) == 1:
+            self.net[0].weight.grad[0, 0] = float("inf")
+        return loss
+
+    monkeypatch.setattr(Trainer, "_backward", overflow_once)
+    before = {name: value.clone() for name, value in trainer.net.state_dict().items()}
+    first = Trainer._train_step
+
+    def check(self: Trainer, batches):
+        stop = first(self, batches)
+        if len(scales) == 1:
+            assert_equal(before, parameters(self))
+        return stop
+
+    monkeypatch.setattr(Trainer, "_train_step", check)
+    assert trainer.fit().step == 3
+    assert scales == [scales[0], scales[0] / 2, scales[0] / 2]
+    assert not torch.equal(before["0.weight"], trainer.net[0].weight)
 
 
 def test_tensorboard_files_appear_when_asked_for(tmp_path: Path) -> None:

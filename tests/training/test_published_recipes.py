@@ -6,23 +6,25 @@ import torch
 from spikedriven.recipes import list_recipes, load_recipe
 from spikedriven.tasks import create_task
 
-# batch, optimiser, lr, min lr, warm-up lr, weight decay, epochs run, RandAugment, mixup prob, smallest scale, parameters
-CIFAR_AUGMENT = "rand-m9-n1-mstd0.4-inc1"
+# batch, optimiser, lr, min lr, warm-up lr, weight decay, epochs run, RandAugment, mixup prob, smallest scale, size
+CIFAR_AA = "rand-m9-n1-mstd0.4-inc1"
 PUBLISHED = {
     "sdt_imagenet_8_384": (48, "lamb", 1.5e-3, 1.5e-5, 1e-5, 0.01, 310, "rand-m5-mstd0.5-inc1", 0.6, 0.2, 16_816_536),
     "sdt_imagenet_6_512": (48, "lamb", 1e-3, 2e-5, 1e-5, 0.01, 310, "rand-m7-mstd0.5-inc1", 0.6, 0.08, 23_373_736),
     "sdt_imagenet_8_512": (48, "lamb", 1.5e-3, 1.5e-5, 1e-5, 0.01, 310, "rand-m5-mstd0.5-inc1", 0.6, 0.2, 29_689_896),
     "sdt_imagenet_10_512": (36, "lamb", 1e-3, 2e-5, 1e-5, 0.01, 310, "rand-m7-mstd0.5-inc1", 0.75, 0.2, 36_006_056),
     "sdt_imagenet_8_768": (36, "lamb", 1e-3, 2e-5, 1e-5, 0.01, 310, "rand-m7-mstd0.5-inc1", 1.0, 0.08, 66_339_144),
-    "sdt_cifar10_2_256": (64, "adamw", 3e-4, 1e-5, 1e-6, 0.06, 310, CIFAR_AUGMENT, 1.0, 1.0, 2_567_082),
-    "sdt_cifar10_2_512": (64, "adamw", 3e-4, 1e-5, 1e-6, 0.06, 310, CIFAR_AUGMENT, 1.0, 1.0, 10_233_546),
-    "sdt_cifar10_2_512_tet": (64, "adamw", 3e-4, 1e-5, 1e-6, 0.06, 310, CIFAR_AUGMENT, 1.0, 1.0, 10_233_546),
-    "sdt_cifar100_2_256": (64, "adamw", 3e-4, 1e-5, 1e-6, 0.06, 310, CIFAR_AUGMENT, 1.0, 1.0, 2_590_212),
-    "sdt_cifar100_2_512": (64, "adamw", 3e-4, 1e-5, 1e-6, 0.06, 310, CIFAR_AUGMENT, 1.0, 1.0, 10_279_716),
-    "sdt_cifar100_2_512_tet": (64, "adamw", 3e-4, 1e-5, 1e-6, 0.06, 310, CIFAR_AUGMENT, 1.0, 1.0, 10_279_716),
-    "spikingformer_imagenet_8_768": (36, "adamw", 5e-4, 1e-5, 1e-6, 0.05, 310, "rand-m9-mstd0.5-inc1", 1.0, 1.0, 66_363_208),
-    "spikingformer_cifar10_4_384": (64, "adamw", 5e-4, 1e-5, 1e-5, 0.06, 410, CIFAR_AUGMENT, 1.0, 1.0, 9_326_266),
-    "spikingformer_cifar100_4_384": (64, "adamw", 5e-4, 1e-5, 1e-5, 0.06, 410, CIFAR_AUGMENT, 1.0, 1.0, 9_360_916),
+    "sdt_cifar10_2_256": (64, "adamw", 3e-4, 1e-5, 1e-6, 0.06, 310, CIFAR_AA, 1.0, 1.0, 2_567_082),
+    "sdt_cifar10_2_512": (64, "adamw", 3e-4, 1e-5, 1e-6, 0.06, 310, CIFAR_AA, 1.0, 1.0, 10_233_546),
+    "sdt_cifar10_2_512_tet": (64, "adamw", 3e-4, 1e-5, 1e-6, 0.06, 310, CIFAR_AA, 1.0, 1.0, 10_233_546),
+    "sdt_cifar100_2_256": (64, "adamw", 3e-4, 1e-5, 1e-6, 0.06, 310, CIFAR_AA, 1.0, 1.0, 2_590_212),
+    "sdt_cifar100_2_512": (64, "adamw", 3e-4, 1e-5, 1e-6, 0.06, 310, CIFAR_AA, 1.0, 1.0, 10_279_716),
+    "sdt_cifar100_2_512_tet": (64, "adamw", 3e-4, 1e-5, 1e-6, 0.06, 310, CIFAR_AA, 1.0, 1.0, 10_279_716),
+    "spikingformer_imagenet_8_768": (
+        36, "adamw", 5e-4, 1e-5, 1e-6, 0.05, 310, "rand-m9-mstd0.5-inc1", 1.0, 1.0, 66_363_208,
+    ),
+    "spikingformer_cifar10_4_384": (64, "adamw", 5e-4, 1e-5, 1e-5, 0.06, 410, CIFAR_AA, 1.0, 1.0, 9_326_266),
+    "spikingformer_cifar100_4_384": (64, "adamw", 5e-4, 1e-5, 1e-5, 0.06, 410, CIFAR_AA, 1.0, 1.0, 9_360_916),
 }  # fmt: skip
 OWN = {"quickstart", "fashion-mnist"}
 

@@ -6,7 +6,8 @@ Example:
     spikedriven eval runs/quickstart/best --json
     spikedriven eval sdt_8_768 --checkpoint authors.pth.tar --data imagenet --root /data --img-size 288 --crop-pct 1.0
 
-A run whose weights were averaged is evaluated with the average (--no-ema: with the trained weights). A checkpoint of a
+A run whose weights were averaged is evaluated with the average (--weights trained:
+with the trained ones). A checkpoint of a
 model may be one of the authors' files or a .safetensors file in our key names. Shown are top-1 and top-5 accuracy,
 recall per class and, for up to 20 classes, the confusion matrix.
 """
@@ -36,6 +37,7 @@ from spikedriven.training.checkpoint import load_run, load_weights
 from spikedriven.training.distributed import World, open_world
 
 LARGEST_MATRIX = 20
+_EMA = {"auto": None, "averaged": True, "trained": False}
 
 
 @dataclass(frozen=True)
@@ -58,8 +60,8 @@ class Arguments:
     """Time steps of a model given by name."""
     batch_size: int = 64
     workers: int = 2
-    ema: bool | None = None
-    """Averaged or trained weights. Default: the average, if the run kept one."""
+    weights: Literal["auto", "averaged", "trained"] = "auto"
+    """Which weights of a run. auto: the average, if the run kept one."""
     amp: Literal["none", "bf16", "fp16"] | None = None
     """Autocast. Default: as the run was trained; none for a model name."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -92,7 +94,7 @@ def _from_run(arguments: Arguments) -> tuple[nn.Module, DataConfig, str]:
         )
     if arguments.time_steps is not None:
         raise InputError("--time-steps goes with a model name; a run has those of its recipe")
-    model, recipe = load_run(arguments.target, ema=arguments.ema)
+    model, recipe = load_run(arguments.target, ema=_EMA[arguments.weights])
     changes: dict[str, Any] = {"img_size": arguments.img_size, "crop_pct": arguments.crop_pct, "root": arguments.root}
     changes |= {"dataset": arguments.data, "workers": arguments.workers}
     known = {name: value for name, value in changes.items() if value is not None}

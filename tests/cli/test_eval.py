@@ -1,0 +1,107 @@
+"""The eval command on a run, on a model name, and on what does not fit."""
+
+import itertools
+import json
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from spikedriven import create_model
+from spikedriven.cli import eval as cli_eval
+from spikedriven.cli import main
+from spikedriven.data import DataConfig, build_eval_loader
+from spikedriven.training.checkpoint import load_run
+
+TINY = str(Path(__file__).parents[1] / "end_to_end" / "tiny.yaml")
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("eval") / "run"
+    assert main(["train", TINY, "--run.out", str(folder), "--run.max-steps", "20"]) == 0
+    return folder
+
+
+def evaluate(words: list[str], capsys: pytest.CaptureFixture[str]) -> dict:
+    assert main(["eval", *words, "--json"]) == 0
+    return json.loads(capsys.readouterr().out)
+
+
+def by_hand(model: torch.nn.Module, data: DataConfig, split: str) -> list[list[int]]:
+    """The confusion matrix, image by image."""
+    matrix = [[0] * 10 for _ in range(10)]
+    with torch.inference_mode():
+        for images, labels in build_eval_loader(data, split, batch_size=50):
+            for label, row in zip(labels.tolist(), model(images), strict=True):
+                matrix[label][int(row.argmax())] += 1
+    return matrix
+
+
+def test_a_run_is_evaluated_with_its_average(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, recipe = load_run(run)
+    found = evaluate([str(run), "--split", "train"], capsys)
+    assert found["confusion"] == by_hand(model, recipe.data, "train")
+    assert found["count"] == sum(map(sum, found["confusion"])) == 200
+    assert found["top1"] == pytest.approx(100 * sum(found["confusion"][i][i] for i in range(10)) / 200)
+    trained = evaluate([str(run), "--split", "train", "--weights", "trained"], capsys)
+    assert trained["confusion"] == by_hand(load_run(run, ema=False)[0], recipe.data, "train") != found["confusion"]
+
+
+def test_size_and_crop_reach_the_images(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, _ = load_run(run)
+    data = DataConfig(dataset="fashion-mini", img_size=32, crop_pct=0.8, val_fraction=0.98, workers=0)
+    words = [str(run), "--split", "train", "--img-size", "32", "--crop-pct", "0.8"]
+    assert evaluate(words, capsys)["confusion"] == by_hand(model, data, "train")
+
+
+def test_tables_for_people(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", str(run), "--split", "train"]) == 0
+    shown = capsys.readouterr().out
+    assert "top-1" in shown and "recall per class" in shown and "predicted class" in shown
+
+
+class TwoBatches:
+    """The first two batches of a loader."""
+
+    def __init__(self, loader) -> None:
+        self.loader, self.dataset = loader, loader.dataset
+
+    def __len__(self) -> int:
+        return 2
+
+    def __iter__(self):
+        return itertools.islice(self.loader, 2)
+
+
+def test_a_model_name_with_a_safetensors_file(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(cli_eval, "build_eval_loader", lambda *a, **k: TwoBatches(build_eval_loader(*a, **k)))
+    model = create_model("sdt_2_256_cifar", num_classes=10, time_steps=1)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    safetensors.torch.save_file(weights, tmp_path / "w.safetensors")
+    words = ["sdt_2_256_cifar", "--checkpoint", str(tmp_path / "w.safetensors"), "--data", "fashion-mini"]
+    found = evaluate([*words, "--time-steps", "1", "--img-size", "16", "--batch-size", "20", "--workers", "0"], capsys)
+    assert found["count"] == 40
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["sdt_2_256_cifa"], "sdt_2_256_cifar"),
+        (["sdt_2_256_cifar"], "needs --checkpoint FILE and --data NAME"),
+        (["./nowhere"], "not a run folder"),
+        (["sdt_2_256_cifar", "--data", "fashion-mini", "--checkpoint", "none.safetensors"], "none.safetensors"),
+    ],
+)
+def test_what_does_not_fit_is_one_message(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+def test_options_of_the_other_kind_are_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", str(run), "--checkpoint", "x.safetensors"]) == 2
+    assert main(["eval", str(run), "--time-steps", "1"]) == 2
+    assert capsys.readouterr().err.count("goes with a model name") == 2

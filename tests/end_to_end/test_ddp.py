@@ -1,0 +1,41 @@
+"""Two processes under torchrun against one process with the joined batch.
+
+The toy network has no BN: batch statistics are taken per process, so a network with BN differs by design
+(docs/training.md). Everything is float64; what remains is that the mean over the batch is summed in two halves.
+"""
+
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from spikedriven.tasks import TASKS
+from tests.end_to_end.processes import TORCHRUN, finish, start
+from tests.training.toys import ToyTask, toy_recipe, train
+
+
+def weights(run: Path, name: str) -> dict[str, torch.Tensor]:
+    (newest,) = run.glob("checkpoints/step_00000018")
+    return safetensors.torch.load_file(newest / name)
+
+
+def test_two_processes_equal_one_with_the_joined_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two processes with two batches of 2 a step each, against one process with one batch of 8."""
+    monkeypatch.setitem(TASKS, "toy", ToyTask)
+    train(toy_recipe({"batch_size": 8, "ema": 0.9}), tmp_path / "one")
+    output = finish(start(*TORCHRUN, "-m", "tests.end_to_end.toy_run", tmp_path / "two", 2, 2))
+    assert output.count("epoch 3/3: top1") == 1, "only the first process talks"
+    for name in ("model.safetensors", "ema.safetensors"):
+        one, two = weights(tmp_path / "one", name), weights(tmp_path / "two", name)
+        assert one.keys() == two.keys()
+        for key, value in one.items():
+            torch.testing.assert_close(two[key], value, rtol=1e-11, atol=1e-12)
+
+
+def test_the_train_command_runs_under_torchrun(tmp_path: Path) -> None:
+    recipe = Path(__file__).parent / "tiny.yaml"
+    words = ("train", recipe, "--run.out", tmp_path / "r", "--run.max-steps", "3", "--run.log-steps", "1")
+    output = finish(start(*TORCHRUN, "-m", "spikedriven", *words))
+    assert output.count("step 3/") == 1 and output.count("run saved in") == 1
+    assert (tmp_path / "r" / "checkpoints" / "step_00000003" / "manifest.json").is_file()

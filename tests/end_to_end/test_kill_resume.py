@@ -1,0 +1,76 @@
+"""A run that is killed and continued ends with the bits of one that was not."""
+
+import signal
+import time
+from pathlib import Path
+
+import pytest
+import safetensors.torch
+import torch
+
+from tests.end_to_end.processes import finish, start
+
+RECIPE = Path(__file__).parent / "tiny.yaml"
+LAST_STEP = 48
+
+
+def train(run: Path):
+    return start("-m", "spikedriven", "train", RECIPE, "--run.out", run, "--resume")
+
+
+def kill_after(run: Path, step: int, number: signal.Signals, status: int) -> str:
+    """Start or continue the run, and send it a signal once its log shows `step`."""
+    process = train(run)
+    log, wanted = run / "log.jsonl", f'"train", "step": {step},'
+    deadline = time.monotonic() + 120
+    while not (log.exists() and wanted in log.read_text()):
+        assert process.poll() is None and time.monotonic() < deadline, f"step {step} was not reached"
+        time.sleep(0.002)
+    process.send_signal(number)
+    return finish(process, status)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    run = tmp_path_factory.mktemp("whole") / "run"
+    finish(train(run))
+    return run
+
+
+def assert_same_end(run: Path, whole: Path) -> None:
+    folder = f"checkpoints/step_{LAST_STEP:08d}"
+    for name in ("model.safetensors", "ema.safetensors"):
+        expected, found = (safetensors.torch.load_file(which / folder / name) for which in (whole, run))
+        assert [key for key in expected if not torch.equal(expected[key], found[key])] == []
+    a, b = (torch.load(which / folder / "state.pt", weights_only=True) for which in (whole, run))
+    assert a["counters"] == b["counters"]
+    moments = [(x[key], y[key]) for x, y in zip(a["optimizer"]["state"].values(), b["optimizer"]["state"].values(),
+                                                strict=True) for key in x]  # fmt: skip
+    assert moments and all(torch.equal(x, y) for x, y in moments)
+    lines = (run / "log.jsonl").read_text().splitlines()
+    steps = [line for line in lines if '"kind": "train"' in line]
+    assert len(steps) == LAST_STEP
+
+
+def test_kill_9_then_sigterm(whole: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    kill_after(run, 7, signal.SIGKILL, -signal.SIGKILL)
+    output = kill_after(run, 16, signal.SIGTERM, 143)
+    assert "checkpoint written" in output and "--resume" in output
+    finish(train(run))
+    assert_same_end(run, whole)
+
+
+@pytest.mark.slow
+def test_ctrl_c(whole: Path, tmp_path: Path) -> None:
+    assert "checkpoint written" in kill_after(tmp_path / "run", 30, signal.SIGINT, 130)
+    finish(train(tmp_path / "run"))
+    assert_same_end(tmp_path / "run", whole)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("step", [1, 4, 5, 12, 13, 24, 44])
+def test_kill_9_anywhere(step: int, whole: Path, tmp_path: Path) -> None:
+    kill_after(tmp_path / "run", step, signal.SIGKILL, -signal.SIGKILL)
+    finish(train(tmp_path / "run"))
+    assert_same_end(tmp_path / "run", whole)
