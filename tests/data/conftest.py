@@ -1,4 +1,5 @@
 """Small sets on disk in the layouts the readers expect."""
+
 import gzip
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,5 @@
 """Single unreadable files: replaced, counted and reported in training; an error everywhere else."""
+
 import dataclasses
 import logging
 from pathlib import Path

@@ -1,4 +1,5 @@
 """`spikedriven data`: the table, the complete check, and their exit statuses."""
+
 import json
 from pathlib import Path
 
@@ -58,7 +59,7 @@ def test_check_of_a_found_and_of_a_missing_set(tmp_path: Path, capsys: pytest.Ca
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--check", "cifar1"], "did you mean cifar10"), (["--download"], "name it with --check NAME"), (["--chek", "x"], "")],
+    [(["--check", "cifar1"], "did you mean cifar10"), (["--download"], "name it with --check"), (["--chek"], "--chek")],
 )
 def test_wrong_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
     assert main(["data", *arguments]) == 2

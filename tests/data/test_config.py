@@ -1,4 +1,5 @@
 """DataConfig refuses what cannot work, naming the field, and knows each set's normalisation."""
+
 from typing import Any
 
 import pytest

@@ -1,4 +1,5 @@
 """fashion-mini inside the package, and every way the full set can be found, missing or damaged."""
+
 import functools
 import gzip
 import hashlib

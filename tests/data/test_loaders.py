@@ -1,4 +1,5 @@
 """Batches depend on (seed, epoch, index) only: not on workers, processes, where an epoch starts, or other draws."""
+
 import dataclasses
 import multiprocessing
 import os
@@ -133,8 +134,10 @@ def test_order_and_augmentation_change_with_epoch_and_seed():
     batches = [list(loader(UNMIXED, seed=seed).epoch(epoch)) for seed, epoch in ((7, 0), (7, 1), (8, 0))]
     assert not torch.equal(batches[0][0][1], batches[1][0][1])
     assert not torch.equal(batches[0][0][1], batches[2][0][1])
-    one_image = [next(loader(UNMIXED, count=1, batch_size=1, seed=s).epoch(e))[0] for s, e in ((7, 0), (7, 1), (8, 0))]
-    assert len({image.numpy().tobytes() for image in one_image}) == 3
+    for drawn_by in ({"random_erasing": 0.0}, {"auto_augment": None, "hflip": 0.0, "pad": 0, "scale": (1.0, 1.0)}):
+        cfg = dataclasses.replace(UNMIXED, **{"random_erasing": 1.0, **drawn_by})
+        images = [next(loader(cfg, count=1, batch_size=1, seed=s).epoch(e))[0] for s, e in ((7, 0), (7, 1), (8, 0))]
+        assert len({image.numpy().tobytes() for image in images}) == 3
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -1,4 +1,5 @@
 """Names, splits, the validation part, and the folders of CIFAR and ImageNet."""
+
 import hashlib
 import pickle
 import shutil

@@ -1,4 +1,5 @@
 """Seeds are functions of their parts, and the global generators come back untouched."""
+
 import random
 
 import numpy as np

@@ -1,4 +1,5 @@
 """What the image transforms do, against the same steps done by hand with Pillow."""
+
 import math
 import pickle
 
