@@ -59,4 +59,4 @@ def inputs(golden: dict) -> Tensor:
     events = "poisson" in str(golden.get("input_kind", ""))
     x = rng.poisson(0.3, shape) if events else rng.standard_normal(shape)
     x = torch.as_tensor(x, dtype=torch.float64)
-    return x.transpose(0, 1) if layout.startswith("[T") else x
+    return x.transpose(0, 1) if layout.lstrip("[").startswith("T") else x

@@ -1,6 +1,11 @@
 """Layers that several families share."""
 
-from spikedriven.layers.attention import linear_attention, mask_and_add_attention, pooled_mask_and_add_attention
+from spikedriven.layers.attention import (
+    check_divides,
+    linear_attention,
+    mask_and_add_attention,
+    pooled_mask_and_add_attention,
+)
 from spikedriven.layers.drop import DropPath, drop_path_rates
 from spikedriven.layers.mlp import SpikeMLP
 from spikedriven.layers.repconv import BatchNormPad2d, RepConvBN, RepPointwise
@@ -27,6 +32,7 @@ __all__ = [
     "SpikingSelfAttention",
     "UnusedParameters",
     "block",
+    "check_divides",
     "drop_path_rates",
     "halving_pool",
     "linear_attention",

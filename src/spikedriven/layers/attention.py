@@ -7,6 +7,14 @@ positions in raster order.
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spikedriven.errors import InputError
+
+
+def check_divides(heads: int, width: int) -> None:
+    """Attention splits ``width`` channels into ``heads`` equal parts."""
+    if heads < 1 or width % heads:
+        raise InputError(f"num_heads {heads} must divide the width {width}")
+
 
 def mask_and_add_attention(q: Tensor, k: Tensor, v: Tensor, neuron: nn.Module) -> Tensor:
     """SDSA-1 (Spike-driven Transformer, section 3.2): ``q * fire(sum over tokens of k * v)``.

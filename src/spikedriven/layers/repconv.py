@@ -11,7 +11,7 @@ from spikedriven.layers.units import ConvBN, over_time
 
 
 class BatchNormPad2d(nn.BatchNorm2d):
-    """Batch norm, then a border of one pixel that holds what the norm makes of a zero. [N, C, H, W] -> [N, C, H+2, W+2].
+    """Batch norm, then a border of one pixel that holds the norm's image of zero. [N, C, H, W] -> [N, C, H+2, W+2].
 
     The border makes the chain equal to one zero-padded convolution after folding. As released: in training too the
     border comes from the running statistics, already updated by this batch, and no gradient flows through it.

@@ -4,8 +4,7 @@ from collections.abc import Callable
 
 from torch import Tensor, nn
 
-from spikedriven.errors import InputError
-from spikedriven.layers.attention import linear_attention
+from spikedriven.layers.attention import check_divides, linear_attention
 from spikedriven.layers.units import FireProject, ProjectFire
 from spikedriven.neurons import NeuronFactory
 
@@ -25,8 +24,7 @@ class SpikingSelfAttention(nn.Module):
         project: Projection, project_out: Projection, v_ratio: int = 1,
     ) -> None:  # fmt: skip
         super().__init__()
-        if num_heads < 1 or dim % num_heads:
-            raise InputError(f"num_heads {num_heads} must divide the width {dim}")
+        check_divides(num_heads, dim)
         self.num_heads, self.scale = num_heads, scale
         self.neuron = neuron()
         self.q = ProjectFire(project(dim, dim), neuron())

@@ -201,9 +201,3 @@ class SpikeDrivenModel(nn.Module):
 def classifier(features: int, num_classes: int) -> nn.Module:
     """Linear layer, or the identity for num_classes 0."""
     return nn.Linear(features, num_classes) if num_classes else nn.Identity()
-
-
-def check_divides(heads: int, width: int) -> None:
-    """Attention splits ``width`` channels into ``heads`` equal parts."""
-    if heads < 1 or width % heads:
-        raise InputError(f"num_heads {heads} must divide the width {width}")

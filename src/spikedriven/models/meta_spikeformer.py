@@ -18,6 +18,7 @@ from spikedriven.models.official import OfficialNames
 from spikedriven.models.registry import Variant, register_family
 from spikedriven.models.staged import (
     CONV_STAGES,
+    Neurons,
     StagedModel,
     StagePlan,
     build_stages,
@@ -25,6 +26,7 @@ from spikedriven.models.staged import (
     staged_names,
     trunc_normal_head,
 )
+from spikedriven.neurons import NeuronFactory
 
 #: Ours -> the release's names; applied in order (see `official`).
 OFFICIAL_NAMES = [
@@ -49,6 +51,23 @@ OFFICIAL_NAMES = [
 CONV1D = r"mlp\.fc[12]_conv\.weight$"
 
 
+def conv_block(dim: int, hidden: int, neuron: NeuronFactory) -> nn.Module:
+    return block(
+        conv=Residual(SepConv(dim, neuron), dim),
+        mlp=Residual(SpikeMLP(dim, hidden, neuron, kernel=3, bias=False), dim),
+    )
+
+
+def attention_block(
+    dim: int, hidden: int, num_heads: int, neurons: Neurons, scale: float, drop_path: float
+) -> nn.Module:
+    attn = SpikingSelfAttention(dim, num_heads, neurons.body, neurons.attention(), scale, RepConvBN, RepConvBN)
+    return block(
+        attn=Residual(attn, dim, drop_path=DropPath(drop_path)),
+        mlp=Residual(SpikeMLP(dim, hidden, neurons.body), dim, drop_path=DropPath(drop_path)),
+    )
+
+
 class MetaSpikeFormer(StagedModel):
     """Meta-SpikeFormer; see the module's docstring, `StagedModel` for heads, `SpikeDrivenModel` for inputs and outputs.
 
@@ -66,21 +85,11 @@ class MetaSpikeFormer(StagedModel):
         super().__init__(num_classes, in_chans, img_size, time_steps, output, input_layout)
         plan, neurons = StagePlan.of(embed_dims, depths, strides), lif_neurons(neuron, tau)
 
-        def conv_block(dim: int) -> nn.Module:
-            channels = SpikeMLP(dim, int(dim * mlp_ratio), neurons.body, kernel=3, bias=False)
-            return block(conv=Residual(SepConv(dim, neurons.body), dim), mlp=Residual(channels, dim))
-
-        def attention_block(dim: int, rate: float) -> nn.Module:
-            attn = SpikingSelfAttention(
-                dim, num_heads, neurons.body, neurons.attention(), attention_scale, RepConvBN, RepConvBN
-            )
-            mlp = SpikeMLP(dim, int(dim * mlp_ratio), neurons.body)
-            return block(
-                attn=Residual(attn, dim, drop_path=DropPath(rate)), mlp=Residual(mlp, dim, drop_path=DropPath(rate))
-            )
-
         def build(stage: int, dim: int, rate: float) -> nn.Module:
-            return conv_block(dim) if stage < CONV_STAGES else attention_block(dim, rate)
+            hidden = int(dim * mlp_ratio)
+            if stage < CONV_STAGES:
+                return conv_block(dim, hidden, neurons.body)
+            return attention_block(dim, hidden, num_heads, neurons, attention_scale, rate)
 
         self.stages = build_stages(plan, in_chans, neurons.body, build, drop_path_rate)
         self.finish(plan, neurons.head(), distilled, head_input, trunc_normal_head)

@@ -20,12 +20,13 @@ from spikedriven.layers import (
     ProjectFire,
     SpikeMLP,
     UnusedParameters,
+    check_divides,
     drop_path_rates,
     halving_pool,
     mask_and_add_attention,
     pooled_mask_and_add_attention,
 )
-from spikedriven.models.base import SpikeDrivenModel, check_divides, classifier
+from spikedriven.models.base import SpikeDrivenModel, classifier
 from spikedriven.models.official import OfficialNames
 from spikedriven.models.registry import Variant, register_family
 from spikedriven.neurons import NeuronFactory, neuron_factory

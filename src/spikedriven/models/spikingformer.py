@@ -9,6 +9,8 @@ Where paper and release differ, defaults follow the release:
 * two layer norms per block are never called; their parameters are kept, frozen, unless ``released_params=False``.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor, nn
 
@@ -17,38 +19,18 @@ from spikedriven.layers import (
     ConvBN,
     DropPath,
     FireProject,
-    ProjectFire,
     SpikeMLP,
+    SpikingSelfAttention,
     UnusedParameters,
     drop_path_rates,
     halving_pool,
-    linear_attention,
 )
-from spikedriven.models.base import SpikeDrivenModel, check_divides, classifier
+from spikedriven.models.base import SpikeDrivenModel, classifier
 from spikedriven.models.official import OfficialNames
 from spikedriven.models.registry import Variant, register_family
 from spikedriven.neurons import NeuronFactory, neuron_factory
 
 ATTENTION_SCALE = 0.125
-
-
-class SpikingSelfAttention(nn.Module):
-    """Spiking self-attention on spikes: ``fire(0.125 q (k^T v))``. Real-valued [T, B, C, H, W] in and out."""
-
-    def __init__(self, dim: int, num_heads: int, neuron: NeuronFactory) -> None:
-        super().__init__()
-        check_divides(num_heads, dim)
-        self.num_heads = num_heads
-        self.neuron = neuron()
-        self.q = ProjectFire(ConvBN(dim, dim), neuron())
-        self.k = ProjectFire(ConvBN(dim, dim), neuron())
-        self.v = ProjectFire(ConvBN(dim, dim), neuron())
-        self.out = FireProject(neuron(v_threshold=0.5), ConvBN(dim, dim, bias=True))
-
-    def forward(self, x: Tensor) -> Tensor:
-        spikes = self.neuron(x)
-        attended = linear_attention(self.q(spikes), self.k(spikes), self.v(spikes), self.num_heads, ATTENTION_SCALE)
-        return self.out(attended)
 
 
 class Block(nn.Module):
@@ -115,7 +97,7 @@ class Spikingformer(SpikeDrivenModel):
         self.stem = _tokenizer(in_chans, embed_dim, stem_pools, make)
         self.blocks = nn.ModuleList(
             Block(
-                SpikingSelfAttention(embed_dim, num_heads, make),
+                _attention(embed_dim, num_heads, make),
                 SpikeMLP(embed_dim, int(embed_dim * mlp_ratio), make),
                 rate,
                 UnusedParameters(**(_layer_norms(embed_dim) if released_params else {})),
@@ -147,6 +129,13 @@ def _tokenizer(in_chans: int, dim: int, pools: str, neuron: NeuronFactory) -> nn
         for i in range(4)
     ]
     return nn.ModuleList([ConvBN(in_chans, widths[0], 3), *units])
+
+
+def _attention(dim: int, num_heads: int, neuron: NeuronFactory) -> nn.Module:
+    project_out = partial(ConvBN, bias=True)
+    return SpikingSelfAttention(
+        dim, num_heads, neuron, neuron(v_threshold=0.5), ATTENTION_SCALE, project=ConvBN, project_out=project_out
+    )
 
 
 def _layer_norms(dim: int) -> dict[str, Tensor]:
