@@ -70,7 +70,7 @@ class TrainLoader:
             persistent_workers=cfg.workers > 0,
             **_worker_options(cfg.workers),
         )
-        self._loaded: Iterator | None = None
+        self._loaded: Iterator = iter(())
         self._ticket = 0  # of the epoch() call whose iterator is the living one
 
     def __len__(self) -> int:
@@ -95,7 +95,7 @@ class TrainLoader:
 
     def close(self) -> None:
         """Ends the worker processes; may be called more than once."""
-        self._loader = self._loaded = None
+        self._loader, self._loaded = None, iter(())
         self._ticket += 1
 
     def _batches(self, ticket: int) -> Iterator[Batch]:

@@ -2,7 +2,7 @@
 import difflib
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +14,6 @@ from spikedriven.errors import InputError
 
 DATA_VARIABLE = "SPIKEDRIVEN_DATA"
 SPLITS = ("train", "val", "test")
-_IMAGENET_MEAN, _IMAGENET_STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,40 +32,62 @@ class ImageSet:
     locate: Callable[[Path], Path | None]
 
 
-def _sets() -> list[ImageSet]:
-    fashion_common = {
-        "num_classes": 10, "size": "28x28 grey", "licence": "MIT", "mean": (0.2860,), "std": (0.3530,)
-    }  # fmt: skip
-    cifar_common = {
-        "train_images": 50_000, "test_images": 10_000, "size": "32x32 RGB", "licence": "none stated",
-    }  # fmt: skip
-    return [
-        ImageSet(
-            name="fashion-mini", train_images=10_000, test_images=2_000, **fashion_common,
-            locate=lambda folder: fashion.EMBEDDED_FILE,
-            open=lambda folder, split, download: fashion.load_embedded(split),
-        ),
-        ImageSet(
-            name="fashion-mnist", train_images=60_000, test_images=10_000, **fashion_common,
-            locate=fashion.locate, open=fashion.load_full,
-        ),
-        ImageSet(
-            name="cifar10", num_classes=10, mean=(0.4914, 0.4822, 0.4465), std=(0.2470, 0.2435, 0.2616),
-            locate=cifar.CIFAR10.locate, open=cifar.CIFAR10.load, **cifar_common,
-        ),
-        ImageSet(
-            name="cifar100", num_classes=100, mean=(0.5071, 0.4867, 0.4408), std=(0.2675, 0.2565, 0.2761),
-            locate=cifar.CIFAR100.locate, open=cifar.CIFAR100.load, **cifar_common,
-        ),
-        ImageSet(
-            name="imagenet", num_classes=1000, train_images=1_281_167, test_images=50_000, size="any RGB",
-            licence="ImageNet terms", mean=_IMAGENET_MEAN, std=_IMAGENET_STD,
-            locate=imagenet.locate, open=imagenet.load,
-        ),
-    ]
-
-
-IMAGE_SETS: dict[str, ImageSet] = {entry.name: entry for entry in _sets()}
+_FASHION_MINI = ImageSet(
+    name="fashion-mini",
+    num_classes=10,
+    train_images=10_000,
+    test_images=2_000,
+    size="28x28 grey",
+    licence="MIT",
+    mean=(0.2860,),
+    std=(0.3530,),
+    open=lambda folder, split, download: fashion.load_embedded(split),
+    locate=lambda folder: fashion.EMBEDDED_FILE,
+)
+_FASHION_MNIST = replace(
+    _FASHION_MINI,
+    name="fashion-mnist",
+    train_images=60_000,
+    test_images=10_000,
+    open=fashion.load_full,
+    locate=fashion.locate,
+)
+_CIFAR10 = ImageSet(
+    name="cifar10",
+    num_classes=10,
+    train_images=50_000,
+    test_images=10_000,
+    size="32x32 RGB",
+    licence="none stated",
+    mean=(0.4914, 0.4822, 0.4465),
+    std=(0.2470, 0.2435, 0.2616),
+    open=cifar.CIFAR10.load,
+    locate=cifar.CIFAR10.locate,
+)
+_CIFAR100 = replace(
+    _CIFAR10,
+    name="cifar100",
+    num_classes=100,
+    mean=(0.5071, 0.4867, 0.4408),
+    std=(0.2675, 0.2565, 0.2761),
+    open=cifar.CIFAR100.load,
+    locate=cifar.CIFAR100.locate,
+)
+_IMAGENET = ImageSet(
+    name="imagenet",
+    num_classes=1000,
+    train_images=1_281_167,
+    test_images=50_000,
+    size="any RGB",
+    licence="ImageNet terms",
+    mean=(0.485, 0.456, 0.406),
+    std=(0.229, 0.224, 0.225),
+    open=imagenet.load,
+    locate=imagenet.locate,
+)
+IMAGE_SETS: dict[str, ImageSet] = {
+    entry.name: entry for entry in (_FASHION_MINI, _FASHION_MNIST, _CIFAR10, _CIFAR100, _IMAGENET)
+}
 
 
 def find_set(name: str) -> ImageSet:

@@ -28,7 +28,7 @@ def train_transform(cfg: DataConfig) -> ImageTransform:
         scale=cfg.scale,
         ratio=cfg.ratio,
         hflip=cfg.hflip,
-        color_jitter=cfg.color_jitter or None,
+        color_jitter=cfg.color_jitter or None,  # type: ignore[arg-type]  # None is off
         auto_augment=cfg.auto_augment,
         interpolation=cfg.interpolation,
         mean=cfg.normalization()[0],  # RandAugment fills uncovered corners with it
