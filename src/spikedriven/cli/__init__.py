@@ -10,6 +10,8 @@ COMMANDS: dict[str, str] = {
     "models": "list the networks: parameters, time steps, input, source",
     "train": "train a recipe, or continue a run",
     "eval": "accuracy of a run or of a published checkpoint",
+    "audit": "is a network addition-only? every product, and what folding removes",
+    "energy": "energy per image under named conventions, from measured firing rates",
     "data": "list the data sets, and check what is in the data folder",
     "convert": "turn a published checkpoint into safetensors",
 }

@@ -1,14 +1,14 @@
 """Is this network addition-only? One row per product, classed by what its operands are, never by their values."""
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
 from torch import Tensor, nn
 
 from spikedriven.graph import folding, kinds
-from spikedriven.graph.folding import name_of
+from spikedriven.graph.folding import made_in, name_of
 from spikedriven.graph.kinds import Input, Scaled
 from spikedriven.graph.nodes import Node, SpikeGraph
 from spikedriven.graph.tables import text_table
@@ -87,6 +87,11 @@ class AuditReport:
             f" (encoding layer: {encoding})."
         )
 
+    def brief(self) -> str:
+        """As ``str()``, with only the rows to act on: findings, encoding layers, foldings beyond batch norm."""
+        rows = [r for r in self.rows if r.verdict != ADDITION and (r.verdict != FOLDS or r.op != "batchnorm")]
+        return f"{self.verdict()}\n{_table(rows)}"
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
@@ -97,11 +102,14 @@ class AuditReport:
         }
 
     def __str__(self) -> str:
-        table = text_table(
-            ("module", "op", "operands", "class", "verdict", "why"),
-            [(r.module or r.node, r.op, ", ".join(r.operands), r.classed, r.verdict, r.why) for r in self.rows],
-        )
-        return f"{self.verdict()}\n{table}"
+        return f"{self.verdict()}\n{_table(self.rows)}"
+
+
+def _table(rows: Iterable[AuditRow]) -> str:
+    return text_table(
+        ("module", "op", "operands", "class", "verdict", "why"),
+        [(r.module or r.node, r.op, ", ".join(r.operands), r.classed, r.verdict, r.why) for r in rows],
+    )
 
 
 def audit(model: nn.Module | SpikeGraph, example: Tensor | None = None) -> AuditReport:
@@ -138,7 +146,7 @@ def _real_weight_layer(graph: SpikeGraph, node: Node, source: Node) -> AuditRow:
         return _row(node, [source], "real x weight", FOLDS, why)
     made_by = folding.origin(graph, node)
     what = "averages of spikes" if kinds.span(source.kind) else "real values"
-    why = f"reads {what} from {made_by.op} in {name_of(made_by)}, no neuron between"
+    why = f"reads {what} from {made_in(made_by)}, no neuron between"
     return _row(node, [source], "real x weight", BROKEN, why)
 
 
@@ -146,7 +154,7 @@ def _product(graph: SpikeGraph, node: Node) -> AuditRow:
     operands = graph.operands(node)
     real = [operand for operand in operands if kinds.is_real(operand.kind)]
     if len(real) == len(operands):
-        names = " and ".join(f"{operand.op} in {name_of(operand)}" for operand in real)
+        names = " and ".join(made_in(operand) for operand in real)
         return _row(node, operands, "real x real", BROKEN, f"both operands are real: {names}")
     classed = "spike x real" if real else "spike x spike"
     if not any(isinstance(operand.kind, Scaled) for operand in operands):

@@ -94,11 +94,16 @@ class EnergyReport:
     def __str__(self) -> str:
         header = ("layer", "op", "rate", "FLOPs", "SOPs", "MACs", "ACs", "pJ", "formula")
         table = text_table(header, [_cells(row) for row in self.rows], right=header[2:8], width=200)
-        images = self.measurement.images
         return (
             f"convention {self.convention.name}: {self.convention.formula}\nsource: {self.convention.source}\n"
-            f"prices: {self.technology.name}, {self.technology.source}; rates over {images} images\n"
-            f"{table}\n{self.formula()}\n{self.comparison}{self._warning()}"
+            f"{self.basis()}\n{table}\n{self.formula()}\n{self.comparison}{self._warning()}"
+        )
+
+    def basis(self) -> str:
+        """What the figures rest on: prices, images, steps."""
+        return (
+            f"per image, mean over {self.measurement.images} images, T = {self.measurement.time_steps}; prices "
+            f"{self.technology.name}, {self.technology.source}"
         )
 
     def _warning(self) -> str:

@@ -113,3 +113,8 @@ def origin(graph: SpikeGraph, node: Node) -> Node:
 def name_of(node: Node) -> str:
     """Module path, or the node's id where the model itself made the call."""
     return node.module or node.id
+
+
+def made_in(node: Node) -> str:
+    """The operator and where it was called, for sentences."""
+    return f"{node.op} in {node.module or 'the model itself'}"

@@ -1,0 +1,39 @@
+"""Is a network addition-only? Every product, what its operands are, and whether folding removes the multiplication.
+
+Example:
+
+    spikedriven audit sdt_8_512
+    spikedriven audit e_spikeformer_10m --brief       (the verdict, and only the rows to act on)
+    spikedriven audit runs/quickstart --json
+
+No number decides: kinds of values follow from where they come from, so random weights give the same report.
+The exit status is 0 where the network is addition-only after folding (apart from its encoding layer), else 1.
+"""
+
+import json
+from dataclasses import dataclass
+
+import tyro
+
+from spikedriven.cli.target import Target, load_target
+from spikedriven.graph.audit import audit
+
+
+@dataclass(frozen=True)
+class Arguments(Target):
+    brief: bool = False
+    """Only the rows to act on: leave out what needs no multiplication, and batch norms that fold."""
+    json: bool = False
+    """Print JSON instead of a table."""
+
+
+def run(argv: list[str]) -> int:
+    """Parse `argv`, audit, print; 1 where folding cannot make the network addition-only."""
+    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven audit", description=__doc__)
+    loaded = load_target(arguments, device="meta" if arguments.checkpoint is None else "cpu")
+    report = audit(loaded.model, loaded.model.example_input())
+    if arguments.json:
+        print(json.dumps(report.to_dict(), indent=1))
+    else:
+        print(report.brief() if arguments.brief else report)
+    return int(not report.ok)

@@ -1,0 +1,89 @@
+"""What `audit`, `energy` and `export` work on: a run, or a registered model with or without a checkpoint."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import torch
+import tyro
+from torch import Tensor, nn
+
+from spikedriven import create_model
+from spikedriven.cli.eval import _is_model_name, _load_file
+from spikedriven.data import DataConfig
+from spikedriven.errors import InputError
+from spikedriven.models import variant_of
+from spikedriven.training.checkpoint import load_run
+
+
+@dataclass(frozen=True)
+class Target:
+    target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
+    """A run folder, RUN/best, a checkpoint folder of a run, or a registered model name."""
+    checkpoint: Path | None = None
+    """Weights for a model name: the authors' file, or .safetensors in our key names. Default: random weights."""
+    num_classes: int | None = None
+    """Classes of a model given by name."""
+    img_size: int | None = None
+    """Side of the network input of a model given by name. Default: what the variant was made for."""
+    time_steps: int | None = None
+    """Time steps of a model given by name."""
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """model: in evaluation mode. trained: not random weights. data: of the run, or of the variant without a set."""
+
+    model: Any
+    trained: bool
+    data: DataConfig | None
+
+
+def load_target(target: Target, device: str = "cpu") -> Loaded:
+    """Build the network that the command line names. device "meta": shapes only, for a name without checkpoint."""
+    if not _is_model_name(target.target):
+        if any(value is not None for value in (target.checkpoint, *_keywords(target).values())):
+            raise InputError("--checkpoint, --num-classes, --img-size and --time-steps go with a model name, not a run")
+        model, recipe = load_run(target.target)
+        return Loaded(model.eval(), True, recipe.data)
+    with torch.device(device):
+        model = create_model(target.target, **{k: v for k, v in _keywords(target).items() if v is not None})
+    if target.checkpoint is not None:
+        _load_file(model, target.checkpoint)
+    return Loaded(model.eval(), target.checkpoint is not None, None)
+
+
+def _keywords(target: Target) -> dict[str, int | None]:
+    return {"num_classes": target.num_classes, "img_size": target.img_size, "time_steps": target.time_steps}
+
+
+def data_config(loaded: Loaded, target: Target, name: str, root: Path | None) -> DataConfig:
+    """Evaluation images of a set in the size and the normalisation that the network was made for."""
+    if loaded.data is not None:
+        return loaded.data
+    variant = variant_of(target.target)
+    side = loaded.model.img_size[0]
+    return DataConfig(
+        dataset=name, root=root, img_size=side, in_chans=loaded.model.in_chans, crop_pct=variant.crop_pct, workers=0
+    )
+
+
+def random_batch(model: Any, images: int, seed: int = 0) -> Tensor:
+    """Normal noise in place of images, Poisson counts of mean 0.3 in place of event frames."""
+    like = model.example_input(images)
+    generator = torch.Generator().manual_seed(seed)
+    if model.input_layout == "events":
+        return torch.poisson(torch.full(like.shape, 0.3), generator).to(like)
+    return torch.randn(like.shape, generator=generator).to(like)
+
+
+def wake_up(model: nn.Module, batch: Tensor) -> None:
+    """Give random weights batch norm statistics of ``batch``; with the initial ones most neurons stay silent."""
+    for module in model.modules():
+        if isinstance(module, nn.modules.batchnorm._BatchNorm):
+            module.momentum = None  # the average over all passes: of the one that follows
+            module.reset_running_stats()
+    model.train()
+    with torch.no_grad():
+        model(batch)
+    model.eval()
