@@ -113,8 +113,9 @@ class PaddedChain(nn.Module):
     def forward(self, x):
         norm = self.norm
         border = norm.bias - norm.running_mean * norm.weight * torch.rsqrt(norm.running_var + norm.eps)
-        border = border.view(-1, 1, 1)
-        y = nn.functional.pad(norm(self.first(x)) - border, (1, 1, 1, 1)) + border
+        x = self.first(x)
+        ring = nn.functional.pad(torch.zeros_like(x), (1, 1, 1, 1), value=1.0)  # reads a shape only
+        y = nn.functional.pad(norm(x), (1, 1, 1, 1)) + ring * border.view(-1, 1, 1)
         return self.norm2(self.third(self.second(y)))
 
 
@@ -243,4 +244,4 @@ def test_the_report_prints_and_serialises():
     assert json.loads(json.dumps(report.to_dict()))["rows"][0]["verdict"] == ENCODING
     text = str(report)
     assert text.startswith("As released: NOT addition-only (to fold: 5 batchnorm, 1 scale;")
-    assert "planted.project.0.inner.0" in text and max(map(len, text.splitlines())) <= 160
+    assert "planted.project.0.inner.0" in text and max(map(len, text.splitlines())) <= 180

@@ -147,6 +147,14 @@ def test_weights_alone_are_constants_with_values():
     torch.testing.assert_close(constants(graph)[factor.id].flatten(), torch.tensor([1.0, 2.0, 3.0]) / (1 + 1e-5) ** 0.5)
 
 
+def test_shapes_are_no_values():
+    """``zeros_like`` reads no number, and what only feeds it is not part of the network."""
+    graph = trace(Calls(lambda m, x: x + torch.zeros_like(x[:1, :1] * 3) + torch.full_like(x, 2.0)), images())
+    assert [node.op for node in graph] == ["input", "constant", "add", "constant", "add"]
+    zeros, twos = constants(graph).values()
+    assert zeros.shape == (1, 1, 8, 8) and not zeros.any() and (twos == 2).all()
+
+
 def test_the_membrane_is_an_output_of_its_own():
     from spikedriven.neurons import lif
 

@@ -79,7 +79,7 @@ class AuditReport:
         needed = Counter(row.op for row in self.folded)
         folds = ", ".join(f"{count} {op}" for op, count in needed.items()) or "nothing"
         encoding = ", ".join(row.module for row in self.encoding) or "none"
-        broken = ", ".join(dict.fromkeys(f"{row.module or row.node} ({row.op})" for row in self.findings))
+        broken = _some(dict.fromkeys(f"{row.module or row.node} ({row.op})" for row in self.findings))
         return (
             f"As released: {'addition-only' if self.ok_as_released else 'NOT addition-only'}"
             f" (to fold: {folds}; batch norms count as folded).\n"
@@ -105,10 +105,17 @@ class AuditReport:
         return f"{self.verdict()}\n{_table(self.rows)}"
 
 
+def _some(names: Iterable[str], most: int = 4) -> str:
+    names = list(names)
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
 def _table(rows: Iterable[AuditRow]) -> str:
     return text_table(
         ("module", "op", "operands", "class", "verdict", "why"),
         [(r.module or r.node, r.op, ", ".join(r.operands), r.classed, r.verdict, r.why) for r in rows],
+        whole=("module",),
     )
 
 

@@ -8,7 +8,7 @@ from torch import Tensor, fx
 
 from spikedriven.errors import InputError
 from spikedriven.graph.kinds import Constant
-from spikedriven.graph.nodes import SpikeGraph
+from spikedriven.graph.nodes import Node, SpikeGraph
 from spikedriven.graph.trace import plain
 
 Visit = Callable[[str, Tensor], None]
@@ -51,10 +51,17 @@ def constants(graph: SpikeGraph) -> dict[str, Tensor]:
     weights = {spec.arg.name: tensors[spec.target] for spec in specs if spec.target is not None}
     calls = {node.name: node for node in graph.exported.graph.nodes}
     with torch.no_grad():
-        for name in [node.id for node in graph if isinstance(node.kind, Constant)]:
-            args, kwargs = fx.map_arg((calls[name].args, calls[name].kwargs), partial(_value, values, weights))
-            values[name] = calls[name].target(*args, **kwargs)
+        for node in graph:
+            if isinstance(node.kind, Constant):
+                values[node.id] = _constant(node, calls[node.id], values, weights)
     return values
+
+
+def _constant(node: Node, call: fx.Node, values: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
+    if node.kind.value is not None:
+        return torch.full(node.shape, node.kind.value, dtype=node.dtype, device=call.meta["val"].device)
+    args, kwargs = fx.map_arg((call.args, call.kwargs), partial(_value, values, weights))
+    return call.target(*args, **kwargs)
 
 
 def _value(values: Mapping[str, Tensor], weights: Mapping[str, Tensor], argument: fx.Node):

@@ -9,12 +9,13 @@ from rich.table import Table
 
 
 def text_table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = (), width: int = 160
-) -> str:
-    """``right``: columns aligned to the right. Cells wrap so that lines stay within ``width`` characters."""
+    header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = (), whole: Sequence[str] = (),
+    width: int = 180,
+) -> str:  # fmt: skip
+    """right: columns aligned to the right; whole: columns that never wrap, the others do to stay within ``width``."""
     table = Table(box=box.SIMPLE, pad_edge=False)
     for name in header:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold")
+        table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=name in whole)
     for row in rows:
         table.add_row(*row)
     text = StringIO()

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, fx, nn
 
 from spikedriven.errors import InputError
-from spikedriven.graph.kinds import Input, Kind
+from spikedriven.graph.kinds import Constant, Input, Kind
 from spikedriven.graph.nodes import Node, SpikeGraph, Weight
 from spikedriven.graph.rules import Call, Operand, apply_rule
 
@@ -28,7 +28,7 @@ def trace(model: nn.Module, example: Tensor, input_kind: Kind = INPUT) -> SpikeG
         exported, dynamic = _export(model, example)
     reader = _Reader(exported, input_kind)
     return SpikeGraph(
-        nodes=tuple(reader.nodes),
+        nodes=tuple(reader.live_nodes()),
         outputs=reader.outputs,
         batch_size=1 if dynamic else example.shape[0],
         dynamic_batch=dynamic,
@@ -93,6 +93,14 @@ class _Reader:
         elif node.op == "call_function" and _is_tensor(node) and node.users:
             self.add(self.call(node))
 
+    def live_nodes(self) -> list[Node]:
+        """The inputs, and what the outputs depend on."""
+        wanted = set(self.outputs)
+        for node in reversed(self.nodes):
+            if node.id in wanted:
+                wanted.update(node.inputs.values())
+        return [node for node in self.nodes if node.id in wanted or node.op == "input"]
+
     def add(self, node: Node) -> None:
         self.nodes.append(node)
         self.by_id[node.id] = node
@@ -110,6 +118,8 @@ class _Reader:
         operands = {name: Operand(self.by_id[i].kind, self.by_id[i].shape) for name, i in inputs.items()}
         module = _module_path(caller)
         op, kind = apply_rule(Call(target, operands, attrs | extra, shape), module)
+        if isinstance(kind, Constant) and kind.value is not None:
+            inputs = {}  # ``zeros_like`` and its kin read a shape, not a value
         return Node(node.name, op, target, module, inputs, attrs | extra, kind, shape, dtype)
 
     def arguments(self, node: fx.Node) -> tuple[dict[str, str], dict[str, Any]]:
