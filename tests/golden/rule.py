@@ -36,13 +36,14 @@ def _tensor(key: str, shape: tuple[int, ...], golden: dict) -> Tensor:
     if key.endswith("num_batches_tracked"):
         return torch.zeros(shape, dtype=torch.int64)
     if last in overrides:
-        value = rng.uniform(*overrides[last], shape)
+        value = rng.uniform(*overrides[last][-2:], shape)  # ["uniform", low, high]
     elif key.endswith("running_var"):
         value = rng.uniform(0.5, 1.5, shape)
     elif key.endswith("running_mean"):
         value = 0.1 * rng.standard_normal(shape)
     elif key in constants or last in constants:
-        value = np.full(shape, constants.get(key, constants.get(last)))
+        constant = constants.get(key, constants.get(last))
+        value = np.full(shape, constant["value"] if isinstance(constant, dict) else constant)
     elif len(shape) == 1 and key.endswith("weight"):
         value = golden.get("norm_gain", 1.0) * rng.uniform(0.8, 1.6, shape)
     elif len(shape) == 1 and key.endswith("bias"):

@@ -12,7 +12,7 @@ from spikedriven.neurons import IntegerNeuron, Neuron
 from tests.golden import rule
 
 REL = 1e-9
-ALL = rule.files("sdt_", "spikingformer_", "meta_spikeformer_")
+ALL = rule.files("sdt_", "spikingformer_", "meta_spikeformer_", "e_spikeformer_")
 #: 224 pixels in float64, or more than 100 million parameters, take the better part of a minute each.
 SLOW = ("224", "_768", "mae")
 SOME_SLOW = [

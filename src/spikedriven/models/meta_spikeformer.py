@@ -24,7 +24,6 @@ from spikedriven.models.staged import (
     build_stages,
     lif_neurons,
     staged_names,
-    trunc_normal_head,
 )
 from spikedriven.neurons import NeuronFactory
 
@@ -92,7 +91,7 @@ class MetaSpikeFormer(StagedModel):
             return attention_block(dim, hidden, num_heads, neurons, attention_scale, rate)
 
         self.stages = build_stages(plan, in_chans, neurons.body, build, drop_path_rate)
-        self.finish(plan, neurons.head(), distilled, head_input, trunc_normal_head)
+        self.finish(plan, neurons.head(), distilled, head_input, "trunc_normal")
 
     def official_names(self) -> OfficialNames:
         return OfficialNames(OFFICIAL_NAMES, conv1d=CONV1D)

@@ -36,6 +36,17 @@ def lif_neurons(kind: str, tau: float) -> Neurons:
     return Neurons(body, neuron_factory(kind, tau=tau, v_threshold=0.5), body)
 
 
+def make_neurons(
+    kind: str, tau: float, levels: int, norm: float | None, rounding: str, gradient: str
+) -> Neurons:
+    """Of the kind "integer" (with the last four options), "lif" or "plif" (with tau)."""
+    if kind == "integer":
+        return integer_neurons(levels, norm, rounding, gradient)
+    if kind not in ("lif", "plif"):
+        raise InputError(f"neuron {kind!r} is not known; choose one of 'integer', 'lif', 'plif'")
+    return lif_neurons(kind, tau)
+
+
 def integer_neurons(levels: int, norm: float | None, rounding: str, gradient: str) -> Neurons:
     """SFA neurons; the one in front of the classifier hands on undivided counts (both E-SpikeFormer releases)."""
     make = partial(IntegerNeuron, levels=levels, rounding=rounding, gradient=gradient)
@@ -122,12 +133,13 @@ class StagedModel(SpikeDrivenModel):
     stages: nn.ModuleList
 
     def finish(
-        self, plan: StagePlan, head_neuron: nn.Module, distilled: bool, head_input: str, init_head: Callable | None
+        self, plan: StagePlan, head_neuron: nn.Module, distilled: bool, head_input: str, head_init: str
     ) -> None:
-        """Everything behind the stages. init_head: initialises a classifier in place; None: PyTorch's default."""
-        if head_input not in HEAD_INPUTS:
-            raise InputError(f"head_input must be one of {HEAD_INPUTS}, found {head_input!r}")
-        self.distilled, self.head_input, self.init_head = distilled, head_input, init_head
+        """Everything behind the stages."""
+        if head_input not in HEAD_INPUTS or head_init not in HEAD_INITS:
+            raise InputError(f"head_input must be one of {HEAD_INPUTS} and head_init one of {tuple(HEAD_INITS)}, "
+                             f"found {head_input!r} and {head_init!r}")  # fmt: skip
+        self.distilled, self.head_input, self.head_init = distilled, head_input, head_init
         self.head_neuron = head_neuron
         self.feature_info = stage_feature_info(plan)
         self.reset_classifier(self.num_classes)
@@ -165,8 +177,8 @@ class StagedModel(SpikeDrivenModel):
         if self.distilled:
             self.head_kd = classifier(self.num_features, num_classes).to(next(self.parameters()))
         for head in (self.head, getattr(self, "head_kd", None)):
-            if self.init_head is not None and isinstance(head, nn.Linear):
-                self.init_head(head)
+            if isinstance(head, nn.Linear):
+                HEAD_INITS[self.head_init](head)
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict:
@@ -184,14 +196,20 @@ def mean_of_pair(pair: tuple[Tensor, Tensor]) -> Tensor:
     return (pair[0] + pair[1]) / 2
 
 
-def trunc_normal_head(head: nn.Linear) -> None:
-    nn.init.trunc_normal_(head.weight, std=0.02)
-    nn.init.zeros_(head.bias)
+def _zero_bias(init: Callable[[Tensor], Tensor]) -> Callable[[nn.Linear], None]:
+    def initialise(head: nn.Linear) -> None:
+        init(head.weight)
+        nn.init.zeros_(head.bias)
+
+    return initialise
 
 
-def xavier_head(head: nn.Linear) -> None:
-    nn.init.xavier_uniform_(head.weight)
-    nn.init.zeros_(head.bias)
+#: How classifiers start, in place: V2 and V3 base, V3 Large, HAR-DVS.
+HEAD_INITS: dict[str, Callable[[nn.Linear], None]] = {
+    "trunc_normal": _zero_bias(partial(nn.init.trunc_normal_, std=0.02)),
+    "xavier": _zero_bias(nn.init.xavier_uniform_),
+    "default": lambda head: None,
+}
 
 
 def staged_names(word: str, down_word: str | None = None) -> Rules:
