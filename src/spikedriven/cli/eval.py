@@ -6,9 +6,8 @@ Example:
     spikedriven eval runs/quickstart/best --json
     spikedriven eval sdt_8_768 --checkpoint authors.pth.tar --data imagenet --root /data --img-size 288 --crop-pct 1.0
 
-A run whose weights were averaged is evaluated with the average (--weights trained:
-with the trained ones). A checkpoint of a
-model may be one of the authors' files or a .safetensors file in our key names. Shown are top-1 and top-5 accuracy,
+A run whose weights were averaged is evaluated with the average (--weights trained: with the trained ones). A checkpoint
+of a model may be one of the authors' files or a .safetensors file in our key names. Shown are top-1 and top-5 accuracy,
 recall per class and, for up to 20 classes, the confusion matrix.
 """
 
