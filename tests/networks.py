@@ -1,9 +1,12 @@
 """Networks that fire, for tests: random weights strong enough that hardly a neuron stays silent."""
 
+import inspect
+
 import torch
 from torch import nn
 
 import spikedriven as sd
+from spikedriven.models.registry import family_of, variant_of
 
 
 def blank_model(name: str, **keywords) -> nn.Module:
@@ -11,6 +14,15 @@ def blank_model(name: str, **keywords) -> nn.Module:
     with torch.device("meta"):
         model = sd.create_model(name, **keywords)
     return model.double().to_empty(device="cpu").eval()
+
+
+def shrunk(name: str) -> dict:
+    """Keywords that keep a registered network's structure and take away its width and most of its depth."""
+    published = {k: p.default for k, p in inspect.signature(family_of(name)).parameters.items()} | variant_of(name).args
+    if "embed_dims" in published:
+        stages = len(published["embed_dims"])
+        return {"embed_dims": (8, 16, 32, 40)[:stages], "depths": tuple(min(d, 2) for d in published["depths"])}
+    return {"embed_dim": 96 if 96 % published["num_heads"] == 0 else 32, "depth": min(published["depth"], 2)}
 
 
 def live_model(name: str, **keywords) -> nn.Module:
@@ -39,8 +51,8 @@ def enliven(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def live_input(model: nn.Module, batch: int = 2, seed: int = 1) -> torch.Tensor:
-    """Random float64 input in the layout the variant was made for, small: two or more positions in the last map."""
-    size = 2 * model.feature_info[-1]["reduction"] if model.feature_info[-1]["reduction"] > 4 else 12
+    """Random float64 input in the layout the variant was made for, small: 16 positions in the last map."""
+    size = 4 * model.feature_info[-1]["reduction"]
     rng = torch.Generator().manual_seed(seed)
     steps = (model.time_steps,) if model.input_layout == "events" else ()
     return torch.randn(batch, *steps, model.in_chans, size, size, generator=rng, dtype=torch.float64) * 1.5

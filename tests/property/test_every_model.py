@@ -1,4 +1,4 @@
-"""Properties that hold for every registered network, at full width and on small inputs, in float64."""
+"""Properties that hold for every registered network, in float64; at full width as slow tests."""
 
 import copy
 
@@ -10,14 +10,27 @@ import torch
 import spikedriven as sd
 from spikedriven.models import official_state_dict
 from spikedriven.neurons import Neuron
-from tests.networks import blank_model, live_input, live_model
+from tests.networks import blank_model, live_input, live_model, shrunk
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 
 
-@pytest.fixture(scope="module", params=sd.list_models())
+NETWORKS = [
+    pytest.param((name, keywords), id=f"{name}-{label}", marks=marks)
+    for name in sd.list_models()
+    for label, keywords, marks in (("shrunk", shrunk(name), ()), ("full", {}, pytest.mark.slow))
+]
+
+
+@pytest.fixture(scope="module", params=NETWORKS)
 def network(request):
-    return request.param, live_model(request.param)
+    """(function that builds it, live network)"""
+    name, keywords = request.param
+
+    def build(function=blank_model, **more):
+        return function(name, time_steps=2, **keywords, **more)
+
+    return build, build(live_model)
 
 
 @pytest.fixture(scope="module")
@@ -80,11 +93,11 @@ def test_every_call_starts_at_rest_and_repeats_to_the_bit(called):
 
 
 def test_save_and_load_round_trip(network, called, tmp_path):
-    name, _ = network
+    build, _ = network
     model, x, together = called
     path = tmp_path / "weights.safetensors"
     safetensors.torch.save_file(model.state_dict(), path)
-    again = blank_model(name, time_steps=model.time_steps)
+    again = build()
     report = sd.load_official(again, path)
     assert report.spelling == "spikedriven"
     with torch.no_grad():
@@ -92,9 +105,9 @@ def test_save_and_load_round_trip(network, called, tmp_path):
 
 
 def test_authors_names_round_trip(network, called):
-    name, _ = network
+    build, _ = network
     model, x, together = called
-    again = blank_model(name, time_steps=model.time_steps)
+    again = build()
     report = sd.load_official(again, official_state_dict(model))
     assert report.spelling == "authors"
     with torch.no_grad():
@@ -102,10 +115,10 @@ def test_authors_names_round_trip(network, called):
 
 
 def test_timm_builds_the_same_network_and_honest_feature_maps(network, called):
-    name, _ = network
+    build, _ = network
     model, x, _ = called
     with torch.device("meta"):
-        backbone = timm.create_model(name, features_only=True, time_steps=model.time_steps)
+        backbone = build(timm.create_model, features_only=True)
     backbone = backbone.double().to_empty(device="cpu").eval()
     own = {f"model.{key}": value for key, value in model.state_dict().items()}
     backbone.load_state_dict({key: own[key] for key in backbone.state_dict()})

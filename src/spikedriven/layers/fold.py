@@ -32,7 +32,9 @@ def chained(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tupl
     return first[0] * second[0], first[1] * second[0] + second[1]
 
 
-def folded_conv(weight: Tensor, bias: Tensor, like: nn.Conv2d, padding: int, stride: tuple[int, ...] = (1, 1)) -> FoldedConv:
+def folded_conv(
+    weight: Tensor, bias: Tensor, like: nn.Conv2d, padding: int, stride: tuple[int, ...] = (1, 1)
+) -> FoldedConv:
     """A convolution with these float64 parameters, in the dtype and on the device of ``like``, and with its groups."""
     out_chans, in_per_group, kernel, _ = weight.shape
     conv = FoldedConv(

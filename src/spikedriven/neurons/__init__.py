@@ -2,6 +2,7 @@
 
 from spikedriven.neurons.decompose import decompositions
 from spikedriven.neurons.dynamics import LIFOptions
+from spikedriven.neurons.expanded import ExpandedNeuron
 from spikedriven.neurons.integer import IntegerNeuron
 from spikedriven.neurons.lif import lif
 from spikedriven.neurons.modules import LIF, Neuron, NeuronFactory, ParametricLIF, neuron_factory
@@ -10,6 +11,7 @@ from spikedriven.neurons.state import StreamState, open_stream
 
 __all__ = [
     "LIF",
+    "ExpandedNeuron",
     "IntegerNeuron",
     "LIFOptions",
     "Neuron",

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 
 from spikedriven.neurons.dynamics import LIFOptions
+from spikedriven.neurons.expanded import expand_spike_plain
 from spikedriven.neurons.integer import integer_spike_plain
 from spikedriven.neurons.naive import lif_plain
 
@@ -18,7 +19,11 @@ def decompositions() -> dict[torch._ops.OpOverload, Callable]:
     def plain_integer_spike(x, levels, norm, rounding, gradient):
         return integer_spike_plain(x, levels, norm, rounding)
 
+    def plain_expand_spike(x, levels, threshold, rounding):
+        return expand_spike_plain(x, levels, threshold, rounding)
+
     return {
+        torch.ops.spikedriven.expand_spike.default: plain_expand_spike,
         torch.ops.spikedriven.lif.default: plain_lif,
         torch.ops.spikedriven.integer_spike.default: plain_integer_spike,
     }

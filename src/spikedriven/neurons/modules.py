@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -37,6 +38,14 @@ class LIF(Neuron):
     def time_constant(self) -> Tensor | None:
         """The scalar w with 1/tau = sigmoid(w); None where tau is fixed."""
         return None
+
+    def rescale(self, factor: float) -> None:
+        """Make the neuron fire for ``factor * x`` as it did for x: threshold, reset and surrogate move along."""
+        old = self.options
+        self.options = replace(
+            old, v_threshold=old.v_threshold * factor, alpha=old.alpha / factor,
+            v_reset=None if old.v_reset is None else old.v_reset * factor,
+        )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
         """x: [T, ...] current; returns spikes [T, ...] in {0, 1}, same dtype."""
