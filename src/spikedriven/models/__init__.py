@@ -1,6 +1,6 @@
 """The published families. Importing this package registers every name."""
 
-from spikedriven.models import e_spikeformer, meta_spikeformer, sdt, spikingformer
+from spikedriven.models import e_spikeformer, e_spikeformer_large, meta_spikeformer, sdt, spikingformer
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.official import LoadReport, load_official, official_state_dict
 from spikedriven.models.registry import create_model, list_models, variant_of
@@ -10,6 +10,7 @@ __all__ = [
     "SpikeDrivenModel",
     "create_model",
     "e_spikeformer",
+    "e_spikeformer_large",
     "list_models",
     "load_official",
     "meta_spikeformer",

@@ -25,12 +25,14 @@ class OfficialNames:
     """A family's key table.
 
     rules: ours -> theirs, regular expressions applied in order; older: other spellings of theirs -> theirs;
-    conv1d: pattern of their keys that are weights of 1-d convolutions, [out, in, 1] where ours are [out, in, 1, 1].
+    conv1d: pattern of their keys that are weights of 1-d convolutions, [out, in, 1] where ours are [out, in, 1, 1];
+    ignored: pattern of their keys that this model, by its options, has no use for.
     """
 
     rules: Rules
     older: Rules = field(default_factory=list)
     conv1d: str = r"$^"
+    ignored: str = r"$^"
 
     def theirs(self, key: str) -> str:
         """The release's spelling of one of our keys (or of a module's qualified name)."""
@@ -52,7 +54,8 @@ class LoadReport:
     """What `load_official` did. Keys in the checkpoint's own spelling.
 
     container: how the file was packed; spelling: whose key names it has ("authors" or "spikedriven"); loaded: keys
-    taken; missing, unexpected, misshapen: keys that did not fit (empty unless ``strict=False``).
+    taken; missing, unexpected, misshapen: keys that did not fit (empty unless ``strict=False``); ignored: keys that
+    belong to a part the model was built without.
     """
 
     container: str
@@ -61,9 +64,12 @@ class LoadReport:
     missing: list[str]
     unexpected: list[str]
     misshapen: list[str]
+    ignored: list[str] = field(default_factory=list)
 
     def __str__(self) -> str:
         text = f"{len(self.loaded)} tensors loaded from {self.container} ({self.spelling} key names)"
+        if self.ignored:
+            text += f", {len(self.ignored)} left out: the model was built without their part"
         return text + "".join(f"\n{line}" for line in _problems(self.missing, self.unexpected, self.misshapen))
 
 
@@ -77,6 +83,8 @@ def load_official(model: nn.Module, source: str | Path | Mapping[str, Tensor], s
     """
     tensors, container = read_state_dict(source)
     spelling, found, targets = _match_spelling(model, tensors)
+    ignored = sorted(key for key in found if spelling == "authors" and _is_ignored(model, key))
+    found = {key: value for key, value in found.items() if key not in ignored}
     fitting, misshapen = {}, []
     for key in sorted(found.keys() & targets.keys()):
         ours, target = targets[key]
@@ -95,7 +103,12 @@ def load_official(model: nn.Module, source: str | Path | Mapping[str, Tensor], s
     weights = dict(fitting.values())
     _refuse_non_finite(weights)
     model.load_state_dict(weights, strict=False)
-    return LoadReport(container, spelling, list(fitting), missing, unexpected, misshapen)
+    return LoadReport(container, spelling, list(fitting), missing, unexpected, misshapen, ignored)
+
+
+def _is_ignored(model: nn.Module, key: str) -> bool:
+    names: OfficialNames = model.official_names()
+    return re.search(names.ignored, key) is not None
 
 
 def _match_spelling(
