@@ -61,3 +61,9 @@ def inputs(golden: dict) -> Tensor:
     x = rng.poisson(0.3, shape) if events else rng.standard_normal(shape)
     x = torch.as_tensor(x, dtype=torch.float64)
     return x.transpose(0, 1) if layout.lstrip("[").startswith("T") else x
+
+
+def mask_noise(golden: dict) -> Tensor:
+    """What decides which patches a masked autoencoder hides."""
+    shape = (len(golden["mask"]["active"]), len(golden["mask"]["active"][0]))
+    return torch.as_tensor(np.random.Generator(np.random.PCG64(11)).random(shape))

@@ -12,6 +12,7 @@ from spikedriven.layers.repconv import BatchNormPad2d, RepConvBN, RepPointwise
 from spikedriven.layers.residual import Residual, block
 from spikedriven.layers.self_attention import SpikingSelfAttention
 from spikedriven.layers.sepconv import SeparableConvBN, SepConv, SpikeSepConv
+from spikedriven.layers.sparse import SparseConvBN, SparseFireProject, SparseMLP, SparseResidual, on_map
 from spikedriven.layers.units import ConvBN, FireProject, MaxPool, ProjectFire, halving_pool, over_time
 from spikedriven.layers.unused import UnusedParameters
 
@@ -27,6 +28,10 @@ __all__ = [
     "Residual",
     "SepConv",
     "SeparableConvBN",
+    "SparseConvBN",
+    "SparseFireProject",
+    "SparseMLP",
+    "SparseResidual",
     "SpikeMLP",
     "SpikeSepConv",
     "SpikingSelfAttention",
@@ -37,6 +42,7 @@ __all__ = [
     "halving_pool",
     "linear_attention",
     "mask_and_add_attention",
+    "on_map",
     "over_time",
     "pooled_mask_and_add_attention",
 ]

@@ -1,6 +1,6 @@
 """The published families. Importing this package registers every name."""
 
-from spikedriven.models import e_spikeformer, e_spikeformer_large, meta_spikeformer, sdt, spikingformer
+from spikedriven.models import e_spikeformer, e_spikeformer_large, meta_spikeformer, sdt, spike_mae, spikingformer
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.official import LoadReport, load_official, official_state_dict
 from spikedriven.models.registry import create_model, list_models, variant_of
@@ -16,6 +16,7 @@ __all__ = [
     "meta_spikeformer",
     "official_state_dict",
     "sdt",
+    "spike_mae",
     "spikingformer",
     "variant_of",
 ]

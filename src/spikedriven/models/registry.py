@@ -19,11 +19,11 @@ class Variant:
     """One registered name: constructor keywords, input, and what was published for it.
 
     input_size: (C, H, W). published: accuracy as the source gives it. source: where definition and figure come from.
-    crop_pct, mean, std: evaluation preprocessing of its recipe.
+    crop_pct, mean, std: evaluation preprocessing of its recipe. num_classes: None for a model without a classifier.
     """
 
     args: dict[str, Any]
-    num_classes: int = 1000
+    num_classes: int | None = 1000
     input_size: tuple[int, int, int] = (3, 224, 224)
     published: str = ""
     source: str = ""
