@@ -1,15 +1,15 @@
 """``spikedriven::lif``: the LIF neuron as one operator of torch.
 
 Registered with torch.library, so that `torch.export` keeps each neuron as one node, `torch.compile(fullgraph=True)`
-takes it, and a faster implementation can be put behind the same name. Forward and backward are written out by hand;
-`naive.py` is the readable version that tests hold them equal to. The backward pass recomputes membranes from the
-input instead of storing one per step.
+takes it, and a faster implementation can be put behind the same name. Forward and backward are written out by hand,
+in a few buffers that every time step reuses (fresh memory costs more than the arithmetic); `naive.py` is the readable
+version that tests hold them equal to. The backward pass recomputes membranes instead of storing one per step.
 """
 
 import torch
 from torch import Tensor
 
-from spikedriven.neurons.dynamics import LIFOptions, charge, leak, membrane_dtype
+from spikedriven.neurons.dynamics import LIFOptions, membrane_dtype
 from spikedriven.neurons.surrogate import SURROGATES
 
 
@@ -28,21 +28,45 @@ def lif_op(
 ) -> tuple[Tensor, Tensor]:
     """x: [T, ...], v: [...] or None (at rest), w: scalar or None. Returns spikes [T, ...], last membrane [...]."""
     options = LIFOptions(tau, v_threshold, v_reset, decay_input, detach_reset, surrogate, alpha)
-    spikes = torch.empty_like(x)
     k = None if w is None else torch.sigmoid(w)
-    for t, x_t in enumerate(x.to(membrane_dtype(x)).unbind(0)):
-        h = charge(v, x_t, options, k)
-        fired = h >= v_threshold
-        spikes[t] = fired
-        v = _reset(h, fired, options)
-    # An operator may not return one of its inputs, which `charge` can (no decay, no leak yet).
-    return spikes, v.clone()
+    spikes, membrane = torch.empty_like(x), torch.empty_like(x[0], dtype=membrane_dtype(x))
+    h, s = torch.empty_like(membrane), torch.empty_like(membrane)
+    for t, x_t in enumerate(x.to(membrane.dtype).unbind(0)):
+        _charge(h, v, x_t, options, k)
+        torch.ge(h, v_threshold, out=s)
+        spikes[t] = s
+        v = _reset(membrane, h, s, options)
+    return spikes, membrane
 
 
-def _reset(h: Tensor, fired: Tensor, options: LIFOptions) -> Tensor:
+def _charge(h: Tensor, v: Tensor | None, x: Tensor, options: LIFOptions, k: Tensor | None) -> None:
+    """`dynamics.charge` into the buffer h, with the same roundings."""
+    if v is None:
+        h.copy_(x)
+        if options.decay_input:
+            _leak_(h, options, k)
+        if options.rest:
+            h.add_(options.rest)
+    elif options.decay_input:
+        torch.sub(x, torch.sub(v, options.rest, out=h) if options.rest else v, out=h)
+        _leak_(h, options, k)
+        h.add_(v)
+    else:
+        torch.sub(v, options.rest, out=h)
+        _leak_(h, options, k)
+        torch.sub(v, h, out=h).add_(x)
+
+
+def _leak_(difference: Tensor, options: LIFOptions, k: Tensor | None) -> Tensor:
+    return difference.div_(options.tau) if k is None else difference.mul_(k)
+
+
+def _reset(membrane: Tensor, h: Tensor, s: Tensor, options: LIFOptions) -> Tensor:
+    """V_t from H_t and S_t into the buffer ``membrane``. Exact, because s is 0 or 1."""
     if options.v_reset is None:
-        return h - fired.to(h.dtype) * options.v_threshold
-    return h.masked_fill(fired, options.v_reset)
+        return torch.sub(h, s, alpha=options.v_threshold, out=membrane)
+    torch.addcmul(h, h, s, value=-1, out=membrane)
+    return membrane.add_(s, alpha=options.v_reset) if options.v_reset else membrane
 
 
 @lif_op.register_fake
@@ -69,42 +93,43 @@ def lif_backward_op(
     options = LIFOptions(tau, v_threshold, v_reset, decay_input, detach_reset, surrogate, alpha)
     k = None if w is None else torch.sigmoid(w)
     inputs = x.to(membrane_dtype(x))
-    charged, before = _membranes(inputs, v, options, k)
+    charged = torch.empty_like(inputs)
+    before = _recompute(charged, inputs, v, options, k)
     grad_x, grad_k = torch.empty_like(x), inputs.new_zeros(())
+    grad_h, leaked, carry = (torch.empty_like(charged[0]) for _ in range(3))
     for t in reversed(range(x.shape[0])):
-        upstream = torch.zeros_like(charged[t]) if grad_spikes is None else grad_spikes[t].to(charged[t].dtype)
-        grad_h = _grad_charged(upstream, grad_v, charged[t], options)
-        leaked = leak(grad_h, options, k)
+        _grad_charged(grad_h, None if grad_spikes is None else grad_spikes[t], grad_v, charged[t], options)
+        _leak_(leaked.copy_(grad_h), options, k)
         grad_x[t] = leaked if decay_input else grad_h
-        grad_v = grad_h - leaked
+        grad_v = torch.sub(grad_h, leaked, out=carry)
         if k is not None:
             grad_k = grad_k + _grad_leak(grad_h, inputs[t], before[t], options)
     grad_w = grad_k if k is None else (grad_k * (1.0 - k) * k).to(w.dtype)
-    return grad_x, grad_v, grad_w.reshape(())
+    return grad_x, carry, grad_w.reshape(())
 
 
-def _membranes(x: Tensor, v: Tensor | None, options: LIFOptions, k: Tensor | None) -> tuple[list[Tensor], list]:
-    """H_t and V_{t-1} for every t, as in the forward pass."""
-    charged, before = [], []
-    for x_t in x.unbind(0):
-        before.append(v)
-        h = charge(v, x_t, options, k)
-        charged.append(h)
-        v = _reset(h, h >= options.v_threshold, options)
-    return charged, before
+def _recompute(charged: Tensor, x: Tensor, v: Tensor | None, options: LIFOptions, k: Tensor | None) -> list:
+    """H_t into charged [T, ...], as in the forward pass. Returns V_{t-1} for every t, where w needs it."""
+    before, s, membrane = [], torch.empty_like(charged[0]), torch.empty_like(charged[0])
+    for h, x_t in zip(charged, x, strict=True):
+        before.append(v if v is None or k is None else v.clone())
+        _charge(h, v, x_t, options, k)
+        torch.ge(h, options.v_threshold, out=s)
+        v = _reset(membrane, h, s, options)
+    return before
 
 
-def _grad_charged(upstream: Tensor, grad_v: Tensor | None, h: Tensor, options: LIFOptions) -> Tensor:
-    """dL/dH_t from the gradients arriving at S_t and V_t."""
-    slope = SURROGATES[options.surrogate]
-    u = h - options.v_threshold
-    if grad_v is None:
-        return slope(u, options.alpha, upstream)
-    if not options.detach_reset:
+def _grad_charged(out: Tensor, grad_s: Tensor | None, grad_v: Tensor | None, h: Tensor, options: LIFOptions) -> None:
+    """dL/dH_t into ``out`` from the gradients arriving at S_t and V_t."""
+    upstream = torch.zeros_like(h) if grad_s is None else grad_s.to(h.dtype)
+    if grad_v is not None and not options.detach_reset:
         jump = options.v_threshold if options.v_reset is None else h - options.v_reset
         upstream = upstream - grad_v * jump
-    kept = grad_v if options.v_reset is None else grad_v.masked_fill(u >= 0, 0.0)
-    return slope(u, options.alpha, upstream) + kept
+    SURROGATES[options.surrogate](torch.sub(h, options.v_threshold, out=out), options.alpha, upstream, out)
+    if grad_v is not None and options.v_reset is None:
+        out.add_(grad_v)
+    elif grad_v is not None:
+        out.addcmul_(grad_v, (h < options.v_threshold).to(h.dtype))
 
 
 def _grad_leak(grad_h: Tensor, x: Tensor, before: Tensor | None, options: LIFOptions) -> Tensor:

@@ -19,7 +19,7 @@ class Heaviside(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream: Tensor):  # type: ignore[override]
         (u,) = ctx.saved_tensors
-        return SURROGATES[ctx.surrogate](u, ctx.alpha, upstream), None, None
+        return SURROGATES[ctx.surrogate](u, ctx.alpha, upstream, torch.empty_like(u)), None, None
 
 
 def lif_naive(
