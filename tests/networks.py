@@ -16,6 +16,11 @@ def blank_model(name: str, **keywords) -> nn.Module:
     return model.double().to_empty(device="cpu").eval()
 
 
+def classifiers(filter: str = "*") -> list[str]:
+    """Registered names whose networks map inputs to logits: all but the masked autoencoders."""
+    return [name for name in sd.list_models(filter) if variant_of(name).num_classes is not None]
+
+
 def shrunk(name: str) -> dict:
     """Keywords that keep a registered network's structure and take away its width and most of its depth."""
     published = {k: p.default for k, p in inspect.signature(family_of(name)).parameters.items()} | variant_of(name).args

@@ -13,7 +13,7 @@ from spikedriven.graph.kinds import Spike, is_real
 from spikedriven.layers import ConvBN, FireProject, ProjectFire
 from spikedriven.layers.fold import fold
 from spikedriven.neurons import LIF, IntegerNeuron
-from tests.networks import enliven, live_input, live_model, shrunk
+from tests.networks import classifiers, enliven, live_input, live_model, shrunk
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 FULL_WIDTH = [False, pytest.param(True, marks=pytest.mark.slow)]
@@ -24,7 +24,7 @@ def network(name, full, **keywords):
 
 
 @pytest.mark.parametrize("full", FULL_WIDTH)
-@pytest.mark.parametrize("name", sd.list_models())
+@pytest.mark.parametrize("name", classifiers())
 def test_fused_networks_compute_the_same_without_any_batch_norm(name, full):
     model = network(name, full)
     fused = fuse(model, check=False)

@@ -10,14 +10,14 @@ import torch
 import spikedriven as sd
 from spikedriven.models import official_state_dict
 from spikedriven.neurons import Neuron
-from tests.networks import blank_model, live_input, live_model, shrunk
+from tests.networks import blank_model, classifiers, live_input, live_model, shrunk
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 
 
 NETWORKS = [
     pytest.param((name, keywords), id=f"{name}-{label}", marks=marks)
-    for name in sd.list_models()
+    for name in classifiers()
     for label, keywords, marks in (("shrunk", shrunk(name), ()), ("full", {}, pytest.mark.slow))
 ]
 
