@@ -1,8 +1,8 @@
 """Surrogate gradients: what stands in for the derivative of the Heaviside step during training.
 
 Each entry maps a name to ``gradient(u, alpha, upstream, out)``: the upstream gradient times the surrogate's slope at
-``u = membrane - threshold``, written into ``out`` (which may be u) and returned. All shapes agree. The forward step is always the exact Heaviside
-function, so a surrogate never changes what a network computes, only how it learns.
+``u = membrane - threshold``, written into ``out`` (which may be u) and returned. All shapes agree. The forward step is
+always the exact Heaviside function, so a surrogate never changes what a network computes, only how it learns.
 """
 
 import math
