@@ -1,0 +1,97 @@
+"""Where a network fires: maps per attention block and time step over an image, as in figure 3 of the SDT paper.
+
+Example:
+
+    spikedriven attention runs/quickstart shoe.png
+    spikedriven attention sdt_8_768 cat.jpg --checkpoint authors.pth.tar --out cat.png
+    spikedriven attention runs/quickstart shoe.png --maps neurons --rows 12     (every neuron on a feature map)
+    spikedriven attention sdt_2_256_gesture frames.npy                          (event frames [T, 2, H, W])
+
+Shown for each block are the spikes of V ("value") and what attention leaves of them ("output": the spikes that the last
+projection of the block reads), each averaged over channels: the firing rate of every position. One row a block, one
+column a time step; each row has its own colour scale. Without --checkpoint a model name has random weights: the figure
+says so, and shows what the architecture does, not what a network has learned.
+"""
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import torch
+import tyro
+from torch import Tensor
+
+from spikedriven.cli.target import Loaded, Target, load_target, wake_up
+from spikedriven.data import DataConfig
+from spikedriven.errors import InputError
+from spikedriven.models import variant_of
+from spikedriven.report.attention import FiringMap, firing_maps
+from spikedriven.report.figure import attention_figure
+from spikedriven.report.files import write_whole
+from spikedriven.report.images import picture, read_frames, read_image
+
+
+@dataclass(frozen=True)
+class Arguments(Target):
+    image: Annotated[Path, tyro.conf.Positional] = Path("image.png")
+    """Picture; for a network on event frames a .npy file [T, C, H, W]."""
+    out: Path = Path("attention.png")
+    """Where the figure goes."""
+    maps: Literal["both", "value", "output", "neurons"] = "both"
+    """Of attention blocks V, the output, or both; neurons: of every neuron on a feature map."""
+    rows: int = 16
+    """Most rows of the figure: the last ones are shown; 0: all."""
+    json: bool = False
+    """Also print the maps as JSON: name, place, rates [T][H][W]."""
+
+
+def run(argv: list[str]) -> int:
+    """Parse `argv`, record the maps, write the figure."""
+    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven attention", description=__doc__)
+    if arguments.rows < 0:
+        raise InputError(f"--rows {arguments.rows}: expected 0 (all) or more")
+    loaded = load_target(arguments)
+    sample, image = _sample(loaded, arguments)
+    if not loaded.trained:
+        wake_up(loaded.model, torch.cat([sample, sample.flip(-1)]))
+    maps = firing_maps(loaded.model, sample, ("value", "output") if arguments.maps == "both" else (arguments.maps,))
+    shown = maps[-arguments.rows :] if arguments.rows else maps
+    path = write_whole(arguments.out, attention_figure(image, shown, _title(loaded, arguments, len(shown), len(maps))))
+    if arguments.json:
+        print(json.dumps([_record(one) for one in shown]))
+    else:
+        print(f"{len(shown)} of {len(maps)} maps written to {path}")
+    return 0
+
+
+def _sample(loaded: Loaded, arguments: Arguments) -> tuple[Tensor, object]:
+    """The network's input, and the picture to draw the maps on."""
+    if loaded.model.input_layout == "events":
+        frames = read_frames(arguments.image, loaded.model.in_chans)
+        return frames, picture(frames[0])
+    data = loaded.data or _preprocessing(loaded, arguments)
+    sample = read_image(arguments.image, data)
+    return sample, picture(sample[0], *data.normalization())
+
+
+def _preprocessing(loaded: Loaded, arguments: Arguments) -> DataConfig:
+    variant = variant_of(arguments.target)
+    return DataConfig(
+        img_size=loaded.model.img_size[0], in_chans=loaded.model.in_chans, crop_pct=variant.crop_pct,
+        mean=variant.mean, std=variant.std,
+    )  # fmt: skip
+
+
+def _title(loaded: Loaded, arguments: Arguments, shown: int, all_maps: int) -> str:
+    weights = "" if loaded.trained else "RANDOM WEIGHTS (batch norms set to this image): shows no learned attention. "
+    part = "" if shown == all_maps else f" Last {shown} of {all_maps} rows."
+    return (
+        f"{arguments.target}: {weights}Firing rate of each position, mean over channels, one colour scale a row; "
+        f"grey: silent.{part}"
+    )
+
+
+def _record(one: FiringMap) -> dict[str, object]:
+    return dataclasses.asdict(one) | {"rates": one.rates.tolist()}

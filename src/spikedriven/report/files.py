@@ -1,0 +1,20 @@
+"""Files a command writes for a person: whole or not at all."""
+
+from pathlib import Path
+
+from spikedriven.errors import InputError
+from spikedriven.training.files import sync_folder, write_durable
+
+
+def write_whole(path: Path, content: bytes) -> Path:
+    """`path` holds `content` afterwards, or what it held before; InputError where it cannot be written."""
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_durable(temporary, content)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise InputError(f"{path}: cannot be written ({error.strerror or error}); name another file with --out") from error
+    return path

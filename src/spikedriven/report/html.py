@@ -1,0 +1,89 @@
+"""HTML as Python calls. Whatever is not already `Html` is escaped, so no name or message can become markup."""
+
+from collections.abc import Iterable, Sequence
+from html import escape
+
+VOID = {"meta", "link", "img", "br", "col"}
+
+
+class Html(str):
+    """Text that is markup already."""
+
+    __slots__ = ()
+
+
+def text(value: object) -> Html:
+    """A value as markup: itself if it is `Html`, escaped otherwise."""
+    return value if isinstance(value, Html) else Html(escape(str(value)))
+
+
+def join(parts: Iterable[object], separator: str = "\n") -> Html:
+    return Html(separator.join(text(part) for part in parts))
+
+
+def tag(name: str, *children: object, **attributes: object) -> Html:
+    """``tag("p", "a < b", class_="note")``. Attribute names: ``_`` stands for ``-``, a trailing one is dropped; None
+    and False leave the attribute out, True gives its bare name."""
+    shown = "".join(_attribute(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items())
+    if name in VOID:
+        return Html(f"<{name}{shown}>")
+    return Html(f"<{name}{shown}>{join(children, '')}</{name}>")
+
+
+def _attribute(name: str, value: object) -> str:
+    if value is None or value is False:
+        return ""
+    return f" {name}" if value is True else f' {name}="{escape(str(value), quote=True)}"'
+
+
+def section(identifier: str, title: str, *children: object) -> Html:
+    """A landmark with its heading; the page's navigation links to `identifier`."""
+    heading = tag("h2", title, id=f"{identifier}-title")
+    return tag("section", heading, join(children), id=identifier, aria_labelledby=f"{identifier}-title")
+
+
+def details(summary: str, *children: object, open_: bool = False) -> Html:
+    return tag("details", tag("summary", summary), join(children), open=open_)
+
+
+def scroller(label: str, content: Html) -> Html:
+    """A container that scrolls sideways by itself, by keyboard too."""
+    return tag("div", content, class_="scroll", role="region", aria_label=label, tabindex=0)
+
+
+def table(caption: str, header: Sequence[object], rows: Iterable[Sequence[object]], numbers: Sequence[int] = (),
+          class_: str | None = None) -> Html:  # fmt: skip
+    """A captioned table in its own scroller; the first cell of a row is its header. numbers: columns of figures."""
+    head = tag("thead", tag("tr", *(_cell(value, i in numbers, "col") for i, value in enumerate(header))))
+    body = tag("tbody", join(_row(row, numbers) for row in rows))
+    return scroller(caption, tag("table", tag("caption", caption), head, body, class_=class_))
+
+
+def _row(row: Sequence[object], numbers: Sequence[int]) -> Html:
+    return tag("tr", *(_cell(value, i in numbers, "row" if i == 0 else None) for i, value in enumerate(row)))
+
+
+def _cell(value: object, number: bool, scope: str | None) -> Html:
+    if isinstance(value, Cell):
+        return value.markup
+    return tag("th" if scope else "td", value, scope=scope, class_="number" if number else None)
+
+
+class Cell:
+    """A finished ``<td>``, for cells with a background."""
+
+    def __init__(self, markup: Html) -> None:
+        self.markup = markup
+
+
+def heat(value: float, largest: float, shown: str) -> Cell:
+    """A figure on a background as strong as its share of `largest`; at most half, so that text stays readable."""
+    share = max(0.0, min(1.0, value / largest)) if largest > 0 and value == value else 0.0
+    return Cell(tag("td", shown, class_="heat number", style=f"--share:{50 * share:.1f}%"))
+
+
+def bar(value: float, largest: float, shown: str) -> Cell:
+    """A figure with a bar as long as its share of `largest`."""
+    share = max(0.0, min(1.0, value / largest)) if largest > 0 else 0.0
+    stroke = tag("span", class_="bar", style=f"--share:{100 * share:.2f}%", aria_hidden="true")
+    return Cell(tag("td", stroke, tag("span", shown), class_="bars number"))
