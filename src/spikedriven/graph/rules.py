@@ -336,6 +336,11 @@ def _lif(call: Call) -> Kind:
     return Membrane() if call.attrs.get("output") else Spike()
 
 
+@register_rule("spikedriven::expand_spike", "neuron")
+def _expand_spike(call: Call) -> Kind:
+    return Spike()
+
+
 @register_rule("spikedriven::integer_spike", "neuron")
 def _integer_spike(call: Call) -> Kind:
     return kinds.scale(Count(call.attrs["levels"]), 1.0 / call.attrs["norm"])

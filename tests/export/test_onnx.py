@@ -1,0 +1,107 @@
+"""ONNX files: the same function in onnxruntime, for any batch, with plain operators only."""
+
+import onnx
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+
+import spikedriven as sd
+from spikedriven.cli.target import random_batch, wake_up
+from spikedriven.errors import InputError
+from spikedriven.export import export_onnx
+from spikedriven.export.onnx import need
+from spikedriven.neurons import LIF, ParametricLIF
+from tests.graph.networks import Attention, Mask, Net, images, integer
+
+SMALL = {"img_size": 16, "num_classes": 5, "time_steps": 1}
+#: Every family, thinned out: the operators are those of the full networks.
+FAMILIES = {
+    "sdt_2_256_cifar": {"embed_dim": 32, "depth": 1},
+    "sdt_2_256_cifar10dvs": {"embed_dim": 32, "depth": 1, "num_heads": 2, "time_steps": 1},
+    "spikingformer_2_384_cifar": {"embed_dim": 32, "depth": 1, "num_heads": 2},
+    "meta_spikeformer_15m": {"embed_dims": (8, 16, 16, 16), "depths": (1, 1, 1, 1, 1), "num_heads": 2},
+    "e_spikeformer_3m": {"embed_dims": (8, 16, 16, 16), "depths": (1, 1, 1, 1, 1), "num_heads": 2},
+}
+
+
+def check(model, batch, path):
+    """The file computes what the model computes, for batches of other sizes too."""
+    report = export_onnx(model, batch, path)
+    assert report.ok and report.images == len(batch) + 1 and path.stat().st_size > 0
+    assert {opset.domain for opset in onnx.load(path).opset_import} == {""}
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    bigger = torch.cat([batch, batch.flip(0), batch])
+    with torch.no_grad():
+        expected = model.eval()(bigger)
+    found = torch.from_numpy(session.run(None, {"input": bigger.numpy()})[0])
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+    return report
+
+
+@pytest.mark.parametrize(
+    "model",
+    [
+        lambda: Net(nn.Sequential(Attention(), Mask()), neuron=ParametricLIF),
+        lambda: Net(Attention(neuron=integer()), neuron=integer()),
+        lambda: Net(neuron=lambda: LIF(v_reset=None, decay_input=False, tau=1.7)),
+    ],
+    ids=["plif", "integer", "soft-reset"],
+)
+def test_small_networks(model, tmp_path):
+    model, batch = model(), images(3)
+    wake_up(model, batch)
+    report = check(model, batch, tmp_path / "net.onnx")
+    assert report.largest_output > 0.01
+    assert "same top-1 100.0%" in str(report)
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_every_family(name, tmp_path):
+    size = {} if name.startswith("sdt_2_256_cifar10dvs") else SMALL
+    model = sd.create_model(name, **size, **FAMILIES[name])
+    batch = random_batch(model, 2)
+    wake_up(model, batch)
+    check(model, batch, tmp_path / "net.onnx")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [name for name in sd.list_models() if "mae" not in name])
+def test_every_registered_name(name, tmp_path):
+    """Same top-1; spikes may flip where float32 sums lie on a threshold, so logits are close, not equal."""
+    model = sd.create_model(name, **({} if "dvs" in name or "cifar" in name or "gesture" in name else {"img_size": 64}))
+    batch = random_batch(model, 2)
+    wake_up(model, batch)
+    report = export_onnx(model, batch, tmp_path / "net.onnx")
+    assert report.ok, str(report)
+
+
+def test_a_difference_is_reported(tmp_path, monkeypatch):
+    """The check runs the file: a file that computes something else is not ok."""
+    model, batch = Net(Mask()), images(8)
+    wake_up(model, batch)
+    run = onnxruntime.InferenceSession.run
+    monkeypatch.setattr(onnxruntime.InferenceSession, "run", lambda *a: [-output for output in run(*a)])
+    report = export_onnx(model, batch, tmp_path / "net.onnx")
+    assert not report.ok and report.same_top1 < 0.5
+
+
+def test_a_file_that_is_too_large_is_not_written(tmp_path, monkeypatch):
+    monkeypatch.setattr("spikedriven.export.onnx.LARGEST_FILE", 100)
+    with pytest.raises(InputError, match="one file holds at most 2"):
+        export_onnx(Net(), images(), tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_missing_extra_says_how_to_get_it():
+    with pytest.raises(InputError, match=r"needs surely_not_installed: pip install 'spikedriven\[export\]'"):
+        need("surely_not_installed")
+
+
+def test_an_unknown_operator_is_named(tmp_path):
+    class Sums(nn.Module):
+        def forward(self, x):
+            return x.cumsum(1)
+
+    with pytest.raises(InputError, match="aten::cumsum"):
+        export_onnx(Sums(), images(), tmp_path / "net.onnx")
