@@ -94,6 +94,8 @@ def _from_run(arguments: Arguments) -> tuple[nn.Module, DataConfig, str]:
     if arguments.time_steps is not None:
         raise InputError("--time-steps goes with a model name; a run has those of its recipe")
     model, recipe = load_run(arguments.target, ema=_EMA[arguments.weights])
+    if recipe.task == "pretraining":
+        raise InputError(f"{arguments.target} is a pre-training run: it has no classes. Its figures are in log.jsonl")
     changes: dict[str, Any] = {"img_size": arguments.img_size, "crop_pct": arguments.crop_pct, "root": arguments.root}
     changes |= {"dataset": arguments.data, "workers": arguments.workers}
     known = {name: value for name, value in changes.items() if value is not None}

@@ -22,6 +22,10 @@ class DataConfig:
     """Fetch a missing set where torchvision can (fashion-mnist, cifar10, cifar100); one process only."""
     val_fraction: float = 0.0
     """Share of the train images held out as split "val", the same for every seed; 0: none."""
+    train_fraction: float = 1.0
+    """Share of the images of each class that is trained on, after val_fraction is set aside; 1: all."""
+    train_fraction_seed: int = 0
+    """Which images train_fraction keeps; a smaller share is part of a larger one of the same seed."""
     skip_broken: bool = True
     """Replace an unreadable train image by the next one and count it; False: stop. Evaluation always stops."""
     workers: int = 2
@@ -113,7 +117,8 @@ class DataConfig:
 
     def _check_counts(self) -> None:
         for field, least in {
-            "workers": 0, "img_size": 1, "pad": 0, "random_erasing_count": 1, "mixup_off_epoch": 0
+            "workers": 0, "img_size": 1, "pad": 0, "random_erasing_count": 1, "mixup_off_epoch": 0,
+            "train_fraction_seed": 0,
         }.items():  # fmt: skip
             value = getattr(self, field)
             if not isinstance(value, int) or value < least:
@@ -133,8 +138,9 @@ class DataConfig:
                 _refuse(field, getattr(self, field), "a number >= 0")
 
     def _check_ranges(self) -> None:
-        if not 0.0 < self.crop_pct <= 1.0:
-            _refuse("crop_pct", self.crop_pct, "0 < crop_pct <= 1")
+        for field in ("crop_pct", "train_fraction"):
+            if not 0.0 < getattr(self, field) <= 1.0:
+                _refuse(field, getattr(self, field), f"0 < {field} <= 1")
         for field, largest in (("scale", 1.0), ("ratio", float("inf"))):
             value = getattr(self, field)
             if len(value) != 2 or not 0.0 < value[0] <= value[1] <= largest:

@@ -14,7 +14,7 @@ from torch.utils.data import DataLoader
 from spikedriven.data.batches import BatchKey, BrokenImage, EvalImages, TrainBatches
 from spikedriven.data.config import DataConfig
 from spikedriven.data.images import ImageDataset
-from spikedriven.data.registry import create_dataset
+from spikedriven.data.registry import create_dataset, train_part
 from spikedriven.data.seeding import permutation
 from spikedriven.errors import DataError, InputError, RecipeError
 
@@ -161,7 +161,8 @@ def _open(cfg: DataConfig, split: str, batch_size: int, rank: int, world_size: i
             "expected batch_size >= 1 and 0 <= rank < world_size"
         )
     # Several processes must not write the same files at once.
-    return create_dataset(cfg.dataset, split, cfg.root, cfg.download and world_size == 1, cfg.val_fraction)
+    dataset = create_dataset(cfg.dataset, split, cfg.root, cfg.download and world_size == 1, cfg.val_fraction)
+    return train_part(dataset, cfg.train_fraction, cfg.train_fraction_seed) if split == "train" else dataset
 
 
 def _worker_options(workers: int) -> dict[str, Any]:

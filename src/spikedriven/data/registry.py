@@ -129,6 +129,18 @@ def create_dataset(
     return dataset.subset(np.flatnonzero(held_out if split == "val" else ~held_out))
 
 
+def train_part(dataset: ImageDataset, fraction: float, seed: int) -> ImageDataset:
+    """round(fraction * n) images of each class, at least one, in the set's order; see DataConfig.train_fraction."""
+    if fraction == 1.0:
+        return dataset
+    kept = []
+    for label in np.unique(dataset.targets):
+        members = np.flatnonzero(dataset.targets == label)
+        order = permutation(len(members), "train part", seed, int(label)).numpy()
+        kept.append(members[order[: max(1, round(fraction * len(members)))]])
+    return dataset.subset(np.sort(np.concatenate(kept)))
+
+
 def _held_out(targets: np.ndarray, fraction: float) -> np.ndarray:
     """Boolean `[N]`: round(fraction * n) images of each class, drawn with a fixed seed."""
     mask = np.zeros(len(targets), dtype=bool)

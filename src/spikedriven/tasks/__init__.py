@@ -7,6 +7,8 @@ from torch import Tensor, nn
 
 from spikedriven.errors import RecipeError
 from spikedriven.tasks.classification import ClassificationTask
+from spikedriven.tasks.distillation import DistillationTask
+from spikedriven.tasks.pretraining import PretrainingTask
 from spikedriven.training.config import Recipe
 from spikedriven.training.distributed import World
 
@@ -43,7 +45,11 @@ class Task(Protocol):
         """Figures over the evaluation split, the same at every process. `model` is in eval mode."""
 
 
-TASKS: dict[str, Callable[[Recipe], Task]] = {"classification": ClassificationTask}
+TASKS: dict[str, Callable[[Recipe], Task]] = {
+    "classification": ClassificationTask,
+    "distillation": DistillationTask,
+    "pretraining": PretrainingTask,
+}
 
 
 def create_task(recipe: Recipe) -> Task:

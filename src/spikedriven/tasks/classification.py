@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from spikedriven.data import build_eval_loader, build_train_loader
 from spikedriven.errors import InputError, RecipeError
+from spikedriven.tasks.networks import build_network
 from spikedriven.training.config import Recipe
 from spikedriven.training.distributed import World, total
 from spikedriven.training.losses import create_loss, evaluation_loss
@@ -73,21 +74,15 @@ class ClassificationTask:
 
     def build_model(self) -> nn.Module:
         """The recipe's model; `in_chans` and `img_size` are those of the data."""
-        from spikedriven import create_model  # the package imports this module
-
-        model, data = self.recipe.model, self.recipe.data
-        keywords: dict[str, Any] = {"in_chans": data.in_chans, "img_size": data.img_size, **model.args}
-        if model.num_classes is not None:
-            keywords["num_classes"] = model.num_classes
-        if model.time_steps is not None:
-            keywords["time_steps"] = model.time_steps
-        if self.recipe.loss.tet:
-            keywords["output"] = "per_step"
-        return create_model(model.name, **keywords)
+        output = {"output": "per_step"} if self.recipe.loss.tet else {}
+        return build_network(self.recipe.model, self.recipe.data, **output)
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         images, targets = batch
-        return self.criterion(model(images), targets)
+        output = model(images)
+        if isinstance(output, tuple):
+            raise RecipeError("model.args.distilled: the second head learns from a teacher; use task: distillation")
+        return self.criterion(output, targets)
 
     def evaluate(self, model: nn.Module, world: World) -> dict[str, float]:
         """top1 and top5 in per cent and the mean cross entropy over the validation part where the recipe sets one

@@ -130,15 +130,20 @@ def load_run(path: str | Path, *, ema: bool | None = None) -> tuple[nn.Module, R
     """
     from spikedriven.tasks import create_task  # tasks import losses from this package
 
+    recipe, weights, folder = read_run(path, ema=ema)
+    model = create_task(recipe).build_model()
+    load_weights(model, weights, folder)
+    return model.eval(), recipe
+
+
+def read_run(path: str | Path, *, ema: bool | None = None) -> tuple[Recipe, dict[str, Tensor], Path]:
+    """What `load_run` builds its model from: recipe, weights, and the checkpoint folder they are in."""
     run, folder = _locate(Path(path))
     checkpoint = read_checkpoint(folder)
     if ema and checkpoint.ema is None:
         raise CheckpointError(f"{folder}: the run kept no averaged weights (run.ema was off); load it with ema=False")
     weights = checkpoint.ema if checkpoint.ema is not None and ema is not False else checkpoint.model
-    recipe = read_recipe(run / "recipe.yaml")
-    model = create_task(recipe).build_model()
-    load_weights(model, weights, folder)
-    return model.eval(), recipe
+    return read_recipe(run / "recipe.yaml"), weights, folder
 
 
 def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: Path) -> None:

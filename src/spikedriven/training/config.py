@@ -5,6 +5,7 @@ the run's folder. Field comments below are the help texts of the command line.
 """
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Literal
 
 from spikedriven.data import DataConfig
@@ -14,13 +15,17 @@ from spikedriven.errors import RecipeError
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     name: str
-    """A registered model name; `spikedriven models` lists them."""
+    """A registered model name (`spikedriven models` lists them), or timm/NAME for one of timm's."""
     time_steps: int | None = None
     """Time steps T. None: the model's own default."""
     num_classes: int | None = None
     """Size of the head. None: as many as the data set has classes."""
     args: dict[str, Any] = field(default_factory=dict)
     """Further keywords of `create_model`, e.g. --model.args.embed_dim 128."""
+    init: str | None = None
+    """Starting weights: a run folder, RUN/best, a checkpoint folder, or a weights file (ours or the authors')."""
+    init_strict: bool = True
+    """Every weight must come from `init`. False: take what fits, report the rest."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,6 +38,8 @@ class OptimConfig:
     """Base learning rate: lr = blr * (batch_size * accumulation * processes) / 256."""
     weight_decay: float = 0.05
     """Applied to tensors of two or more dimensions that are not biases."""
+    decay_all: bool = False
+    """Apply weight_decay to every tensor, biases and norms too."""
     betas: tuple[float, float] | None = None
     """None: (0.9, 0.999)."""
     eps: float | None = None
@@ -47,6 +54,8 @@ class OptimConfig:
             raise RecipeError(f"optim: give exactly one of lr and blr, found lr={self.lr}, blr={self.blr}")
         if not 0 < self.layer_decay <= 1:
             raise RecipeError(f"optim.layer_decay: expected a number in (0, 1], found {self.layer_decay}")
+        if self.decay_all and self.layer_decay < 1:
+            raise RecipeError(f"optim.decay_all: not offered beside layer_decay, found layer_decay={self.layer_decay}")
         if self.trust_clip and self.name != "lamb":
             raise RecipeError(f"optim.trust_clip: only lamb has a trust ratio, found optim.name={self.name}")
 
@@ -96,6 +105,28 @@ class LossConfig:
     """Weight of the term that pulls all logits towards tet_means."""
     tet_means: float = 1.0
     """See tet_lamb."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistillConfig:
+    """Read by the task `distillation`."""
+
+    teacher: str | None = None
+    """timm/NAME (e.g. timm/caformer_b36.sail_in22k_ft_in1k), or a run folder of ours."""
+    checkpoint: Path | None = None
+    """Weights file of a timm teacher. None: timm fetches its pretrained weights."""
+    kind: Literal["hard", "soft"] = "hard"
+    """hard: cross entropy with the teacher's most likely class. soft: divergence from the teacher's distribution."""
+    alpha: float = 0.5
+    """loss = (1 - alpha) * loss of the labels + alpha * loss of the teacher."""
+    tau: float = 1.0
+    """Temperature of the soft loss."""
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.alpha <= 1:
+            raise RecipeError(f"distill.alpha: expected a number from 0 to 1, found {self.alpha}")
+        if self.tau <= 0:
+            raise RecipeError(f"distill.tau: expected a number above 0, found {self.tau}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,4 +190,9 @@ class Recipe:
     optim: OptimConfig
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     loss: LossConfig = field(default_factory=LossConfig)
+    distill: DistillConfig = field(default_factory=DistillConfig)
     run: RunConfig = field(default_factory=RunConfig)
+
+    def __post_init__(self) -> None:
+        if self.task != "distillation" and self.distill != DistillConfig():
+            raise RecipeError(f"distill: only the task distillation has a teacher, found task {self.task!r}")

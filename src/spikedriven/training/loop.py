@@ -33,6 +33,7 @@ from spikedriven.training.run_folder import prepare_folder
 from spikedriven.training.runlog import RunLog
 from spikedriven.training.schedule import learning_rate, set_learning_rate
 from spikedriven.training.signals import stop_flag
+from spikedriven.training.start import start_from
 
 
 @dataclass
@@ -73,7 +74,7 @@ class Trainer:
         self.figures: dict[str, float] = {}
         if world.is_main:
             prepare_folder(run, self.recipe, resume)
-        self._build()
+        self._build(fresh=not (resume and self.store.paths()))
         log_position = self._restore() if resume else 0
         self.log = RunLog(
             run,
@@ -96,16 +97,21 @@ class Trainer:
         """Train to the end, to `run.max_steps`, or until a signal asks to stop (a checkpoint is written first)."""
         with stop_flag() as self.stop, self.log.open():
             self.log.record("start", self.at.step, processes=self.world.size, device=str(self.world.device))
+            if self.taken is not None:
+                self.log.record("init", self.at.step, **asdict(self.taken))
+                self.log.say(f"starting weights: {self.taken}")
             running = True
             while running and self.at.epoch < self.recipe.schedule.total_epochs:
                 running = self._train_epoch() and self._finish_epoch()
             self.log.record("stop" if self.stop.signal_number else "end", self.at.step)
         return Outcome(self.at.step, self.stop.signal_number, self.figures)
 
-    def _build(self) -> None:
-        run = self.recipe.run
+    def _build(self, fresh: bool) -> None:
+        """fresh: there is no checkpoint to continue, so the recipe's starting weights are loaded."""
+        run, model = self.recipe.run, self.recipe.model
         torch.manual_seed(run.seed)
         self.net = self.task.build_model().to(self.world.device)
+        self.taken = start_from(self.net, model.init, model.init_strict) if model.init and fresh else None
         self.ema = ModelEmaV3(self.net, decay=run.ema, use_warmup=run.ema_warmup) if run.ema is not None else None
         self.model = wrap_model(self.net, self.world, run.sync_bn)
         self.call = cast(nn.Module, torch.compile(self.model)) if run.compile else self.model

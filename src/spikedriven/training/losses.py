@@ -44,6 +44,18 @@ def create_loss(config: LossConfig) -> nn.Module:
     return TETLoss(criterion, config.tet_lamb, config.tet_means) if config.tet else criterion
 
 
+def distillation_loss(student: Tensor, teacher: Tensor, kind: str, tau: float) -> Tensor:
+    """How far logits [B, K] are from a teacher's, as DeiT and the SDT-V2 and V3 releases measure it.
+
+    hard: cross entropy with the teacher's most likely class. soft: tau^2 times the Kullback-Leibler divergence of the
+    two distributions at temperature tau, summed and divided by B * K (not by B, as is usual elsewhere).
+    """
+    if kind == "hard":
+        return F.cross_entropy(student, teacher.argmax(1))
+    log_p, log_q = F.log_softmax(student / tau, dim=1), F.log_softmax(teacher / tau, dim=1)
+    return F.kl_div(log_p, log_q, reduction="sum", log_target=True) * tau**2 / student.numel()
+
+
 def evaluation_loss(logits: Tensor, labels: Tensor) -> Tensor:
     """Cross entropy of logits [B, K] against labels [B], summed over the batch."""
     return F.cross_entropy(logits, labels, reduction="sum")

@@ -11,15 +11,19 @@ from spikedriven.errors import InputError
 from spikedriven.training.config import OptimConfig
 
 
-def parameter_groups(model: nn.Module, weight_decay: float, layer_decay: float = 1.0) -> list[dict[str, Any]]:
+def parameter_groups(
+    model: nn.Module, weight_decay: float, layer_decay: float = 1.0, decay_all: bool = False
+) -> list[dict[str, Any]]:
     """Groups for an optimiser: no decay on biases, on tensors of fewer than two dimensions, nor on
     `model.no_weight_decay()`.
 
     With `layer_decay` < 1 each layer also gets an `lr_scale` of `layer_decay ** (layers above it)`; the order of
     layers is
     what `model.group_matcher` says (timm's convention), and a model without one is an InputError: guessing would
-    change the run.
+    change the run. `decay_all`: one group with decay on everything (the release's masked pre-training).
     """
+    if decay_all:
+        return [{"params": [p for p in model.parameters() if p.requires_grad], "weight_decay": weight_decay}]
     exempt = set(getattr(model, "no_weight_decay", set)())
     if layer_decay == 1.0:
         return param_groups_weight_decay(model, weight_decay, no_weight_decay_list=exempt)
@@ -50,5 +54,5 @@ def create_optimizer(model: nn.Module, optim: OptimConfig, global_batch: int) ->
         options["eps"] = optim.eps
     if optim.trust_clip:
         options["trust_clip"] = True
-    groups = parameter_groups(model, optim.weight_decay, optim.layer_decay)
+    groups = parameter_groups(model, optim.weight_decay, optim.layer_decay, optim.decay_all)
     return create_optimizer_v2(groups, opt=optim.name, lr=peak_learning_rate(optim, global_batch), **options)
