@@ -186,3 +186,16 @@ def test_compile_takes_the_whole_graph():
 def test_wrong_options_are_refused(build, message):
     with pytest.raises(InputError, match=message):
         build()
+
+
+def test_the_default_compiler_takes_the_whole_graph():
+    model = torch.nn.Sequential(torch.nn.Linear(4, 4), LIF()).double()
+    x = torch.randn(3, 2, 4, dtype=torch.float64)
+    compiled = torch.compile(model, fullgraph=True)
+    loss, expected = compiled(x).sum(), model(x).sum()
+    loss.backward()
+    ours = model[0].weight.grad.clone()
+    model.zero_grad()
+    expected.backward()
+    torch.testing.assert_close(loss, expected)
+    torch.testing.assert_close(ours, model[0].weight.grad)
