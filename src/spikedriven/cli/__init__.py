@@ -12,6 +12,8 @@ COMMANDS: dict[str, str] = {
     "eval": "accuracy of a run or of a published checkpoint",
     "audit": "is a network addition-only? every product, and what folding removes",
     "energy": "energy per image under named conventions, from measured firing rates",
+    "attention": "where a network fires: maps per block and time step over an image",
+    "report": "one self-contained HTML page about a run or a network",
     "export": "write a network as ONNX or NIR, and check the file by running it",
     "data": "list the data sets, and check what is in the data folder",
     "convert": "turn a published checkpoint into safetensors",

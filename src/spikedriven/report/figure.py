@@ -28,8 +28,8 @@ def attention_figure(image: np.ndarray, maps: Sequence[FiringMap], title: str) -
     figure = Figure(figsize=(width, height), dpi=100)
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(
-        len(maps), steps + 1, left=LABELS / width, right=(LABELS + SIDE * (steps + 1)) / width, top=1 - top / height, bottom=0.01,
-        wspace=0.05, hspace=0.05,
+        len(maps), steps + 1, left=LABELS / width, right=(LABELS + SIDE * (steps + 1)) / width,
+        top=1 - top / height, bottom=0.01, wspace=0.05, hspace=0.05,
     )  # fmt: skip
     figure.text(LINE / 2 / width, 1 - LINE / 2 / height, "\n".join(lines), fontsize=9, va="top")
     for row, one in enumerate(maps):

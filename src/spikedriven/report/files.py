@@ -16,5 +16,6 @@ def write_whole(path: Path, content: bytes) -> Path:
         sync_folder(path.parent)
     except OSError as error:
         temporary.unlink(missing_ok=True)
-        raise InputError(f"{path}: cannot be written ({error.strerror or error}); name another file with --out") from error
+        reason = error.strerror or error
+        raise InputError(f"{path}: cannot be written ({reason}); name another file with --out") from error
     return path

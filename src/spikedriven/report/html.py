@@ -21,7 +21,7 @@ def join(parts: Iterable[object], separator: str = "\n") -> Html:
     return Html(separator.join(text(part) for part in parts))
 
 
-def tag(name: str, *children: object, **attributes: object) -> Html:
+def tag(name: str, /, *children: object, **attributes: object) -> Html:
     """``tag("p", "a < b", class_="note")``. Attribute names: ``_`` stands for ``-``, a trailing one is dropped; None
     and False leave the attribute out, True gives its bare name."""
     shown = "".join(_attribute(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items())

@@ -1,0 +1,138 @@
+"""Everything a page shows, measured once; the sections only lay it out."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import track
+from torch import Tensor
+
+from spikedriven.graph.audit import AuditReport, audit
+from spikedriven.graph.conventions import CONVENTIONS, TECHNOLOGIES
+from spikedriven.graph.energy import EnergyReport, cost, measure
+from spikedriven.graph.expand import expand
+from spikedriven.graph.trace import trace
+from spikedriven.report.attention import ATTENTION, FiringMap, firing_maps
+from spikedriven.report.history import History, read_history
+from spikedriven.report.rates import StepMeans
+from spikedriven.report.subject import Subject, batches, logits, open_loader
+from spikedriven.tasks.classification import Accuracy, measure_accuracy
+from spikedriven.training.amp import autocast
+from spikedriven.training.distributed import World
+
+CPU = World(0, 1, torch.device("cpu"))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """An image as the network sees it, [C, H, W], its class, and what the network said with which softmax share."""
+
+    image: Tensor
+    label: int
+    predicted: int
+    confidence: float
+
+    @property
+    def right(self) -> bool:
+        return self.label == self.predicted
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What was measured on a subject.
+
+    accuracy: None without labelled images or trained weights. classes: names, empty without data; split_size: images
+    in the split. samples: predictions to show. maps: samples with their attention maps. rates: neuron -> mean output
+    per step, float64 [T]. energies: convention -> technology -> report. released, folded: audits of the network as it
+    is, and with all chains folded and integer neurons made binary. images: how many rates and energies rest on.
+    """
+
+    subject: Subject
+    history: History | None
+    accuracy: Accuracy | None
+    classes: tuple[str, ...]
+    split_size: int
+    samples: tuple[Sample, ...]
+    maps: tuple[tuple[Sample, list[FiringMap]], ...]
+    rates: dict[str, Tensor]
+    energies: dict[str, dict[str, EnergyReport]]
+    released: AuditReport
+    folded: AuditReport
+
+    @property
+    def images(self) -> int:
+        return self.energies["sdt"]["fp32"].measurement.images
+
+
+def investigate(subject: Subject) -> Findings:
+    """Measure everything: seconds for small networks, minutes for the largest; progress on stderr."""
+    model = subject.model
+    accuracy, classes, size = _accuracy(subject)
+    rates, samples = _rates_and_samples(subject)
+    graph = trace(model, next(iter(batches(subject)))[0])
+    measurement = measure(graph, _progress((batch for batch, _ in batches(subject)), "energy"))
+    energies = {name: {price: cost(measurement, name, price) for price in TECHNOLOGIES} for name in CONVENTIONS}
+    return Findings(
+        subject=subject,
+        history=None if subject.run is None else read_history(subject.run),
+        accuracy=accuracy,
+        classes=classes,
+        split_size=size,
+        samples=tuple(some_of_each(samples, subject.request.samples)) if subject.trained else (),
+        maps=_maps(subject, samples[: subject.request.maps]),
+        rates=rates,
+        energies=energies,
+        released=audit(graph),
+        folded=_folded_audit(model),
+    )
+
+
+def _folded_audit(model: Any) -> AuditReport:
+    """Of the network that `expand` makes, which also checks that it computes the same."""
+    return audit(expand(model), model.example_input())
+
+
+def _accuracy(subject: Subject) -> tuple[Accuracy | None, tuple[str, ...], int]:
+    """Accuracy of trained weights, class names, and the number of images in the split."""
+    if subject.data is None:
+        return None, (), 0
+    loader = open_loader(subject, subject.request.accuracy_images)
+    classes, size = tuple(loader.dataset.classes), len(loader.dataset)
+    if not subject.trained:
+        return None, classes, size
+    amp = "none" if subject.recipe is None else subject.recipe.run.amp
+    with torch.inference_mode(), autocast(amp, CPU.device):
+        return measure_accuracy(subject.model, _progress(loader, "accuracy"), len(classes), CPU), classes, size
+
+
+def _rates_and_samples(subject: Subject) -> tuple[dict[str, Tensor], list[Sample]]:
+    """Mean output of every neuron per step, and what was said of each image."""
+    samples: list[Sample] = []
+    with StepMeans(subject.model) as means:
+        for batch, labels in _progress(batches(subject), "firing rates"):
+            shares = logits(subject.model, batch).float().softmax(1)
+            if labels is not None:
+                best = shares.max(1)
+                rows = zip(batch, labels.tolist(), best.indices.tolist(), best.values.tolist(), strict=True)
+                samples += [Sample(*row) for row in rows]
+    return means.result(), samples
+
+
+def some_of_each(samples: Sequence[Sample], most: int) -> list[Sample]:
+    """The first wrong ones and the first right ones, half each where there are so many, in their order."""
+    wrong = [i for i, sample in enumerate(samples) if not sample.right]
+    right = [i for i, sample in enumerate(samples) if sample.right]
+    half = min(len(wrong), max(most // 2, most - len(right)))
+    return [samples[i] for i in sorted(wrong[:half] + right[: most - half])]
+
+
+def _maps(subject: Subject, samples: Sequence[Sample]) -> tuple[tuple[Sample, list[FiringMap]], ...]:
+    if not any(isinstance(module, ATTENTION) for module in subject.model.modules()):
+        return ()
+    return tuple((sample, firing_maps(subject.model, sample.image[None])) for sample in samples)
+
+
+def _progress(items: Iterable[Any], what: str) -> Iterable[Any]:
+    return track(items, what, console=Console(stderr=True), transient=True)

@@ -1,0 +1,47 @@
+"""What the page is about, in one screen: notes a reader must know first, the main figures, the network's parts."""
+
+from torch import nn
+
+from spikedriven.report.findings import Findings
+from spikedriven.report.html import Html, join, section, table, tag
+
+
+def overview(found: Findings) -> Html:
+    return section("overview", "Overview", notes(found), key_figures(found), parts(found))
+
+
+def notes(found: Findings) -> Html:
+    return join(tag("p", tag("strong", "Note. "), note, class_="warning") for note in found.subject.notes)
+
+
+def key_figures(found: Findings) -> Html:
+    """Name and value of what is asked first."""
+    report = found.energies["sdt"]["fp32"]
+    figures = {
+        "top-1 accuracy": f"{found.accuracy.top1:.2f} %" if found.accuracy else "not measured",
+        "parameters": f"{_count(found.subject.model):,}",
+        "mean input rate": f"{report.comparison.mean_rate:.1%} per binary step",
+        "energy, convention sdt": f"{report.total_mj:.4g} mJ per image",
+        "as released": "addition-only" if found.released.ok_as_released else "not addition-only",
+        "after folding": "addition-only" if found.folded.ok else "not addition-only",
+    }
+    return tag("dl", join(tag("div", tag("dt", k), tag("dd", v)) for k, v in figures.items()), class_="figures")
+
+
+def parts(found: Findings) -> Html:
+    """Parameters of each top-level module."""
+    model = found.subject.model
+    rows = [
+        (name, type(module).__name__, f"{_count(module):,}", f"{_count(module, trained=True):,}")
+        for name, module in model.named_children()
+    ]
+    rows.append(("all", type(model).__name__, f"{_count(model):,}", f"{_count(model, trained=True):,}"))
+    shape = " x ".join(map(str, model.example_input().shape[1:]))
+    steps = found.energies["sdt"]["fp32"].measurement.time_steps
+    text = f"{found.subject.network}, {steps} time steps, input {shape}, {model.num_classes} classes."
+    header = ("part", "class", "parameters", "trainable")
+    return join([tag("p", text), table("Parameters by part", header, rows, (2, 3))])
+
+
+def _count(module: nn.Module, trained: bool = False) -> int:
+    return sum(p.numel() for p in module.parameters() if p.requires_grad or not trained)

@@ -1,0 +1,66 @@
+"""Training curves from the run's log."""
+
+from spikedriven.report.charts import Series, line_chart
+from spikedriven.report.findings import Findings
+from spikedriven.report.history import History
+from spikedriven.report.html import Html, details, join, section, table, tag
+
+#: Title, and (kind, field, name) of each curve. A chart without any point is left out.
+CHARTS = (
+    ("Loss", (("train", "loss", "training"), ("evaluated", "loss", "evaluation"))),
+    ("Accuracy, per cent", (("evaluated", "top1", "top-1"), ("evaluated", "top5", "top-5"))),
+    ("Learning rate", (("train", "lr", "learning rate"),)),
+    ("Training speed, images per second", (("train", "samples_per_s", "speed"),)),
+)
+
+
+def training(found: Findings) -> Html:
+    history = found.history
+    if history is None:
+        return section("training", "Training", tag("p", "There is no run behind this page, so no curves."))
+    charts = [_chart(history, i, title, curves) for i, (title, curves) in enumerate(CHARTS)]
+    return section("training", "Training", _summary(history), tag("div", join(charts), class_="charts"), _logs(history))
+
+
+def _chart(history: History, index: int, title: str, curves: tuple[tuple[str, str, str], ...]) -> Html:
+    series = [history.curve(*curve) for curve in curves]
+    shown: list[Series] = [one for one in series if one.points]
+    if not shown:
+        return Html("")
+    caption = tag("figcaption", title)
+    return tag("figure", caption, line_chart(f"chart-{index}", title, "step", shown))
+
+
+def _summary(history: History) -> Html:
+    parts = [f"{len(history.starts)} start{'s' if len(history.starts) != 1 else ''} on record"]
+    seconds = history.seconds()
+    if seconds is not None:
+        parts.append(f"{seconds / 60:.1f} minutes from the first to the last logged step")
+    if history.starts:
+        last = history.starts[-1]
+        parts.append(f"{last.get('processes', '?')} process(es) on {last.get('device', '?')}")
+    return tag("p", ", ".join(parts) + ".")
+
+
+def _logs(history: History) -> Html:
+    return join(
+        [
+            _log("Training log", history.train, ("loss", "lr", "grad_norm", "samples_per_s")),
+            _log("Evaluations", history.evaluated, ("top1", "top5", "loss")),
+        ]
+    )
+
+
+def _log(title: str, records: tuple[dict, ...], fields: tuple[str, ...]) -> Html:
+    present = [field for field in fields if any(field in record for record in records)]
+    rows = [
+        (record["step"], record.get("epoch", ""), *(_figure(record.get(field)) for field in present))
+        for record in records
+    ]
+    header = ("step", "epoch", *present)
+    shown = table(title, header, rows, range(1, len(header))) if rows else tag("p", "Nothing was logged.")
+    return details(f"{title} as a table ({len(rows)} rows)", shown)
+
+
+def _figure(value: object) -> str:
+    return f"{value:.5g}" if isinstance(value, int | float) else "–"

@@ -1,0 +1,144 @@
+"""What a page is about: a run, or a registered network with or without trained weights; and the data to measure on."""
+
+import dataclasses
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import torch
+from torch import Tensor
+
+from spikedriven.cli.target import Target, data_config, load_target, random_batch, wake_up
+from spikedriven.data import DataConfig, build_eval_loader, find_set
+from spikedriven.errors import InputError
+from spikedriven.models import list_models
+from spikedriven.training.checkpoint import _locate
+from spikedriven.training.config import Recipe
+from spikedriven.training.recipe_io import read_recipe
+
+#: Tasks whose networks tell classes apart.
+CLASSIFIES = ("classification", "distillation")
+#: Samples of noise to measure on where there are no images.
+NOISE = 4
+
+
+@dataclass(frozen=True)
+class Request(Target):
+    """What to report on, and how much to measure."""
+
+    data: str | None = None
+    """Data set. Default: a run's own; for a model name none, so that rates are measured on random input."""
+    root: Path | None = None
+    """Data folder."""
+    split: Literal["test", "val", "train"] = "test"
+    """Part of the data set."""
+    accuracy_images: int = 2000
+    """Accuracy is measured on at most so many images, evenly spaced over the split; 0: all."""
+    images: int = 256
+    """Firing rates and energy are measured on at most so many images, evenly spaced; 0: all."""
+    samples: int = 12
+    """Predictions shown: half of them right, half wrong, where there are so many."""
+    maps: int = 2
+    """Samples whose attention maps are shown."""
+    batch_size: int = 50
+
+    def __post_init__(self) -> None:
+        for name in ("accuracy_images", "images", "samples", "maps"):
+            if getattr(self, name) < 0:
+                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected 0 or more")
+        if self.batch_size < 1:
+            raise InputError(f"--batch-size {self.batch_size}: expected 1 or more")
+
+
+@dataclass(frozen=True)
+class Subject:
+    """model: in evaluation mode. trained: not random weights. run, checkpoint, recipe: of a run, else None.
+    data: labelled images to measure on, or None: measured on `noise`. notes: what a reader must know first."""
+
+    request: Request
+    model: Any
+    trained: bool
+    data: DataConfig | None
+    run: Path | None = None
+    checkpoint: Path | None = None
+    recipe: Recipe | None = None
+    noise: Tensor | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The run's folder, or the network's name."""
+        return self.request.target if self.run is None else self.run.resolve().name
+
+    @property
+    def network(self) -> str:
+        return self.request.target if self.recipe is None else self.recipe.model.name
+
+
+def open_subject(request: Request) -> Subject:
+    """Load the network and find its data; random weights get batch norm statistics of what they are measured on."""
+    if request.data is not None and request.num_classes is None and request.target in list_models():
+        request = dataclasses.replace(request, num_classes=find_set(request.data).num_classes)
+    loaded = load_target(request)
+    subject = Subject(request, loaded.model, loaded.trained, _data(loaded, request))
+    if request.target not in list_models() or Path(request.target).exists():
+        run, checkpoint = _locate(Path(request.target))
+        recipe = read_recipe(run / "recipe.yaml")
+        data = subject.data if recipe.task in CLASSIFIES else None
+        subject = dataclasses.replace(subject, run=run, checkpoint=checkpoint, recipe=recipe, data=data)
+    return _with_notes(subject)
+
+
+def _data(loaded: Any, request: Request) -> DataConfig | None:
+    if loaded.data is None and request.data is None:
+        return None
+    data = data_config(loaded, request, request.data or "", request.root)
+    changes = {"dataset": request.data, "root": request.root}
+    return dataclasses.replace(data, **{name: value for name, value in changes.items() if value is not None})
+
+
+def _with_notes(subject: Subject) -> Subject:
+    notes, noise = [], None
+    if subject.data is None:
+        noise = random_batch(subject.model, NOISE)
+        notes.append(f"Random input: rates and energies were measured on {NOISE} samples of noise, not on images.")
+    if not subject.trained:
+        batch = noise if noise is not None else first_batch(subject)
+        wake_up(subject.model, batch)
+        notes.insert(
+            0,
+            "Random weights: no checkpoint was given. Rates, energies and maps show what the architecture does "
+            "(batch norms set to the statistics of the input), not what a trained network does.",
+        )
+    return dataclasses.replace(subject, noise=noise, notes=tuple(notes))
+
+
+def first_batch(subject: Subject) -> Tensor:
+    return next(iter(open_loader(subject, NOISE)))[0]
+
+
+def open_loader(subject: Subject, most: int) -> Any:
+    """A loader over at most `most` images (0: all) of the split, evenly spaced, since many sets are sorted by class."""
+    assert subject.data is not None
+    request = subject.request
+    loader: Any = build_eval_loader(subject.data, request.split, batch_size=request.batch_size)
+    every = -(-len(loader.dataset) // most) if most else 1
+    if every == 1:
+        return loader
+    return build_eval_loader(subject.data, request.split, batch_size=request.batch_size, world_size=every)
+
+
+def batches(subject: Subject) -> Iterator[tuple[Tensor, Tensor | None]]:
+    """(input, labels) to measure rates on; noise has no labels."""
+    if subject.noise is not None:
+        yield subject.noise, None
+    else:
+        yield from open_loader(subject, subject.request.images)
+
+
+def logits(model: Any, batch: Tensor) -> Tensor:
+    """[B, K], per-step outputs averaged."""
+    with torch.no_grad():
+        output = model(batch)
+    return output.mean(0) if output.ndim == 3 else output
