@@ -26,7 +26,7 @@ def files(*models: str) -> list[str]:
 
 
 def weights(golden: dict) -> dict[str, Tensor]:
-    return {key: _tensor(key, tuple(shape), golden) for key, shape, _ in golden["state_dict"]}
+    return {key: _tensor(key, tuple(shape), golden) for key, shape, *_ in golden["state_dict"]}
 
 
 def _tensor(key: str, shape: tuple[int, ...], golden: dict) -> Tensor:

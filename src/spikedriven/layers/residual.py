@@ -11,15 +11,15 @@ from spikedriven.layers.drop import DropPath
 class Residual(nn.Module):
     """``x + drop_path(scale * branch(x))``. [T, B, C, H, W].
 
-    layer_scale: initial value of a learned factor for each of the ``dim`` channels; None: no factor.
+    layer_scale: initial value of a learned factor for each of the ``dim`` channels; 0: no factor.
     """
 
     def __init__(
-        self, branch: nn.Module, dim: int, layer_scale: float | None = None, drop_path: nn.Module | None = None
+        self, branch: nn.Module, dim: int, layer_scale: float = 0.0, drop_path: nn.Module | None = None
     ) -> None:
         super().__init__()
         self.branch = branch
-        self.scale = None if layer_scale is None else nn.Parameter(torch.full((dim,), layer_scale))
+        self.scale = nn.Parameter(torch.full((dim,), layer_scale)) if layer_scale else None
         self.drop_path = drop_path or DropPath()
 
     def forward(self, x: Tensor) -> Tensor:

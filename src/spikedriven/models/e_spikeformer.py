@@ -71,7 +71,7 @@ def conv_block(dim: int, hidden: int, neuron: NeuronFactory) -> nn.Module:
 
 
 def attention_block(
-    dim: int, hidden: int, num_heads: int, neurons: Neurons, scale: float | None, layer_scale: float | None,
+    dim: int, hidden: int, num_heads: int, neurons: Neurons, scale: float | None, layer_scale: float,
     drop_path: float,
 ) -> nn.Module:  # fmt: skip
     check_divides(num_heads, dim)
@@ -92,7 +92,7 @@ class ESpikeFormer(StagedModel):
     embed_dims, depths, strides: see `StagePlan`; the published stages have depths (1, 1, 2, 6, 2) and total stride 16.
     neuron: "integer", with levels D, norm (default D), rounding and gradient of `IntegerNeuron`; or "lif" | "plif",
     with tau. attention_scale: None is 2 / sqrt(d). layer_scale: initial value of a factor per channel on each branch of
-    the attention blocks; None: no factor. head_init: "trunc_normal" | "xavier" | "default" (PyTorch's).
+    the attention blocks; 0: no factor. head_init: "trunc_normal" | "xavier" | "default" (PyTorch's).
     """
 
     def __init__(
@@ -100,7 +100,7 @@ class ESpikeFormer(StagedModel):
         embed_dims: Sequence[int] = (64, 128, 256, 360), depths: Sequence[int] = (1, 1, 2, 6, 2),
         strides: Sequence[int] = (2, 2, 2, 2, 1), num_heads: int = 8, mlp_ratio: float = 4.0, neuron: str = "integer",
         levels: int = 4, norm: float | None = None, rounding: str = "half_even", gradient: str = "inclusive",
-        tau: float = 2.0, attention_scale: float | None = None, layer_scale: float | None = None,
+        tau: float = 2.0, attention_scale: float | None = None, layer_scale: float = 0.0,
         head_input: str = "spikes", head_init: str = "trunc_normal", distilled: bool = False, output: str = "mean",
         drop_path_rate: float = 0.0, input_layout: str = "image",
     ) -> None:  # fmt: skip

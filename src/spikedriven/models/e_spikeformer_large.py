@@ -65,7 +65,7 @@ def conv_block(dim: int, hidden: int, neuron: NeuronFactory) -> nn.Module:
 
 
 def attention_block(
-    dim: int, hidden: int, num_heads: int, neurons: Neurons, scale: float, rep_branch: bool, layer_scale: float | None,
+    dim: int, hidden: int, num_heads: int, neurons: Neurons, scale: float, rep_branch: bool, layer_scale: float,
     drop_path: nn.Module | None = None,
 ) -> nn.Module:  # fmt: skip
     """rep_branch: a chain of two 1x1 convolutions as a first branch, without layer scale and drop path."""
@@ -87,7 +87,7 @@ class ESpikeFormerLarge(StagedModel):
     embed_dims, depths, strides: see `StagePlan`; the published stages have depths (1, 1, 2, 12) and total stride 16.
     neuron: "integer", with levels D, norm (default D), rounding and gradient of `IntegerNeuron`; or "lif" | "plif",
     with tau. rep_branch: see `attention_block`; without it, a checkpoint's tensors of that branch are left out.
-    layer_scale: initial value of a factor per channel on attention and MLP branches; None: no factor.
+    layer_scale: initial value of a factor per channel on attention and MLP branches; 0: no factor.
     """
 
     def __init__(
@@ -95,7 +95,7 @@ class ESpikeFormerLarge(StagedModel):
         embed_dims: Sequence[int] = (128, 256, 512), depths: Sequence[int] = (1, 1, 2, 12),
         strides: Sequence[int] = (2, 2, 2, 2), num_heads: int = 8, mlp_ratio: float = 4.0, neuron: str = "integer",
         levels: int = 4, norm: float | None = None, rounding: str = "half_up", gradient: str = "strict",
-        tau: float = 2.0, attention_scale: float = 0.125, rep_branch: bool = False, layer_scale: float | None = 1e-6,
+        tau: float = 2.0, attention_scale: float = 0.125, rep_branch: bool = False, layer_scale: float = 1e-6,
         head_input: str = "mean", distilled: bool = False, output: str = "mean", drop_path_rate: float = 0.0,
         drop_path_per: str = "sample", input_layout: str = "image",
     ) -> None:  # fmt: skip

@@ -151,7 +151,7 @@ class SpikeMAE(SpikeDrivenModel):
 
         def attention(dim: int) -> nn.Module:
             hidden = int(dim * mlp_ratio)
-            return attention_block(dim, hidden, num_heads, neurons, attention_scale, rep_branch, layer_scale=None)
+            return attention_block(dim, hidden, num_heads, neurons, attention_scale, rep_branch, layer_scale=0.0)
 
         self.stages = _sparse_stages(plan, in_chans, mlp_ratio, neurons.body, attention)
         self.norm = nn.BatchNorm2d(self.num_features)
