@@ -39,6 +39,7 @@ def test_unknown_names_and_keywords_are_explained():
         ({"num_heads": 7}, "num_heads 7 must divide"),
         ({"embed_dim": 30}, "multiple of 8"),
         ({"stem_pools": "012"}, "four characters"),
+        ({"stem_pools": 11}, "four characters"),
         ({"neuron": "izhikevich"}, "is not known"),
         ({"output": "sum"}, "output must be one of"),
         ({"time_steps": 0}, "time_steps must be a whole number"),

@@ -161,7 +161,7 @@ class SDT(SpikeDrivenModel):
 
 
 def _stem(in_chans: int, dim: int, pools: str, neuron: NeuronFactory) -> nn.ModuleList:
-    if len(pools) != 4 or set(pools) - {"0", "1"}:
+    if not isinstance(pools, str) or len(pools) != 4 or set(pools) - {"0", "1"}:
         raise InputError(f"stem_pools must be four characters 0 or 1, such as '1111', found {pools!r}")
     widths = [in_chans, dim // 8, dim // 4, dim // 2, dim]
     pool = [halving_pool() if flag == "1" else nn.Identity() for flag in pools]
