@@ -3,7 +3,9 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-VOID = {"meta", "link", "img", "br", "col"}
+VOID = {"meta", "link", "img"}
+#: Cells with more characters get room, so that they do not become columns of single words.
+LONG = 30
 
 
 class Html(str):
@@ -13,8 +15,10 @@ class Html(str):
 
 
 def text(value: object) -> Html:
-    """A value as markup: itself if it is `Html`, escaped otherwise."""
-    return value if isinstance(value, Html) else Html(escape(str(value)))
+    """A value as markup: itself if it is `Html`, nothing for None, escaped otherwise."""
+    if isinstance(value, Html):
+        return value
+    return Html("" if value is None else escape(str(value)))
 
 
 def join(parts: Iterable[object], separator: str = "\n") -> Html:
@@ -48,7 +52,7 @@ def details(summary: str, *children: object, open_: bool = False) -> Html:
 
 def scroller(label: str, content: Html) -> Html:
     """A container that scrolls sideways by itself, by keyboard too."""
-    return tag("div", content, class_="scroll", role="region", aria_label=label, tabindex=0)
+    return tag("div", content, class_="scroll", role="group", aria_label=label, tabindex=0)
 
 
 def table(caption: str, header: Sequence[object], rows: Iterable[Sequence[object]], numbers: Sequence[int] = (),
@@ -56,7 +60,7 @@ def table(caption: str, header: Sequence[object], rows: Iterable[Sequence[object
     """A captioned table in its own scroller; the first cell of a row is its header. numbers: columns of figures."""
     head = tag("thead", tag("tr", *(_cell(value, i in numbers, "col") for i, value in enumerate(header))))
     body = tag("tbody", join(_row(row, numbers) for row in rows))
-    return scroller(caption, tag("table", tag("caption", caption), head, body, class_=class_))
+    return scroller(caption, tag("table", tag("caption", tag("span", caption)), head, body, class_=class_))
 
 
 def _row(row: Sequence[object], numbers: Sequence[int]) -> Html:
@@ -66,7 +70,8 @@ def _row(row: Sequence[object], numbers: Sequence[int]) -> Html:
 def _cell(value: object, number: bool, scope: str | None) -> Html:
     if isinstance(value, Cell):
         return value.markup
-    return tag("th" if scope else "td", value, scope=scope, class_="number" if number else None)
+    class_ = "number" if number else "long" if scope is None and len(str(value)) > LONG else None
+    return tag("th" if scope else "td", value, scope=scope, class_=class_)
 
 
 class Cell:
@@ -83,7 +88,7 @@ def heat(value: float, largest: float, shown: str) -> Cell:
 
 
 def bar(value: float, largest: float, shown: str) -> Cell:
-    """A figure with a bar as long as its share of `largest`."""
+    """A figure, then a bar as long as its share of `largest`."""
     share = max(0.0, min(1.0, value / largest)) if largest > 0 else 0.0
     stroke = tag("span", class_="bar", style=f"--share:{100 * share:.2f}%", aria_hidden="true")
-    return Cell(tag("td", stroke, tag("span", shown), class_="bars number"))
+    return Cell(tag("td", tag("span", tag("span", shown), stroke, class_="bars"), class_="number"))

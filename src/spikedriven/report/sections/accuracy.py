@@ -38,8 +38,8 @@ def _confusions(result: Accuracy, classes: tuple[str, ...]) -> Html:
         return table("Most frequent confusions", ("true class", "taken for", "images"), rows, (2,))
     largest = max(map(max, counts))
     rows = [(name, *(heat(n, largest, str(n)) for n in row)) for name, row in zip(classes, counts, strict=True)]
-    header = ("true \\ predicted", *(tag("span", name) for name in classes))
-    return table("Confusion matrix: rows are true classes, columns predictions", header, rows, class_="matrix")
+    title = "Confusion matrix: rows are true classes, columns predictions"
+    return table(title, ("true \\ predicted", *classes), rows, class_="matrix confusion")
 
 
 def _per_class(result: Accuracy, classes: tuple[str, ...]) -> Html:

@@ -24,8 +24,8 @@ def firing(found: Findings) -> Html:
     header = ("neuron", *(f"step {i + 1}" for i in range(steps)), "mean")
     what = "images" if found.subject.noise is None else "samples of noise"
     text = (
-        f"Mean output of every neuron layer per element and time step over {found.images} {what}; the darker the cell, "
-        f"the higher the rate, up to {largest:.3f}. {_integers(found)}"
+        f"Mean output of every neuron layer per element and time step over {found.images} {what}; the stronger the "
+        f"cell's colour, the higher the rate, up to {largest:.3f}. {_integers(found)}"
     )
     heat_map = table("Firing rate per layer and time step", header, rows, class_="matrix")
     return section("firing", "Firing rates", tag("p", text), heat_map)

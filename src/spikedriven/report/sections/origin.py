@@ -18,7 +18,7 @@ def origin(found: Findings) -> Html:
 
 def _commands(found: Findings) -> Html:
     lines = [shlex.join(words) for words in commands(found)]
-    return tag("pre", tag("code", "\n".join(lines)), tabindex=0, role="region", aria_label="Commands")
+    return tag("pre", tag("code", "\n".join(lines)), tabindex=0, role="group", aria_label="Commands")
 
 
 def commands(found: Findings) -> list[list[str]]:
@@ -57,5 +57,5 @@ def _environment(found: Findings) -> list[tuple[str, str]]:
 def _recipe(found: Findings) -> Html:
     if found.subject.recipe is None:
         return Html("")
-    text = tag("pre", tag("code", recipe_to_yaml(found.subject.recipe)), tabindex=0, role="region", aria_label="Recipe")
+    text = tag("pre", tag("code", recipe_to_yaml(found.subject.recipe)), tabindex=0, role="group", aria_label="Recipe")
     return details("The effective recipe (YAML)", text)

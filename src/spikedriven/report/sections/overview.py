@@ -38,9 +38,17 @@ def parts(found: Findings) -> Html:
     rows.append(("all", type(model).__name__, f"{_count(model):,}", f"{_count(model, trained=True):,}"))
     shape = " x ".join(map(str, model.example_input().shape[1:]))
     steps = found.energies["sdt"]["fp32"].measurement.time_steps
-    text = f"{found.subject.network}, {steps} time steps, input {shape}, {model.num_classes} classes."
+    text = f"{found.subject.network}{_changes(found)}, {steps} time steps, input {shape}, {model.num_classes} classes."
     header = ("part", "class", "parameters", "trainable")
     return join([tag("p", text), table("Parameters by part", header, rows, (2, 3))])
+
+
+def _changes(found: Findings) -> str:
+    """The recipe's own keywords, without which the registered name would mislead."""
+    recipe = found.subject.recipe
+    if recipe is None or not recipe.model.args:
+        return ""
+    return f" with {', '.join(f'{name} {value}' for name, value in recipe.model.args.items())}"
 
 
 def _count(module: nn.Module, trained: bool = False) -> int:

@@ -38,7 +38,7 @@ def _summary(history: History) -> Html:
         parts.append(f"{seconds / 60:.1f} minutes from the first to the last logged step")
     if history.starts:
         last = history.starts[-1]
-        parts.append(f"{last.get('processes', '?')} process(es) on {last.get('device', '?')}")
+        parts.append(f"processes: {last.get('processes', '?')}, device: {last.get('device', '?')}")
     return tag("p", ", ".join(parts) + ".")
 
 
