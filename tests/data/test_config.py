@@ -10,6 +10,9 @@ from spikedriven.errors import RecipeError
 REFUSED: list[tuple[str, Any, str]] = [
     ("dataset", "cifar-10", "did you mean cifar10"),
     ("val_fraction", 1.0, "0 <= value < 1"),
+    ("train_fraction", 0.0, "0 < train_fraction <= 1"),
+    ("train_fraction", 1.5, "0 < train_fraction <= 1"),
+    ("train_fraction_seed", -1, "integer >= 0"),
     ("workers", -1, "integer >= 0"),
     ("img_size", 0, "integer >= 1"),
     ("img_size", 32.0, "integer >= 1"),

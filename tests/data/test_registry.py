@@ -10,7 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikedriven.data import IMAGE_SETS, cifar, create_dataset, data_folder
+from spikedriven.data import IMAGE_SETS, DataConfig, cifar, create_dataset, data_folder
+from spikedriven.data.loaders import _open
 from spikedriven.data.registry import _held_out
 from spikedriven.errors import DataError, InputError
 from tests.data.conftest import ImageFolderMaker, truncate
@@ -61,6 +62,20 @@ def test_validation_part_has_the_same_share_of_each_class(counts: list[int], fra
     mask = _held_out(targets, fraction)
     assert [int(mask[targets == label].sum()) for label in range(len(counts))] == [round(fraction * n) for n in counts]
     assert np.array_equal(mask, _held_out(targets, fraction))
+
+
+def test_train_fraction_is_balanced_nested_seeded_and_spares_the_validation_part():
+    def origins(split: str, fraction: float, seed: int = 0) -> set[int]:
+        cfg = DataConfig(val_fraction=0.1, train_fraction=fraction, train_fraction_seed=seed)
+        return set(_open(cfg, split, 1, 0, 1).origin.tolist())
+
+    small, large, other = origins("train", 0.1), origins("train", 0.2), origins("train", 0.1, seed=1)
+    whole = create_dataset("fashion-mini", "train", val_fraction=0.1)
+    assert len(small) == 900 and small < large < set(whole.origin.tolist())
+    assert small != other and len(other) == 900
+    assert np.bincount(_open(DataConfig(train_fraction=0.1), "train", 1, 0, 1).targets).tolist() == [100] * 10
+    assert origins("val", 0.1) == set(create_dataset("fashion-mini", "val", val_fraction=0.1).origin.tolist())
+    assert len(_open(DataConfig(train_fraction=1e-6), "train", 1, 0, 1)) == 10, "at least one image of each class"
 
 
 def test_validation_part_that_would_be_empty_is_refused():

@@ -3,13 +3,15 @@
 import json
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
 
 from spikedriven.errors import InputError
 from spikedriven.training.config import LossConfig
-from spikedriven.training.losses import TETLoss, create_loss
+from spikedriven.training.losses import TETLoss, create_loss, distillation_loss
+from tests.golden import rule
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "sdtv1_cifar10_2_512_tet.json").read_text())
 
@@ -47,3 +49,20 @@ def test_binary_cross_entropy_with_threshold() -> None:
     loss = create_loss(LossConfig(kind="binary_cross_entropy", bce_target_thresh=0.2))
     expected = F.binary_cross_entropy_with_logits(logits, torch.tensor([[1.0, 0.0, 1.0]]))
     assert loss(logits, torch.tensor([[0.5, 0.1, 0.4]])).item() == pytest.approx(expected.item())
+
+
+KD = json.loads((Path(__file__).parents[1] / "golden" / "sdtv3_units.json").read_text())["kd"]
+
+
+@pytest.mark.parametrize(
+    ("field", "kind", "tau"), [("hard", "hard", 1.0), ("soft", "soft", 1.0), ("soft_tau3", "soft", 3.0)]
+)
+def test_distillation_equals_the_release(field: str, kind: str, tau: float) -> None:
+    """Its teacher is Linear(4, 7); alpha is 0.5."""
+    weights = rule.weights({"state_dict": [["weight", [7, 4], ""], ["bias", [7], ""]]})
+    images = torch.as_tensor(np.random.Generator(np.random.PCG64(8)).standard_normal((3, 4)))
+    first, second = torch.as_tensor(np.random.Generator(np.random.PCG64(9)).standard_normal((2, 3, 7)))
+    base = F.cross_entropy(first, torch.tensor([0, 3, 6]))
+    assert base.item() == pytest.approx(KD["none"], rel=1e-12)
+    taught = distillation_loss(second, images @ weights["weight"].T + weights["bias"], kind, tau)
+    assert (0.5 * base + 0.5 * taught).item() == pytest.approx(KD[field], rel=1e-12)

@@ -8,9 +8,10 @@ import torch
 from torch import nn
 
 from spikedriven import create_model
-from spikedriven.errors import InputError
+from spikedriven.errors import InputError, RecipeError
 from spikedriven.training.config import OptimConfig
 from spikedriven.training.optim import create_optimizer, parameter_groups, peak_learning_rate
+from spikedriven.training.schedule import set_learning_rate
 
 UNITS = json.loads((Path(__file__).parents[1] / "golden" / "sdtv3_units.json").read_text())
 
@@ -34,6 +35,51 @@ def test_layer_decay_gives_the_releases_scales() -> None:
     assert len(published) == 28
     for group, expected in zip(sorted(ours), sorted(published), strict=True):
         assert group == pytest.approx(expected, rel=1e-12)
+
+
+def summary(groups: list[dict]) -> list[tuple[float, float, int, int]]:
+    """(lr_scale, weight decay, tensors, numbers) of each group."""
+    return sorted(
+        (g.get("lr_scale", 1.0), g["weight_decay"], len(g["params"]), sum(p.numel() for p in g["params"]))
+        for g in groups
+    )
+
+
+def test_layer_decay_reaches_every_tensor_of_the_real_model_as_in_the_release() -> None:
+    with torch.device("meta"):
+        model = create_model("e_spikeformer_83m")
+    published = sorted(map(tuple, UNITS["large_layer_decay_0.75"]["groups"]))
+    for ours, theirs in zip(summary(parameter_groups(model, 0.05, 0.75)), published, strict=True):
+        assert ours == pytest.approx(theirs, rel=1e-12)
+
+
+def test_decay_groups_of_the_real_model_are_those_of_the_release() -> None:
+    with torch.device("meta"):
+        model = create_model("meta_spikeformer_31m")
+    assert summary(parameter_groups(model, 0.05)) == sorted(map(tuple, UNITS["v2_param_groups"]))
+
+
+def test_layer_decay_slows_the_lower_layers_down() -> None:
+    model = Layered().double()
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    optimizer = create_optimizer(model, OptimConfig(lr=1.0, weight_decay=0.0, layer_decay=0.5), 1)
+    for parameter in model.parameters():
+        parameter.grad = torch.ones_like(parameter)
+    set_learning_rate(optimizer, 0.01)
+    optimizer.step()  # Adam's first step: the learning rate times the gradient's sign
+    for name, layers_above in (("stem.weight", 13), ("blocks.0.bias", 12), ("blocks.11.weight", 1), ("head.bias", 0)):
+        moved = before[name] - model.state_dict()[name]
+        assert moved.flatten().tolist() == pytest.approx([0.01 * 0.5**layers_above] * moved.numel(), rel=1e-6)
+
+
+def test_decay_all_spares_nothing_but_frozen_tensors() -> None:
+    model = Layered()
+    model.stem.bias.requires_grad_(False)
+    (group,) = parameter_groups(model, 0.05, decay_all=True)
+    assert group["weight_decay"] == 0.05 and len(group["params"]) == 27
+    assert create_optimizer(model, OptimConfig(lr=1.0, decay_all=True), 1).param_groups[0]["weight_decay"] == 0.05
+    with pytest.raises(RecipeError, match="not offered beside layer_decay"):
+        OptimConfig(lr=1.0, decay_all=True, layer_decay=0.75)
 
 
 def test_layer_decay_without_layer_order_is_refused() -> None:

@@ -23,7 +23,9 @@ def build_network(model: ModelConfig, data: DataConfig, **keywords: Any) -> nn.M
         keywords["num_classes"] = model.num_classes
     if model.name.startswith(TIMM):
         if model.time_steps is not None or "output" in keywords:
-            raise RecipeError(f"model {model.name}: timm's networks have no time steps: no model.time_steps, no loss.tet")
+            raise RecipeError(
+                f"model {model.name}: timm's networks have no time steps: no model.time_steps, no loss.tet"
+            )
         return build_timm(model.name, **{**keywords, **model.args})
     if model.time_steps is not None:
         keywords["time_steps"] = model.time_steps

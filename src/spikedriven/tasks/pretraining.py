@@ -70,9 +70,7 @@ class PretrainingTask:
 def evaluation_noise(model: Any, seed: int, indices: list[int]) -> Tensor:
     """Noise [B, N] for `SpikeMAE.forward`: each image's own, whatever batch it is in."""
     patches = model.grid[0] * model.grid[1]
-    rows = [
-        torch.rand(patches, generator=torch.Generator().manual_seed(derive_seed(seed, "mask", i))) for i in indices
-    ]
+    rows = [torch.rand(patches, generator=torch.Generator().manual_seed(derive_seed(seed, "mask", i))) for i in indices]
     return torch.stack(rows)
 
 
