@@ -137,7 +137,7 @@ register_family(
             {"embed_dims": (48, 96, 192, 240)}, published="ImageNet 78.5 % at 1x4", **_IMAGENET
         ),
         "e_spikeformer_19m": Variant(
-            {"embed_dims": (64, 128, 256, 360)}, published="ImageNet 79.8 % at 1x4, 5.9 mJ", **_IMAGENET
+            {"embed_dims": (64, 128, 256, 360)}, published="ImageNet 79.8 % at 1x4", **_IMAGENET
         ),
         "e_spikeformer_hardvs_19m": Variant(
             {**_EVENT_MODEL, "norm": 1.0}, num_classes=300, input_size=(2, 224, 224), **_EVENTS

@@ -128,11 +128,11 @@ register_family(
     {
         "e_spikeformer_83m": Variant(
             {"embed_dims": (128, 256, 512), "rep_branch": True},
-            published="ImageNet 84.0 % at 1x8, 30.9 mJ", **_IMAGENET,
+            published="ImageNet 84.0 % at 1x8", **_IMAGENET,
         ),
         "e_spikeformer_171m": Variant(
             {"embed_dims": (196, 384, 768)},
-            published="ImageNet 85.1 % at 1x8, 54.7 mJ; 86.2 % at 384 pixels", **_IMAGENET,
+            published="ImageNet 86.2 % at 1x8, 384 pixels", **_IMAGENET,
         ),
     },
     first_conv="stages.0.down.conv",

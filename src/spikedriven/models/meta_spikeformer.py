@@ -104,10 +104,10 @@ register_family(
     {
         "meta_spikeformer_15m": Variant({"embed_dims": (64, 128, 256, 360)}, **_IMAGENET),
         "meta_spikeformer_31m": Variant(
-            {"embed_dims": (96, 192, 384, 480)}, published="ImageNet 77.2 % at T 4, 32.8 mJ", **_IMAGENET
+            {"embed_dims": (96, 192, 384, 480)}, published="ImageNet 77.2 % at T 4 (third-party report)", **_IMAGENET
         ),
         "meta_spikeformer_55m": Variant(
-            {"embed_dims": (128, 256, 512, 640)}, published="ImageNet 80.0 % at T 4, distilled, 52.4 mJ", **_IMAGENET
+            {"embed_dims": (128, 256, 512, 640)}, published="ImageNet 80.0 % at T 4, distilled", **_IMAGENET
         ),
         "meta_spikeformer_124m": Variant({"embed_dims": (192, 384, 768, 960)}, **_IMAGENET),
         "meta_spikeformer_hardvs_18m": Variant(
