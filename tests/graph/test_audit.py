@@ -242,6 +242,9 @@ def test_no_number_decides(planted):
 def test_the_report_prints_and_serialises():
     report = audit(Net(Attention()), images())
     assert json.loads(json.dumps(report.to_dict()))["rows"][0]["verdict"] == ENCODING
+    counts = nn.Sequential(conv_bn(8, 8), integer()(), conv_bn(8, 8))
+    brief = audit(Net(counts, neuron=integer()), images()).brief()
+    assert "planted.0.inner.0 and 1 more" in brief and "batchnorm  " not in brief
     text = str(report)
     assert text.startswith("As released: NOT addition-only (to fold: 5 batchnorm, 1 scale;")
     assert "planted.project.0.inner.0" in text and max(map(len, text.splitlines())) <= 180

@@ -88,6 +88,21 @@ def test_tracing_leaves_the_training_modes_alone():
     assert model.training and model.encode.training and not model.fire.training
 
 
+def test_a_model_can_name_another_method_to_trace():
+    class Pretraining(Net):
+        graph_method = "encoded"
+
+        def forward(self, x):
+            return x[torch.rand(8) > 0.5]  # nothing that a graph could show
+
+        def encoded(self, x):
+            return super().forward(x)
+
+    model = Pretraining()
+    assert len(trace(model, images()).find("neuron")) == 3
+    assert "forward" not in vars(model)
+
+
 def test_attention_kinds():
     graph = trace(Net(Attention(width=8, heads=2)), images())
     tokens, d = 64, 4
@@ -120,6 +135,7 @@ def test_integer_neurons():
         (lambda m, s: nn.functional.adaptive_avg_pool2d(s[0], 1), Scaled(Count(64), 1 / 64, averaged=True)),
         (lambda m, s: s.mean(0), Spike()),  # one time step: the mean is the spike
         (lambda m, s: s * 0.125, Scaled(Spike(), 0.125)),
+        (lambda m, s: s * 1.0, Spike()),
         (lambda m, s: 0.5 * s / 2, Scaled(Spike(), 0.25)),
         (lambda m, s: 1 - s, Spike()),
         (lambda m, s: s - s, Count(1, -1)),

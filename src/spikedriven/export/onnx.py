@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from spikedriven.errors import InputError
-from spikedriven.graph.trace import evaluating, trace
+from spikedriven.graph.trace import as_graphed, trace
 from spikedriven.neurons import decompositions
 from spikedriven.training.files import write_atomic
 
@@ -60,7 +60,7 @@ def export_onnx(model: nn.Module, example: Tensor, path: str | Path) -> ONNXRepo
     for name in ("onnxscript", "onnxruntime"):
         need(name)
     path = Path(path)
-    with torch.no_grad(), evaluating(model):
+    with torch.no_grad(), as_graphed(model):
         program = _onnx_program(model, example)
         expected = [model(batch) for batch in (example, example[:1])]
     data = program.model_proto.SerializeToString()

@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -88,9 +88,15 @@ class AuditReport:
         )
 
     def brief(self) -> str:
-        """As ``str()``, with only the rows to act on: findings, encoding layers, foldings beyond batch norm."""
-        rows = [r for r in self.rows if r.verdict != ADDITION and (r.verdict != FOLDS or r.op != "batchnorm")]
-        return f"{self.verdict()}\n{_table(rows)}"
+        """As ``str()``, with only the rows to act on: findings, encoding layers, foldings beyond batch norm.
+
+        Rows that differ in nothing but their module are one.
+        """
+        groups: dict[tuple, list[AuditRow]] = {}
+        for row in self.rows:
+            if row.verdict != ADDITION and (row.verdict != FOLDS or row.op != "batchnorm"):
+                groups.setdefault((row.op, row.operands, row.verdict, row.why), []).append(row)
+        return f"{self.verdict()}\n{_table(_as_one(rows) for rows in groups.values())}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -103,6 +109,11 @@ class AuditReport:
 
     def __str__(self) -> str:
         return f"{self.verdict()}\n{_table(self.rows)}"
+
+
+def _as_one(rows: list[AuditRow]) -> AuditRow:
+    first, *others = rows
+    return replace(first, module=f"{first.module or first.node} and {len(others)} more") if others else first
 
 
 def _some(names: Iterable[str], most: int = 4) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from spikedriven.errors import InputError
 from spikedriven.graph.nodes import SpikeGraph
 from spikedriven.graph.run import run
-from spikedriven.graph.trace import evaluating
+from spikedriven.graph.trace import as_graphed
 from spikedriven.neurons import Neuron
 
 #: A batch, or an iterable of batches; of (batch, labels) pairs too, as a DataLoader gives them.
@@ -60,7 +60,7 @@ def firing_rates(model: nn.Module, batches: Batches, progress: bool = False) -> 
     if not hooks:
         raise InputError(f"{type(model).__name__} has no neuron of this package: there is no firing rate to measure")
     try:
-        with evaluating(model), torch.no_grad():
+        with as_graphed(model), torch.no_grad():
             for batch in each_batch(batches, progress):
                 model(batch)
     finally:

@@ -199,9 +199,15 @@ def contracted_size(target: str, attrs: Mapping[str, Any], operands: Mapping[str
 
 
 def _two_sided(with_constant: str, with_data: str) -> Callable[[Call], str]:
-    """Operator class by whether one side of an elementwise operator is constant."""
-    sides = ("self", "other")
-    return lambda call: with_constant if any(isinstance(call.kind_of(s), Constant) for s in sides) else with_data
+    """Operator class by whether one side of an elementwise operator is constant; times 1 is nothing at all."""
+
+    def op(call: Call) -> str:
+        left, right = call.kind_of("self"), call.kind_of("other")
+        if right == Constant(1.0) or (left == Constant(1.0) and call.target == "aten::mul"):
+            return "identity"
+        return with_constant if isinstance(left, Constant) or isinstance(right, Constant) else with_data
+
+    return op
 
 
 @register_rule("aten::mul", _two_sided("scale", "multiply"))

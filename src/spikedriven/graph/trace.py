@@ -18,13 +18,16 @@ INPUT = Input()
 def trace(model: nn.Module, example: Tensor, input_kind: Kind = INPUT) -> SpikeGraph:
     """The spike graph of a model, in evaluation mode (the model's own mode is put back afterwards).
 
+    Traced is ``forward``, or the method that the model names in an attribute ``graph_method``: a network whose forward
+    draws random numbers, as masked pre-training does, shows its encoder instead.
+
     example: one batch as the model takes it, [B, C, H, W] or [B, T, C, H, W]; only its shape and dtype matter.
     input_kind: what the input is; `Count` says that it holds whole numbers (event counts) the first layer can add.
     Raises InputError for an operator without a rule (see `rules.register_rule`), or a model torch cannot export.
     """
     if not isinstance(example, Tensor) or example.ndim == 0 or example.shape[0] == 0:
         raise InputError(f"trace needs a batch of at least one example as a tensor, found {_describe(example)}")
-    with evaluating(model):
+    with as_graphed(model):
         exported, dynamic = _export(model, example)
     reader = _Reader(exported, input_kind)
     return SpikeGraph(
@@ -50,6 +53,21 @@ def evaluating(model: nn.Module) -> Iterator[None]:
     finally:
         for module, mode in training.items():
             module.training = mode
+
+
+@contextmanager
+def as_graphed(model: nn.Module) -> Iterator[None]:
+    """Evaluation mode, with ``model(x)`` calling what `trace` traces."""
+    name = getattr(model, "graph_method", "forward")
+    with evaluating(model):
+        if name == "forward":
+            yield
+            return
+        object.__setattr__(model, "forward", getattr(model, name))
+        try:
+            yield
+        finally:
+            object.__delattr__(model, "forward")
 
 
 def _export(model: nn.Module, example: Tensor) -> tuple[torch.export.ExportedProgram, bool]:
