@@ -16,12 +16,12 @@ def test_a_timm_network_gets_channels_and_classes() -> None:
 
 
 def test_an_unknown_timm_name_lists_close_ones() -> None:
-    with pytest.raises(RecipeError, match="timm has no model 'test_resnit'; close: .*test_resnet"):
+    with pytest.raises(RecipeError, match=r"timm has no model 'test_resnit'; close: .*test_resnet"):
         build_timm("timm/test_resnit")
 
 
 def test_a_keyword_that_timm_does_not_take_is_named() -> None:
-    with pytest.raises(RecipeError, match="timm/test_resnet with depthh=3: .*depthh"):
+    with pytest.raises(RecipeError, match=r"timm/test_resnet with depthh=3: .*depthh"):
         build_timm("timm/test_resnet", depthh=3)
 
 

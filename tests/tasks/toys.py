@@ -1,4 +1,4 @@
-"""Tiny recipes on a piece of fashion-mini: 200 train images, 200 for evaluation, 16 x 16 pixels, steps of milliseconds."""
+"""Tiny recipes on a piece of fashion-mini: 200 train images, 200 for evaluation, 16 x 16 pixels."""
 
 import dataclasses
 from typing import Any

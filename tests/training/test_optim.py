@@ -39,10 +39,11 @@ def test_layer_decay_gives_the_releases_scales() -> None:
 
 def summary(groups: list[dict]) -> list[tuple[float, float, int, int]]:
     """(lr_scale, weight decay, tensors, numbers) of each group."""
-    return sorted(
-        (g.get("lr_scale", 1.0), g["weight_decay"], len(g["params"]), sum(p.numel() for p in g["params"]))
-        for g in groups
-    )
+
+    def numbers(group: dict) -> int:
+        return sum(parameter.numel() for parameter in group["params"])
+
+    return sorted((g.get("lr_scale", 1.0), g["weight_decay"], len(g["params"]), numbers(g)) for g in groups)
 
 
 def test_layer_decay_reaches_every_tensor_of_the_real_model_as_in_the_release() -> None:

@@ -76,9 +76,8 @@ def test_a_run_starts_there_its_average_too_and_a_resumed_one_does_not(tmp_path:
     source = first.net.state_dict()
     for key, value in second.ema.module.state_dict().items():
         torch.testing.assert_close(value, source[key], rtol=0, atol=1e-6)  # two steps of an average that hardly moves
-    (line,) = [
-        json.loads(text) for text in (tmp_path / "second/log.jsonl").read_text().splitlines() if '"init"' in text
-    ]
+    lines = map(json.loads, (tmp_path / "second/log.jsonl").read_text().splitlines())
+    (line,) = [line for line in lines if line["kind"] == "init"]
     assert sorted(line["loaded"]) == sorted(source) and line["missing"] == []
     (tmp_path / "first").rename(tmp_path / "gone")
     longer = dataclasses.replace(started, run=dataclasses.replace(started.run, max_steps=3))
