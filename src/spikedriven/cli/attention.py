@@ -31,11 +31,12 @@ from spikedriven.report.attention import FiringMap, firing_maps
 from spikedriven.report.figure import attention_figure
 from spikedriven.report.files import write_whole
 from spikedriven.report.images import picture, read_frames, read_image
+from spikedriven.report.subject import refuse_pretraining
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Arguments(Target):
-    image: Annotated[Path, tyro.conf.Positional] = Path("image.png")
+    image: Annotated[Path, tyro.conf.Positional, tyro.conf.arg(metavar="IMAGE")]
     """Picture; for a network on event frames a .npy file [T, C, H, W]."""
     out: Path = Path("attention.png")
     """Where the figure goes."""
@@ -53,6 +54,7 @@ def run(argv: list[str]) -> int:
     if arguments.rows < 0:
         raise InputError(f"--rows {arguments.rows}: expected 0 (all) or more")
     loaded = load_target(arguments)
+    refuse_pretraining(loaded.model, arguments.target)
     sample, image = _sample(loaded, arguments)
     if not loaded.trained:
         wake_up(loaded.model, torch.cat([sample, sample.flip(-1)]))

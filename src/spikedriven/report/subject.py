@@ -7,18 +7,17 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from spikedriven.cli.target import Target, data_config, load_target, random_batch, wake_up
 from spikedriven.data import DataConfig, build_eval_loader, find_set
 from spikedriven.errors import InputError
 from spikedriven.models import list_models
+from spikedriven.models.spike_mae import SpikeMAE
 from spikedriven.training.checkpoint import _locate
 from spikedriven.training.config import Recipe
 from spikedriven.training.recipe_io import read_recipe
 
-#: Tasks whose networks tell classes apart.
-CLASSIFIES = ("classification", "distillation")
 #: Samples of noise to measure on where there are no images.
 NOISE = 4
 
@@ -81,13 +80,22 @@ def open_subject(request: Request) -> Subject:
     if request.data is not None and request.num_classes is None and request.target in list_models():
         request = dataclasses.replace(request, num_classes=find_set(request.data).num_classes)
     loaded = load_target(request)
+    refuse_pretraining(loaded.model, request.target)
     subject = Subject(request, loaded.model, loaded.trained, _data(loaded, request))
     if request.target not in list_models() or Path(request.target).exists():
         run, checkpoint = _locate(Path(request.target))
         recipe = read_recipe(run / "recipe.yaml")
-        data = subject.data if recipe.task in CLASSIFIES else None
-        subject = dataclasses.replace(subject, run=run, checkpoint=checkpoint, recipe=recipe, data=data)
+        subject = dataclasses.replace(subject, run=run, checkpoint=checkpoint, recipe=recipe)
     return _with_notes(subject)
+
+
+def refuse_pretraining(model: nn.Module, name: str) -> None:
+    """InputError for a network that hides most of its input at random and has no classes."""
+    if isinstance(model, SpikeMAE):
+        raise InputError(
+            f"{name} is a network for masked pre-training: it hides most of each image at random and has no classes. "
+            "Look at the classifier that is fine-tuned from it instead"
+        )
 
 
 def _data(loaded: Any, request: Request) -> DataConfig | None:

@@ -5,6 +5,8 @@ from spikedriven.graph.fuse import CHECK_SIZE, TOLERANCE
 from spikedriven.report.findings import Findings
 from spikedriven.report.html import Html, details, join, section, table, tag
 
+#: More rows than these are folded away.
+FEW = 12
 HEADER = ("module", "op", "operands", "class", "verdict", "why")
 
 
@@ -26,7 +28,8 @@ def _report(title: str, report: AuditReport, verdict: str) -> Html:
         table(f"{title}: products by verdict", ("verdict", "meaning", "products"), counts, (2,)),
     ]
     if rows:
-        parts.append(table(f"{title}: rows to act on", HEADER, map(_cells, rows)))
+        shown = table(f"{title}: rows to act on", HEADER, map(_cells, rows))
+        parts.append(shown if len(rows) <= FEW else details(f"{title}: {len(rows)} rows to act on", shown))
     full = table(f"{title}: every product", HEADER, map(_cells, report.rows))
     return join([*parts, details(f"{title}: all {len(report.rows)} products", full)])
 
