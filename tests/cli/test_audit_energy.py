@@ -32,6 +32,13 @@ def test_audit_brief_leaves_only_rows_to_act_on(capsys):
     assert ".bn" not in shown and "addition only" not in shown.split("class", 1)[1]
 
 
+def test_audit_of_the_folded_forms(capsys):
+    words = ["audit", "spikingformer_2_384_cifar", "--img-size", "16", "--json", "--form"]
+    fused, expanded = (json.loads(output([*words, form], capsys, status=1)) for form in ("fused", "expanded"))
+    for found in (fused, expanded):
+        assert {row["op"] for row in found["rows"]} == {"conv", "matmul", "linear"}
+
+
 def test_energy_of_random_weights_says_so(capsys):
     shown = output(["energy", SDT, "--img-size", "16", "--images", "2"], capsys)
     assert "RANDOM WEIGHTS AND RANDOM INPUT (2 samples" in shown and "convention sdt:" in shown

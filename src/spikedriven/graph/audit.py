@@ -74,10 +74,13 @@ class AuditReport:
         """Addition-only without any folding but that of batch norms into the layer before, as every paper assumes."""
         return self.ok and all(row.op == "batchnorm" for row in self.folded)
 
+    def folds_by_operator(self) -> dict[str, int]:
+        """How many rows of each operator class need folding."""
+        return dict(Counter(row.op for row in self.folded))
+
     def verdict(self) -> str:
         """Two sentences: as released, and after folding."""
-        needed = Counter(row.op for row in self.folded)
-        folds = ", ".join(f"{count} {op}" for op, count in needed.items()) or "nothing"
+        folds = ", ".join(f"{count} {op}" for op, count in self.folds_by_operator().items()) or "nothing"
         encoding = ", ".join(row.module for row in self.encoding) or "none"
         broken = _some(dict.fromkeys(f"{row.module or row.node} ({row.op})" for row in self.findings))
         return (

@@ -1,0 +1,90 @@
+"""Write the tables of every registered network into docs/audit.md and docs/energy.md, between their markers.
+
+    python tools/model_tables.py            (about ten minutes: every network is traced in three forms)
+
+Nothing is measured: networks are built without memory for weights, and energy is that of one stated firing rate.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import nn
+
+import spikedriven as sd
+from spikedriven.graph.audit import AuditReport, audit
+from spikedriven.graph.conventions import CONVENTIONS
+from spikedriven.graph.counts import count_layers, operands_to_measure
+from spikedriven.graph.energy import Measurement, cost, time_steps
+from spikedriven.graph.fuse import fuse
+from spikedriven.graph.kinds import span
+from spikedriven.graph.nodes import SpikeGraph
+from spikedriven.graph.trace import trace
+from spikedriven.models.spike_mae import SpikeMAE
+
+DOCS = Path(__file__).parents[1] / "docs"
+#: Share of ones among the spikes that every layer is given.
+RATE = 0.15
+
+
+def networks() -> Iterator[tuple[str, nn.Module]]:
+    for name in sd.list_models():
+        print(name, flush=True)
+        with torch.device("meta"):
+            model = sd.create_model(name).eval()
+        if isinstance(model, SpikeMAE):  # its forward draws masks: the encoder on whole images is what a graph can show
+            model.graph_method = "forward_features"
+        yield name, model
+
+
+def write(file: str, header: str, rows: list[str]) -> None:
+    """Replace what stands between ``<!-- table -->`` and ``<!-- end -->``."""
+    path = DOCS / file
+    before, rest = path.read_text().split("<!-- table -->\n")
+    after = rest.split("<!-- end -->")[1]
+    line = "|" + "---|" * header.count(" | ") + "---|"
+    table = "\n".join([f"| {header} |", line, *(f"| {row} |" for row in rows)])
+    path.write_text(f"{before}<!-- table -->\n{table}\n<!-- end -->{after}")
+
+
+def audit_row(name: str, released: AuditReport, folded: AuditReport) -> str:
+    def verdict(ok: bool, report: AuditReport) -> str:
+        return "yes" if ok else f"no: {', '.join(row.module for row in report.findings)}" if report.findings else "no"
+
+    needed = [f"{n} {op}" for op, n in released.folds_by_operator().items() if op != "batchnorm"]
+    encoding = ", ".join(row.module for row in released.encoding)
+    return " | ".join([f"`{name}`", verdict(released.ok_as_released, released), ", ".join(needed) or "none",
+                       verdict(folded.ok, folded), f"`{encoding}`"])  # fmt: skip
+
+
+def at_one_rate(graph: SpikeGraph) -> Measurement:
+    """Every spike tensor has RATE ones, every count tensor RATE x its largest value."""
+    rates = {}
+    for node in operands_to_measure(graph):
+        found = span(graph[node].kind)
+        rates[node] = RATE * (max(found.high, -found.low) if graph[node].op != "matmul" else 1)
+    return Measurement(tuple(count_layers(graph, rates)), 0, time_steps(graph))
+
+
+def energy_row(name: str, measurement: Measurement) -> str:
+    reports = [cost(measurement, convention) for convention in CONVENTIONS]
+    found = reports[0].comparison
+    dense = [f"{found.dense_macs / 1e9:.2f}", f"{found.ann_mj:.1f}", f"{found.quantised_ann_mj:.2f}"]
+    return " | ".join([f"`{name}`", str(found.steps), *dense, *(f"{report.total_mj:.2f}" for report in reports)])
+
+
+def main() -> None:
+    audits, energies = [], []
+    for name, model in networks():
+        released = trace(model, model.example_input())
+        folded = trace(fuse(model, check=False), model.example_input())
+        audits.append(audit_row(name, audit(released), audit(folded)))
+        energies.append(energy_row(name, at_one_rate(folded)))
+    folding = "addition-only as released | to fold besides batch norm | after folding"
+    write("audit.md", f"network | {folding} | encoding layer", audits)
+    dense = "GMACs, one pass | equal ANN | equal ANN, int8"
+    write("energy.md", f"network | T x D | {dense} | {' | '.join(CONVENTIONS)}", energies)
+
+
+if __name__ == "__main__":
+    main()
