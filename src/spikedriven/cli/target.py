@@ -47,7 +47,8 @@ def load_target(target: Target, device: str = "cpu") -> Loaded:
         model, recipe = load_run(target.target)
         return Loaded(model.eval(), True, recipe.data)
     with torch.device(device):
-        model = create_model(target.target, **{k: v for k, v in _keywords(target).items() if v is not None})
+        keywords: dict[str, Any] = {k: v for k, v in _keywords(target).items() if v is not None}
+        model = create_model(target.target, **keywords)
     if target.checkpoint is not None:
         _load_file(model, target.checkpoint)
     return Loaded(model.eval(), target.checkpoint is not None, None)

@@ -1,5 +1,7 @@
 """A small interpreter of NIR files: the equations of nir's documentation, one Euler step of dt = 1 per time step."""
 
+from collections.abc import Iterable
+
 import nir
 import numpy as np
 import torch
@@ -50,8 +52,8 @@ def _apply(node: nir.NIRNode, x: Tensor) -> Tensor:
     if isinstance(node, nir.Conv2d):
         groups = int(node.groups)
         x = x.reshape(len(x), node.weight.shape[1] * groups, *(int(n) for n in node.input_shape))
-        options = [tuple(int(n) for n in value) for value in (node.stride, node.padding, node.dilation)]
-        return F.conv2d(x, tensor(node.weight), tensor(node.bias), *options, groups)
+        stride, padding, dilation = _pair(node.stride), _pair(node.padding), _pair(node.dilation)
+        return F.conv2d(x, tensor(node.weight), tensor(node.bias), stride, padding, dilation, groups)
     if isinstance(node, nir.Affine):
         return F.linear(x.flatten(1), tensor(node.weight), tensor(node.bias))
     if isinstance(node, nir.Linear):
@@ -59,10 +61,14 @@ def _apply(node: nir.NIRNode, x: Tensor) -> Tensor:
     if isinstance(node, nir.Scale):
         return x.reshape(len(x), *node.scale.shape) * tensor(node.scale)
     if isinstance(node, nir.AvgPool2d):
-        return F.avg_pool2d(x, *(tuple(int(n) for n in v) for v in (node.kernel_size, node.stride, node.padding)))
+        return F.avg_pool2d(x, _pair(node.kernel_size), _pair(node.stride), _pair(node.padding))
     if isinstance(node, nir.LIF):
         return _lif(x.reshape(len(x), *node.tau.shape), *(tensor(getattr(node, name)) for name in _LIF_FIELDS))
     raise InputError(f"this interpreter knows no NIR node {type(node).__name__}")
+
+
+def _pair(value: Iterable[int]) -> tuple[int, ...]:
+    return tuple(int(n) for n in value)
 
 
 _LIF_FIELDS = ("tau", "r", "v_leak", "v_threshold", "v_reset")

@@ -85,10 +85,12 @@ def _onnx_program(model: nn.Module, example: Tensor) -> torch.onnx.ONNXProgram:
     graph = trace(model, example)  # names an unknown operator, and exports with a free batch axis
     plain = graph.exported.run_decompositions(decompositions())
     batch = ({0: "batch"},) if graph.dynamic_batch else None
-    return torch.onnx.export(
+    program = torch.onnx.export(
         plain, (example,), dynamo=True, verbose=False, dynamic_shapes=batch, input_names=["input"],
         output_names=["output"],
     )  # fmt: skip
+    assert program is not None  # it is, with dynamo=True and no file name
+    return program
 
 
 def _checked(path: Path, operators: int, opset: int, example: Tensor, expected: list[Tensor]) -> ONNXReport:

@@ -7,6 +7,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from spikedriven.errors import InputError
 from spikedriven.graph import folding, kinds
 from spikedriven.graph.folding import made_in, name_of
 from spikedriven.graph.kinds import Input, Scaled
@@ -135,7 +136,12 @@ def _table(rows: Iterable[AuditRow]) -> str:
 
 def audit(model: nn.Module | SpikeGraph, example: Tensor | None = None) -> AuditReport:
     """Class every product of a network. model: a module with an example input (see `trace`), or its graph."""
-    graph = model if isinstance(model, SpikeGraph) else trace(model, example)
+    if isinstance(model, SpikeGraph):
+        graph = model
+    elif example is None:
+        raise InputError("an audit of a module needs an example input, such as model.example_input()")
+    else:
+        graph = trace(model, example)
     return AuditReport(tuple(_CLASSIFY[node.op](graph, node) for node in graph if node.op in _CLASSIFY))
 
 

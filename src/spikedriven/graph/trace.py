@@ -144,6 +144,7 @@ class _Reader:
         """A call's arguments under their schema names: ids of producing nodes, and everything else."""
         inputs: dict[str, str] = {}
         attrs: dict[str, Any] = {}
+        assert isinstance(node.target, torch._ops.OpOverload)
         for i, argument in enumerate(node.target._schema.arguments):
             value = node.args[i] if i < len(node.args) else node.kwargs.get(argument.name, _default(argument))
             if isinstance(value, list | tuple) and any(_is_tensor(item) for item in value):
