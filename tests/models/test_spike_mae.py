@@ -7,6 +7,7 @@ import torch
 
 import spikedriven as sd
 from spikedriven.errors import InputError
+from spikedriven.layers import on_map
 from spikedriven.models import official_state_dict
 from spikedriven.models.spike_mae import sincos_table
 from tests.golden import rule
@@ -74,6 +75,21 @@ def test_the_encoder_never_sees_hidden_pixels_and_the_loss_sees_no_others():
     torch.testing.assert_close(result.loss, error[result.mask].mean(), rtol=1e-12, atol=0)
     changed = hide(images, ~result.mask, 7.0)
     torch.testing.assert_close(model.target(changed)[result.mask], model.target(images)[result.mask])
+
+
+def test_hidden_places_stay_dark_until_the_blocks_of_attention():
+    model, (images, noise) = network(), batch()
+    maps = []
+    for stage in model.stages:
+        stage.register_forward_hook(lambda _m, _i, out: maps.append(out[0].abs().amax(1)))
+        stage.down.register_forward_hook(lambda _m, _i, out: maps.append(out[0].abs().amax(1)))
+    mask = model(images, noise).mask.view(2, 4, 4)
+    *conv_maps, last = maps  # of each stage: down-sampling, then the whole stage
+    for feature_map in conv_maps:
+        hidden = on_map(mask, feature_map.shape[-2:])
+        assert feature_map[hidden].max() == 0
+        assert feature_map[~hidden].min() > 0
+    assert last[mask].min() > 0
 
 
 def test_targets_are_normalised_patches_in_row_column_channel_order():
