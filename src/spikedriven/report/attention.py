@@ -32,7 +32,7 @@ Place = Literal["value", "output", "neurons"]
 
 @dataclass(frozen=True)
 class FiringMap:
-    """name: qualified name of the attention block or neuron; place: what was recorded there; rates: [T, H, W]."""
+    """name: qualified name of the attention block or neuron; place: what was recorded there; rates: float64 [T, H, W]."""
 
     name: str
     place: Place
@@ -74,7 +74,7 @@ def _watch(name: str, module: nn.Module, places: Sequence[Place], maps: list[Fir
 
     def keep(place: Place, spikes: Tensor) -> None:
         if spikes.ndim == 5:  # neurons in front of a classifier have no positions
-            maps.append(FiringMap(name, place, spikes[:, 0].float().mean(1)))
+            maps.append(FiringMap(name, place, spikes[:, 0].double().mean(1)))
 
     hooks = []
     if isinstance(module, ATTENTION) and "value" in places:

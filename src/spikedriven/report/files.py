@@ -8,14 +8,20 @@ from spikedriven.training.files import sync_folder, write_durable
 
 def write_whole(path: Path, content: bytes) -> Path:
     """`path` holds `content` afterwards, or what it held before; InputError where it cannot be written."""
-    temporary = path.with_name(f".{path.name}.tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_durable(temporary, content)
-        temporary.replace(path)
-        sync_folder(path.parent)
+        _write(path, content)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         reason = error.strerror or error
         raise InputError(f"{path}: cannot be written ({reason}); name another file with --out") from error
     return path
+
+
+def _write(path: Path, content: bytes) -> None:
+    temporary = path.with_name(f".{path.name}.tmp")
+    try:
+        write_durable(temporary, content)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    finally:
+        temporary.unlink(missing_ok=True)
