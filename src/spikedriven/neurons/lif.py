@@ -30,11 +30,10 @@ def lif_op(
     options = LIFOptions(tau, v_threshold, v_reset, decay_input, detach_reset, surrogate, alpha)
     k = None if w is None else torch.sigmoid(w)
     spikes, membrane = torch.empty_like(x), torch.empty_like(x[0], dtype=membrane_dtype(x))
-    h, s = torch.empty_like(membrane), torch.empty_like(membrane)
-    for t, x_t in enumerate(x.to(membrane.dtype).unbind(0)):
+    h = torch.empty_like(membrane)
+    for s, x_t in zip(spikes, x.to(membrane.dtype), strict=True):
         _charge(h, v, x_t, options, k)
         torch.ge(h, v_threshold, out=s)
-        spikes[t] = s
         v = _reset(membrane, h, s, options)
     return spikes, membrane
 
@@ -42,27 +41,24 @@ def lif_op(
 def _charge(h: Tensor, v: Tensor | None, x: Tensor, options: LIFOptions, k: Tensor | None) -> None:
     """`dynamics.charge` into the buffer h, with the same roundings."""
     if v is None:
-        h.copy_(x)
-        if options.decay_input:
-            _leak_(h, options, k)
+        _leak(h, x, options, k) if options.decay_input else h.copy_(x)
         if options.rest:
             h.add_(options.rest)
     elif options.decay_input:
         torch.sub(x, torch.sub(v, options.rest, out=h) if options.rest else v, out=h)
-        _leak_(h, options, k)
-        h.add_(v)
+        _leak(h, h, options, k).add_(v)
     else:
-        torch.sub(v, options.rest, out=h)
-        _leak_(h, options, k)
+        _leak(h, torch.sub(v, options.rest, out=h), options, k)
         torch.sub(v, h, out=h).add_(x)
 
 
-def _leak_(difference: Tensor, options: LIFOptions, k: Tensor | None) -> Tensor:
-    return difference.div_(options.tau) if k is None else difference.mul_(k)
+def _leak(out: Tensor, difference: Tensor, options: LIFOptions, k: Tensor | None) -> Tensor:
+    return torch.div(difference, options.tau, out=out) if k is None else torch.mul(difference, k, out=out)
 
 
 def _reset(membrane: Tensor, h: Tensor, s: Tensor, options: LIFOptions) -> Tensor:
     """V_t from H_t and S_t into the buffer ``membrane``. Exact, because s is 0 or 1."""
+    s = s.to(h.dtype)
     if options.v_reset is None:
         return torch.sub(h, s, alpha=options.v_threshold, out=membrane)
     torch.addcmul(h, h, s, value=-1, out=membrane)
@@ -98,8 +94,8 @@ def lif_backward_op(
     grad_x, grad_k = torch.empty_like(x), inputs.new_zeros(())
     grad_h, leaked, carry = (torch.empty_like(charged[0]) for _ in range(3))
     for t in reversed(range(x.shape[0])):
-        _grad_charged(grad_h, None if grad_spikes is None else grad_spikes[t], grad_v, charged[t], options)
-        _leak_(leaked.copy_(grad_h), options, k)
+        _grad_charged(grad_h, None if grad_spikes is None else grad_spikes[t], grad_v, charged[t], leaked, options)
+        _leak(leaked, grad_h, options, k)
         grad_x[t] = leaked if decay_input else grad_h
         grad_v = torch.sub(grad_h, leaked, out=carry)
         if k is not None:
@@ -119,8 +115,10 @@ def _recompute(charged: Tensor, x: Tensor, v: Tensor | None, options: LIFOptions
     return before
 
 
-def _grad_charged(out: Tensor, grad_s: Tensor | None, grad_v: Tensor | None, h: Tensor, options: LIFOptions) -> None:
-    """dL/dH_t into ``out`` from the gradients arriving at S_t and V_t."""
+def _grad_charged(
+    out: Tensor, grad_s: Tensor | None, grad_v: Tensor | None, h: Tensor, silent: Tensor, options: LIFOptions
+) -> None:
+    """dL/dH_t into ``out`` from the gradients arriving at S_t and V_t. silent: a buffer."""
     upstream = torch.zeros_like(h) if grad_s is None else grad_s.to(h.dtype)
     if grad_v is not None and not options.detach_reset:
         jump = options.v_threshold if options.v_reset is None else h - options.v_reset
@@ -129,7 +127,7 @@ def _grad_charged(out: Tensor, grad_s: Tensor | None, grad_v: Tensor | None, h: 
     if grad_v is not None and options.v_reset is None:
         out.add_(grad_v)
     elif grad_v is not None:
-        out.addcmul_(grad_v, (h < options.v_threshold).to(h.dtype))
+        out.addcmul_(grad_v, torch.lt(h, options.v_threshold, out=silent))
 
 
 def _grad_leak(grad_h: Tensor, x: Tensor, before: Tensor | None, options: LIFOptions) -> Tensor:
