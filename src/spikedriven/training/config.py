@@ -151,6 +151,8 @@ class RunConfig:
     """Batch statistics over all processes (GPUs only)."""
     compile: bool = False
     """torch.compile the model."""
+    channels_last: bool = False
+    """Keep images and convolution weights with channels last in memory; often faster, the same function."""
     seed: int = 42
     """Every random draw is a function of this, the step and the process."""
     eval_epochs: int = 1

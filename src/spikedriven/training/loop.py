@@ -110,7 +110,8 @@ class Trainer:
         """fresh: there is no checkpoint to continue, so the recipe's starting weights are loaded."""
         run, model = self.recipe.run, self.recipe.model
         torch.manual_seed(run.seed)
-        self.net = self.task.build_model().to(self.world.device)
+        layout = torch.channels_last if run.channels_last else torch.contiguous_format
+        self.net = self.task.build_model().to(self.world.device, memory_format=layout)
         self.taken = start_from(self.net, model.init, model.init_strict) if model.init and fresh else None
         self.ema = ModelEmaV3(self.net, decay=run.ema, use_warmup=run.ema_warmup) if run.ema is not None else None
         self.model = wrap_model(self.net, self.world, run.sync_bn)
