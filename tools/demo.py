@@ -1,4 +1,5 @@
-"""What `make demo` runs: train the quickstart recipe on the embedded images, evaluate it, show what its neurons fire.
+"""What `make demo` runs: train the quickstart recipe on the embedded images, evaluate it, show what its neurons fire,
+write the report.
 
     python tools/demo.py --out runs/quickstart
 """
@@ -13,6 +14,7 @@ from rich.table import Table
 import spikedriven as sd
 from spikedriven.cli import main as spikedriven
 from spikedriven.data import build_eval_loader
+from spikedriven.report.page import write_report
 from spikedriven.training.checkpoint import load_run
 
 IMAGES = 500  # for firing rates; they settle after a few hundred
@@ -40,7 +42,8 @@ def main() -> int:
         if status:
             return status
     show_firing_rates(run)
-    sys.stdout.write(f"\nSaved in {run.resolve()}\n")
+    page = write_report(run, run / "report.html")
+    sys.stdout.write(f"\nRun saved in {run.resolve()}\nReport, for any browser: {page.resolve()}\n")
     return 0
 
 
