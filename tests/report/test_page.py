@@ -12,7 +12,7 @@ from spikedriven.report import write_report
 from spikedriven.report.sections.origin import commands
 from tests.report.conftest import HOSTILE
 
-VOID = {"meta", "link", "img"}
+VOID = {"meta", "link", "img", "wbr"}
 
 
 class Document(HTMLParser):

@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 from html import escape
 
-VOID = {"meta", "link", "img"}
+VOID = {"meta", "link", "img", "wbr"}
 #: Cells with more characters get room, so that they do not become columns of single words.
 LONG = 30
 
@@ -70,8 +70,14 @@ def _row(row: Sequence[object], numbers: Sequence[int]) -> Html:
 def _cell(value: object, number: bool, scope: str | None) -> Html:
     if isinstance(value, Cell):
         return value.markup
-    class_ = "number" if number else "long" if scope is None and len(str(value)) > LONG else None
-    return tag("th" if scope else "td", value, scope=scope, class_=class_)
+    if scope:
+        return tag("th", breakable(value), scope=scope, class_="number" if number else None)
+    return tag("td", value, class_="number" if number else "long" if len(str(value)) > LONG else None)
+
+
+def breakable(value: object) -> Html:
+    """A qualified name that may break after its dots and underscores."""
+    return value if isinstance(value, Html) else Html(text(value).replace(".", ".<wbr>").replace("_", "_<wbr>"))
 
 
 class Cell:
