@@ -6,6 +6,7 @@ Chosen are, per class, the 1,000 train and 200 test images whose SHA-256 of "fas
 (INDEX: position in the original file), in original order. No random generator takes part: any language can repeat it.
 Needs the four original .gz files, for instance from Debian's package dataset-fashion-mnist.
 """
+
 import argparse
 import hashlib
 from pathlib import Path

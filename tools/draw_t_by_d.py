@@ -29,23 +29,24 @@ def counts(x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def network(seed: int = 0) -> nn.Module:
-    """A small E-SpikeFormer in float64, its batch norms set by noise so that its neurons fire."""
+    """A small E-SpikeFormer in float64, its weights drawn wide so that all its neurons fire."""
     torch.manual_seed(seed)
     model = sd.create_model(
         "e_spikeformer_3m", num_classes=10, in_chans=1, img_size=16, embed_dims=(8, 16, 16, 16),
         depths=(1, 1, 1, 1, 1), strides=(2, 2, 1, 1, 1), num_heads=2,
     ).double()  # fmt: skip
-    model.train()
     with torch.no_grad():
-        for _ in range(20):
-            model(torch.randn(32, 1, 16, 16, dtype=torch.float64))
+        for weight in (p for p in model.parameters() if p.ndim > 1):
+            weight.normal_(0.0, 2.0 * (2.0 / weight[0].numel()) ** 0.5)
+        for norm in (m for m in model.modules() if isinstance(m, nn.BatchNorm2d)):
+            norm.bias.normal_(0.0, 0.5)
     return model.eval()
 
 
 def both_outputs(images: int = 8) -> tuple[Tensor, Tensor]:
     """Logits [images, 10] of the integer network, and of its expansion into binary steps."""
     model = network()
-    batch = torch.randn(images, 1, 16, 16, dtype=torch.float64)
+    batch = 1.5 * torch.randn(images, 1, 16, 16, dtype=torch.float64)
     with torch.no_grad():
         return model(batch), sd.expand(model, batch)(batch)
 

@@ -14,7 +14,10 @@ from spikedriven.cli import main
 from spikedriven.data import DataConfig, build_eval_loader
 from spikedriven.training.checkpoint import load_run
 
-LEARNS = ["--optim.lr", "0.02", "--model.args.embed_dim", "32", "--run.max-steps", "30"]
+LEARNS = [
+    *("--optim.lr", "0.02", "--schedule.epochs", "20", "--run.max-steps", "200", "--run.eval-epochs", "20"),
+    *("--model.args.embed_dim", "32", "--model.args.stem_pools", "'0011'", "--data.mixup", "0"),
+]
 TINY = str(Path(__file__).parents[1] / "end_to_end" / "tiny.yaml")
 
 

@@ -24,7 +24,7 @@ def test_a_lif_neuron_says_less_in_four_steps() -> None:
 
 def test_both_networks_give_the_same_logits_and_fire() -> None:
     integer, spiking = both_outputs()
-    assert integer.shape == (8, 10) and integer.std() > 0.1
+    assert integer.shape == (8, 10) and len(integer.unique(dim=0)) > 1  # the images reach the logits
     assert (integer - spiking).abs().max() < 1e-12 * integer.abs().max()
     assert min(sd.firing_rates(network(), torch.randn(4, 1, 16, 16, dtype=torch.float64)).values()) > 0
 
