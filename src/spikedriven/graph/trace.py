@@ -180,7 +180,7 @@ def _target_name(target: Any) -> str:
 def _module_path(node: fx.Node) -> str:
     stack = node.meta.get("nn_module_stack") or {}
     paths = [path for path, _ in stack.values()]
-    return paths[-1].split("@")[0] if paths else ""
+    return paths[-1] if paths else ""
 
 
 def _shape_and_dtype(node: fx.Node) -> tuple[tuple[int, ...], torch.dtype]:
