@@ -96,12 +96,13 @@ def test_maps_of_neurons_and_of_a_users_own_network():
     assert not model.fire._forward_hooks
 
 
-def test_overlay_leaves_silent_places_grey_and_colours_the_others(grey):
+def test_overlay_leaves_silent_places_grey_and_colours_the_others():
+    red = np.full((8, 8, 3), (200, 60, 40), np.uint8)
     rates = torch.tensor([[0.0, 0.1], [0.2, 0.4]])
-    shown = overlay(grey, rates, 0.4).astype(int)
+    shown = overlay(red, rates, 0.4).astype(int)
     assert np.ptp(shown[0, 0]) < 5  # no colour
     assert shown[7, 7].sum() > shown[7, 0].sum() > shown[0, 7].sum() > shown[0, 0].sum()
-    assert (overlay(grey, torch.zeros(2, 2), 0.0) == shown[0, 0]).all()
+    assert (overlay(red, torch.zeros(2, 2), 0.0) == shown[0, 0]).all()
 
 
 def test_picture_undoes_the_normalisation():

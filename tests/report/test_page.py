@@ -126,15 +126,18 @@ def test_contents_of_a_page_without_a_run(pages):
         assert expected in text, expected
 
 
-def test_commands_are_real(found, found_random, capsys):
-    lines = [line for findings in (found, found_random) for line in commands(findings)]
-    assert {line[1] for line in lines} == {"train", "eval", "energy", "audit", "attention", "report"}
+def test_commands_are_real(found, found_random, picture_file, tmp_path, monkeypatch):
+    asked = []
+    monkeypatch.setattr("spikedriven.cli.report.write_report", lambda request, out: asked.append(request) or out)
+    lines = [line[1:] for findings in (found, found_random) for line in commands(findings)]
+    assert {line[0] for line in lines} == {"train", "eval", "energy", "audit", "attention", "report"}
+    shorter = {"train": ["--show"], "energy": ["--images", "2"], "attention": ["--out", str(tmp_path / "maps.png")]}
     for line in lines:
-        if line[1] == "train":
-            assert main([*line[1:], "--show"]) == 0
-        elif line[1] in ("eval", "audit"):
-            assert main(line[1:]) == 0
-    assert "images" in capsys.readouterr().out
+        words = [str(picture_file) if word == "IMAGE" else word for word in line]
+        assert main([*words, *shorter.get(line[0], [])]) == 0, line
+    for request, findings in zip(asked, (found, found_random), strict=True):
+        expected = vars(findings.subject.request)
+        assert {name: vars(request)[name] for name in expected} == expected
 
 
 def test_command_and_function_write_the_file(run, tmp_path, capsys):

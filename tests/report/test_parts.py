@@ -122,6 +122,9 @@ def test_source_commit_is_that_of_a_checkout_only(tmp_path, monkeypatch):
         return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
 
     git("init", "-q")
+    (tmp_path / "other").write_text("")
+    git("add", "other")
+    git("commit", "-q", "-m", "x")
     assert environment.source_commit() is None  # not tracked: a virtual environment inside some other repository
     git("add", "src/spikedriven/__init__.py")
     git("commit", "-q", "-m", "x")
