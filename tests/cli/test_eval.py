@@ -58,7 +58,7 @@ def test_a_run_is_evaluated_with_its_average(run: Path, capsys: pytest.CaptureFi
 def test_size_and_crop_reach_the_images(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, _ = load_run(run)
     data = DataConfig(dataset="fashion-mini", img_size=32, crop_pct=0.8, val_fraction=0.98, workers=0)
-    words = [str(run), "--split", "train", "--img-size", "32", "--crop-pct", "0.8"]
+    words = [str(run), "--split", "train", "--img-size", "32", "--crop", "0.8"]
     assert evaluate(words, capsys)["confusion"] == by_hand(model, data, "train")
 
 

@@ -53,7 +53,7 @@ class Arguments:
     """Part of the data set; val is what data.val_fraction sets aside."""
     img_size: int | None = None
     """Side of the network input. Default: what the run, or the variant, was made for."""
-    crop_pct: float | None = None
+    crop_pct: Annotated[float | None, tyro.conf.arg(aliases=["--crop"])] = None
     """Share of the resized image that is cropped. Default: the run's, or the variant's."""
     time_steps: int | None = None
     """Time steps of a model given by name."""
