@@ -16,7 +16,7 @@ from spikedriven.report.subject import Request, open_subject
 TINY = str(Path(__file__).parents[1] / "end_to_end" / "tiny.yaml")
 LEARNS = ["--optim.lr", "0.02", "--model.args.embed_dim", "32", "--model.args.stem_pools", "'1100'"]
 #: What a hostile or careless data set might call a class.
-HOSTILE = '<script>alert("1")</script> & \'co\''
+HOSTILE = "<script>alert(\"1\")</script> & 'co'"
 
 
 @pytest.fixture(scope="session")

@@ -44,9 +44,7 @@ def outputs_of(model: nn.Module, sample: torch.Tensor, names: list[str]) -> dict
 def test_maps_are_the_means_of_the_right_spikes(name):
     model = live_model(name, **shrunk(name))
     sample = live_input(model, batch=1)
-    blocks = [
-        n for n, m in model.named_modules() if isinstance(m, SpikeDrivenAttention | SpikingSelfAttention)
-    ]
+    blocks = [n for n, m in model.named_modules() if isinstance(m, SpikeDrivenAttention | SpikingSelfAttention)]
     parts = [f"{block}.{part}" for block in blocks for part in ("q", "v")]
     last = "sum_neuron" if isinstance(model.get_submodule(blocks[0]), SpikeDrivenAttention) else "out.neuron"
     seen = outputs_of(model, sample, [*parts, *(f"{block}.{last}" for block in blocks)])

@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Literal
 
+import numpy as np
 import torch
 import tyro
 from torch import Tensor
@@ -68,7 +69,7 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _sample(loaded: Loaded, arguments: Arguments) -> tuple[Tensor, object]:
+def _sample(loaded: Loaded, arguments: Arguments) -> tuple[Tensor, np.ndarray]:
     """The network's input, and the picture to draw the maps on."""
     if loaded.model.input_layout == "events":
         frames = read_frames(arguments.image, loaded.model.in_chans)

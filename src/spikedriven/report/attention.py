@@ -32,7 +32,7 @@ Place = Literal["value", "output", "neurons"]
 
 @dataclass(frozen=True)
 class FiringMap:
-    """name: qualified name of the attention block or neuron; place: what was recorded there; rates: float64 [T, H, W]."""
+    """name: of the attention block or neuron, qualified; place: what was recorded; rates: float64 [T, H, W]."""
 
     name: str
     place: Place

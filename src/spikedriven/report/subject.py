@@ -102,8 +102,7 @@ def _data(loaded: Any, request: Request) -> DataConfig | None:
     if loaded.data is None and request.data is None:
         return None
     data = data_config(loaded, request, request.data or "", request.root)
-    changes = {"dataset": request.data, "root": request.root}
-    return dataclasses.replace(data, **{name: value for name, value in changes.items() if value is not None})
+    return dataclasses.replace(data, dataset=request.data or data.dataset, root=request.root or data.root)
 
 
 def _with_notes(subject: Subject) -> Subject:

@@ -1,5 +1,7 @@
 """Accuracy, confusion matrix, recall per class, and predictions with their images."""
 
+import numpy as np
+
 from spikedriven.report.findings import Findings, Sample
 from spikedriven.report.html import Html, bar, details, heat, join, section, table, tag
 from spikedriven.report.images import img, picture
@@ -37,9 +39,10 @@ def _confusions(result: Accuracy, classes: tuple[str, ...]) -> Html:
         rows = [(classes[i], classes[j], str(n)) for n, i, j in sorted(pairs, reverse=True)[:CONFUSIONS]]
         return table("Most frequent confusions", ("true class", "taken for", "images"), rows, (2,))
     largest = max(map(max, counts))
-    rows = [(name, *(heat(n, largest, str(n)) for n in row)) for name, row in zip(classes, counts, strict=True)]
+    cells = [[heat(n, largest, str(n)) for n in row] for row in counts]
+    matrix = [(name, *row) for name, row in zip(classes, cells, strict=True)]
     title = "Confusion matrix: rows are true classes, columns predictions"
-    return table(title, ("true \\ predicted", *classes), rows, class_="matrix confusion")
+    return table(title, ("true \\ predicted", *classes), matrix, class_="matrix confusion")
 
 
 def _per_class(result: Accuracy, classes: tuple[str, ...]) -> Html:
@@ -80,7 +83,7 @@ def _card(found: Findings, sample: Sample) -> Html:
     )
 
 
-def pixels(found: Findings, sample: Sample):
+def pixels(found: Findings, sample: Sample) -> np.ndarray:
     """uint8 [H, W, 3] of a sample."""
     data = found.subject.data
     return picture(sample.image, *(data.normalization() if data else ()))

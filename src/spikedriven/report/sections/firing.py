@@ -1,6 +1,7 @@
 """Firing rates of neurons per time step, and the maps of attention blocks."""
 
 import matplotlib
+import numpy as np
 
 from spikedriven.neurons import IntegerNeuron
 from spikedriven.report.attention import FiringMap
@@ -83,7 +84,7 @@ def _maps(found: Findings, sample: Sample, maps: list[FiringMap]) -> Html:
     return tag("div", img(image, f"the image of class {label}", 112), shown, class_="sample")
 
 
-def _map(image, one: FiringMap, step: int, largest: float) -> Cell:
+def _map(image: np.ndarray, one: FiringMap, step: int, largest: float) -> Cell:
     rates = one.rates[step]
     alt = f"{one.label}, step {step + 1}: mean rate {float(rates.mean()):.3f}, highest {float(rates.max()):.3f}"
     return Cell(tag("td", img(overlay(image, rates, largest), alt, SIDE)))
