@@ -15,7 +15,7 @@ DATA = DataConfig(
 
 
 def classifier(**args: Any) -> ModelConfig:
-    return ModelConfig(name="e_spikeformer_83m", num_classes=10, args={**ENCODER, "layer_scale": None, **args})
+    return ModelConfig(name="e_spikeformer_83m", num_classes=10, args={**ENCODER, "layer_scale": 0.0, **args})
 
 
 def masked_autoencoder(**args: Any) -> ModelConfig:
