@@ -111,6 +111,13 @@ def test_mask_attention_costs_the_rate_of_its_first_operand():
     assert acs_macs("sfa", Layer("kv", "multiply", 1000, (k, v))) == (100, 0)
 
 
+@pytest.mark.parametrize(("k", "v"), [(0.1, 0.3), (0.3, 0.1)])
+def test_counter_attention_takes_the_sparser_of_k_and_v(k, v):
+    shape = AttentionShape(4, 8, 16, 48, 48, Read(True, 0.2), Read(True, k), Read(True, v))
+    acs, _ = acs_macs("spikingformer", Layer("attn", "matmul", 0.0, (), attention=shape))
+    assert acs == pytest.approx(4 * 8 * 16 * 48**2 * (0.1 + 0.2))
+
+
 def test_only_spikingformer_and_all_ops_count_biases():
     counted = {name: acs_macs(name, Layer("a", "conv", 1000, (SPIKES,), bias_ops=50))[0] for name in CONVENTIONS}
     assert counted == {"sdt": 200, "spikingformer": 210, "sfa": 200, "all-ops": 250}

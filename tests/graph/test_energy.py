@@ -10,7 +10,7 @@ import spikedriven as sd
 from spikedriven.errors import InputError
 from spikedriven.graph.energy import cost, energy, measure
 from spikedriven.graph.firing import firing_rates
-from spikedriven.neurons import Neuron
+from spikedriven.neurons import LIF, Neuron
 from tests.golden import rule
 from tests.graph.networks import STEPS, Attention, Fold, Mask, Net, conv_bn, images, integer
 
@@ -118,6 +118,33 @@ def test_matrix_attention_pays_for_its_sparser_spikes():
     assert inner.flops == outer.flops == STEPS * 2 * 64 * 4 * 4
     assert inner.sops == pytest.approx(inner.flops * min(k, v))
     assert outer.rate <= q
+
+
+class Named(nn.Module):
+    """Attention whose neurons are called q, k and v, in either order of its two products."""
+
+    def __init__(self, kv_first: bool):
+        super().__init__()
+        self.q_fire, self.k_fire, self.v_fire, self.kv_first = LIF(), LIF(), LIF(), kv_first
+
+    def forward(self, x):
+        heads = x.flatten(3).unflatten(2, (2, -1)).transpose(-1, -2)  # [T, B, 2, N, d]
+        q, k, v = self.q_fire(heads), self.k_fire(heads * 2), self.v_fire(heads * 3)
+        k = k.transpose(-1, -2)
+        y = q @ (k @ v) if self.kv_first else (q @ k) @ v
+        return y.transpose(-1, -2).flatten(2, 3).unflatten(3, x.shape[-2:])
+
+
+@pytest.mark.parametrize("kv_first", [True, False])
+def test_attention_is_recognised_by_the_names_of_its_neurons(kv_first):
+    model, batch = lively(Net(Named(kv_first))), images()
+    shapes = [layer.attention for layer in measure(model, batch).layers if layer.attention]
+    rates = firing_rates(model, batch)
+    (shape,) = shapes
+    assert (shape.steps, shape.heads, shape.tokens, shape.dim, shape.value_dim) == (STEPS, 2, 64, 4, 4)
+    assert [shape.q.rate, shape.k.rate, shape.v.rate] == pytest.approx(
+        [rates[f"planted.{letter}_fire"] for letter in "qkv"]
+    )
 
 
 def test_integer_spikes_cost_their_number():
