@@ -20,7 +20,6 @@ from spikedriven.graph.fuse import fuse
 from spikedriven.graph.kinds import span
 from spikedriven.graph.nodes import SpikeGraph
 from spikedriven.graph.trace import trace
-from spikedriven.models.spike_mae import SpikeMAE
 
 DOCS = Path(__file__).parents[1] / "docs"
 #: Share of ones among the spikes that every layer is given.
@@ -32,9 +31,7 @@ def networks() -> Iterator[tuple[str, nn.Module]]:
         print(name, flush=True)
         with torch.device("meta"):
             model = sd.create_model(name).eval()
-        if isinstance(model, SpikeMAE):  # its forward draws masks: the encoder on whole images is what a graph can show
-            model.graph_method = "forward_features"
-        yield name, model
+            yield name, model
 
 
 def write(file: str, header: str, rows: list[str]) -> None:

@@ -11,6 +11,7 @@ from spikedriven.cli.target import random_batch, wake_up
 from spikedriven.errors import InputError
 from spikedriven.export import export_onnx
 from spikedriven.export.onnx import need
+from spikedriven.graph.trace import as_graphed
 from spikedriven.neurons import LIF, ParametricLIF
 from tests.graph.networks import Attention, Mask, Net, images, integer
 
@@ -22,6 +23,7 @@ FAMILIES = {
     "spikingformer_2_384_cifar": {"embed_dim": 32, "depth": 1, "num_heads": 2},
     "meta_spikeformer_15m": {"embed_dims": (8, 16, 16, 16), "depths": (1, 1, 1, 1, 1), "num_heads": 2},
     "e_spikeformer_3m": {"embed_dims": (8, 16, 16, 16), "depths": (1, 1, 1, 1, 1), "num_heads": 2},
+    "e_spikeformer_83m": {"embed_dims": (8, 16, 16), "depths": (1, 1, 1, 1), "num_heads": 2},
 }
 
 
@@ -32,8 +34,8 @@ def check(model, batch, path):
     assert {opset.domain for opset in onnx.load(path).opset_import} == {""}
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     bigger = torch.cat([batch, batch.flip(0), batch])
-    with torch.no_grad():
-        expected = model.eval()(bigger)
+    with torch.no_grad(), as_graphed(model):
+        expected = model(bigger)
     found = torch.from_numpy(session.run(None, {"input": bigger.numpy()})[0])
     torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
     return report
@@ -65,8 +67,17 @@ def test_every_family(name, tmp_path):
     check(model, batch, tmp_path / "net.onnx")
 
 
+def test_the_encoder_of_a_masked_autoencoder(tmp_path):
+    """Its forward hides patches at random; the file holds what an image without hidden patches becomes."""
+    model = sd.create_model(
+        "spike_mae_12_512", img_size=32, embed_dims=(8, 16, 16), depths=(1, 1, 1, 1), num_heads=2
+    ).eval()
+    report = check(model, random_batch(model, 2), tmp_path / "net.onnx")
+    assert report.largest_output > 0.01
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in sd.list_models() if "mae" not in name])
+@pytest.mark.parametrize("name", sd.list_models())
 def test_every_registered_name(name, tmp_path):
     """Same top-1; spikes may flip where float32 sums lie on a threshold, so logits are close, not equal."""
     model = sd.create_model(name, **({} if "dvs" in name or "cifar" in name or "gesture" in name else {"img_size": 64}))

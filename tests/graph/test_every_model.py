@@ -7,7 +7,6 @@ import spikedriven as sd
 from spikedriven.graph.audit import audit
 from spikedriven.graph.expand import expand
 from spikedriven.graph.fuse import fuse
-from spikedriven.models.spike_mae import SpikeMAE
 
 THIN = {"embed_dims": (8, 16, 16, 16), "depths": (1, 1, 1, 1, 1), "num_heads": 2}
 THIN_LARGE = {"embed_dims": (8, 16, 16), "depths": (1, 1, 1, 1), "num_heads": 2}
@@ -30,8 +29,6 @@ def build(name, keywords):
     size = {} if any(word in name for word in ("cifar", "dvs", "gesture")) else {"img_size": 64}
     with torch.device("meta"):
         model = sd.create_model(name, **size, **keywords)
-    if isinstance(model, SpikeMAE):
-        model.graph_method = "forward_features"
     return model.eval()
 
 

@@ -13,7 +13,7 @@ from spikedriven.graph.kinds import Spike, is_real
 from spikedriven.layers import ConvBN, FireProject, ProjectFire
 from spikedriven.layers.fold import fold
 from spikedriven.neurons import LIF, IntegerNeuron
-from tests.networks import classifiers, enliven, live_input, live_model, shrunk
+from tests.networks import blank_model, classifiers, enliven, live_input, live_model, shrunk
 
 CLOSE = {"rtol": 1e-9, "atol": 1e-9}
 FULL_WIDTH = [False, pytest.param(True, marks=pytest.mark.slow)]
@@ -33,6 +33,21 @@ def test_fused_networks_compute_the_same_without_any_batch_norm(name, full):
     x = live_input(model)
     with torch.no_grad():
         torch.testing.assert_close(fused(x), model(x), **CLOSE)
+
+
+@pytest.mark.parametrize("full", FULL_WIDTH)
+@pytest.mark.parametrize("name", sd.list_models("spike_mae*"))
+def test_a_fused_masked_autoencoder_hides_the_same_patches(name, full):
+    """Folded norms would put their shift where patches are hidden; those places must stay 0."""
+    model = enliven(blank_model(name, img_size=64, **({} if full else shrunk(name) | {"decoder_dim": 32})))
+    fused = fuse(model)  # compares the encoder on whole images
+    assert [n for n, m in fused.named_modules() if isinstance(m, nn.BatchNorm2d)] == ["norm"]
+    rng = torch.Generator().manual_seed(3)
+    x, noise = torch.randn(2, 3, 64, 64, generator=rng).double(), torch.rand(2, 16, generator=rng)
+    with torch.no_grad():
+        expected, found = model(x, noise), fused(x, noise)
+    torch.testing.assert_close(found.prediction, expected.prediction, **CLOSE)
+    assert expected.prediction.std() > 0.1
 
 
 @pytest.mark.parametrize("full", FULL_WIDTH)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from spikedriven.errors import InputError, SpikedrivenError
-from spikedriven.graph.trace import evaluating
+from spikedriven.graph.trace import as_graphed
 from spikedriven.layers import SpikingSelfAttention, UnusedParameters
 from spikedriven.layers.fold import FoldedConv, fold
 from spikedriven.layers.residual import Residual
@@ -122,7 +122,7 @@ def _neuron_inputs(model: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], Tens
         if isinstance(module, Neuron)
     ]
     try:
-        with torch.no_grad(), evaluating(model):
+        with torch.no_grad(), as_graphed(model):
             return inputs, model(x)
     finally:
         for hook in hooks:

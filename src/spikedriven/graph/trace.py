@@ -57,10 +57,10 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 @contextmanager
 def as_graphed(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, with ``model(x)`` calling what `trace` traces."""
+    """Evaluation mode, with ``model(x)`` calling what `trace` traces. May be entered again inside."""
     name = getattr(model, "graph_method", "forward")
     with evaluating(model):
-        if name == "forward":
+        if name == "forward" or "forward" in vars(model):
             yield
             return
         object.__setattr__(model, "forward", getattr(model, name))

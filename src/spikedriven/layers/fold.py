@@ -11,14 +11,19 @@ from torch import Tensor, nn
 
 from spikedriven.layers.repconv import RepConvBN, RepPointwise
 from spikedriven.layers.sepconv import SeparableConvBN
+from spikedriven.layers.sparse import on_map
 from spikedriven.layers.units import ConvBN, over_time
 
 
 class FoldedConv(nn.Conv2d):
-    """One convolution with bias on maps with a time axis. [T, B, in, H, W] -> [T, B, out, H', W']."""
+    """One convolution with bias on maps with a time axis. [T, B, in, H, W] -> [T, B, out, H', W'].
 
-    def forward(self, x: Tensor) -> Tensor:
-        return over_time(super().forward, x)
+    active: visible patches, bool [B, h, w], where the layer stands for one of `sparse`: the others get 0.
+    """
+
+    def forward(self, x: Tensor, active: Tensor | None = None) -> Tensor:
+        maps = over_time(super().forward, x)
+        return maps if active is None else maps * on_map(active, maps.shape[-2:]).unsqueeze(1)
 
 
 def batch_norm_affine(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:

@@ -129,8 +129,11 @@ class SpikeMAE(SpikeDrivenModel):
 
     Encoder keywords are those of `ESpikeFormerLarge`, its last stages without layer scale and drop path.
     mask_ratio: share of patches that are hidden. decoder_dim, decoder_depth, decoder_num_heads: of the decoder.
-    ``forward_features``, feature maps and streaming are those of the encoder on whole images.
+    ``forward_features``, feature maps and streaming are those of the encoder on whole images; so are the spike graph,
+    firing rates and exported files, since the forward itself draws random masks.
     """
+
+    graph_method = "encode_image"
 
     def __init__(
         self, in_chans: int = 3, img_size: int | tuple[int, int] = 224, time_steps: int = 1,
@@ -186,6 +189,10 @@ class SpikeMAE(SpikeDrivenModel):
         for stage in self.stages:
             x = stage(x, active)
         return self.norm(x.mean(0)).flatten(2).transpose(1, 2)
+
+    def encode_image(self, x: Tensor) -> Tensor:
+        """Images [B, C, H, W], nothing hidden -> the encoder's feature map, mean over T: [B, dim, h, w]."""
+        return self.forward_features(x).mean(0)
 
     def target(self, x: Tensor) -> Tensor:
         """Pixels of each patch, in the order row, column, channel, normalised over the patch: [B, N, pixels]."""
