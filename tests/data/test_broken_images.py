@@ -79,7 +79,7 @@ def test_evaluation_always_stops(root: Path, workers: int):
 def test_a_broken_disk_is_not_a_broken_image(root: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(batches, "LONGEST_BROKEN_RUN", 2)
     train = build_train_loader(config(root), batch_size=12, seed=0)
-    with pytest.raises(DataError, match=r"2 images in a row cannot be read, the last: .*ant/3\.jpg"):
+    with pytest.raises(DataError, match=r"2 samples in a row cannot be read, the last: .*ant/3\.jpg"):
         next(train.epoch(0))
 
 

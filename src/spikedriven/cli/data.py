@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from spikedriven.data.images import ImageDataset
-from spikedriven.data.registry import IMAGE_SETS, create_dataset, data_folder, find_set
+from spikedriven.data import EventDataConfig, all_sets, create_dataset, create_event_dataset, data_folder, find_any_set
+from spikedriven.data.sections import data_config_type
 from spikedriven.errors import DataError, InputError
 
 _CHUNK = 512  # images handed to the threads at a time: the progress bar moves, and memory stays small
@@ -31,7 +31,7 @@ _CHUNK = 512  # images handed to the threads at a time: the progress bar moves, 
 @dataclasses.dataclass(frozen=True)
 class Arguments:
     check: Annotated[str | None, tyro.conf.arg(metavar="NAME")] = None
-    """Open every image of this set and name the broken ones."""
+    """Open every sample of this set and name the broken ones."""
     root: Path | None = None
     """Data folder to look in."""
     download: bool = False
@@ -52,7 +52,7 @@ def run(argv: list[str]) -> int:
 
 
 def _list(folder: Path, as_json: bool) -> None:
-    rows = [_row(name, folder) for name in IMAGE_SETS]
+    rows = [_row(name, folder) for name in all_sets()]
     if as_json:
         print(json.dumps(rows, indent=1))
         return
@@ -67,7 +67,7 @@ def _list(folder: Path, as_json: bool) -> None:
 
 
 def _row(name: str, folder: Path) -> dict[str, Any]:
-    entry = find_set(name)
+    entry = find_any_set(name)
     path = entry.locate(folder)
     return {
         "name": name,
@@ -82,12 +82,9 @@ def _row(name: str, folder: Path) -> dict[str, Any]:
 
 
 def _check(name: str, arguments: Arguments) -> int:
-    entry = find_set(name)
+    entry = find_any_set(name)
     published = {"train": entry.train_images, "test": entry.test_images}
-    report = [
-        _check_split(create_dataset(name, split, arguments.root, arguments.download), split, published[split])
-        for split in published
-    ]
+    report = [_check_split(_open(name, split, arguments), split, published[split]) for split in published]
     if arguments.json:
         print(json.dumps({"name": name, "splits": report}, indent=1))
     else:
@@ -95,7 +92,13 @@ def _check(name: str, arguments: Arguments) -> int:
     return int(any(part["broken"] for part in report))
 
 
-def _check_split(dataset: ImageDataset, split: str, published: int) -> dict[str, Any]:
+def _open(name: str, split: str, arguments: Arguments) -> Any:
+    if data_config_type("classification", name) is EventDataConfig:
+        return create_event_dataset(EventDataConfig(dataset=name, root=arguments.root, cache=False), split)
+    return create_dataset(name, split, arguments.root, arguments.download)
+
+
+def _check_split(dataset: Any, split: str, published: int) -> dict[str, Any]:
     def problem(index: int) -> str | None:
         try:
             dataset[index]

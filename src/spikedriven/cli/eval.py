@@ -27,7 +27,7 @@ from rich.table import Table
 from torch import nn
 
 from spikedriven import create_model, load_official
-from spikedriven.data import DataConfig, build_eval_loader, find_set
+from spikedriven.data import build_eval_loader, evaluation_config, find_any_set
 from spikedriven.errors import CheckpointError, InputError
 from spikedriven.models import variant_of
 from spikedriven.tasks.classification import Accuracy, measure_accuracy
@@ -86,7 +86,7 @@ def _is_model_name(target: str) -> bool:
     return True
 
 
-def _from_run(arguments: Arguments) -> tuple[nn.Module, DataConfig, str]:
+def _from_run(arguments: Arguments) -> tuple[nn.Module, Any, str]:
     if arguments.checkpoint is not None:
         raise InputError(
             "--checkpoint goes with a model name; of a run, give the checkpoint's folder instead of the run's"
@@ -99,25 +99,37 @@ def _from_run(arguments: Arguments) -> tuple[nn.Module, DataConfig, str]:
     changes: dict[str, Any] = {"img_size": arguments.img_size, "crop_pct": arguments.crop_pct, "root": arguments.root}
     changes |= {"dataset": arguments.data, "workers": arguments.workers}
     known = {name: value for name, value in changes.items() if value is not None}
-    return model, dataclasses.replace(recipe.data, **known), arguments.amp or recipe.run.amp
+    return model, change_data(recipe.data, known), arguments.amp or recipe.run.amp
 
 
-def _from_name(arguments: Arguments) -> tuple[nn.Module, DataConfig, str]:
+def change_data(data: Any, changes: dict[str, Any]) -> Any:
+    """A run's data configuration with other values. InputError for a field that this kind of data has not."""
+    for name, value in changes.items():
+        if not hasattr(data, name):
+            raise InputError(f"--{name.replace('_', '-')} {value}: not an option of the data set {data.dataset}")
+    return dataclasses.replace(data, **changes)
+
+
+def _from_name(arguments: Arguments) -> tuple[nn.Module, Any, str]:
     if arguments.checkpoint is None or arguments.data is None:
         raise InputError(f"{arguments.target} is a model name: it needs --checkpoint FILE and --data NAME")
     variant = variant_of(arguments.target)
     channels, side, _ = variant.input_size
-    data = DataConfig(
-        dataset=arguments.data,
+    steps: dict[str, Any] = {} if arguments.time_steps is None else {"time_steps": arguments.time_steps}
+    model: Any = create_model(
+        arguments.target,
+        img_size=arguments.img_size or side,
+        num_classes=find_any_set(arguments.data).num_classes,
+        **steps,
+    )
+    data = evaluation_config(
+        arguments.data,
         root=arguments.root,
         img_size=arguments.img_size or side,
-        in_chans=1 if channels == 1 else 3,
+        in_chans=channels,
+        time_steps=model.time_steps,
         crop_pct=arguments.crop_pct or variant.crop_pct,
         workers=arguments.workers,
-    )
-    steps: dict[str, Any] = {} if arguments.time_steps is None else {"time_steps": arguments.time_steps}
-    model = create_model(
-        arguments.target, img_size=data.img_size, num_classes=find_set(data.dataset).num_classes, **steps
     )
     _load_file(model, arguments.checkpoint)
     return model.eval(), data, arguments.amp or "none"
@@ -134,9 +146,7 @@ def _load_file(model: nn.Module, path: Path) -> None:
     load_weights(model, weights, path)
 
 
-def _measure(
-    model: nn.Module, data: DataConfig, amp: str, arguments: Arguments, world: World
-) -> tuple[Accuracy, list[str]]:
+def _measure(model: nn.Module, data: Any, amp: str, arguments: Arguments, world: World) -> tuple[Accuracy, list[str]]:
     loader: Any = build_eval_loader(
         data, arguments.split, batch_size=arguments.batch_size, rank=world.rank, world_size=world.size
     )

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spikedriven import create_model
 from spikedriven.cli.eval import _is_model_name, _load_file
-from spikedriven.data import DataConfig
+from spikedriven.data import evaluation_config
 from spikedriven.errors import InputError
 from spikedriven.models import variant_of
 from spikedriven.training.checkpoint import load_run
@@ -36,7 +36,7 @@ class Loaded:
 
     model: Any
     trained: bool
-    data: DataConfig | None
+    data: Any
 
 
 def load_target(target: Target, device: str = "cpu") -> Loaded:
@@ -58,14 +58,20 @@ def _keywords(target: Target) -> dict[str, int | None]:
     return {"num_classes": target.num_classes, "img_size": target.img_size, "time_steps": target.time_steps}
 
 
-def data_config(loaded: Loaded, target: Target, name: str, root: Path | None) -> DataConfig:
-    """Evaluation images of a set in the size and the normalisation that the network was made for."""
+def data_config(loaded: Loaded, target: Target, name: str, root: Path | None) -> Any:
+    """Evaluation samples of a set in the size and the normalisation that the network was made for."""
     if loaded.data is not None:
         return loaded.data
     variant = variant_of(target.target)
-    side = loaded.model.img_size[0]
-    return DataConfig(
-        dataset=name, root=root, img_size=side, in_chans=loaded.model.in_chans, crop_pct=variant.crop_pct, workers=0
+    model = loaded.model
+    return evaluation_config(
+        name,
+        root=root,
+        img_size=model.img_size[0],
+        in_chans=model.in_chans,
+        time_steps=model.time_steps,
+        crop_pct=variant.crop_pct,
+        workers=0,
     )
 
 

@@ -14,14 +14,15 @@ again). Every field of the recipe is an option: --optim.lr 1e-3. Further keyword
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 import yaml
 from rich.console import Console
 from rich.table import Table
 
-from spikedriven.errors import RecipeError
+from spikedriven.data import data_config_type
+from spikedriven.errors import InputError, RecipeError
 from spikedriven.recipes import list_recipes, load_recipe
 from spikedriven.training.config import Recipe
 from spikedriven.training.distributed import open_world
@@ -29,13 +30,14 @@ from spikedriven.training.loop import Trainer, exit_status
 from spikedriven.training.recipe_io import recipe_to_yaml
 
 MODEL_ARGUMENT = "--model.args."
+Data = TypeVar("Data")
 
 
 @dataclasses.dataclass(frozen=True)
-class Arguments:
+class Arguments(Generic[Data]):
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RECIPE")]
     """Shipped recipe, YAML file or run folder."""
-    recipe: Annotated[Recipe, tyro.conf.arg(name="")]
+    recipe: Annotated[Recipe[Data], tyro.conf.arg(name="")]
     resume: bool = False
     """Continue the newest checkpoint of the run folder."""
     show: bool = False
@@ -55,8 +57,14 @@ def run(argv: list[str]) -> int:
     recipe = dataclasses.replace(
         recipe, model=dataclasses.replace(recipe.model, args={**recipe.model.args, **model_args})
     )
-    arguments = tyro.cli(
-        Arguments, args=rest, default=Arguments(name, recipe), prog="spikedriven train", description=__doc__
+    section = type(recipe.data)
+    _check_data_set(rest, recipe)
+    arguments: Arguments = tyro.cli(
+        Arguments[section],  # type: ignore[valid-type]
+        args=rest,
+        default=Arguments(name, recipe),
+        prog="spikedriven train",
+        description=__doc__,
     )
     if arguments.show:
         print(recipe_to_yaml(arguments.recipe), end="")
@@ -96,6 +104,24 @@ def _split_model_arguments(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
             raise RecipeError(f"{word}: expected a value after it")
         found[key.replace("-", "_")] = yaml.safe_load(text)
     return rest, found
+
+
+def _check_data_set(argv: list[str], recipe: Recipe) -> None:
+    """RecipeError where --data.dataset names a set of another kind: its options are others too."""
+    for word, following in zip(argv, [*argv[1:], ""], strict=True):
+        option, equals, value = word.partition("=")
+        if option != "--data.dataset":
+            continue
+        found = value if equals else following
+        try:
+            section = data_config_type(recipe.task, found)
+        except InputError as error:
+            raise RecipeError(f"--data.dataset: {error}") from error
+        if section is not type(recipe.data):
+            raise RecipeError(
+                f"--data.dataset {found}: the recipe is for sets such as {recipe.data.dataset}, whose options are "
+                f"others; start from a recipe for {found} (spikedriven train --list)"
+            )
 
 
 def _list(as_json: bool) -> int:

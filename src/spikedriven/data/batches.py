@@ -3,11 +3,13 @@
 A DataError is returned instead of raised: raised in a worker process it would reach the user inside a traceback.
 `loaders.py` raises it in the main process.
 """
+
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
-from PIL import Image
 from timm.data import FastCollateMixup
 from timm.data.mixup import mixup_target
 from timm.data.random_erasing import RandomErasing
@@ -41,6 +43,25 @@ class BrokenImage:
 
 
 TrainBatch = tuple[torch.Tensor, torch.Tensor, list[BrokenImage]]
+Sample = TypeVar("Sample")
+
+
+def read_or_next(
+    dataset: Any, index: int, read: Callable[[int], Sample], skip: bool, broken: list[BrokenImage]
+) -> Sample:
+    """`read(index)`, or of the next sample that can be read; the unreadable ones are appended to `broken`.
+
+    dataset: has a length and `where(index)`. skip: False raises the DataError of the first one instead.
+    """
+    run = [(index + step) % len(dataset) for step in range(min(LONGEST_BROKEN_RUN, len(dataset)))]
+    for position in run:
+        try:
+            return read(position)
+        except DataError as error:
+            if not skip:
+                raise
+            broken.append(BrokenImage(dataset.where(position), str(error)))
+    raise DataError(f"{len(run)} samples in a row cannot be read, the last: {broken[-1].message}")
 
 
 class TrainBatches(Dataset):
@@ -74,21 +95,9 @@ class TrainBatches(Dataset):
         return images, targets, broken
 
     def _sample(self, epoch: int, index: int, broken: list[BrokenImage]) -> tuple[np.ndarray, int]:
-        image, label = self._read(index, broken)
+        image, label = read_or_next(self.dataset, index, self.dataset.__getitem__, self.cfg.skip_broken, broken)
         reseed("augment", self.seed, epoch, index)
         return self.transform(image), label
-
-    def _read(self, index: int, broken: list[BrokenImage]) -> tuple[Image.Image, int]:
-        """Sample `index`, or the next readable one after it; the unreadable ones are appended to `broken`."""
-        run = [(index + step) % len(self.dataset) for step in range(min(LONGEST_BROKEN_RUN, len(self.dataset)))]
-        for position in run:
-            try:
-                return self.dataset[position]
-            except DataError as error:
-                if not self.cfg.skip_broken:
-                    raise
-                broken.append(BrokenImage(self.dataset.where(position), str(error)))
-        raise DataError(f"{len(run)} images in a row cannot be read, the last: {broken[-1].message}")
 
     def _collate(self, key: BatchKey, samples: list[tuple[np.ndarray, int]]) -> tuple[torch.Tensor, torch.Tensor]:
         """uint8 `[B, C, H, W]`, mixed if this batch is to be, and its targets."""

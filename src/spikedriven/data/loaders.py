@@ -3,6 +3,7 @@
 Each draw is a function of named numbers: the order of (seed, epoch); a sample's augmentation of (seed, epoch, index);
 mixing of (seed, epoch, global batch). See docs/data.md, "Determinism".
 """
+
 import logging
 import signal
 from collections.abc import Iterator
@@ -13,36 +14,38 @@ from torch.utils.data import DataLoader
 
 from spikedriven.data.batches import BatchKey, BrokenImage, EvalImages, TrainBatches
 from spikedriven.data.config import DataConfig
-from spikedriven.data.images import ImageDataset
-from spikedriven.data.registry import create_dataset, train_part
+from spikedriven.data.events.batches import EvalClips, EventBatches
+from spikedriven.data.events.config import EventDataConfig
+from spikedriven.data.registry import create_dataset, create_event_dataset, train_part
 from spikedriven.data.seeding import permutation
 from spikedriven.errors import DataError, InputError, RecipeError
 
 _log = logging.getLogger(__name__)
 Batch = tuple[torch.Tensor, torch.Tensor]
+Config = DataConfig | EventDataConfig
 
 
-def build_train_loader(
-    cfg: DataConfig, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
-) -> "TrainLoader":
-    """Loader of the train split for one of `world_size` processes, `batch_size` images per process and step."""
+def build_train_loader(cfg: Config, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> "TrainLoader":
+    """Loader of the train split for one of `world_size` processes, `batch_size` samples per process and step."""
     return TrainLoader(cfg, _open(cfg, "train", batch_size, rank, world_size), batch_size, seed, rank, world_size)
 
 
 def build_eval_loader(
-    cfg: DataConfig, split: str = "test", *, batch_size: int, rank: int = 0, world_size: int = 1
+    cfg: Config, split: str = "test", *, batch_size: int, rank: int = 0, world_size: int = 1
 ) -> DataLoader[Batch]:
     """Loader of (float32 `[B, C, H, W]`, int64 `[B]`) in the set's order; the ranks together see each image once.
+    Of an event set: float32 `[B, T, 2, H, W]`.
 
     Rank r has images r, r + world_size, ...; the last batch may be short. `.dataset` has `classes` and `num_classes`.
     An unreadable image raises DataError naming its file.
     """
-    images = EvalImages(_open(cfg, split, batch_size, rank, world_size), cfg)
+    dataset = _open(cfg, split, batch_size, rank, world_size)
+    samples = EvalClips(dataset, cfg) if isinstance(cfg, EventDataConfig) else EvalImages(dataset, cfg)
     return _EvalLoader(
-        images,
+        samples,
         batch_size=batch_size,
-        sampler=range(rank, len(images), world_size),
-        collate_fn=images.collate,
+        sampler=range(rank, len(samples), world_size),
+        collate_fn=samples.collate,
         **_worker_options(cfg.workers),
     )
 
@@ -56,7 +59,7 @@ class TrainLoader:
     """
 
     def __init__(
-        self, cfg: DataConfig, dataset: ImageDataset, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+        self, cfg: Config, dataset: Any, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
     ) -> None:
         if cfg.mixes and batch_size % 2:
             raise RecipeError(f"batch_size: found {batch_size}; mixup and cutmix mix pairs and need an even number")
@@ -64,7 +67,7 @@ class TrainLoader:
         self.broken_count, self.broken_files = 0, set[str]()
         self._order = _EpochOrder(len(dataset), seed, batch_size, rank, world_size)
         self._loader: DataLoader | None = DataLoader(
-            TrainBatches(cfg, dataset, seed),
+            _train_batches(cfg, dataset, seed),
             sampler=self._order,
             batch_size=None,  # one item of TrainBatches is one batch
             persistent_workers=cfg.workers > 0,
@@ -154,14 +157,20 @@ class _EvalLoader(DataLoader):
             yield batch
 
 
-def _open(cfg: DataConfig, split: str, batch_size: int, rank: int, world_size: int) -> ImageDataset:
+def _train_batches(cfg: Config, dataset: Any, seed: int) -> TrainBatches | EventBatches:
+    return EventBatches(cfg, dataset, seed) if isinstance(cfg, EventDataConfig) else TrainBatches(cfg, dataset, seed)
+
+
+def _open(cfg: Config, split: str, batch_size: int, rank: int, world_size: int) -> Any:
     if batch_size < 1 or world_size < 1 or not 0 <= rank < world_size:
         raise InputError(
             f"batch_size {batch_size}, rank {rank}, world_size {world_size}: "
             "expected batch_size >= 1 and 0 <= rank < world_size"
         )
-    # Several processes must not write the same files at once.
-    dataset = create_dataset(cfg.dataset, split, cfg.root, cfg.download and world_size == 1, cfg.val_fraction)
+    if isinstance(cfg, EventDataConfig):
+        dataset: Any = create_event_dataset(cfg, split)
+    else:  # several processes must not download the same files at once
+        dataset = create_dataset(cfg.dataset, split, cfg.root, cfg.download and world_size == 1, cfg.val_fraction)
     return train_part(dataset, cfg.train_fraction, cfg.train_fraction_seed) if split == "train" else dataset
 
 

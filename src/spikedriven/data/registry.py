@@ -1,13 +1,18 @@
 """The image sets by name: what each is, where it is looked for, and how it is opened."""
+
 import difflib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from spikedriven.data import cifar, fashion, imagenet
+from spikedriven.data.events.config import EventDataConfig
+from spikedriven.data.events.dataset import EventDataset
+from spikedriven.data.events.registry import find_event_set
 from spikedriven.data.images import ImageDataset
 from spikedriven.data.seeding import permutation
 from spikedriven.errors import InputError
@@ -116,21 +121,31 @@ def create_dataset(
     Raises InputError for unknown names, DataError for missing or damaged files.
     """
     entry = find_set(name)
+    return _split(lambda part: entry.open(data_folder(root), part, download), split, val_fraction)
+
+
+def create_event_dataset(cfg: EventDataConfig, split: str) -> EventDataset:
+    """Opens one split, as `create_dataset` does, of an event set; items are (float32 `[T, 2, H, W]`, int)."""
+    entry = find_event_set(cfg.dataset)
+    return _split(lambda part: entry.open(cfg, data_folder(cfg.root), part), split, cfg.val_fraction)
+
+
+def _split(open_part: Callable[[str], Any], split: str, val_fraction: float) -> Any:
     if split not in SPLITS:
         raise InputError(f"split {split!r} does not exist; expected one of {', '.join(SPLITS)}")
     if not 0.0 <= val_fraction < 1.0:
         raise InputError(f"val_fraction is {val_fraction}, expected 0 <= val_fraction < 1")
     if split == "val" and val_fraction == 0.0:
         raise InputError('split "val" is the held-out part of the train images: give val_fraction > 0')
-    dataset = entry.open(data_folder(root), "test" if split == "test" else "train", download)
+    dataset = open_part("test" if split == "test" else "train")
     if split == "test" or val_fraction == 0.0:
         return dataset
     held_out = _held_out(dataset.targets, val_fraction)
     return dataset.subset(np.flatnonzero(held_out if split == "val" else ~held_out))
 
 
-def train_part(dataset: ImageDataset, fraction: float, seed: int) -> ImageDataset:
-    """round(fraction * n) images of each class, at least one, in the set's order; see DataConfig.train_fraction."""
+def train_part(dataset: Any, fraction: float, seed: int) -> Any:
+    """round(fraction * n) samples of each class, at least one, in the set's order; see DataConfig.train_fraction."""
     if fraction == 1.0:
         return dataset
     kept = []

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikedriven.cli.target import Target, data_config, load_target, random_batch, wake_up
-from spikedriven.data import DataConfig, build_eval_loader, find_set
+from spikedriven.data import build_eval_loader, find_any_set
 from spikedriven.errors import InputError
 from spikedriven.models import list_models
 from spikedriven.models.spike_mae import SpikeMAE
@@ -58,7 +58,7 @@ class Subject:
     request: Request
     model: Any
     trained: bool
-    data: DataConfig | None
+    data: Any
     run: Path | None = None
     checkpoint: Path | None = None
     recipe: Recipe | None = None
@@ -78,7 +78,7 @@ class Subject:
 def open_subject(request: Request) -> Subject:
     """Load the network and find its data; random weights get batch norm statistics of what they are measured on."""
     if request.data is not None and request.num_classes is None and request.target in list_models():
-        request = dataclasses.replace(request, num_classes=find_set(request.data).num_classes)
+        request = dataclasses.replace(request, num_classes=find_any_set(request.data).num_classes)
     loaded = load_target(request)
     refuse_pretraining(loaded.model, request.target)
     subject = Subject(request, loaded.model, loaded.trained, _data(loaded, request))
@@ -98,7 +98,7 @@ def refuse_pretraining(model: nn.Module, name: str) -> None:
         )
 
 
-def _data(loaded: Any, request: Request) -> DataConfig | None:
+def _data(loaded: Any, request: Request) -> Any:
     if loaded.data is None and request.data is None:
         return None
     data = data_config(loaded, request, request.data or "", request.root)

@@ -6,15 +6,16 @@ from typing import Any
 import timm
 from torch import nn
 
-from spikedriven.data import DataConfig
+from spikedriven.data import DataConfig, EventDataConfig
 from spikedriven.errors import RecipeError
 from spikedriven.training.config import ModelConfig
 
 TIMM = "timm/"
 
 
-def build_network(model: ModelConfig, data: DataConfig, **keywords: Any) -> nn.Module:
-    """A freshly initialised network. Channels (and for ours the image size) are those of the data.
+def build_network(model: ModelConfig, data: DataConfig | EventDataConfig, **keywords: Any) -> nn.Module:
+    """A freshly initialised network. Channels, for ours also image size and an event set's time steps, are those of the
+    data.
 
     keywords: what the task adds, weaker than `model.args`.
     """
@@ -27,7 +28,14 @@ def build_network(model: ModelConfig, data: DataConfig, **keywords: Any) -> nn.M
                 f"model {model.name}: timm's networks have no time steps: no model.time_steps, no loss.tet"
             )
         return build_timm(model.name, **{**keywords, **model.args})
-    if model.time_steps is not None:
+    if isinstance(data, EventDataConfig):
+        if model.time_steps not in (None, data.time_steps):
+            raise RecipeError(
+                f"model.time_steps={model.time_steps}, but data.time_steps={data.time_steps}: a network takes each "
+                "frame of an event set as one step; leave model.time_steps out"
+            )
+        keywords["time_steps"] = data.time_steps
+    elif model.time_steps is not None:
         keywords["time_steps"] = model.time_steps
     from spikedriven import create_model  # the package imports this module
 

@@ -6,9 +6,8 @@ the run's folder. Field comments below are the help texts of the command line.
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
-from spikedriven.data import DataConfig
 from spikedriven.errors import RecipeError
 
 
@@ -181,14 +180,19 @@ class RunConfig:
             raise RecipeError(f"run.ema: expected a decay between 0 and 1, found {self.ema}")
 
 
+Data = TypeVar("Data")
+
+
 @dataclass(frozen=True, kw_only=True)
-class Recipe:
+class Recipe(Generic[Data]):
+    """Data: DataConfig for image sets, EventDataConfig for event sets; see `spikedriven.data.data_config_type`."""
+
     description: str = ""
     """One line for `spikedriven train --list`."""
     task: str = "classification"
     """What is trained: a key of spikedriven.tasks.TASKS."""
     model: ModelConfig
-    data: DataConfig
+    data: Data
     optim: OptimConfig
     schedule: ScheduleConfig = field(default_factory=ScheduleConfig)
     loss: LossConfig = field(default_factory=LossConfig)

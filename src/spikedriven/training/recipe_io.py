@@ -11,7 +11,8 @@ from typing import Any
 
 import yaml
 
-from spikedriven.errors import RecipeError
+from spikedriven.data import data_config_type
+from spikedriven.errors import InputError, RecipeError
 from spikedriven.training.config import Recipe
 
 
@@ -40,9 +41,19 @@ def read_recipe(source: Path) -> Recipe:
 def recipe_from_dict(tree: dict[str, Any], where: str = "recipe") -> Recipe:
     """A Recipe from nested dictionaries; every complaint starts with `where` and the dotted path of the field."""
     try:
-        return _build(Recipe, tree, "")
+        return _build(Recipe, tree, "", {"data": data_section(tree)})
     except RecipeError as error:
         raise RecipeError(f"{where}: {error}") from None
+
+
+def data_section(tree: dict[str, Any]) -> type:
+    """The dataclass of the data section in a recipe's tree."""
+    data = tree.get("data")
+    dataset = data.get("dataset") if isinstance(data, dict) else None
+    try:
+        return data_config_type(tree.get("task", Recipe.task), dataset if isinstance(dataset, str) else None)
+    except InputError as error:
+        raise RecipeError(f"data.dataset: {error}") from error
 
 
 def recipe_to_yaml(recipe: Recipe) -> str:
@@ -86,7 +97,8 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
-def _build(cls: type, tree: Any, path: str) -> Any:
+def _build(cls: type, tree: Any, path: str, types: dict[str, type] | None = None) -> Any:
+    """types: of fields whose annotation leaves them open."""
     if not isinstance(tree, dict):
         raise RecipeError(f"{path.rstrip('.') or 'top level'}: expected a mapping, found {tree!r}")
     fields = {field.name: field for field in dataclasses.fields(cls)}
@@ -98,7 +110,7 @@ def _build(cls: type, tree: Any, path: str) -> Any:
     for name, field in fields.items():
         if name not in tree and field.default is field.default_factory is dataclasses.MISSING:
             raise RecipeError(f"'{path}{name}' is missing and has no default")
-    hints = typing.get_type_hints(cls)
+    hints = {**typing.get_type_hints(cls), **(types or {})}
     values = {name: _convert(hints[name], value, f"{path}{name}") for name, value in tree.items()}
     try:
         return cls(**values)

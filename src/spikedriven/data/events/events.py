@@ -48,8 +48,8 @@ class Events:
         """Events `part.start` to `part.stop` by their number, without copying."""
         if not isinstance(part, slice) or part.step not in (None, 1):
             raise InputError(f"events are sliced as events[first:last], found [{part}]")
-        arrays = (getattr(self, name)[part] for name in _DTYPES)
-        return Events(*arrays, self.height, self.width)
+        arrays: dict[str, Any] = {name: getattr(self, name)[part] for name in _DTYPES}
+        return Events(**arrays, height=self.height, width=self.width)
 
     def between(self, start: int, stop: int) -> "Events":
         """Events with start <= t < stop (microseconds), without copying."""
@@ -63,13 +63,14 @@ class Events:
 
 def empty_events(height: int, width: int) -> Events:
     """No events, on a sensor of this size."""
-    return Events(*(np.zeros(0, dtype) for dtype in _DTYPES.values()), height, width)
+    arrays: dict[str, Any] = {name: np.zeros(0, dtype) for name, dtype in _DTYPES.items()}
+    return Events(**arrays, height=height, width=width)
 
 
 def join(parts: list[Events]) -> Events:
     """Consecutive parts of one recording as one; the first part says how large the sensor is."""
-    arrays = (np.concatenate([getattr(part, name) for part in parts]) for name in _DTYPES)
-    return Events(*arrays, parts[0].height, parts[0].width)
+    arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _DTYPES}
+    return Events(**arrays, height=parts[0].height, width=parts[0].width)
 
 
 def _describe(value: Any) -> str:

@@ -1,0 +1,153 @@
+"""Everything a recipe says about its event recordings: which set, how they become frames, how those are augmented."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from spikedriven.errors import InputError, RecipeError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventDataConfig:
+    """The data part of a recipe for event cameras. A value that cannot be used raises RecipeError naming the field.
+
+    A sample is frames [T, 2, H, W]: channel 0 of OFF events, channel 1 of ON events.
+    """
+
+    dataset: str
+    """Name of the event set; `spikedriven data` lists them."""
+    root: Path | None = None
+    """Data folder; default: the variable SPIKEDRIVEN_DATA, else ~/.cache/spikedriven."""
+    split: Literal["seeded", "authors"] = "seeded"
+    """cifar10-dvs, which has no official split. seeded: the shipped list; authors: the first 90 % of each class."""
+    val_fraction: float = 0.0
+    """Share of the train recordings held out as split "val", the same for every seed; 0: none."""
+    train_fraction: float = 1.0
+    """Share of the recordings of each class that is trained on, after val_fraction is set aside; 1: all."""
+    train_fraction_seed: int = 0
+    """Which recordings train_fraction keeps; a smaller share is part of a larger one of the same seed."""
+    skip_broken: bool = True
+    """Replace an unreadable train recording by the next one and count it; False: stop. Evaluation always stops."""
+    workers: int = 2
+    """Loading processes per training process; 0: load in the training process. Does not change any batch."""
+
+    time_steps: int = 10
+    """Frames of a sample, T."""
+    split_by: Literal["number", "time"] = "number"
+    """number: each step gets the same number of events, the last one the rest too. time: each the same time."""
+    step_us: int | None = None
+    """split_by time: microseconds of each step; what comes after T steps is left out. Default: duration / T."""
+    values: Literal["count", "binary"] = "count"
+    """A pixel of a frame is its number of events, or 1 where there is any."""
+    img_size: int = 128
+    """Side of the square frames that the network sees; frames of another size are resized (bilinear)."""
+    antialias: bool = False
+    """Resize as an image is made smaller, without aliasing. False, as in the releases: plain interpolation."""
+    cache: bool = True
+    """Keep the frames of each recording on disk, in the sensor's size, and read those from the second time on."""
+    cache_dir: Path | None = None
+    """Where; default: spikedriven-frames/ in the data folder."""
+
+    hflip: float = 0.0
+    """Training: probability of a horizontal flip; like every transform one draw for all steps of a clip."""
+    roll: int = 0
+    """Training: largest cyclic shift along each axis, pixels."""
+    rotation: float = 0.0
+    """Training: largest rotation, degrees."""
+    shear: float = 0.0
+    """Training: largest horizontal shear, as a tangent."""
+    cutout: int = 0
+    """Training: side of one square that is emptied, pixels; 0: off."""
+    snn_augment: bool = False
+    """Training: one of six, equally likely: nothing, shear up to 0.3, shift up to 5 pixels along x or y, rotation up to
+    30 degrees, an erased square of up to 11 % of the area."""
+    event_mix: float = 0.0
+    """Alpha of the Beta distribution of EventMix, which mixes regions of two clips in time and space; 0: off."""
+    event_mix_prob: float = 0.5
+    """Probability that a batch is mixed by EventMix (mixup then leaves it alone)."""
+    mixup: float = 0.0
+    """Alpha of mixup's Beta distribution; 0: no mixup."""
+    mixup_prob: float = 1.0
+    """Probability that a batch is mixed, when mixup is on."""
+    mixup_off_epoch: int = 0
+    """From this epoch on nothing is mixed (targets stay smoothed); 0: always mix."""
+    smoothing: float = 0.0
+    """Label smoothing s: targets 1 - s + s / K for the label and s / K elsewhere."""
+
+    frame_order: Literal["sorted", "directory"] = "sorted"
+    """har-dvs. directory: the order of the file system, which is what the release reads."""
+    eval_window: Literal["centre", "random"] = "centre"
+    """har-dvs: which T consecutive frames are evaluated. random: as the release, but drawn from the clip's number."""
+    flip_each_frame: bool = False
+    """har-dvs: draw hflip anew for every frame of a clip, as the release does."""
+
+    def __post_init__(self) -> None:
+        from spikedriven.data.events.registry import find_event_set  # the registry's sets read this configuration
+
+        try:
+            find_event_set(self.dataset)
+        except InputError as error:
+            raise RecipeError(f"dataset: {error}") from error
+        self._check_counts()
+        self._check_shares()
+        self._check_choices()
+
+    @property
+    def in_chans(self) -> int:
+        """OFF and ON."""
+        return 2
+
+    def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
+        """(mean, std): frames reach the network as they are."""
+        return (0.0, 0.0), (1.0, 1.0)
+
+    @property
+    def mixes(self) -> bool:
+        """Whether any batch can be mixed; batches then need an even number of clips."""
+        return self.mixup > 0 or self.event_mix > 0
+
+    @property
+    def soft_targets(self) -> bool:
+        """Whether training targets are float `[B, K]` instead of int64 `[B]`."""
+        return self.mixes or self.smoothing > 0
+
+    def _check_counts(self) -> None:
+        for field, least in {
+            "workers": 0, "time_steps": 1, "img_size": 1, "roll": 0, "cutout": 0, "mixup_off_epoch": 0,
+            "train_fraction_seed": 0, "step_us": 1,
+        }.items():  # fmt: skip
+            value = getattr(self, field)
+            if value is not None and (not isinstance(value, int) or value < least):
+                _refuse(field, value, f"a whole number of at least {least}")
+        if self.step_us is not None and self.split_by != "time":
+            _refuse("step_us", self.step_us, "nothing: only split_by time has steps of a given duration")
+
+    def _check_shares(self) -> None:
+        for field in ("hflip", "mixup_prob", "event_mix_prob", "smoothing", "val_fraction"):
+            if not 0.0 <= getattr(self, field) <= 1.0 or (field == "val_fraction" and self.val_fraction == 1.0):
+                _refuse(field, getattr(self, field), "a number from 0 to 1")
+        if not 0.0 < self.train_fraction <= 1.0:
+            _refuse("train_fraction", self.train_fraction, "0 < train_fraction <= 1")
+        for field, largest in (
+            ("rotation", 180.0),
+            ("shear", 10.0),
+            ("mixup", float("inf")),
+            ("event_mix", float("inf")),
+        ):
+            if not 0.0 <= getattr(self, field) <= largest:
+                _refuse(field, getattr(self, field), f"a number from 0 to {largest:g}")
+
+    def _check_choices(self) -> None:
+        for field, choices in {
+            "split": ("seeded", "authors"),
+            "split_by": ("number", "time"),
+            "values": ("count", "binary"),
+            "frame_order": ("sorted", "directory"),
+            "eval_window": ("centre", "random"),
+        }.items():
+            if getattr(self, field) not in choices:
+                _refuse(field, getattr(self, field), f"one of {', '.join(choices)}")
+
+
+def _refuse(field: str, value: Any, expected: str) -> None:
+    raise RecipeError(f"{field}: found {value!r}, expected {expected}")

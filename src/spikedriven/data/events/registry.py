@@ -1,0 +1,36 @@
+"""The event sets by name: what each is, where it is looked for, and how it is opened."""
+
+import difflib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from spikedriven.data.events.config import EventDataConfig
+from spikedriven.data.events.dataset import EventDataset
+from spikedriven.errors import InputError
+
+
+@dataclass(frozen=True, kw_only=True)
+class EventSet:
+    """One entry of the registry. Counts of recordings are the published ones."""
+
+    name: str
+    num_classes: int
+    train_images: int
+    test_images: int
+    size: str
+    licence: str
+    open: Callable[[EventDataConfig, Path, str], EventDataset]  # (configuration, data folder, "train" or "test")
+    locate: Callable[[Path], Path | None]
+
+
+EVENT_SETS: dict[str, EventSet] = {}
+
+
+def find_event_set(name: str) -> EventSet:
+    """The registry entry; InputError with the closest names when there is none."""
+    if name not in EVENT_SETS:
+        close = difflib.get_close_matches(name, EVENT_SETS, n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known sets: {', '.join(EVENT_SETS)}"
+        raise InputError(f"unknown event set {name!r}; {hint}")
+    return EVENT_SETS[name]

@@ -1,0 +1,51 @@
+"""The data section of a recipe: which dataclass it is, and what all data sets have in common.
+
+A new kind of data adds its configuration to `data_config_type` and its registry to `all_sets`.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+from spikedriven.data.config import DataConfig
+from spikedriven.data.events.config import EventDataConfig
+from spikedriven.data.events.registry import EVENT_SETS
+from spikedriven.data.registry import IMAGE_SETS
+from spikedriven.errors import InputError
+
+#: Tasks whose data section does not depend on the data set.
+OF_TASK: dict[str, type] = {}
+
+
+def all_sets() -> dict[str, Any]:
+    """Every data set by name: entries with name, num_classes, train_images, test_images, size, licence, locate."""
+    return {**IMAGE_SETS, **EVENT_SETS}
+
+
+def find_any_set(name: str) -> Any:
+    """The entry of any data set; InputError with the closest names when there is none."""
+    if name not in all_sets():
+        close = difflib.get_close_matches(str(name), all_sets(), n=3, cutoff=0.5)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known sets: {', '.join(all_sets())}"
+        raise InputError(f"unknown data set {name!r}; {hint}")
+    return all_sets()[name]
+
+
+def data_config_type(task: str, dataset: str | None) -> type:
+    """The dataclass of a recipe's data section. dataset: its field `dataset`, None where the recipe leaves it out.
+    Raises InputError, with the closest names, for a data set that nobody knows."""
+    if task in OF_TASK:
+        return OF_TASK[task]
+    if dataset is not None:
+        find_any_set(dataset)
+    return EventDataConfig if dataset in EVENT_SETS else DataConfig
+
+
+def evaluation_config(
+    dataset: str, *, root: Path | None, img_size: int, in_chans: int, time_steps: int, crop_pct: float, workers: int
+) -> DataConfig | EventDataConfig:
+    """How a classification set is evaluated by a network of this input."""
+    common: dict[str, Any] = {"dataset": dataset, "root": root, "img_size": img_size, "workers": workers}
+    if data_config_type("classification", dataset) is EventDataConfig:
+        return EventDataConfig(**common, time_steps=time_steps)
+    return DataConfig(**common, in_chans=1 if in_chans == 1 else 3, crop_pct=crop_pct)
