@@ -116,6 +116,12 @@ class Spikingformer(SpikeDrivenModel):
         stem = [(f"stem.{i}", unit) for i, unit in enumerate(self.stem)]
         return [*stem, *((f"blocks.{i}", block) for i, block in enumerate(self.blocks))]
 
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+        """As the base class, but the mean over time is taken before the linear layer, as in the release."""
+        if pre_logits or self.output == "per_step":
+            return super().forward_head(x, pre_logits)
+        return self.head(x.mean(dim=(-2, -1)).mean(0))
+
     def head_forward(self, pooled: Tensor, pre_logits: bool = False) -> Tensor:
         return pooled if pre_logits else self.head(pooled)
 
