@@ -7,11 +7,11 @@ import torch
 from torch import nn
 
 import spikedriven as sd
-from spikedriven.cli.target import random_batch, wake_up
 from spikedriven.errors import InputError
 from spikedriven.export import export_nir
 from spikedriven.export.nir_run import run_nir
 from spikedriven.neurons import LIF, ParametricLIF
+from spikedriven.training.target import random_batch, wake_up
 from tests.graph.networks import STEPS, Attention, Fold, Mask, Net, conv_bn, images, integer
 
 

@@ -7,12 +7,12 @@ import torch
 from torch import nn
 
 import spikedriven as sd
-from spikedriven.cli.target import random_batch, wake_up
 from spikedriven.errors import InputError
 from spikedriven.export import export_onnx
 from spikedriven.export.onnx import need
 from spikedriven.graph.trace import as_graphed
 from spikedriven.neurons import LIF, ParametricLIF
+from spikedriven.training.target import random_batch, wake_up
 from tests.graph.networks import Attention, Mask, Net, images, integer
 
 SMALL = {"img_size": 16, "num_classes": 5, "time_steps": 1}

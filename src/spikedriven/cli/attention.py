@@ -24,7 +24,6 @@ import torch
 import tyro
 from torch import Tensor
 
-from spikedriven.cli.target import Loaded, Target, load_target, wake_up
 from spikedriven.data import DataConfig
 from spikedriven.errors import InputError
 from spikedriven.models import variant_of
@@ -33,6 +32,7 @@ from spikedriven.report.figure import attention_figure
 from spikedriven.report.files import write_whole
 from spikedriven.report.images import picture, read_frames, read_image
 from spikedriven.report.subject import refuse_pretraining
+from spikedriven.training.target import Loaded, Target, load_target, wake_up
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,10 +18,10 @@ from typing import Any, Literal
 
 import tyro
 
-from spikedriven.cli.target import Target, load_target
 from spikedriven.graph.audit import audit
 from spikedriven.graph.expand import expand
 from spikedriven.graph.fuse import fuse
+from spikedriven.training.target import Target, load_target
 
 
 @dataclass(frozen=True)

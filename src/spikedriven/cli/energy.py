@@ -18,11 +18,11 @@ from typing import Any, Literal
 import tyro
 from torch import Tensor
 
-from spikedriven.cli.target import Loaded, Target, data_config, load_target, random_batch, wake_up
 from spikedriven.data import build_eval_loader
 from spikedriven.graph.conventions import CONVENTIONS
 from spikedriven.graph.energy import EnergyReport, cost, measure
 from spikedriven.graph.tables import text_table
+from spikedriven.training.target import Loaded, Target, data_config, load_target, random_batch, wake_up
 
 
 @dataclass(frozen=True)

@@ -18,7 +18,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import safetensors.torch
 import torch
 import tyro
 from rich.console import Console
@@ -26,14 +25,14 @@ from rich.progress import track
 from rich.table import Table
 from torch import nn
 
-from spikedriven import create_model, load_official
 from spikedriven.data import build_eval_loader, evaluation_config, find_any_set
-from spikedriven.errors import CheckpointError, InputError
-from spikedriven.models import variant_of
+from spikedriven.errors import InputError
+from spikedriven.models import create_model, variant_of
 from spikedriven.tasks.classification import Accuracy, measure_accuracy
 from spikedriven.training.amp import autocast
-from spikedriven.training.checkpoint import load_run, load_weights
+from spikedriven.training.checkpoint import load_run
 from spikedriven.training.distributed import World, open_world
+from spikedriven.training.target import is_model_name, load_file
 
 LARGEST_MATRIX = 20
 _EMA = {"auto": None, "averaged": True, "trained": False}
@@ -71,19 +70,12 @@ class Arguments:
 def run(argv: list[str]) -> int:
     """Parse `argv`, evaluate, print."""
     arguments = tyro.cli(Arguments, args=argv, prog="spikedriven eval", description=__doc__)
-    model, data, amp = _from_name(arguments) if _is_model_name(arguments.target) else _from_run(arguments)
+    model, data, amp = _from_name(arguments) if is_model_name(arguments.target) else _from_run(arguments)
     with open_world(arguments.device) as world:
         result, classes = _measure(model, data, amp, arguments, world)
     if world.is_main:
         _print(result, classes, arguments.json)
     return 0
-
-
-def _is_model_name(target: str) -> bool:
-    if Path(target).exists() or "/" in target:
-        return False
-    variant_of(target)  # raises for an unknown name, and suggests close ones
-    return True
 
 
 def _from_run(arguments: Arguments) -> tuple[nn.Module, Any, str]:
@@ -131,19 +123,8 @@ def _from_name(arguments: Arguments) -> tuple[nn.Module, Any, str]:
         crop_pct=arguments.crop_pct or variant.crop_pct,
         workers=arguments.workers,
     )
-    _load_file(model, arguments.checkpoint)
+    load_file(model, arguments.checkpoint)
     return model.eval(), data, arguments.amp or "none"
-
-
-def _load_file(model: nn.Module, path: Path) -> None:
-    if path.suffix != ".safetensors":
-        load_official(model, path)
-        return
-    try:
-        weights = safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
-    load_weights(model, weights, path)
 
 
 def _measure(model: nn.Module, data: Any, amp: str, arguments: Arguments, world: World) -> tuple[Accuracy, list[str]]:

@@ -19,9 +19,9 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
-from spikedriven.cli.target import Target, load_target, random_batch, wake_up
 from spikedriven.errors import InputError
 from spikedriven.export import export_nir, export_onnx
+from spikedriven.training.target import Target, load_target, random_batch, wake_up
 
 
 @dataclass(frozen=True)

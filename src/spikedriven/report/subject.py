@@ -9,14 +9,14 @@ from typing import Any, Literal
 import torch
 from torch import Tensor, nn
 
-from spikedriven.cli.target import Target, data_config, load_target, random_batch, wake_up
 from spikedriven.data import build_eval_loader, find_any_set
 from spikedriven.errors import InputError
 from spikedriven.models import list_models
 from spikedriven.models.spike_mae import SpikeMAE
-from spikedriven.training.checkpoint import _locate
+from spikedriven.training.checkpoint import locate_run
 from spikedriven.training.config import Recipe
 from spikedriven.training.recipe_io import read_recipe
+from spikedriven.training.target import Target, data_config, load_target, random_batch, wake_up
 
 #: Samples of noise to measure on where there are no images.
 NOISE = 4
@@ -83,7 +83,7 @@ def open_subject(request: Request) -> Subject:
     refuse_pretraining(loaded.model, request.target)
     subject = Subject(request, loaded.model, loaded.trained, _data(loaded, request))
     if request.target not in list_models() or Path(request.target).exists():
-        run, checkpoint = _locate(Path(request.target))
+        run, checkpoint = locate_run(Path(request.target))
         recipe = read_recipe(run / "recipe.yaml")
         subject = dataclasses.replace(subject, run=run, checkpoint=checkpoint, recipe=recipe)
     return _with_notes(subject)

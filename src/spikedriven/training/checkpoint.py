@@ -138,7 +138,7 @@ def load_run(path: str | Path, *, ema: bool | None = None) -> tuple[nn.Module, R
 
 def read_run(path: str | Path, *, ema: bool | None = None) -> tuple[Recipe, dict[str, Tensor], Path]:
     """What `load_run` builds its model from: recipe, weights, and the checkpoint folder they are in."""
-    run, folder = _locate(Path(path))
+    run, folder = locate_run(Path(path))
     checkpoint = read_checkpoint(folder)
     if ema and checkpoint.ema is None:
         raise CheckpointError(f"{folder}: the run kept no averaged weights (run.ema was off); load it with ema=False")
@@ -154,7 +154,7 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: Path) 
         raise CheckpointError(f"{source}: the weights do not fit the model of the recipe: {error}") from error
 
 
-def _locate(path: Path) -> tuple[Path, Path]:
+def locate_run(path: Path) -> tuple[Path, Path]:
     """(run folder, checkpoint folder) of a path as `load_run` takes it."""
     if (path / MANIFEST).is_file():
         return path.parent.parent, path

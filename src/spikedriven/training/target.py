@@ -1,19 +1,18 @@
-"""What `audit`, `energy` and `export` work on: a run, or a registered model with or without a checkpoint."""
+"""A network by the name that a user gives: a run, or a registered model with or without a checkpoint."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any
 
+import safetensors.torch
 import torch
 import tyro
 from torch import Tensor, nn
 
-from spikedriven import create_model
-from spikedriven.cli.eval import _is_model_name, _load_file
 from spikedriven.data import evaluation_config
-from spikedriven.errors import InputError
-from spikedriven.models import variant_of
-from spikedriven.training.checkpoint import load_run
+from spikedriven.errors import CheckpointError, InputError
+from spikedriven.models import create_model, load_official, variant_of
+from spikedriven.training.checkpoint import load_run, load_weights
 
 
 @dataclass(frozen=True)
@@ -39,9 +38,29 @@ class Loaded:
     data: Any
 
 
+def is_model_name(target: str) -> bool:
+    """Whether a user means a registered model, not a path. InputError for a name that is neither."""
+    if Path(target).exists() or "/" in target:
+        return False
+    variant_of(target)  # raises for an unknown name, and suggests close ones
+    return True
+
+
+def load_file(model: nn.Module, path: Path) -> None:
+    """Read weights in place: our own .safetensors, or a checkpoint of the authors."""
+    if path.suffix != ".safetensors":
+        load_official(model, path)
+        return
+    try:
+        weights = safetensors.torch.load_file(path)
+    except (OSError, safetensors.SafetensorError) as error:
+        raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
+    load_weights(model, weights, path)
+
+
 def load_target(target: Target, device: str = "cpu") -> Loaded:
     """Build the network that the command line names. device "meta": shapes only, for a name without checkpoint."""
-    if not _is_model_name(target.target):
+    if not is_model_name(target.target):
         if any(value is not None for value in (target.checkpoint, *_keywords(target).values())):
             raise InputError("--checkpoint, --num-classes, --img-size and --time-steps go with a model name, not a run")
         model, recipe = load_run(target.target)
@@ -50,7 +69,7 @@ def load_target(target: Target, device: str = "cpu") -> Loaded:
         keywords: dict[str, Any] = {k: v for k, v in _keywords(target).items() if v is not None}
         model = create_model(target.target, **keywords)
     if target.checkpoint is not None:
-        _load_file(model, target.checkpoint)
+        load_file(model, target.checkpoint)
     return Loaded(model.eval(), target.checkpoint is not None, None)
 
 
