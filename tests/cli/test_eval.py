@@ -1,5 +1,6 @@
 """The eval command on a run, on a model name, and on what does not fit."""
 
+import dataclasses
 import itertools
 import json
 from pathlib import Path
@@ -60,6 +61,14 @@ def test_size_and_crop_reach_the_images(run: Path, capsys: pytest.CaptureFixture
     data = DataConfig(dataset="fashion-mini", img_size=32, crop_pct=0.8, val_fraction=0.98, workers=0)
     words = [str(run), "--split", "train", "--img-size", "32", "--crop", "0.8"]
     assert evaluate(words, capsys)["confusion"] == by_hand(model, data, "train")
+
+
+def test_a_normalisation_of_ones_own(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model, recipe = load_run(run)
+    words = [str(run), "--split", "train", "--mean", "0.9", "--std", "0.1"]
+    found = evaluate(words, capsys)["confusion"]
+    assert found == by_hand(model, dataclasses.replace(recipe.data, mean=(0.9,), std=(0.1,)), "train")
+    assert found != by_hand(model, recipe.data, "train")
 
 
 def test_tables_for_people(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
