@@ -86,5 +86,5 @@ def test_a_broken_disk_is_not_a_broken_image(root: Path, monkeypatch: pytest.Mon
 def test_nothing_readable(root: Path):
     for path in (root / "train").glob("*/*.jpg"):
         path.write_bytes(b"")
-    with pytest.raises(DataError, match="12 images in a row cannot be read"):
+    with pytest.raises(DataError, match="12 samples in a row cannot be read"):
         next(build_train_loader(config(root), batch_size=4, seed=0).epoch(0))

@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 from spikedriven.errors import DataError
 
 # What Pillow raises on damaged files; which one depends on the format and on where the damage is.
-_UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
 
 
 class ImageDataset(Dataset[tuple[Image.Image, int]]):
@@ -96,7 +96,7 @@ class FileImages(ImageDataset):
             with Image.open(path) as image:
                 image.load()
                 return image
-        except _UNREADABLE as error:
+        except UNREADABLE as error:
             raise DataError(
                 f"{path} cannot be read as an image ({error}); restore the file, or remove it from its class folder"
             ) from error

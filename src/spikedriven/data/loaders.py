@@ -41,12 +41,12 @@ def build_eval_loader(
     """
     dataset = _open(cfg, split, batch_size, rank, world_size)
     samples = EvalClips(dataset, cfg) if isinstance(cfg, EventDataConfig) else EvalImages(dataset, cfg)
-    return _EvalLoader(
+    return EvalLoader(
         samples,
         batch_size=batch_size,
         sampler=range(rank, len(samples), world_size),
         collate_fn=samples.collate,
-        **_worker_options(cfg.workers),
+        **worker_options(cfg.workers),
     )
 
 
@@ -59,19 +59,21 @@ class TrainLoader:
     """
 
     def __init__(
-        self, cfg: Config, dataset: Any, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
-    ) -> None:
+        self, cfg: Any, dataset: Any, batch_size: int, seed: int, rank: int = 0, world_size: int = 1,
+        batches: Any = None,
+    ) -> None:  # fmt: skip
+        """batches: the data set whose item `BatchKey` is (images, targets, broken); None: the one of `cfg`."""
         if cfg.mixes and batch_size % 2:
             raise RecipeError(f"batch_size: found {batch_size}; mixup and cutmix mix pairs and need an even number")
         self.classes, self.num_classes = dataset.classes, dataset.num_classes
         self.broken_count, self.broken_files = 0, set[str]()
         self._order = _EpochOrder(len(dataset), seed, batch_size, rank, world_size)
         self._loader: DataLoader | None = DataLoader(
-            _train_batches(cfg, dataset, seed),
+            _train_batches(cfg, dataset, seed) if batches is None else batches,
             sampler=self._order,
             batch_size=None,  # one item of TrainBatches is one batch
             persistent_workers=cfg.workers > 0,
-            **_worker_options(cfg.workers),
+            **worker_options(cfg.workers),
         )
         self._loaded: Iterator = iter(())
         self._ticket = 0  # of the epoch() call whose iterator is the living one
@@ -147,7 +149,7 @@ class _EpochOrder:
             yield BatchKey(self.epoch, batch, order[begin : begin + self.batch_size].tolist())
 
 
-class _EvalLoader(DataLoader):
+class EvalLoader(DataLoader):
     """A DataLoader that raises the DataError a worker handed over."""
 
     def __iter__(self) -> Iterator[Batch]:  # type: ignore[override]
@@ -174,7 +176,7 @@ def _open(cfg: Config, split: str, batch_size: int, rank: int, world_size: int) 
     return train_part(dataset, cfg.train_fraction, cfg.train_fraction_seed) if split == "train" else dataset
 
 
-def _worker_options(workers: int) -> dict[str, Any]:
+def worker_options(workers: int) -> dict[str, Any]:
     return {
         "num_workers": workers,
         "worker_init_fn": _ignore_interrupt if workers else None,

@@ -8,18 +8,19 @@ from pathlib import Path
 from typing import Any
 
 from spikedriven.data.config import DataConfig
+from spikedriven.data.detection.config import DETECTION_SETS, DetectionDataConfig
 from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.events.registry import EVENT_SETS
 from spikedriven.data.registry import IMAGE_SETS
 from spikedriven.errors import InputError
 
 #: Tasks whose data section does not depend on the data set.
-OF_TASK: dict[str, type] = {}
+OF_TASK: dict[str, type] = {"detection": DetectionDataConfig}
 
 
 def all_sets() -> dict[str, Any]:
     """Every data set by name: entries with name, num_classes, train_images, test_images, size, licence, locate."""
-    return {**IMAGE_SETS, **EVENT_SETS}
+    return {**IMAGE_SETS, **EVENT_SETS, **DETECTION_SETS}
 
 
 def find_any_set(name: str) -> Any:

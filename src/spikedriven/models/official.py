@@ -127,6 +127,12 @@ def _match_spelling(
     return "authors", renamed, theirs
 
 
+def shared_keys(model: nn.Module, tensors: Mapping[str, Tensor]) -> int:
+    """How many tensors have a name that the model has too, in our spelling or the authors'."""
+    _, found, targets = _match_spelling(model, tensors)
+    return len(found.keys() & targets.keys())
+
+
 def official_state_dict(model: nn.Module) -> dict[str, Tensor]:
     """A model's weights in the authors' key names, shapes and order: what their code loads."""
     names: OfficialNames = model.official_names()

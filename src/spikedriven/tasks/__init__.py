@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from spikedriven.errors import RecipeError
 from spikedriven.tasks.classification import ClassificationTask
+from spikedriven.tasks.detection import DetectionTask
 from spikedriven.tasks.distillation import DistillationTask
 from spikedriven.tasks.pretraining import PretrainingTask
 from spikedriven.training.config import Recipe
@@ -47,6 +48,7 @@ class Task(Protocol):
 
 TASKS: dict[str, Callable[[Recipe], Task]] = {
     "classification": ClassificationTask,
+    "detection": DetectionTask,
     "distillation": DistillationTask,
     "pretraining": PretrainingTask,
 }

@@ -61,8 +61,9 @@ class OptimConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    kind: Literal["cosine_epoch", "cosine_iter", "onecycle", "constant"] = "cosine_epoch"
-    """cosine_epoch: timm's, constant within an epoch. cosine_iter: that of SDT-V2 and V3, changes each step."""
+    kind: Literal["cosine_epoch", "cosine_iter", "onecycle", "constant", "step"] = "cosine_epoch"
+    """cosine_epoch: timm's, constant within an epoch. cosine_iter: that of SDT-V2 and V3, changes each step.
+    step: the peak, times `gamma` at each of the `milestones` (detection)."""
     epochs: int = 300
     """Epochs of the schedule, cooldown not counted."""
     cooldown_epochs: int = 0
@@ -73,6 +74,10 @@ class ScheduleConfig:
     """Where the warm-up starts (cosine_iter always starts at 0)."""
     min_lr: float = 0.0
     """Where the schedule ends."""
+    milestones: tuple[float, ...] = ()
+    """step only: epochs after which the learning rate is multiplied by gamma."""
+    gamma: float = 0.1
+    """step only."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.cooldown_epochs < 0:
@@ -84,6 +89,11 @@ class ScheduleConfig:
             raise RecipeError(
                 f"schedule.warmup_epochs: expected at least 0 and less than epochs={self.epochs}, "
                 f"found {self.warmup_epochs}"
+            )
+        if list(self.milestones) != sorted(set(self.milestones)) or (self.kind == "step") != bool(self.milestones):
+            raise RecipeError(
+                f"schedule.milestones: kind step needs epochs that rise, other kinds none; found kind {self.kind} with "
+                f"{self.milestones}"
             )
 
     @property

@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -81,10 +82,15 @@ def share_buffers(model: nn.Module, world: World) -> None:
             dist.broadcast(buffer, src=0)
 
 
+def gather(value: Any, world: World) -> list[Any]:
+    """Every process's value, in the order of ranks, at every process."""
+    values: list[Any] = [value]
+    if world.size > 1:
+        values = [None] * world.size
+        dist.all_gather_object(values, value)
+    return values
+
+
 def first_of_all(text: str | None, world: World) -> str | None:
     """The first process's text that is not None, at every process."""
-    texts: list[str | None] = [text]
-    if world.size > 1:
-        texts = [None] * world.size
-        dist.all_gather_object(texts, text)
-    return next((found for found in texts if found is not None), None)
+    return next((found for found in gather(text, world) if found is not None), None)

@@ -324,4 +324,6 @@ def _clip(parameters: list[nn.Parameter], largest: float | None) -> float:
 def _to(batch: Any, device: torch.device) -> Any:
     if isinstance(batch, Tensor):
         return batch.to(device, non_blocking=True)
+    if isinstance(batch, dict):
+        return {name: _to(item, device) for name, item in batch.items()}
     return type(batch)(_to(item, device) for item in batch)

@@ -15,10 +15,15 @@ def learning_rate(schedule: ScheduleConfig, peak: float, position: float) -> flo
       the cosine counts from epoch 0, so its peak is not reached when there is a warm-up; then `min_lr` for the
       cooldown.
     - cosine_iter: that of SDT-V2 and V3. Linear from 0, then half a cosine over the remaining epochs.
+    - step: linear from `warmup_lr`, then the peak times gamma for each milestone that has passed.
     - onecycle: cosine from `warmup_lr` up to the peak, cosine down to `min_lr`, each step its own value.
     """
     if schedule.kind == "constant":
         return _warmup(schedule, peak, position) if position < schedule.warmup_epochs else peak
+    if schedule.kind == "step":
+        steps = sum(position >= milestone for milestone in schedule.milestones)
+        rate = peak * schedule.gamma**steps
+        return _warmup(schedule, rate, position) if position < schedule.warmup_epochs else rate
     if schedule.kind == "cosine_epoch":
         return _cosine_epoch(schedule, peak, math.floor(position))
     return _cosine_iter(schedule, peak, position)

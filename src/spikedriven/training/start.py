@@ -1,12 +1,13 @@
 """Starting weights (`model.init`): what a run takes from another run or from a file, and what it could not take."""
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from spikedriven.errors import CheckpointError
-from spikedriven.models.official import LoadReport, load_official
+from spikedriven.models.official import LoadReport, load_official, read_state_dict, shared_keys
 from spikedriven.training.checkpoint import read_run
 
 
@@ -17,16 +18,27 @@ def start_from(model: nn.Module, source: str, strict: bool = True) -> LoadReport
     weights file in our key names or the authors'. strict: every weight of the model, and no other, must be in it.
     Otherwise what fits in name and shape is taken: e.g. the encoder of a masked autoencoder for a classifier, whose
     blocks have the same names. CheckpointError if that is nothing at all.
+
+    A model with an attribute ``encoder`` (detectors, segmenters) takes the weights of a classifier into that.
     """
     path = Path(source)
     try:
         if path.is_dir() or path.name == "best":
             _, weights, folder = read_run(path)
-            report = dataclasses.replace(load_official(model, weights, strict), container=str(folder))
+            container = str(folder)
         else:
-            report = load_official(model, path, strict)
+            weights, container = read_state_dict(path)
+        report = dataclasses.replace(load_official(_part(model, weights), weights, strict), container=container)
     except CheckpointError as error:
         raise CheckpointError(f"model.init {source}: {error}\nIn a recipe: model.init_strict: false") from error
     if not report.loaded:
         raise CheckpointError(f"model.init {source}: none of its {len(report.unexpected)} tensors fits this model")
     return report
+
+
+def _part(model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
+    """The model, or its encoder where the weights have more names in common with that."""
+    encoder = getattr(model, "encoder", None)
+    if encoder is None or shared_keys(model, weights) >= shared_keys(encoder, weights):
+        return model
+    return encoder

@@ -1,0 +1,201 @@
+"""COCO 2017 instances: the two annotation files and the two image folders, as distributed.
+
+ROOT/coco/annotations/instances_{train,val}2017.json, ROOT/coco/{train,val}2017/*.jpg. Masks are polygons or run
+lengths; faster-coco-eval turns them into pixels, with the rules of COCO's own tools.
+"""
+
+import importlib
+import json
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+from torch.utils.data import Dataset
+
+from spikedriven.data.images import UNREADABLE
+from spikedriven.errors import DataError, InputError
+
+PARTS = {"train": "train2017", "test": "val2017"}
+#: Train images whose sides are all below this are left out, as in MMDetection.
+SMALLEST_IMAGE = 32
+
+
+@dataclass(frozen=True)
+class CocoImage:
+    """One image and its usable annotations: dictionaries with bbox, category_id, segmentation, iscrowd, area."""
+
+    file: str
+    height: int
+    width: int
+    annotations: tuple[dict[str, Any], ...]
+
+
+class CocoInstances(Dataset[tuple[Tensor, dict[str, Tensor]]]):
+    """Item: (uint8 [3, H, W], target) with boxes float32 [N, 4] (x0 y0 x1 y1), labels int64 [N] (1..K in the order of
+    the file's categories), masks uint8 [N, H, W], iscrowd int64 [N], area float32 [N].
+
+    folder: of the images; annotations: the JSON file. training: without crowds, and without images that have no
+    object. Boxes that are narrower or lower than one pixel, or outside of the image, are left out (`degenerate` counts
+    them). DataError names file and annotation of whatever cannot be used.
+    """
+
+    def __init__(self, folder: Path, annotations: Path, training: bool) -> None:
+        self.folder, self.source, self.degenerate = folder, annotations, 0
+        content = _read_json(annotations)
+        categories = sorted(_entries(content, "categories", annotations, ("id", "name")), key=lambda c: c["id"])
+        self.classes = tuple(str(category["name"]) for category in categories)
+        self.labels = {category["id"]: i + 1 for i, category in enumerate(categories)}
+        by_image = self._annotations(content, training)
+        self.images = [
+            CocoImage(image["file_name"], image["height"], image["width"], tuple(by_image.get(image["id"], ())))
+            for image in _entries(content, "images", annotations, ("id", "file_name", "height", "width"))
+        ]
+        if training:
+            self.images = [i for i in self.images if i.annotations and min(i.height, i.width) >= SMALLEST_IMAGE]
+        if not self.images:
+            raise DataError(f"{annotations}: no image with an object in it")
+
+    @property
+    def num_classes(self) -> int:
+        return len(self.classes)
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    def where(self, index: int) -> str:
+        return str(self.folder / self.images[index].file)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
+        entry = self.images[index]
+        pixels = self._read(entry)
+        boxes = [_corners(a["bbox"], entry) for a in entry.annotations]
+        masks = [self._mask(a, entry) for a in entry.annotations]
+        return pixels, {
+            "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
+            "labels": torch.tensor([self.labels[a["category_id"]] for a in entry.annotations], dtype=torch.int64),
+            "masks": torch.stack(masks) if masks else torch.zeros(0, entry.height, entry.width, dtype=torch.uint8),
+            "iscrowd": torch.tensor([a.get("iscrowd", 0) for a in entry.annotations], dtype=torch.int64),
+            "area": torch.tensor([float(a["area"]) for a in entry.annotations], dtype=torch.float32),
+        }
+
+    def _read(self, entry: CocoImage) -> Tensor:
+        path = self.folder / entry.file
+        try:
+            with Image.open(path) as image:
+                pixels = np.asarray(image.convert("RGB"))
+        except FileNotFoundError:
+            raise DataError(f"{path} is missing; {self.source} names it") from None
+        except UNREADABLE as error:
+            raise DataError(f"{path} cannot be decoded: {error}") from error
+        if pixels.shape[:2] != (entry.height, entry.width):
+            raise DataError(
+                f"{path}: {pixels.shape[1]}x{pixels.shape[0]} pixels, but {self.source} says "
+                f"{entry.width}x{entry.height}; the two do not belong together"
+            )
+        return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
+
+    def _annotations(self, content: dict[str, Any], training: bool) -> dict[int, list[dict[str, Any]]]:
+        sizes = {image["id"]: image for image in _entries(content, "images", self.source, ("id",))}
+        by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
+        keys = ("image_id", "bbox", "category_id", "segmentation", "area")
+        for a in _entries(content, "annotations", self.source, keys):
+            where = f"{self.source}: annotation {a.get('id')}"
+            if a["image_id"] not in sizes or a["category_id"] not in self.labels:
+                raise DataError(f"{where}: image {a['image_id']} or category {a['category_id']} is not in the file")
+            if not (isinstance(a["bbox"], list) and len(a["bbox"]) == 4):
+                raise DataError(f"{where}: bbox must be [x, y, width, height], found {a['bbox']!r}")
+            if training and a.get("iscrowd", 0):
+                continue
+            if _is_degenerate(a["bbox"], sizes[a["image_id"]]):
+                self.degenerate += 1
+                continue
+            by_image[a["image_id"]].append(a)
+        return by_image
+
+    def _mask(self, annotation: dict[str, Any], entry: CocoImage) -> Tensor:
+        """uint8 [H, W]; polygons of one object are united."""
+        where = f"{self.source}: annotation {annotation.get('id')}"
+        try:
+            return torch.from_numpy(rasterize(annotation["segmentation"], entry.height, entry.width))
+        except (ValueError, TypeError, KeyError, IndexError) as error:
+            raise DataError(f"{where}: its segmentation is neither polygons nor run lengths ({error})") from error
+
+
+def rasterize(segmentation: Any, height: int, width: int) -> np.ndarray:
+    """uint8 [height, width] of COCO polygons [[x, y, x, y, ...], ...] or run lengths {"size", "counts"}."""
+    tools = coco_tools()
+    if isinstance(segmentation, dict):
+        if list(segmentation["size"]) != [height, width]:
+            raise ValueError(f"run lengths for {segmentation['size']}, the image has {[height, width]}")
+        if isinstance(segmentation["counts"], list):
+            if sum(segmentation["counts"]) != height * width:
+                raise ValueError(f"run lengths add up to {sum(segmentation['counts'])}, not {height * width}")
+            segmentation = tools.frPyObjects(segmentation, height, width)
+        return np.ascontiguousarray(tools.decode(segmentation))
+    if not segmentation or any(len(p) < 6 or len(p) % 2 for p in segmentation):
+        raise ValueError("a polygon needs at least three x, y pairs")
+    parts = tools.frPyObjects([[float(v) for v in polygon] for polygon in segmentation], height, width)
+    return np.ascontiguousarray(tools.decode(tools.merge(parts)))
+
+
+def coco_tools() -> ModuleType:
+    """faster-coco-eval's mask functions, or an error that says how to get them."""
+    try:
+        return importlib.import_module("faster_coco_eval.core.mask")
+    except ModuleNotFoundError as error:
+        raise InputError("COCO masks and mAP need faster-coco-eval: pip install 'spikedriven[det]'") from error
+
+
+def load_coco(data_folder: Path, split: str) -> CocoInstances:
+    """ "train" (train2017) or "test" (val2017) below a data folder. DataError names what is missing."""
+    part = PARTS[split]
+    folder, annotations = data_folder / "coco" / part, data_folder / "coco" / "annotations" / f"instances_{part}.json"
+    for path in (folder, annotations):
+        if not path.exists():
+            raise DataError(
+                f"{path} is missing. Unpack {part}.zip and annotations_trainval2017.zip of cocodataset.org into "
+                f"{data_folder / 'coco'} (another data folder: data.root, or the variable SPIKEDRIVEN_DATA)"
+            )
+    return CocoInstances(folder, annotations, training=split == "train")
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error}") from error
+    except ValueError as error:
+        raise DataError(f"{path} is truncated or no JSON: {error}; unpack the annotations again") from error
+    if not isinstance(content, dict):
+        raise DataError(f"{path}: expected an object with images, annotations and categories")
+    return content
+
+
+def _entries(content: dict[str, Any], name: str, path: Path, keys: tuple[str, ...]) -> list[dict[str, Any]]:
+    entries = content.get(name)
+    if not isinstance(entries, list):
+        raise DataError(f"{path}: it has no list {name!r}; is it an instances_*.json file?")
+    for i, entry in enumerate(entries):
+        missing = [key for key in keys if not isinstance(entry, dict) or key not in entry]
+        if missing:
+            raise DataError(f"{path}: entry {i} of {name!r} has no {', '.join(missing)}")
+    return entries
+
+
+def _is_degenerate(bbox: list[float], image: dict[str, Any]) -> bool:
+    x, y, w, h = bbox
+    visible_w = min(x + w, image.get("width", np.inf)) - max(x, 0)
+    visible_h = min(y + h, image.get("height", np.inf)) - max(y, 0)
+    return min(w, h, visible_w, visible_h) < 1
+
+
+def _corners(bbox: list[float], entry: CocoImage) -> list[float]:
+    """x, y, width, height -> x0, y0, x1, y1 within the image."""
+    x, y, w, h = bbox
+    return [max(x, 0.0), max(y, 0.0), min(x + w, float(entry.width)), min(y + h, float(entry.height))]
