@@ -39,7 +39,8 @@ class EventBatches(Dataset):
             return self.dataset.frames(position, draws), int(self.dataset.targets[position])
 
         frames, label = read_or_next(self.dataset, index, read, self.cfg.skip_broken, broken)
-        return augment(resize(frames, self.cfg), self.cfg, draws), label
+        frames = augment(resize(frames, self.cfg), self.cfg, draws)
+        return (_shuffle(frames, draws) if self.cfg.shuffle_steps else frames), label
 
     def _draws(self, *parts: int | str) -> np.random.Generator:
         return np.random.default_rng(derive_seed(*parts, self.seed))
@@ -60,9 +61,16 @@ class EvalClips(Dataset):
             frames, label = self.clips[index]
         except DataError as error:
             return error
+        if self.cfg.shuffle_steps:
+            frames = _shuffle(frames, np.random.default_rng(derive_seed("shuffle", index)))
         return resize(frames, self.cfg), label
 
     def collate(self, samples: list) -> tuple[torch.Tensor, torch.Tensor] | DataError:
         """float32 `[B, T, 2, H, W]` and int64 `[B]`, or the first error among the samples."""
         errors = [sample for sample in samples if isinstance(sample, DataError)]
         return errors[0] if errors else tuple(default_collate(samples))
+
+
+def _shuffle(frames: torch.Tensor, draws: np.random.Generator) -> torch.Tensor:
+    """The steps of a clip `[T, 2, H, W]` in a random order."""
+    return frames[torch.from_numpy(draws.permutation(len(frames)))]

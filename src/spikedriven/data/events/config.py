@@ -74,6 +74,16 @@ class EventDataConfig:
     smoothing: float = 0.0
     """Label smoothing s: targets 1 - s + s / K for the label and s / K elsewhere."""
 
+    shuffle_steps: bool = False
+    """Put each clip's steps into a random order, in training and evaluation: a control in which there is no time."""
+
+    labels: Literal["garment", "direction"] = "garment"
+    """fashion-events: what a clip is labelled with; direction (of motion) needs time."""
+    pictures: Literal["fashion-mini", "fashion-mnist"] = "fashion-mini"
+    """fashion-events: the pictures that the simulated sensor is shown."""
+    simulation_seed: int = 0
+    """fashion-events: of the sensor's pixels, the paths and the noise, whatever the seed of the run is."""
+
     frame_order: Literal["sorted", "directory"] = "sorted"
     """har-dvs. directory: the order of the file system, which is what the release reads."""
     eval_window: Literal["centre", "random"] = "centre"
@@ -91,6 +101,8 @@ class EventDataConfig:
         self._check_counts()
         self._check_shares()
         self._check_choices()
+        if self.labels == "direction":
+            self._check_direction()
 
     @property
     def in_chans(self) -> int:
@@ -114,7 +126,7 @@ class EventDataConfig:
     def _check_counts(self) -> None:
         for field, least in {
             "workers": 0, "time_steps": 1, "img_size": 1, "roll": 0, "cutout": 0, "mixup_off_epoch": 0,
-            "train_fraction_seed": 0, "step_us": 1,
+            "train_fraction_seed": 0, "step_us": 1, "simulation_seed": 0,
         }.items():  # fmt: skip
             value = getattr(self, field)
             if value is not None and (not isinstance(value, int) or value < least):
@@ -142,11 +154,29 @@ class EventDataConfig:
             "split": ("seeded", "authors"),
             "split_by": ("number", "time"),
             "values": ("count", "binary"),
+            "labels": ("garment", "direction"),
+            "pictures": ("fashion-mini", "fashion-mnist"),
             "frame_order": ("sorted", "directory"),
             "eval_window": ("centre", "random"),
         }.items():
             if getattr(self, field) not in choices:
                 _refuse(field, getattr(self, field), f"one of {', '.join(choices)}")
+
+    def _check_direction(self) -> None:
+        """No step may hold parts of two places, which would show a direction by itself, and nothing may turn it."""
+        if self.dataset != "fashion-events":
+            _refuse("labels", self.labels, "garment: only clips of fashion-events have a direction")
+        if self.split_by != "time" or self.time_steps not in (8, 16, 24, 48) or self.step_us not in (None, self._span):
+            found = f"{self.split_by}, time_steps {self.time_steps}, step_us {self.step_us}"
+            _refuse("split_by", found, "for labels direction: time, with time_steps 8, 16, 24 or 48 over the 300 ms")
+        for field in ("hflip", "rotation", "shear", "snn_augment"):
+            if getattr(self, field):
+                _refuse(field, getattr(self, field), "0 for labels direction, which it would turn")
+
+    @property
+    def _span(self) -> int:
+        """Microseconds of a step in equal parts of a clip of fashion-events."""
+        return 300_000 // self.time_steps
 
 
 def _refuse(field: str, value: Any, expected: str) -> None:

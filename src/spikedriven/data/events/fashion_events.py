@@ -13,82 +13,105 @@ Sensor of 34 x 34 pixels, 48 sub-steps, 300 ms. Two labellings of the same pictu
 """
 
 from functools import cached_property
-from typing import Literal, get_args
+from pathlib import Path
+from typing import Self
 
 import numpy as np
+import torch
 
+from spikedriven.data import fashion
+from spikedriven.data.events.config import EventDataConfig
+from spikedriven.data.events.dataset import EventDataset
 from spikedriven.data.events.events import Events
 from spikedriven.data.events.simulator import Recording, Sensor
 from spikedriven.data.images import ArrayImages
 from spikedriven.data.seeding import derive_seed
-from spikedriven.errors import InputError
 
-Labels = Literal["garment", "direction"]
 SIDE, SUB_STEPS, STEP_US = 34, 48, 6250
 DURATION_US = SUB_STEPS * STEP_US
 DIRECTIONS = ("right", "down-right", "down", "down-left", "left", "up-left", "up", "up-right")
 #: (x, y) of each direction, y downwards; the eight places lie in these directions from the centre too.
 COMPASS = np.array([(1, 0), (1, 1), (0, 1), (-1, 1), (-1, 0), (-1, -1), (0, -1), (1, -1)])
 TRIANGLE_RADIUS, PLACE_DISTANCE, WOBBLE_RADIUS = 2.0, 9.0, 1.0
+#: Frames are kept in memory up to so many bytes; beyond, clips are simulated again in every epoch.
+KEPT_BYTES = 1 << 28
 
 
-class FashionEvents:
-    """Simulated clips, clip i of image i; each a function of (seed, split, index) only.
+def open_set(cfg: EventDataConfig, data_folder: Path, split: str) -> "FashionEvents":
+    """The clips of one split, "train" or "test": one of each picture of the set `cfg.pictures`."""
+    if cfg.pictures == "fashion-mini":
+        return FashionEvents(cfg, fashion.load_embedded(split), split)
+    return FashionEvents(cfg, fashion.load_full(data_folder, split, download=False), split)
 
-    Attributes: `classes`, `num_classes`, `targets` (int64 [N]).
-    """
 
-    def __init__(self, images: ArrayImages, split: str, labels: Labels = "garment", seed: int = 0) -> None:
-        if labels not in get_args(Labels):
-            raise InputError(f"labels {labels!r} are not known; choose one of {', '.join(get_args(Labels))}")
-        if images.images.shape[1:] != (28, 28):
-            raise InputError(f"{images.source}: expected 28 x 28 grey images, found {list(images.images.shape[1:])}")
-        self.images, self.split, self.labels, self.seed = images, split, labels, seed
-        self.classes: tuple[str, ...] = images.classes if labels == "garment" else DIRECTIONS
+class FashionEvents(EventDataset):
+    """Simulated clips, clip i of image i; each a function of (cfg.simulation_seed, split, index) only."""
 
-    @property
-    def num_classes(self) -> int:
-        return len(self.classes)
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    @cached_property
-    def targets(self) -> np.ndarray:
-        if self.labels == "garment":
-            return self.images.targets
-        # One stream of draws: the label of clip i does not depend on how many clips there are.
-        return self._rng("direction").integers(0, len(DIRECTIONS), len(self))
-
-    @cached_property
-    def sensor(self) -> Sensor:
-        """One sensor for all clips of a seed."""
-        return Sensor.manufacture(SIDE, SIDE, np.random.default_rng(derive_seed("fashion-events sensor", self.seed)))
+    def __init__(
+        self, cfg: EventDataConfig, images: ArrayImages, split: str, indices: np.ndarray | None = None
+    ) -> None:
+        self.images, self.split = images, split
+        self.indices = np.arange(len(images)) if indices is None else indices
+        targets, classes = images.targets, images.classes
+        if cfg.labels == "direction":
+            # One stream of draws: the label of a clip does not depend on how many clips there are.
+            draws = np.random.default_rng(derive_seed("fashion-events labels", cfg.simulation_seed, split))
+            targets, classes = draws.integers(0, len(DIRECTIONS), len(images)), DIRECTIONS
+        super().__init__(cfg, targets[self.indices], classes)
+        self._kept: dict[int, np.ndarray] = {}
 
     def events(self, index: int) -> Events:
         """The events of one clip: 0 <= t < 300,000 microseconds."""
         recording, order = self._watch(index)
         return recording.events(order)
 
-    def frames(self, index: int, time_steps: int) -> np.ndarray:
-        """float32 counts [T, 2, 34, 34]: exactly what T equal spans of the 300 ms give, faster. T divides 48."""
-        recording, order = self._watch(index)
-        return recording.frames(time_steps, order)
+    def frames(self, index: int, draws: np.random.Generator | None = None) -> torch.Tensor:
+        frames = self._kept.get(index) if self.cfg.cache else None
+        if frames is None:
+            frames = self._frames(index)
+            if self.cfg.cache and frames.nbytes // 4 * (len(self._kept) + 1) <= KEPT_BYTES and frames.max() < 256:
+                self._kept[index] = frames.astype(np.uint8)
+        return torch.from_numpy(frames.astype(np.float32))
+
+    def where(self, index: int) -> str:
+        return f"{self.images.where(int(self.indices[index]))}, simulated"
+
+    def subset(self, indices: np.ndarray) -> Self:
+        return type(self)(self.cfg, self.images, self.split, self.indices[indices])
+
+    @cached_property
+    def sensor(self) -> Sensor:
+        """One sensor for all clips of a seed."""
+        draws = np.random.default_rng(derive_seed("fashion-events sensor", self.cfg.simulation_seed))
+        return Sensor.manufacture(SIDE, SIDE, draws)
+
+    def _frames(self, index: int) -> np.ndarray:
+        """float32 [T, 2, 34, 34] as the configuration says; straight from the simulation where that gives the same."""
+        steps = self.cfg.time_steps
+        span = self.cfg.step_us or DURATION_US // steps
+        if self.cfg.split_by == "time" and span * steps == DURATION_US and SUB_STEPS % steps == 0:
+            recording, order = self._watch(index)
+            frames = recording.frames(steps, order)
+            return np.minimum(frames, 1) if self.cfg.values == "binary" else frames
+        events = self.events(index)
+        if self.cfg.split_by == "time":
+            borders = np.searchsorted(events.t, span * np.arange(steps + 1))
+        else:
+            borders = np.array([*(len(events) // steps * np.arange(steps)), len(events)])
+        return count(events, borders, self.cfg.values == "binary")
 
     def _watch(self, index: int) -> tuple[Recording, np.ndarray]:
         """The recording of a clip, and the order of its scenes."""
-        rng = self._rng("clip", index)
-        picture = self.images.images[index] / 255.0
-        if self.labels == "garment":
+        origin = int(self.indices[index])
+        draws = np.random.default_rng(derive_seed("fashion-events", self.cfg.simulation_seed, self.split, origin))
+        picture = self.images.images[origin] / 255.0
+        if self.cfg.labels == "garment":
             light, order = show(picture, _triangle()[:, None]), np.arange(1)
         else:
-            positions = _wobbles(rng)
-            order = hop_order(int(self.targets[index]), rng)
+            positions = _wobbles(draws)
+            order = hop_order(int(self.targets[index]), draws)
             light = show(picture.reshape(14, 2, 14, 2).mean((1, 3)), positions)
-        return self.sensor.watch(light, STEP_US, rng), order
-
-    def _rng(self, *parts: int | str) -> np.random.Generator:
-        return np.random.default_rng(derive_seed("fashion-events", self.seed, self.split, *parts))
+        return self.sensor.watch(light, STEP_US, draws), order
 
 
 def hop_order(direction: int, rng: np.random.Generator) -> np.ndarray:
@@ -127,3 +150,13 @@ def _wobbles(rng: np.random.Generator) -> np.ndarray:
     angles = start + sense * np.linspace(0, 2 * np.pi, SUB_STEPS // len(COMPASS) + 1)[:, None]
     circle = WOBBLE_RADIUS * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     return (SIDE - 14) / 2 + PLACE_DISTANCE * COMPASS + circle
+
+
+def count(events: Events, borders: np.ndarray, binary: bool) -> np.ndarray:
+    """float32 [T, 2, H, W]: step k counts events borders[k] to borders[k + 1]."""
+    step = np.searchsorted(borders[1:-1], np.arange(borders[0], borders[-1]), side="right")
+    part = events[int(borders[0]) : int(borders[-1])]
+    shape = (len(borders) - 1, 2, events.height, events.width)
+    places = np.ravel_multi_index((step, part.p.astype(int), part.y, part.x), shape)
+    counts = np.bincount(places, minlength=np.prod(shape)).reshape(shape).astype(np.float32)
+    return np.minimum(counts, 1) if binary else counts

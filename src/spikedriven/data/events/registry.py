@@ -5,8 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from spikedriven.data import fashion
 from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.events.dataset import EventDataset
+from spikedriven.data.events.fashion_events import open_set as open_fashion_events
 from spikedriven.errors import InputError
 
 
@@ -24,7 +26,17 @@ class EventSet:
     locate: Callable[[Path], Path | None]
 
 
-EVENT_SETS: dict[str, EventSet] = {}
+_FASHION_EVENTS = EventSet(
+    name="fashion-events",
+    num_classes=10,
+    train_images=10_000,
+    test_images=2_000,
+    size="34x34 simulated events",
+    licence="MIT",
+    open=open_fashion_events,
+    locate=lambda folder: fashion.EMBEDDED_FILE,
+)
+EVENT_SETS: dict[str, EventSet] = {entry.name: entry for entry in (_FASHION_EVENTS,)}
 
 
 def find_event_set(name: str) -> EventSet:
