@@ -1,0 +1,141 @@
+"""Semantic segmentation: a class for every pixel; cross entropy, mean intersection over union."""
+
+import dataclasses
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from spikedriven.data.segmentation.config import SegmentationDataConfig
+from spikedriven.data.segmentation.loaders import eval_maps_loader, train_maps_loader
+from spikedriven.data.segmentation.sets import IGNORE
+from spikedriven.errors import InputError, RecipeError
+from spikedriven.models.segmentation import SEGMENTERS, Segmenter, create_segmenter
+from spikedriven.models.segmentation.semantic_fpn import resize
+from spikedriven.training.config import LossConfig, ModelConfig, Recipe
+from spikedriven.training.distributed import World, total
+
+
+@dataclass(frozen=True)
+class Overlap:
+    """Counts over a data set. `confusion[i, j]`: how many pixels of class i were taken for class j (int64 [K, K]);
+    pixels labelled 255 are left out."""
+
+    confusion: Tensor
+    images: int
+    loss_sum: float
+
+    def iou(self) -> Tensor:
+        """Intersection over union of each class in per cent, float64 [K]; nan for a class that is neither there nor
+        ever predicted."""
+        hits = self.confusion.diagonal().double()
+        return 100 * hits / (self.confusion.sum(0) + self.confusion.sum(1) - hits)
+
+    @property
+    def miou(self) -> float:
+        """Mean over the classes that have an IoU, per cent."""
+        return float(self.iou().nanmean())
+
+    @property
+    def pixel_accuracy(self) -> float:
+        """Share of pixels that were right, per cent."""
+        return 100 * float(self.confusion.trace()) / float(self.confusion.sum())
+
+    def recall(self) -> Tensor:
+        """Of each class the share of its pixels that were found, per cent, float64 [K]; nan for a class without any."""
+        return 100 * self.confusion.diagonal().double() / self.confusion.sum(1)
+
+    @property
+    def loss(self) -> float:
+        """Mean cross entropy per labelled pixel."""
+        return self.loss_sum / float(self.confusion.sum())
+
+
+class SegmentationTask:
+    metric = "miou"
+
+    def __init__(self, recipe: Recipe[SegmentationDataConfig]) -> None:
+        self.recipe = recipe
+        if recipe.loss != LossConfig():
+            raise RecipeError("loss: segmentation has its own loss, cross entropy per pixel; leave the section out")
+
+    def train_loader(self, rank: int, size: int) -> Any:
+        """Training batches (images, label maps); takes the number of classes from the data where it is left open."""
+        run = self.recipe.run
+        loader = train_maps_loader(
+            self.recipe.data, batch_size=run.batch_size, seed=run.seed, rank=rank, world_size=size
+        )
+        classes = self.recipe.model.num_classes
+        if classes is None:
+            model = dataclasses.replace(self.recipe.model, num_classes=loader.num_classes)
+            self.recipe = dataclasses.replace(self.recipe, model=model)
+        elif classes < loader.num_classes:
+            raise RecipeError(
+                f"model.num_classes={classes}, but data set {self.recipe.data.dataset!r} has {loader.num_classes} "
+                "classes; leave num_classes out, or name another data set"
+            )
+        return loader
+
+    def build_model(self) -> Segmenter:
+        return build_segmenter(self.recipe.model, self.recipe.data)
+
+    def loss(self, model: nn.Module, batch: Any) -> Tensor:
+        images, labels = batch
+        return pixel_loss(model(images), labels)
+
+    def evaluate(self, model: nn.Module, world: World) -> dict[str, float]:
+        """miou, pixel_accuracy (per cent) and cross entropy over the test part, whole images."""
+        loader = eval_maps_loader(
+            self.recipe.data, batch_size=self.recipe.run.batch_size, rank=world.rank, world_size=world.size
+        )
+        classes = self.recipe.model.num_classes
+        assert classes is not None  # the recipe is complete
+        result = measure_overlap(model, loader, classes, world)
+        return {"miou": result.miou, "pixel_accuracy": result.pixel_accuracy, "loss": result.loss}
+
+
+def build_segmenter(model: ModelConfig, data: SegmentationDataConfig) -> Segmenter:
+    """The recipe's network; `model.time_steps` and the image size are those of its backbone."""
+    if model.name not in SEGMENTERS:
+        raise RecipeError(f"model.name: segmentation is for {', '.join(SEGMENTERS)}, found {model.name!r}; the "
+                          "backbone is model.args.backbone")  # fmt: skip
+    steps = {} if model.time_steps is None else {"time_steps": model.time_steps}
+    body = {"img_size": data.img_size, **steps, **model.args.get("backbone_args", {})}
+    classes = {} if model.num_classes is None else {"num_classes": model.num_classes}
+    return create_segmenter(model.name, **{**classes, **model.args, "backbone_args": body})
+
+
+def pixel_loss(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross entropy of logits [B, K, h, w], enlarged to the labels [B, H, W], summed over labelled pixels and divided
+    by the number of all pixels, those labelled 255 included (MMSegmentation's default)."""
+    logits = resize(logits, (labels.shape[-2], labels.shape[-1]))
+    return F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum") / labels.numel()
+
+
+def measure_overlap(model: nn.Module, loader: Iterable[Any], num_classes: int, world: World) -> Overlap:
+    """Run `model` (as it is: set eval mode and autocast outside) over (images [B, 3, h, w], labels [B, H, W]) batches,
+    summed over all processes."""
+    device = world.device
+    confusion = torch.zeros(num_classes**2, dtype=torch.int64, device=device)
+    sums = torch.zeros(2, dtype=torch.float64, device=device)
+    for images, labels in loader:
+        labels = labels.to(device)
+        logits = _logits(model(images.to(device, non_blocking=True)), labels, num_classes)
+        counted = labels != IGNORE
+        pairs = labels[counted] * num_classes + logits.argmax(1)[counted]
+        confusion += torch.bincount(pairs, minlength=num_classes**2)
+        loss = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
+        sums += torch.stack([loss.double(), loss.new_tensor(len(images)).double()])
+    loss_sum, images = total(sums, world).tolist()
+    return Overlap(total(confusion, world).view(num_classes, num_classes).cpu(), int(images), loss_sum)
+
+
+def _logits(output: Tensor, labels: Tensor, num_classes: int) -> Tensor:
+    """[B, K, H, W] at the labels' size, float32 at least."""
+    if output.ndim != 4 or output.shape[1] != num_classes:
+        raise InputError(f"expected logits [B, {num_classes}, H, W] from a segmenter, found {list(output.shape)}")
+    logits = resize(output, (labels.shape[-2], labels.shape[-1]))
+    return logits if logits.dtype == torch.float64 else logits.float()
