@@ -12,15 +12,17 @@ from spikedriven.data.detection.config import DETECTION_SETS, DetectionDataConfi
 from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.events.registry import EVENT_SETS
 from spikedriven.data.registry import IMAGE_SETS
+from spikedriven.data.segmentation.config import SegmentationDataConfig
+from spikedriven.data.segmentation.registry import SEGMENTATION_SETS
 from spikedriven.errors import InputError
 
 #: Tasks whose data section does not depend on the data set.
-OF_TASK: dict[str, type] = {"detection": DetectionDataConfig}
+OF_TASK: dict[str, type] = {"detection": DetectionDataConfig, "segmentation": SegmentationDataConfig}
 
 
 def all_sets() -> dict[str, Any]:
     """Every data set by name: entries with name, num_classes, train_images, test_images, size, licence, locate."""
-    return {**IMAGE_SETS, **EVENT_SETS, **DETECTION_SETS}
+    return {**IMAGE_SETS, **EVENT_SETS, **DETECTION_SETS, **SEGMENTATION_SETS}
 
 
 def find_any_set(name: str) -> Any:

@@ -28,7 +28,7 @@ VERDICTS = {
 
 @dataclass(frozen=True)
 class AuditRow:
-    """One conv, linear, matmul, product, normalisation or foreign activation.
+    """One conv, linear, matmul, product, normalisation, interpolation or foreign activation.
 
     module: qualified module path; node: id in the graph; op: operator class; classed: "spike x weight",
     "spike x spike", "spike x real", "real x weight", "real x real" or "activation"; operands: their kinds;
@@ -227,6 +227,14 @@ def _activation(graph: SpikeGraph, node: Node) -> AuditRow:
     return _row(node, graph.operands(node), "activation", BROKEN, why)
 
 
+def _interpolate(graph: SpikeGraph, node: Node) -> AuditRow:
+    source = folding.data_operand(graph, node)
+    if isinstance(source.kind, Input):
+        return _row(node, [source], "real x weight", ENCODING, "prepares the network's input")
+    why = "weighs neighbours by fractions; nearest-neighbour upsampling only repeats values"
+    return _row(node, [source], "real x weight", BROKEN, why)
+
+
 _CLASSIFY: dict[str, Callable[[SpikeGraph, Node], AuditRow]] = {
     "conv": _weight_layer,
     "linear": _weight_layer,
@@ -236,4 +244,5 @@ _CLASSIFY: dict[str, Callable[[SpikeGraph, Node], AuditRow]] = {
     "batchnorm": _batchnorm,
     "scale": _scale,
     "activation": _activation,
+    "interpolate": _interpolate,
 }

@@ -148,6 +148,7 @@ _ELEMENTWISE: dict[str, Callable[[Layer], Cost]] = {
     "sum": lambda layer: _acs(layer.inputs, layer.rate),
     "mean": _averaged,
     "avgpool": _averaged,
+    "interpolate": lambda layer: Cost(macs=4 * layer.elements, formula="4 MACs per element (bilinear)"),
     "maxpool": lambda layer: _acs(layer.elements, max(layer.window - 1, 1), "comparisons"),
 }
 
@@ -176,7 +177,8 @@ CONVENTIONS: dict[str, Convention] = {
     "all-ops": Convention(
         "all-ops",
         "as sdt, and also: biases and residual sums 1 AC per element; BN and constant factors 1 MAC; neurons 1 MAC + "
-        "2 AC per element and step; max pools k^2 - 1 comparisons per output; means and sums 1 AC per value read",
+        "2 AC per element and step; max pools k^2 - 1 comparisons per output; means and sums 1 AC per value read; "
+        "bilinear interpolation 4 MACs per output",
         "this package: everything the other conventions leave out, nothing folded",
         _all_ops,
     ),

@@ -12,7 +12,9 @@ from spikedriven.graph.rules import Operand, contracted_size
 
 WEIGHT_OPS = ("conv", "linear")
 PRODUCT_OPS = ("matmul", "multiply")
-OTHER_OPS = ("divide", "scale", "add", "batchnorm", "neuron", "activation", "maxpool", "avgpool", "mean", "sum")
+OTHER_OPS = (
+    "divide", "scale", "add", "batchnorm", "neuron", "activation", "maxpool", "avgpool", "mean", "sum", "interpolate",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ OPS: dict[str, str] = {
     "maxpool": "maximum over a window or an axis",
     "avgpool": "mean over a window",
     "mean": "mean over whole axes",
+    "interpolate": "values of another grid size as weighted means of neighbours (bilinear)",
     "sum": "sum over whole axes",
     "reshape": "the same values in another shape or order of axes",
     "repeat": "the same values several times",
@@ -277,6 +278,11 @@ def _avgpool(call: Call) -> Kind:
 @register_rule(_aten("adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d"), "avgpool")
 def _adaptive_avgpool(call: Call) -> Kind:
     return kinds.average(call.data.kind, _reduced(call))
+
+
+@register_rule("aten::upsample_bilinear2d", "interpolate")
+def _interpolate(call: Call) -> Kind:
+    return Input() if call.data.kind == Input() else Analog()
 
 
 @register_rule(_aten("cat stack concat"), "cat")

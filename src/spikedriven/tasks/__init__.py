@@ -10,6 +10,7 @@ from spikedriven.tasks.classification import ClassificationTask
 from spikedriven.tasks.detection import DetectionTask
 from spikedriven.tasks.distillation import DistillationTask
 from spikedriven.tasks.pretraining import PretrainingTask
+from spikedriven.tasks.segmentation import SegmentationTask
 from spikedriven.training.config import Recipe
 from spikedriven.training.distributed import World
 
@@ -51,6 +52,7 @@ TASKS: dict[str, Callable[[Recipe], Task]] = {
     "detection": DetectionTask,
     "distillation": DistillationTask,
     "pretraining": PretrainingTask,
+    "segmentation": SegmentationTask,
 }
 
 

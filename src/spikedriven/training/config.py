@@ -47,6 +47,8 @@ class OptimConfig:
     """lamb only: limit the trust ratio to 1."""
     layer_decay: float = 1.0
     """Each layer's learning rate is this times that of the layer above it; 1 switches it off."""
+    head_lr_scale: float = 1.0
+    """The learning rate of parameters whose names begin with "head." is this times that of the others."""
 
     def __post_init__(self) -> None:
         if (self.lr is None) == (self.blr is None):
@@ -55,15 +57,21 @@ class OptimConfig:
             raise RecipeError(f"optim.layer_decay: expected a number in (0, 1], found {self.layer_decay}")
         if self.decay_all and self.layer_decay < 1:
             raise RecipeError(f"optim.decay_all: not offered beside layer_decay, found layer_decay={self.layer_decay}")
+        if self.head_lr_scale <= 0 or (self.head_lr_scale != 1 and (self.layer_decay < 1 or self.decay_all)):
+            raise RecipeError(
+                "optim.head_lr_scale: expected a number above 0, and neither layer_decay nor decay_all beside it; "
+                f"found {self.head_lr_scale}"
+            )
         if self.trust_clip and self.name != "lamb":
             raise RecipeError(f"optim.trust_clip: only lamb has a trust ratio, found optim.name={self.name}")
 
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    kind: Literal["cosine_epoch", "cosine_iter", "onecycle", "constant", "step"] = "cosine_epoch"
+    kind: Literal["cosine_epoch", "cosine_iter", "onecycle", "constant", "step", "poly"] = "cosine_epoch"
     """cosine_epoch: timm's, constant within an epoch. cosine_iter: that of SDT-V2 and V3, changes each step.
-    step: the peak, times `gamma` at each of the `milestones` (detection)."""
+    step: the peak, times `gamma` at each of the `milestones` (detection). poly: falls as (1 - share)^power, changes
+    each step (segmentation)."""
     epochs: int = 300
     """Epochs of the schedule, cooldown not counted."""
     cooldown_epochs: int = 0
@@ -78,6 +86,8 @@ class ScheduleConfig:
     """step only: epochs after which the learning rate is multiplied by gamma."""
     gamma: float = 0.1
     """step only."""
+    power: float = 1.0
+    """poly only; 1: a straight line from the end of the warm-up to min_lr."""
 
     def __post_init__(self) -> None:
         if self.epochs < 1 or self.cooldown_epochs < 0:

@@ -12,7 +12,7 @@ from spikedriven.training.config import OptimConfig
 
 
 def parameter_groups(
-    model: nn.Module, weight_decay: float, layer_decay: float = 1.0, decay_all: bool = False
+    model: nn.Module, weight_decay: float, layer_decay: float = 1.0, decay_all: bool = False, head_lr_scale: float = 1.0
 ) -> list[dict[str, Any]]:
     """Groups for an optimiser: no decay on biases, on tensors of fewer than two dimensions, nor on
     `model.no_weight_decay()`.
@@ -21,10 +21,13 @@ def parameter_groups(
     layers is
     what `model.group_matcher` says (timm's convention), and a model without one is an InputError: guessing would
     change the run. `decay_all`: one group with decay on everything (the release's masked pre-training).
+    `head_lr_scale`: the `lr_scale` of parameters whose names begin with "head.".
     """
     if decay_all:
         return [{"params": [p for p in model.parameters() if p.requires_grad], "weight_decay": weight_decay}]
     exempt = set(getattr(model, "no_weight_decay", set)())
+    if head_lr_scale != 1.0:
+        return _with_faster_head(model, weight_decay, exempt, head_lr_scale)
     if layer_decay == 1.0:
         return param_groups_weight_decay(model, weight_decay, no_weight_decay_list=exempt)
     if not hasattr(model, "group_matcher"):
@@ -33,6 +36,17 @@ def parameter_groups(
             "its layers are ordered; use layer_decay 1.0 for this model"
         )
     return param_groups_layer_decay(model, weight_decay, no_weight_decay_list=exempt, layer_decay=layer_decay)
+
+
+def _with_faster_head(model: nn.Module, weight_decay: float, exempt: set[str], scale: float) -> list[dict[str, Any]]:
+    groups: dict[tuple[float, float], dict[str, Any]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            decay = 0.0 if parameter.ndim <= 1 or name.endswith(".bias") or name in exempt else weight_decay
+            lr_scale = scale if name.startswith("head.") else 1.0
+            empty = {"params": [], "weight_decay": decay, "lr_scale": lr_scale}
+            groups.setdefault((lr_scale, decay), empty)["params"].append(parameter)
+    return list(groups.values())
 
 
 def peak_learning_rate(optim: OptimConfig, global_batch: int) -> float:
@@ -54,5 +68,5 @@ def create_optimizer(model: nn.Module, optim: OptimConfig, global_batch: int) ->
         options["eps"] = optim.eps
     if optim.trust_clip:
         options["trust_clip"] = True
-    groups = parameter_groups(model, optim.weight_decay, optim.layer_decay, optim.decay_all)
+    groups = parameter_groups(model, optim.weight_decay, optim.layer_decay, optim.decay_all, optim.head_lr_scale)
     return create_optimizer_v2(groups, opt=optim.name, lr=peak_learning_rate(optim, global_batch), **options)

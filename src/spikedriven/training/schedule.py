@@ -15,6 +15,7 @@ def learning_rate(schedule: ScheduleConfig, peak: float, position: float) -> flo
       the cosine counts from epoch 0, so its peak is not reached when there is a warm-up; then `min_lr` for the
       cooldown.
     - cosine_iter: that of SDT-V2 and V3. Linear from 0, then half a cosine over the remaining epochs.
+    - poly: linear from `warmup_lr`, then `min_lr + (peak - min_lr) (1 - share)^power` over the remaining epochs.
     - step: linear from `warmup_lr`, then the peak times gamma for each milestone that has passed.
     - onecycle: cosine from `warmup_lr` up to the peak, cosine down to `min_lr`, each step its own value.
     """
@@ -24,6 +25,8 @@ def learning_rate(schedule: ScheduleConfig, peak: float, position: float) -> flo
         steps = sum(position >= milestone for milestone in schedule.milestones)
         rate = peak * schedule.gamma**steps
         return _warmup(schedule, rate, position) if position < schedule.warmup_epochs else rate
+    if schedule.kind == "poly":
+        return _poly(schedule, peak, position)
     if schedule.kind == "cosine_epoch":
         return _cosine_epoch(schedule, peak, math.floor(position))
     return _cosine_iter(schedule, peak, position)
@@ -50,6 +53,13 @@ def _cosine_iter(schedule: ScheduleConfig, peak: float, position: float) -> floa
     if position < warmup:
         return _cosine(schedule.warmup_lr, peak, position / warmup)
     return _cosine(peak, schedule.min_lr, min(1.0, (position - warmup) / (schedule.epochs - warmup)))
+
+
+def _poly(schedule: ScheduleConfig, peak: float, position: float) -> float:
+    if position < schedule.warmup_epochs:
+        return _warmup(schedule, peak, position)
+    share = min(1.0, (position - schedule.warmup_epochs) / (schedule.epochs - schedule.warmup_epochs))
+    return schedule.min_lr + (peak - schedule.min_lr) * (1 - share) ** schedule.power
 
 
 def _warmup(schedule: ScheduleConfig, peak: float, position: float) -> float:

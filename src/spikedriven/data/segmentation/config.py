@@ -41,7 +41,7 @@ class SegmentationDataConfig:
     hflip: float = 0.5
     """Training: probability of a horizontal flip."""
     photometric: bool = False
-    """Training: brightness +-32, contrast and saturation 0.5..1.5, hue +-18 degrees of 180, each with probability 0.5."""
+    """Training: brightness +-32, contrast and saturation 0.5..1.5, hue +-18 of 180, each with probability 1/2."""
 
     scenes: int = 4000
     """fashion-scenes: how many train scenes."""

@@ -5,6 +5,7 @@ head is that of "Panoptic Feature Pyramid Networks" (CVPR 2019) with neurons in 
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from spikedriven.layers import ConvBN, FireProject, over_time
 from spikedriven.layers.fold import FoldedConv
 from spikedriven.models.base import SpikeDrivenModel
+from spikedriven.models.detection.parts import mean_over_time
 from spikedriven.models.detection.pyramid import SpikeFPN
 from spikedriven.models.official import OfficialNames
 from spikedriven.models.segmentation.names import SegmenterNames
@@ -63,10 +65,7 @@ class SemanticFPNHead(nn.Module):
             for level, length in enumerate(lengths)
         )
         self.resize = Upsample(upsampling)
-        self.classify = FireProject(neuron(), FoldedConv(width, num_classes, 1))
-        nn.init.normal_(self.classify.project.weight, std=0.01)
-        assert self.classify.project.bias is not None
-        nn.init.zeros_(self.classify.project.bias)
+        self.classify = FireProject(neuron(), _classifier(width, num_classes))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps [T, B, C, H_i, W_i] -> logits [T, B, K, H_0, W_0]."""
@@ -75,6 +74,15 @@ class SemanticFPNHead(nn.Module):
         for chain, level in zip(self.scale_heads[1:], maps[1:], strict=True):
             total = total + self.resize(chain(level), size)
         return self.classify(total)
+
+
+def _classifier(width: int, num_classes: int) -> FoldedConv:
+    """MMSegmentation's initial values."""
+    conv = FoldedConv(width, num_classes, 1)
+    nn.init.normal_(conv.weight, std=0.01)
+    assert conv.bias is not None
+    nn.init.zeros_(conv.bias)
+    return conv
 
 
 def _chain(in_chans: int, width: int, length: int, neuron: NeuronFactory, upsampling: str | None) -> nn.Sequential:
@@ -114,12 +122,12 @@ class Segmenter(nn.Module):
 
     def dense_logits(self, x: Tensor) -> Tensor:
         """Logits [B, K, h, w] at the stride of the finest tap."""
-        taps = self.backbone.forward_intermediates(
+        taps: Any = self.backbone.forward_intermediates(
             x, self.indices, stop_early=True, intermediates_only=True, merge_time=not self.keep_time
         )
         if not self.keep_time:
             taps = [tap.unsqueeze(0) for tap in taps]
-        return self.head(self.neck(taps)).mean(0)
+        return mean_over_time(self.head(self.neck(taps)))
 
     @property
     def encoder(self) -> SpikeDrivenModel:
