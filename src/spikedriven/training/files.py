@@ -9,16 +9,21 @@ from spikedriven.errors import CheckpointError
 
 
 def write_atomic(path: Path, data: bytes) -> None:
-    """`path` holds `data` afterwards, or what it held before."""
-    temporary = path.with_name(f".{path.name}.tmp")
+    """`path` holds `data` afterwards, or what it held before. CheckpointError when it cannot be written."""
     with explain_os_errors(path):
-        try:
-            write_durable(temporary, data)
-            temporary.replace(path)
-            sync_folder(path.parent)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+        replace_file(path, data)
+
+
+def replace_file(path: Path, data: bytes) -> None:
+    """`path` holds `data` afterwards, or what it held before; several processes may do this at the same time."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write_durable(temporary, data)
+        temporary.replace(path)
+        sync_folder(path.parent)
+    except OSError:
+        temporary.unlink(missing_ok=True)
+        raise
 
 
 def write_durable(path: Path, data: bytes) -> None:

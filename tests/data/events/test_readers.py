@@ -86,7 +86,7 @@ def test_parts_are_the_whole(chunk: int, tmp_path: Path):
 
 
 def test_every_truncation_is_an_error_or_a_shorter_recording(tmp_path: Path):
-    """A cut between header lines or events of AEDAT 2.0, or between packets, cannot be told from a shorter recording."""
+    """Cut between header lines or events of AEDAT 2.0, or between packets, a file is a shorter recording."""
     for path in files(tmp_path):
         whole, full = path.read_bytes(), read_events(path)
         for length in range(len(whole)):

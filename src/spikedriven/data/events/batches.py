@@ -25,7 +25,7 @@ class EventBatches(Dataset):
             clips, labels = default_collate([self._sample(key.epoch, index, broken) for index in key.indices])
         except DataError as error:
             return error
-        own = 1.0
+        own: float | torch.Tensor = 1.0
         if self.cfg.mixes:
             clips, own = mix(clips, self.cfg, key.epoch, self._draws("mix", key.epoch, key.global_batch))
         if self.cfg.soft_targets:

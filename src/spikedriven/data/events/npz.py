@@ -34,13 +34,16 @@ class Column:
 
 
 def save_events(path: str | Path, events: Events) -> None:
-    """Write what `stream_npz` reads, compressed. The file is whole or not there."""
-    from spikedriven.training.files import write_atomic  # the training package reads recipes, and they name data
+    """Write what `stream_npz` reads, compressed; whole or not at all. DataError when it cannot be written."""
+    from spikedriven.training.files import replace_file  # the training package reads recipes, and they name data
 
     buffer = io.BytesIO()
     arrays = {name: getattr(events, name) for name in ARRAYS}
     np.savez_compressed(buffer, **arrays, height=np.int64(events.height), width=np.int64(events.width))
-    write_atomic(Path(path), buffer.getvalue())
+    try:
+        replace_file(Path(path), buffer.getvalue())
+    except OSError as error:
+        raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
 def stream_npz(

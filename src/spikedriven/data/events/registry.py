@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spikedriven.data import fashion
+from spikedriven.data.events import cifar10_dvs, dvs128_gesture, har_dvs
 from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.events.dataset import EventDataset
 from spikedriven.data.events.fashion_events import open_set as open_fashion_events
@@ -36,7 +37,39 @@ _FASHION_EVENTS = EventSet(
     open=open_fashion_events,
     locate=lambda folder: fashion.EMBEDDED_FILE,
 )
-EVENT_SETS: dict[str, EventSet] = {entry.name: entry for entry in (_FASHION_EVENTS,)}
+_CIFAR10_DVS = EventSet(
+    name="cifar10-dvs",
+    num_classes=len(cifar10_dvs.CLASSES),
+    train_images=9_000,
+    test_images=1_000,
+    size="128x128 events",
+    licence="CC BY 4.0",
+    open=cifar10_dvs.open_set,
+    locate=cifar10_dvs.locate,
+)
+_DVS128_GESTURE = EventSet(
+    name="dvs128-gesture",
+    num_classes=len(dvs128_gesture.CLASSES),
+    train_images=1_176,
+    test_images=288,
+    size="128x128 events",
+    licence="CC BY 4.0",
+    open=dvs128_gesture.open_set,
+    locate=dvs128_gesture.locate,
+)
+_HAR_DVS = EventSet(
+    name="har-dvs",
+    num_classes=har_dvs.NUM_CLASSES,
+    train_images=64_526,
+    test_images=32_386,
+    size="346x260 event frames",
+    licence="see the authors",
+    open=har_dvs.open_set,
+    locate=har_dvs.locate,
+)
+EVENT_SETS: dict[str, EventSet] = {
+    entry.name: entry for entry in (_FASHION_EVENTS, _CIFAR10_DVS, _DVS128_GESTURE, _HAR_DVS)
+}
 
 
 def find_event_set(name: str) -> EventSet:

@@ -1,0 +1,87 @@
+"""CIFAR10-DVS: 10,000 recordings of CIFAR-10 images on a screen (Li et al., 2017, 10.3389/fnins.2017.00309).
+
+Folder: CLASS/*.aedat (as the archives unpack), or CLASS/*.npz with the arrays t, x, y, p of SpikingJelly. No split is
+official. "authors" is that of the releases: of each class the first ceil(0.9 n) files in the order of their names
+train. "seeded" is ours: of each class 100 recordings, drawn once, test; the list ships with the package.
+"""
+
+import hashlib
+import math
+import re
+from functools import cache
+from pathlib import Path
+
+import numpy as np
+
+from spikedriven.data.events.config import EventDataConfig
+from spikedriven.data.events.recordings import RecordedEvents, Recording, find_folder
+from spikedriven.errors import DataError
+
+NAMES = ("cifar10-dvs", "CIFAR10DVS", "CIFAR10-DVS", "cifar10dvs")
+CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+TRAIN_SHARE = 0.9
+SPLIT_FILE = Path(__file__).parents[1] / "splits" / "cifar10-dvs.txt"
+SPLIT_SHA256 = "79273c2111e233d154eb12ddd8a7a40e0aa23a7e99b6d3621c1d02d0174cd840"
+_NUMBER = re.compile(r"(\d+)$")
+
+
+def locate(data_folder: Path) -> Path | None:
+    """The folder that holds the class folders, if there is one."""
+    return find_folder(data_folder, NAMES, CLASSES[0])
+
+
+def open_set(cfg: EventDataConfig, data_folder: Path, split: str) -> RecordedEvents:
+    """The "train" or "test" recordings. DataError names a missing folder or class."""
+    folder = locate(data_folder)
+    if folder is None:
+        raise DataError(
+            f"cifar10-dvs was not found: expected {data_folder / NAMES[0]}/CLASS/*.aedat for the classes "
+            f"{', '.join(CLASSES)} (unpack the ten archives of the authors' figshare page there), or CLASS/*.npz; give "
+            "the folder with root or the variable SPIKEDRIVEN_DATA"
+        )
+    samples: list[Recording] = []
+    targets: list[int] = []
+    for label, name in enumerate(CLASSES):
+        files = _files(folder, name)
+        test = _authors_test(files) if cfg.split == "authors" else _seeded_test(files, name)
+        samples += [Recording(path) for path in files if (path in test) == (split == "test")]
+        targets += [label] * (len(samples) - len(targets))
+    return RecordedEvents(cfg, data_folder, samples, np.array(targets, dtype=np.int64), CLASSES)
+
+
+def _files(folder: Path, name: str) -> list[Path]:
+    """The recordings of one class, in the order of their names (1, 10, 100, ..., as strings are sorted)."""
+    for pattern in ("*.aedat", "*.npz"):
+        files = sorted((folder / name).glob(pattern), key=lambda path: path.name)
+        if files:
+            return files
+    raise DataError(f"{folder / name}: expected the .aedat (or .npz) files of class {name}, found none")
+
+
+def _authors_test(files: list[Path]) -> set[Path]:
+    return set(files[math.ceil(TRAIN_SHARE * len(files)) :])
+
+
+def _seeded_test(files: list[Path], name: str) -> set[Path]:
+    """Those of the files that the shipped list names. Files are known by the number at the end of their names."""
+    numbers = {path: _NUMBER.search(path.stem) for path in files}
+    strange = next((path for path, number in numbers.items() if number is None), None)
+    if strange is not None:
+        raise DataError(
+            f"{strange}: expected a name that ends with the recording's number, such as cifar10_{name}_0.aedat; "
+            "the shipped split goes by it (data.split authors does not)"
+        )
+    test = _shipped_split()[name]
+    return {path for path, number in numbers.items() if number is not None and int(number[1]) in test}
+
+
+@cache
+def _shipped_split() -> dict[str, set[int]]:
+    content = SPLIT_FILE.read_bytes() if SPLIT_FILE.is_file() else b""
+    found = hashlib.sha256(content).hexdigest()
+    if found != SPLIT_SHA256:
+        raise DataError(
+            f"{SPLIT_FILE} is damaged or missing: sha256 {found}, expected {SPLIT_SHA256}; install the package again"
+        )
+    lines = [line.split() for line in content.decode().splitlines() if not line.startswith("#")]
+    return {name: {int(number) for number in numbers} for name, *numbers in lines}
