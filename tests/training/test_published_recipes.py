@@ -5,6 +5,7 @@ import torch
 
 from spikedriven.recipes import list_recipes, load_recipe
 from spikedriven.tasks import create_task
+from tests.training.test_event_recipes import EVENTS
 from tests.training.test_staged_recipes import STAGED
 
 # batch, optimiser, lr, min lr, warm-up lr, weight decay, epochs run, RandAugment, mixup prob, smallest scale, size
@@ -32,7 +33,7 @@ OWN = {"quickstart", "fashion-mnist"}
 
 def test_every_published_recipe_is_checked_here() -> None:
     studies = {name for name in list_recipes() if name.startswith("study_")}  # ours: tests/tools/test_run_studies.py
-    assert set(list_recipes()) == PUBLISHED.keys() | STAGED.keys() | OWN | studies
+    assert set(list_recipes()) == PUBLISHED.keys() | STAGED.keys() | EVENTS.keys() | OWN | studies
 
 
 @pytest.mark.parametrize("name", PUBLISHED)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from spikedriven.data import build_eval_loader, build_train_loader
 from spikedriven.errors import InputError, RecipeError
-from spikedriven.tasks.networks import build_network
+from spikedriven.tasks.networks import TIMM, build_network
 from spikedriven.training.config import Recipe
 from spikedriven.training.distributed import World, total
 from spikedriven.training.losses import create_loss, evaluation_loss
@@ -74,8 +74,9 @@ class ClassificationTask:
 
     def build_model(self) -> nn.Module:
         """The recipe's model; `in_chans` and `img_size` are those of the data."""
-        output = {"output": "per_step"} if self.recipe.loss.tet else {}
-        return build_network(self.recipe.model, self.recipe.data, **output)
+        tet, name = self.recipe.loss.tet, self.recipe.model.name
+        ours = {} if name.startswith(TIMM) and not tet else {"output": "per_step" if tet else "mean"}
+        return build_network(self.recipe.model, self.recipe.data, **ours)
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         images, targets = batch
