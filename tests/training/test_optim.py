@@ -139,3 +139,20 @@ def test_trust_clip_limits_the_ratio_to_one() -> None:
 def test_betas_and_eps_reach_the_optimiser() -> None:
     group = create_optimizer(nn.Linear(2, 2), OptimConfig(lr=1.0, betas=(0.9, 0.95), eps=1e-4), 1).param_groups[0]
     assert (group["betas"], group["eps"]) == ((0.9, 0.95), 1e-4)
+
+
+@pytest.mark.parametrize("decay_all", [False, True])
+def test_head_lr_scale_reaches_the_head_and_nothing_else(decay_all: bool) -> None:
+    model = torch.nn.ModuleDict({"body": torch.nn.Linear(3, 4), "head": torch.nn.Linear(4, 2)})
+    model["body"].bias.requires_grad_(False)
+    groups = parameter_groups(model, 0.1, decay_all=decay_all, head_lr_scale=10.0)
+    found = {id(p): (group["lr_scale"], group["weight_decay"]) for group in groups for p in group["params"]}
+    assert found == {
+        id(model["body"].weight): (1.0, 0.1),
+        id(model["head"].weight): (10.0, 0.1),
+        id(model["head"].bias): (10.0, 0.1 if decay_all else 0.0),
+    }
+    with pytest.raises(RecipeError, match=r"optim\.head_lr_scale"):
+        OptimConfig(lr=1e-3, head_lr_scale=2.0, layer_decay=0.9)
+    with pytest.raises(RecipeError, match=r"optim\.head_lr_scale"):
+        OptimConfig(lr=1e-3, head_lr_scale=0.0)

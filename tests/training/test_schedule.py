@@ -59,3 +59,22 @@ def test_onecycle_rises_to_the_peak_and_falls_to_the_end() -> None:
 def test_constant_with_warmup() -> None:
     schedule = ScheduleConfig(kind="constant", epochs=10, warmup_epochs=2)
     assert [learning_rate(schedule, 1.0, position) for position in (0, 1, 2, 9.9)] == [0.0, 0.5, 1.0, 1.0]
+
+
+def test_poly_is_mmengines_with_a_linear_warm_up() -> None:
+    """160,000 steps in 64 epochs of 2,500: warm-up over 1,500 steps from 1e-6 of the peak, then a straight line to 0."""
+    schedule = ScheduleConfig(kind="poly", epochs=64, warmup_epochs=0.6, warmup_lr=1e-9)
+    peak = 1e-3
+    for step in (0, 1, 750, 1499):
+        expected = peak * (1e-6 + (1 - 1e-6) * step / 1500)
+        assert learning_rate(schedule, peak, step / 2500) == pytest.approx(expected, rel=1e-9)
+    for step in (1500, 1501, 80_000, 159_999, 160_000):
+        expected = peak * (1 - (step - 1500) / (160_000 - 1500))
+        assert learning_rate(schedule, peak, step / 2500) == pytest.approx(expected, rel=1e-9, abs=1e-15)
+
+
+def test_poly_with_a_power_and_a_floor() -> None:
+    schedule = ScheduleConfig(kind="poly", epochs=10, power=0.9, min_lr=1e-4)
+    assert learning_rate(schedule, 1e-2, 0.0) == 1e-2
+    assert learning_rate(schedule, 1e-2, 5.0) == pytest.approx(1e-4 + 9.9e-3 * 0.5**0.9)
+    assert learning_rate(schedule, 1e-2, 10.0) == learning_rate(schedule, 1e-2, 11.0) == 1e-4

@@ -57,10 +57,10 @@ class OptimConfig:
             raise RecipeError(f"optim.layer_decay: expected a number in (0, 1], found {self.layer_decay}")
         if self.decay_all and self.layer_decay < 1:
             raise RecipeError(f"optim.decay_all: not offered beside layer_decay, found layer_decay={self.layer_decay}")
-        if self.head_lr_scale <= 0 or (self.head_lr_scale != 1 and (self.layer_decay < 1 or self.decay_all)):
+        if self.head_lr_scale <= 0 or (self.head_lr_scale != 1 and self.layer_decay < 1):
             raise RecipeError(
-                "optim.head_lr_scale: expected a number above 0, and neither layer_decay nor decay_all beside it; "
-                f"found {self.head_lr_scale}"
+                f"optim.head_lr_scale: expected a number above 0, and no layer_decay beside it; found "
+                f"{self.head_lr_scale}"
             )
         if self.trust_clip and self.name != "lamb":
             raise RecipeError(f"optim.trust_clip: only lamb has a trust ratio, found optim.name={self.name}")

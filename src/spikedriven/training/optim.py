@@ -23,11 +23,11 @@ def parameter_groups(
     change the run. `decay_all`: one group with decay on everything (the release's masked pre-training).
     `head_lr_scale`: the `lr_scale` of parameters whose names begin with "head.".
     """
+    if head_lr_scale != 1.0:
+        return _with_faster_head(model, weight_decay, decay_all, head_lr_scale)
     if decay_all:
         return [{"params": [p for p in model.parameters() if p.requires_grad], "weight_decay": weight_decay}]
     exempt = set(getattr(model, "no_weight_decay", set)())
-    if head_lr_scale != 1.0:
-        return _with_faster_head(model, weight_decay, exempt, head_lr_scale)
     if layer_decay == 1.0:
         return param_groups_weight_decay(model, weight_decay, no_weight_decay_list=exempt)
     if not hasattr(model, "group_matcher"):
@@ -38,11 +38,13 @@ def parameter_groups(
     return param_groups_layer_decay(model, weight_decay, no_weight_decay_list=exempt, layer_decay=layer_decay)
 
 
-def _with_faster_head(model: nn.Module, weight_decay: float, exempt: set[str], scale: float) -> list[dict[str, Any]]:
+def _with_faster_head(model: nn.Module, weight_decay: float, decay_all: bool, scale: float) -> list[dict[str, Any]]:
+    exempt = set(getattr(model, "no_weight_decay", set)())
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            decay = 0.0 if parameter.ndim <= 1 or name.endswith(".bias") or name in exempt else weight_decay
+            spared = parameter.ndim <= 1 or name.endswith(".bias") or name in exempt
+            decay = weight_decay if decay_all or not spared else 0.0
             lr_scale = scale if name.startswith("head.") else 1.0
             empty = {"params": [], "weight_decay": decay, "lr_scale": lr_scale}
             groups.setdefault((lr_scale, decay), empty)["params"].append(parameter)

@@ -37,7 +37,7 @@ class SegmentationDataConfig:
     resize_range: tuple[float, float] = (1.0, 1.0)
     """Training: both of `resize` times one factor from this range."""
     max_class_share: float = 1.0
-    """Training: of up to ten random crops the first is taken in which no class has more of the labelled pixels."""
+    """Training: of up to ten random crops the first is taken in which every class has less of the labelled pixels."""
     hflip: float = 0.5
     """Training: probability of a horizontal flip."""
     photometric: bool = False

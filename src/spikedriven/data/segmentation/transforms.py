@@ -3,8 +3,6 @@
 The order of MMSegmentation's pipelines: resize, crop, flip, photometric distortion; then normalisation and padding.
 """
 
-from collections.abc import Callable
-
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -25,9 +23,7 @@ class TrainTransform:
     """(uint8 [3, H, W], uint8 [H, W]) -> (float32 [3, S, S], int64 [S, S]); draws from torch's CPU generator."""
 
     def __init__(self, cfg: SegmentationDataConfig) -> None:
-        self.cfg = cfg
-        steps: list[Callable] = [v2.RandomHorizontalFlip(cfg.hflip)]
-        self.flip = v2.Compose(steps)
+        self.cfg, self.flip = cfg, v2.RandomHorizontalFlip(cfg.hflip)
 
     def __call__(self, image: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         cfg = self.cfg
@@ -88,11 +84,11 @@ def fitted_size(size: torch.Size, limits: tuple[int, int], factor: float) -> lis
 
 
 def dominated(labels: Tensor, share: float) -> bool:
-    """Whether one class has more than this share of the pixels that count."""
+    """Whether one class has this share or more of the pixels that count, or none does."""
     if share >= 1.0:
         return False
     counts = torch.bincount(labels.flatten().long(), minlength=IGNORE + 1)[:IGNORE]
-    return bool(counts.max() > share * counts.sum())
+    return not bool(counts.max() < share * counts.sum())
 
 
 def distort(image: tv_tensors.Image) -> tv_tensors.Image:

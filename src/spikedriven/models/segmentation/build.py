@@ -4,7 +4,7 @@ import dataclasses
 import difflib
 import math
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, cast
 
 from torch import nn
 
@@ -13,7 +13,8 @@ from spikedriven.layers import ConvBN
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.detection.parts import MODES, Parts
 from spikedriven.models.detection.pyramid import SpikeFPN
-from spikedriven.models.registry import create_model
+from spikedriven.models.e_spikeformer import ESpikeFormer
+from spikedriven.models.registry import create_model, family_of
 from spikedriven.models.segmentation.semantic_fpn import UPSAMPLINGS, Segmenter, SemanticFPNHead
 from spikedriven.models.staged import make_neurons
 
@@ -104,12 +105,11 @@ class _NeckParts(Parts):
 
 
 def _body(options: SegmenterOptions) -> SpikeDrivenModel:
-    scaled = options.released and options.backbone.startswith("e_spikeformer") and "_83m" not in options.backbone
-    defaults: dict[str, Any] = {"num_classes": 0, **({"layer_scale": 1e-6} if scaled else {})}
-    body: Any = create_model(options.backbone, **{**defaults, **options.backbone_args})
-    if not isinstance(body, SpikeDrivenModel):
+    scaled = options.released and issubclass(family_of(options.backbone), ESpikeFormer)
+    if not issubclass(family_of(options.backbone), SpikeDrivenModel):
         raise InputError(f"backbone {options.backbone!r} gives no feature maps; choose a classification network")
-    return body
+    defaults: dict[str, Any] = {"num_classes": 0, **({"layer_scale": 1e-6} if scaled else {})}
+    return cast(SpikeDrivenModel, create_model(options.backbone, **{**defaults, **options.backbone_args}))
 
 
 def _taps(info: Sequence[dict], given: Sequence[int] | None) -> list[int]:
