@@ -35,7 +35,7 @@ class FrameCache:
         if not path.is_file():
             return None
         try:
-            with np.load(path, allow_pickle=False) as archive:
+            with np.load(io.BytesIO(path.read_bytes()), allow_pickle=False) as archive:
                 stamp, frames = archive["stamp"], archive["frames"]
         except _UNREADABLE as error:
             _log.warning("%s: damaged entry of the frame cache (%s); it is made again", path, error)

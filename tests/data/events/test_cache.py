@@ -1,0 +1,81 @@
+"""The frame cache: what it gives back, and when it does not."""
+
+import logging
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from spikedriven.data.events.cache import FrameCache
+from spikedriven.errors import DataError
+
+SETTINGS = {"time_steps": 4}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    path = tmp_path / "recording"
+    path.write_bytes(b"abc")
+    return path
+
+
+@pytest.mark.parametrize("largest", [0, 1, 255, 256, 65536])
+def test_frames_come_back_whatever_they_count(largest: int, source: Path, tmp_path: Path):
+    frames = np.zeros((2, 2, 3, 3), np.float32)
+    frames[1, 0, 2, 1] = largest
+    cache = FrameCache(tmp_path / "cache", SETTINGS)
+    assert cache.load(source) is None
+    cache.store(source, frames)
+    found = cache.load(source)
+    assert found is not None and found.dtype == np.float32 and np.array_equal(found, frames)
+    assert [path.suffix for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [".npz"]
+
+
+def test_other_settings_parts_and_sources_are_other_entries(source: Path, tmp_path: Path):
+    cache = FrameCache(tmp_path / "cache", SETTINGS)
+    cache.store(source, np.ones((1, 2, 3, 3), np.float32), "0-5")
+    assert cache.load(source) is None
+    assert FrameCache(tmp_path / "cache", {"time_steps": 5}).load(source, "0-5") is None
+    other = source.with_name("other")
+    other.write_bytes(b"abc")
+    assert cache.load(other, "0-5") is None
+    assert cache.load(source, "0-5") is not None
+
+
+def test_a_changed_source_makes_its_entry_void_and_replaces_it(source: Path, tmp_path: Path):
+    cache = FrameCache(tmp_path / "cache", SETTINGS)
+    for change in (lambda: source.write_bytes(b"abcd"), lambda: os.utime(source, ns=(1, 1))):
+        cache.store(source, np.ones((1, 2, 3, 3), np.float32))
+        change()
+        assert cache.load(source) is None
+    cache.store(source, np.zeros((1, 2, 3, 3), np.float32))
+    assert len(list((tmp_path / "cache").rglob("*.npz"))) == 1
+
+
+def test_a_damaged_entry_is_told_and_made_again(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+    cache = FrameCache(tmp_path / "cache", SETTINGS)
+    frames = np.random.default_rng(0).integers(0, 9, (4, 2, 16, 16)).astype(np.float32)
+    cache.store(source, frames)
+    (entry,) = (tmp_path / "cache").rglob("*.npz")
+    whole = entry.read_bytes()
+    damaged = [whole[:length] for length in (0, 10, len(whole) // 2, len(whole) - 1)]
+    damaged += [
+        whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :] for at in range(len(whole) // 3, len(whole), 97)
+    ]
+    for content in damaged:
+        entry.write_bytes(content)
+        caplog.clear()
+        with caplog.at_level(logging.WARNING):
+            found = cache.load(source)
+        assert np.array_equal(found, frames) if found is not None else str(entry) in caplog.text
+    entry.write_bytes(whole[: len(whole) // 2])
+    assert cache.load(source) is None
+    cache.store(source, frames)
+    assert np.array_equal(cache.load(source), frames)
+
+
+def test_a_cache_that_cannot_be_written_says_what_to_do(source: Path, tmp_path: Path):
+    (tmp_path / "cache").write_bytes(b"a file, not a folder")
+    with pytest.raises(DataError, match=r"data\.cache_dir"):
+        FrameCache(tmp_path / "cache", SETTINGS).store(source, np.ones((1, 2, 3, 3), np.float32))
