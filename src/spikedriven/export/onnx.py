@@ -7,9 +7,10 @@ import importlib
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, fx, nn
 
 from spikedriven.errors import InputError
 from spikedriven.graph.trace import as_graphed, trace
@@ -83,6 +84,7 @@ def need(name: str) -> ModuleType:
 
 def _onnx_program(model: nn.Module, example: Tensor) -> torch.onnx.ONNXProgram:
     graph = trace(model, example)  # names an unknown operator, and exports with a free batch axis
+    _merge_twins(graph.exported.graph_module)
     plain = graph.exported.run_decompositions(decompositions())
     batch = ({0: "batch"},) if graph.dynamic_batch else None
     program = torch.onnx.export(
@@ -91,6 +93,22 @@ def _onnx_program(model: nn.Module, example: Tensor) -> torch.onnx.ONNXProgram:
     )  # fmt: skip
     assert program is not None  # it is, with dynamo=True and no file name
     return program
+
+
+def _merge_twins(module: fx.GraphModule) -> None:
+    """Neurons with equal options that read the same value become one.
+
+    They compute the same; and onnxscript 0.7 gives the limits of two ``Clip`` on one value the same name, which makes
+    the file invalid.
+    """
+    first: dict[tuple[Any, ...], fx.Node] = {}
+    for node in list(module.graph.nodes):
+        if node.op == "call_function" and node.target in decompositions():
+            twin = first.setdefault((node.target, node.args, tuple(node.kwargs.items())), node)
+            if twin is not node:
+                node.replace_all_uses_with(twin)
+                module.graph.erase_node(node)
+    module.recompile()
 
 
 def _top1(output: Tensor) -> Tensor:

@@ -285,6 +285,12 @@ def _interpolate(call: Call) -> Kind:
     return Input() if call.data.kind == Input() else Analog()
 
 
+@register_rule("torchvision::roi_align", "avgpool")
+def _roi_align(call: Call) -> Kind:
+    """Weighted means of neighbours, with weights that depend on where the boxes lie."""
+    return Analog()
+
+
 @register_rule(_aten("cat stack concat"), "cat")
 @register_rule(_aten("maximum minimum max min"), "select")
 def _join(call: Call) -> Kind:

@@ -143,11 +143,13 @@ class SpikeRetinaNet(Detector, RetinaNet):
 def lattice(count: int, side: float, height: int, width: int) -> Tensor:
     """`count` boxes [count, 4] of one side (or the whole axis, where that is shorter) spread over an image."""
     columns = math.ceil(math.sqrt(count))
-    number = torch.arange(count)
+    rows = math.ceil(count / columns)
     w, h = min(side, width), min(side, height)
-    x = (number % columns) * ((width - w) / max(columns - 1, 1))
-    y = torch.div(number, columns, rounding_mode="floor") * ((height - h) / max(math.ceil(count / columns) - 1, 1))
-    return torch.stack([x, y, x + w, y + h], dim=1)
+    corners = [
+        (i % columns * (width - w) / max(columns - 1, 1), i // columns * (height - h) / max(rows - 1, 1))
+        for i in range(count)
+    ]
+    return torch.tensor([(x, y, x + w, y + h) for x, y in corners])
 
 
 def predict(model: Detector, image: Tensor | Image.Image) -> dict[str, Tensor]:
