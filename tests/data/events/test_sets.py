@@ -121,6 +121,12 @@ def test_what_is_missing_is_named(tmp_path: Path):
         create_event_dataset(config("cifar10-dvs", tmp_path), "train")
 
 
+def test_a_part_without_recordings_is_refused(tmp_path: Path):
+    write_cifar10_dvs(tmp_path, per_class=9, events=1)
+    with pytest.raises(DataError, match=r"no recording is in the test part of data\.split authors"):
+        create_event_dataset(config("cifar10-dvs", tmp_path, split="authors"), "test")
+
+
 # the frame cache -----------------------------------------------------------------------------------------------------
 
 

@@ -46,6 +46,10 @@ def open_set(cfg: EventDataConfig, data_folder: Path, split: str) -> RecordedEve
         test = _authors_test(files) if cfg.split == "authors" else _seeded_test(files, name)
         samples += [Recording(path) for path in files if (path in test) == (split == "test")]
         targets += [label] * (len(samples) - len(targets))
+    if not samples:
+        raise DataError(
+            f"{folder}: no recording is in the {split} part of data.split {cfg.split}; is the set complete?"
+        )
     return RecordedEvents(cfg, data_folder, samples, np.array(targets, dtype=np.int64), CLASSES)
 
 
