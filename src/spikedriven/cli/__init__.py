@@ -10,6 +10,8 @@ COMMANDS: dict[str, str] = {
     "models": "list the networks: parameters, time steps, input, source",
     "train": "train a recipe, or continue a run",
     "eval": "accuracy of a run or of a published checkpoint",
+    "stream": "classify an event recording while reading it, step by step",
+    "predict": "classes, objects or label maps of pictures, drawn on them",
     "audit": "is a network addition-only? every product, and what folding removes",
     "energy": "energy per image under named conventions, from measured firing rates",
     "attention": "where a network fires: maps per block and time step over an image",

@@ -23,6 +23,7 @@ from spikedriven.data import fashion
 from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.events.dataset import EventDataset
 from spikedriven.data.events.events import Events
+from spikedriven.data.events.framing import count, to_frames
 from spikedriven.data.events.simulator import Recording, Sensor
 from spikedriven.data.images import ArrayImages
 from spikedriven.data.seeding import derive_seed
@@ -42,6 +43,13 @@ def open_set(cfg: EventDataConfig, data_folder: Path, split: str) -> "FashionEve
     if cfg.pictures == "fashion-mini":
         return FashionEvents(cfg, fashion.load_embedded(split), split)
     return FashionEvents(cfg, fashion.load_full(data_folder, split, download=False), split)
+
+
+def clip_time(cfg: EventDataConfig) -> tuple[int | None, int | None]:
+    """Where the first step of a clip begins and how long a step is, microseconds; None: the recording decides."""
+    if cfg.dataset != "fashion-events" or cfg.split_by == "number":
+        return None, cfg.step_us
+    return 0, cfg.step_us or DURATION_US // cfg.time_steps
 
 
 class FashionEvents(EventDataset):
@@ -88,7 +96,7 @@ class FashionEvents(EventDataset):
     def _frames(self, index: int) -> np.ndarray:
         """float32 [T, 2, 34, 34] as the configuration says; straight from the simulation where that gives the same."""
         steps = self.cfg.time_steps
-        span = self.cfg.step_us or DURATION_US // steps
+        span = clip_time(self.cfg)[1] or 0
         if self.cfg.split_by == "time" and span * steps == DURATION_US and SUB_STEPS % steps == 0:
             recording, order = self._watch(index)
             frames = recording.frames(steps, order)
@@ -96,9 +104,8 @@ class FashionEvents(EventDataset):
         events = self.events(index)
         if self.cfg.split_by == "time":
             borders = np.searchsorted(events.t, span * np.arange(steps + 1))
-        else:
-            borders = np.array([*(len(events) // steps * np.arange(steps)), len(events)])
-        return count(events, borders, self.cfg.values == "binary")
+            return count(events, borders, self.cfg.values == "binary")
+        return to_frames(events, self.cfg)
 
     def _watch(self, index: int) -> tuple[Recording, np.ndarray]:
         """The recording of a clip, and the order of its scenes."""
@@ -150,13 +157,3 @@ def _wobbles(rng: np.random.Generator) -> np.ndarray:
     angles = start + sense * np.linspace(0, 2 * np.pi, SUB_STEPS // len(COMPASS) + 1)[:, None]
     circle = WOBBLE_RADIUS * np.stack([np.cos(angles), np.sin(angles)], axis=-1)
     return (SIDE - 14) / 2 + PLACE_DISTANCE * COMPASS + circle
-
-
-def count(events: Events, borders: np.ndarray, binary: bool) -> np.ndarray:
-    """float32 [T, 2, H, W]: step k counts events borders[k] to borders[k + 1]."""
-    step = np.searchsorted(borders[1:-1], np.arange(borders[0], borders[-1]), side="right")
-    part = events[int(borders[0]) : int(borders[-1])]
-    shape = (len(borders) - 1, 2, events.height, events.width)
-    places = np.ravel_multi_index((step, part.p.astype(int), part.y, part.x), shape)
-    counts = np.bincount(places, minlength=np.prod(shape)).reshape(shape).astype(np.float32)
-    return np.minimum(counts, 1) if binary else counts

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -10,6 +11,7 @@ from spikedriven.errors import DataError, InputError
 
 #: So many steps without an event are a broken clock, not a pause.
 LONGEST_PAUSE = 100_000
+_EVER = 1 << 62
 
 
 @dataclass(frozen=True, eq=False)
@@ -21,30 +23,56 @@ class Frame:
     end_us: int
 
 
-def frames_by_time(chunks: Iterable[Events], step_us: int) -> Iterator[Frame]:
-    """Frames of `step_us` microseconds each, from the time of the first event to the step that the last one is in.
+def frames_by_time(
+    chunks: Iterable[Events],
+    step_us: int,
+    start_us: int | None = None,
+    steps: int | None = None,
+    keep_rest: bool = False,
+) -> Iterator[Frame]:
+    """Frames of `step_us` microseconds each; steps without events are frames too.
 
-    Steps without events are frames too; DataError for more than LONGEST_PAUSE of them in a row.
+    start_us: where the first step begins, what is before it being left out; default: at the first event. steps: how
+    many frames; default: up to the one that the last event is in. keep_rest: the last of `steps` frames has what comes
+    later too, which is left out otherwise. DataError for more than LONGEST_PAUSE empty steps in a row.
     """
     _check(step_us, "step_us")
-    start, step, counter = 0, 0, None
+    step, counter, start, stop = 0, None, start_us, _EVER
     for chunk in _filled(chunks):
-        if counter is None:
-            start, counter = int(chunk.t[0]), _Counter(chunk)
-        number = (chunk.t - start) // step_us
-        borders = np.flatnonzero(np.diff(number)) + 1
-        for first, last in zip([0, *borders], [*borders, len(chunk)], strict=True):
-            if number[first] - step > LONGEST_PAUSE:
-                raise DataError(
-                    f"no event for {number[first] - step} steps of {step_us} microseconds, up to the time "
-                    f"{chunk.t[first]}; expected at most {LONGEST_PAUSE}. Are the times in microseconds?"
-                )
-            while step < number[first]:
+        counter = counter or _Counter(chunk)
+        start = int(chunk.t[0]) if start is None else start
+        if steps is not None and not keep_rest:
+            stop = start + steps * step_us
+        for number, events in _by_step(chunk.between(start, stop), start, step_us, steps):
+            _check_pause(number - step, step_us, events)
+            while step < number:
                 step += 1
                 yield counter.frame(start + step * step_us)
-            counter.add(chunk[int(first) : int(last)])
-    if counter is not None:
-        yield counter.frame(start + (step + 1) * step_us)
+            counter.add(events)
+        if chunk.t[-1] >= stop:
+            break
+    if counter is not None and start is not None:
+        for number in range(step, step + 1 if steps is None else steps):
+            yield counter.frame(start + (number + 1) * step_us)
+
+
+def _by_step(events: Events, start: int, step_us: int, steps: int | None) -> Iterator[tuple[int, Events]]:
+    """(number of the step, its events) of a chunk; with `steps`, what comes later is in the last one."""
+    number = (events.t - start) // step_us
+    if steps is not None:
+        number = np.minimum(number, steps - 1)
+    borders = [0, *(np.flatnonzero(np.diff(number)) + 1).tolist(), len(events)]
+    for first, last in pairwise(borders):
+        if first < last:
+            yield int(number[first]), events[first:last]
+
+
+def _check_pause(empty: int, step_us: int, events: Events) -> None:
+    if empty > LONGEST_PAUSE:
+        raise DataError(
+            f"no event for {empty} steps of {step_us} microseconds, up to the time {events.t[0]}; expected at most "
+            f"{LONGEST_PAUSE}. Are the times in microseconds, and does the first step begin where the events do?"
+        )
 
 
 def frames_by_number(chunks: Iterable[Events], numbers: Iterable[int]) -> Iterator[Frame]:
@@ -60,6 +88,8 @@ def frames_by_number(chunks: Iterable[Events], numbers: Iterable[int]) -> Iterat
             if counter.events == wanted:
                 yield counter.frame(int(taken.t[-1]))
                 wanted = next(sizes, None)
+        if wanted is None:
+            return
 
 
 class _Counter:
