@@ -62,7 +62,7 @@ def test_constant_with_warmup() -> None:
 
 
 def test_poly_is_mmengines_with_a_linear_warm_up() -> None:
-    """160,000 steps in 64 epochs of 2,500: warm-up over 1,500 steps from 1e-6 of the peak, then a straight line to 0."""
+    """160,000 steps in 64 epochs of 2,500: warm-up over 1,500 steps from 1e-6 of the peak, then straight to 0."""
     schedule = ScheduleConfig(kind="poly", epochs=64, warmup_epochs=0.6, warmup_lr=1e-9)
     peak = 1e-3
     for step in (0, 1, 750, 1499):

@@ -24,15 +24,13 @@ import torch
 import tyro
 from torch import Tensor
 
-from spikedriven.data import DataConfig
 from spikedriven.errors import InputError
-from spikedriven.models import variant_of
 from spikedriven.report.attention import FiringMap, firing_maps
 from spikedriven.report.figure import attention_figure
 from spikedriven.report.files import write_whole
 from spikedriven.report.images import picture, read_frames, read_image
 from spikedriven.report.subject import refuse_pretraining
-from spikedriven.training.target import Loaded, Target, load_target, wake_up
+from spikedriven.training.target import Loaded, Target, load_target, preprocessing, wake_up
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,17 +72,9 @@ def _sample(loaded: Loaded, arguments: Arguments) -> tuple[Tensor, np.ndarray]:
     if loaded.model.input_layout == "events":
         frames = read_frames(arguments.image, loaded.model.in_chans)
         return frames, picture(frames[0])
-    data = loaded.data or _preprocessing(loaded, arguments)
+    data = loaded.data or preprocessing(loaded.model, arguments.target)
     sample = read_image(arguments.image, data)
     return sample, picture(sample[0], *data.normalization())
-
-
-def _preprocessing(loaded: Loaded, arguments: Arguments) -> DataConfig:
-    variant = variant_of(arguments.target)
-    return DataConfig(
-        img_size=loaded.model.img_size[0], in_chans=loaded.model.in_chans, crop_pct=variant.crop_pct,
-        mean=variant.mean, std=variant.std,
-    )  # fmt: skip
 
 
 def _title(loaded: Loaded, arguments: Arguments, shown: int, all_maps: int) -> str:

@@ -9,7 +9,7 @@ import torch
 import tyro
 from torch import Tensor, nn
 
-from spikedriven.data import evaluation_config
+from spikedriven.data import DataConfig, evaluation_config
 from spikedriven.errors import CheckpointError, InputError
 from spikedriven.models import create_model, load_official, variant_of
 from spikedriven.training.checkpoint import load_run, load_weights
@@ -92,6 +92,15 @@ def data_config(loaded: Loaded, target: Target, name: str, root: Path | None) ->
         crop_pct=variant.crop_pct,
         workers=0,
     )
+
+
+def preprocessing(model: Any, name: str) -> DataConfig:
+    """How single pictures are prepared for a registered network, whatever set it was trained on."""
+    variant = variant_of(name)
+    return DataConfig(
+        img_size=model.img_size[0], in_chans=model.in_chans, crop_pct=variant.crop_pct, mean=variant.mean,
+        std=variant.std,
+    )  # fmt: skip
 
 
 def random_batch(model: Any, images: int, seed: int = 0) -> Tensor:

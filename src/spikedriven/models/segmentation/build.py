@@ -14,7 +14,7 @@ from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.detection.parts import MODES, Parts
 from spikedriven.models.detection.pyramid import SpikeFPN
 from spikedriven.models.e_spikeformer import ESpikeFormer
-from spikedriven.models.registry import create_model, family_of
+from spikedriven.models.registry import create_model, family_of, variant_of
 from spikedriven.models.segmentation.semantic_fpn import UPSAMPLINGS, Segmenter, SemanticFPNHead
 from spikedriven.models.staged import make_neurons
 
@@ -106,7 +106,7 @@ class _NeckParts(Parts):
 
 def _body(options: SegmenterOptions) -> SpikeDrivenModel:
     scaled = options.released and issubclass(family_of(options.backbone), ESpikeFormer)
-    if not issubclass(family_of(options.backbone), SpikeDrivenModel):
+    if variant_of(options.backbone).num_classes is None:
         raise InputError(f"backbone {options.backbone!r} gives no feature maps; choose a classification network")
     defaults: dict[str, Any] = {"num_classes": 0, **({"layer_scale": 1e-6} if scaled else {})}
     return cast(SpikeDrivenModel, create_model(options.backbone, **{**defaults, **options.backbone_args}))

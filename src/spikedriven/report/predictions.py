@@ -1,0 +1,140 @@
+"""What a network says about one picture, of whichever task it is: figures for a program and panels for a person."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from spikedriven.data import create_dataset, data_folder
+from spikedriven.data.detection.loaders import create_detection_dataset, object_classes
+from spikedriven.data.images import UNREADABLE
+from spikedriven.data.segmentation.loaders import create_maps
+from spikedriven.data.segmentation.sets import IGNORE
+from spikedriven.data.segmentation.transforms import EvalTransform
+from spikedriven.errors import DataError, InputError, SpikedrivenError
+from spikedriven.models.detection import Detector
+from spikedriven.models.detection import predict as detect
+from spikedriven.models.segmentation import Segmenter
+from spikedriven.models.segmentation.semantic_fpn import resize
+from spikedriven.report.drawing import Colour, draw_labels, draw_objects, enlarged, legend_of
+from spikedriven.report.images import picture, read_image
+
+BACKGROUND = "background"
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """record: plain values for JSON. panels: (title, uint8 [H, W, 3]). legend: (class, colour). labels: uint8 [H, W]
+    of a segmenter, class by pixel."""
+
+    record: dict[str, Any]
+    panels: list[tuple[str, np.ndarray]]
+    legend: list[tuple[str, Colour]] = field(default_factory=list)
+    labels: np.ndarray | None = None
+
+
+def predict_picture(
+    model: Any, data: Any, path: Path, classes: Sequence[str], score: float = 0.5, top: int = 5
+) -> Prediction:
+    """Run a classifier, detector or segmenter, in evaluation mode, on an image file.
+
+    data: the run's data configuration. classes: see `class_names`. score: detections below it are left out; top: how
+    many classes a classifier names. DataError for a file that is no image.
+    """
+    if isinstance(model, Detector):
+        return _objects(model, read_picture(path), classes, score)
+    if isinstance(model, Segmenter):
+        return _labels(model, data, read_picture(path), classes)
+    if getattr(model, "input_layout", "image") == "events":
+        raise InputError("this network reads event frames, not pictures; see `spikedriven stream`")
+    return _class(model, data, path, classes, top)
+
+
+def read_picture(path: Path) -> Image.Image:
+    """An RGB image; DataError naming the file."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except UNREADABLE as error:
+        raise DataError(f"{path} cannot be read as an image: {error}") from error
+
+
+def class_names(model: Any, data: Any) -> list[str]:
+    """Names of a network's classes, by label; numbers where the data set that knows them is not on this machine.
+
+    Of a detector the first name, of label 0, stands for the background. data: of the run, or None.
+    """
+    try:
+        found = [] if data is None else _names_of_set(model, data)
+    except SpikedrivenError:  # names are a comfort: a network trained elsewhere still predicts
+        found = []
+    wanted = model.num_classes + isinstance(model, Detector)
+    return found if len(found) >= wanted else [*found, *(f"class {i}" for i in range(len(found), wanted))]
+
+
+def _names_of_set(model: Any, data: Any) -> list[str]:
+    if isinstance(model, Detector):
+        return [BACKGROUND, *map(str, object_classes(create_detection_dataset(data, "test")))]
+    if isinstance(model, Segmenter):
+        return list(create_maps(data, "test").classes)
+    return list(create_dataset(data.dataset, "test", data_folder(data.root)).classes)
+
+
+def _class(model: Any, data: Any, path: Path, classes: Sequence[str], top: int) -> Prediction:
+    sample = read_image(path, data)
+    with torch.inference_mode():
+        output = model(sample)
+    shares = (output.mean(0) if output.ndim == 3 else output)[0].float().softmax(0)
+    best = shares.topk(min(top, len(shares)))
+    rows = [
+        {"class": classes[i], "index": i, "share": share}
+        for i, share in zip(best.indices.tolist(), best.values.tolist(), strict=True)
+    ]
+    title = "\n".join(f"{row['share']:6.1%} {row['class']}" for row in rows)
+    seen = enlarged(picture(sample[0], *data.normalization()))
+    return Prediction({"task": "classification", "top": rows}, [(title, seen)])
+
+
+def _objects(model: Detector, image: Image.Image, classes: Sequence[str], score: float) -> Prediction:
+    found = detect(model, image)
+    kept = found["scores"] >= score
+    found = {name: value[kept] for name, value in found.items()}
+    labels = found["labels"].tolist()
+    rows = [
+        {"class": classes[label], "label": label, "score": points, "box": box}
+        for label, points, box in zip(labels, found["scores"].tolist(), found["boxes"].tolist(), strict=True)
+    ]
+    texts = [f"{row['class']} {row['score']:.0%}" for row in rows]
+    pixels = np.asarray(image)
+    drawn = draw_objects(pixels, found["boxes"], labels, texts, found.get("masks"))
+    title = f"{len(rows)} object{'s' if len(rows) != 1 else ''} of score {score:g} or more"
+    return Prediction({"task": "detection", "objects": rows}, [("picture", enlarged(pixels)), (title, drawn)])
+
+
+def _labels(model: Segmenter, data: Any, image: Image.Image, classes: Sequence[str]) -> Prediction:
+    pixels = np.array(image)
+    labels = predict_labels(model, data, torch.from_numpy(pixels).permute(2, 0, 1)).numpy().astype(np.uint8)
+    skip = unmarked(classes)
+    counts = np.bincount(labels.flatten(), minlength=len(classes))
+    order = np.argsort(-counts, kind="stable")
+    shares = {classes[i]: float(counts[i]) / labels.size for i in order.tolist() if counts[i]}
+    panels = [("picture", pixels), ("prediction", draw_labels(pixels, labels, skip))]
+    record = {"task": "segmentation", "shares": shares}
+    return Prediction(record, panels, legend_of(labels, classes, skip), labels)
+
+
+def predict_labels(model: Segmenter, data: Any, image: Tensor) -> Tensor:
+    """The class of every pixel, int64 [H, W], of a picture uint8 [3, H, W], prepared as in evaluation."""
+    with torch.inference_mode():
+        logits = model(EvalTransform(data).image(image)[None])
+    return resize(logits, (image.shape[-2], image.shape[-1])).argmax(1)[0]
+
+
+def unmarked(classes: Sequence[str]) -> set[int]:
+    """Labels that are not coloured: the background, and pixels that do not count."""
+    return {IGNORE, *(i for i, name in enumerate(classes) if name == BACKGROUND)}
