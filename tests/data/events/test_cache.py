@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikedriven.data.events.cache import FrameCache
+from spikedriven.data.events.cache import FrameCache, file_stamp
 from spikedriven.errors import DataError
 
 SETTINGS = {"time_steps": 4}
@@ -26,7 +26,7 @@ def test_frames_come_back_whatever_they_count(largest: int, source: Path, tmp_pa
     frames[1, 0, 2, 1] = largest
     cache = FrameCache(tmp_path / "cache", SETTINGS)
     assert cache.load(source) is None
-    cache.store(source, frames)
+    cache.store(source, file_stamp(source), frames)
     found = cache.load(source)
     assert found is not None and found.dtype == np.float32 and np.array_equal(found, frames)
     assert [path.suffix for path in (tmp_path / "cache").rglob("*") if path.is_file()] == [".npz"]
@@ -34,7 +34,7 @@ def test_frames_come_back_whatever_they_count(largest: int, source: Path, tmp_pa
 
 def test_other_settings_parts_and_sources_are_other_entries(source: Path, tmp_path: Path):
     cache = FrameCache(tmp_path / "cache", SETTINGS)
-    cache.store(source, np.ones((1, 2, 3, 3), np.float32), "0-5")
+    cache.store(source, file_stamp(source), np.ones((1, 2, 3, 3), np.float32), "0-5")
     assert cache.load(source) is None
     assert FrameCache(tmp_path / "cache", {"time_steps": 5}).load(source, "0-5") is None
     other = source.with_name("other")
@@ -46,17 +46,29 @@ def test_other_settings_parts_and_sources_are_other_entries(source: Path, tmp_pa
 def test_a_changed_source_makes_its_entry_void_and_replaces_it(source: Path, tmp_path: Path):
     cache = FrameCache(tmp_path / "cache", SETTINGS)
     for change in (lambda: source.write_bytes(b"abcd"), lambda: os.utime(source, ns=(1, 1))):
-        cache.store(source, np.ones((1, 2, 3, 3), np.float32))
+        cache.store(source, file_stamp(source), np.ones((1, 2, 3, 3), np.float32))
         change()
         assert cache.load(source) is None
-    cache.store(source, np.zeros((1, 2, 3, 3), np.float32))
+    stamp = file_stamp(source)
+    source.write_bytes(b"changed while it was read")
+    cache.store(source, stamp, np.ones((1, 2, 3, 3), np.float32))
+    assert cache.load(source) is None
+    cache.store(source, file_stamp(source), np.zeros((1, 2, 3, 3), np.float32))
     assert len(list((tmp_path / "cache").rglob("*.npz"))) == 1
+
+
+def test_a_source_that_is_gone_is_a_data_error(source: Path, tmp_path: Path):
+    cache = FrameCache(tmp_path / "cache", SETTINGS)
+    cache.store(source, file_stamp(source), np.ones((1, 2, 3, 3), np.float32))
+    source.unlink()
+    with pytest.raises(DataError, match="recording cannot be read: No such file"):
+        cache.load(source)
 
 
 def test_a_damaged_entry_is_told_and_made_again(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
     cache = FrameCache(tmp_path / "cache", SETTINGS)
     frames = np.random.default_rng(0).integers(0, 9, (4, 2, 16, 16)).astype(np.float32)
-    cache.store(source, frames)
+    cache.store(source, file_stamp(source), frames)
     (entry,) = (tmp_path / "cache").rglob("*.npz")
     whole = entry.read_bytes()
     damaged = [whole[:length] for length in (0, 10, len(whole) // 2, len(whole) - 1)]
@@ -71,11 +83,11 @@ def test_a_damaged_entry_is_told_and_made_again(source: Path, tmp_path: Path, ca
         assert np.array_equal(found, frames) if found is not None else str(entry) in caplog.text
     entry.write_bytes(whole[: len(whole) // 2])
     assert cache.load(source) is None
-    cache.store(source, frames)
+    cache.store(source, file_stamp(source), frames)
     assert np.array_equal(cache.load(source), frames)
 
 
 def test_a_cache_that_cannot_be_written_says_what_to_do(source: Path, tmp_path: Path):
     (tmp_path / "cache").write_bytes(b"a file, not a folder")
     with pytest.raises(DataError, match=r"data\.cache_dir"):
-        FrameCache(tmp_path / "cache", SETTINGS).store(source, np.ones((1, 2, 3, 3), np.float32))
+        FrameCache(tmp_path / "cache", SETTINGS).store(source, file_stamp(source), np.ones((1, 2, 3, 3), np.float32))

@@ -40,15 +40,16 @@ class FrameCache:
         except _UNREADABLE as error:
             _log.warning("%s: damaged entry of the frame cache (%s); it is made again", path, error)
             return None
-        return frames.astype(np.float32) if stamp.tolist() == _stamp(source) else None
+        return frames.astype(np.float32) if stamp.tolist() == file_stamp(source) else None
 
-    def store(self, source: Path, frames: np.ndarray, part: str = "") -> None:
-        """Keep float32 frames of whole numbers. DataError when they cannot be written."""
+    def store(self, source: Path, stamp: list[int], frames: np.ndarray, part: str = "") -> None:
+        """Keep float32 frames of whole numbers, which were made when the source's `file_stamp` was `stamp`.
+        DataError when they cannot be written."""
         from spikedriven.training.files import replace_file  # the training package reads recipes, and they name data
 
         path, buffer = self._path(source, part), io.BytesIO()
         kind = next((k for k in (np.uint8, np.uint16) if frames.max(initial=0) <= np.iinfo(k).max), np.float32)
-        np.savez_compressed(buffer, stamp=np.array(_stamp(source)), frames=frames.astype(kind))
+        np.savez_compressed(buffer, stamp=np.array(stamp), frames=frames.astype(kind))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             replace_file(path, buffer.getvalue())
@@ -64,7 +65,10 @@ class FrameCache:
         return self.folder / name[:2] / f"{name}.npz"
 
 
-def _stamp(source: Path) -> list[int]:
-    """What changes when the file does."""
-    status = source.stat()
+def file_stamp(source: Path) -> list[int]:
+    """Size and modification time (ns): what changes when the file does. DataError when there is none."""
+    try:
+        status = source.stat()
+    except OSError as error:
+        raise DataError(f"{source} cannot be read: {error.strerror or error}") from error
     return [status.st_size, status.st_mtime_ns]

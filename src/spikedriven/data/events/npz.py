@@ -20,6 +20,8 @@ from spikedriven.data.events.events import Events
 from spikedriven.errors import DataError, InputError
 
 ARRAYS = ("t", "x", "y", "p")
+#: Of a sensor, pixels; a frame of a larger one would be gigabytes.
+LARGEST_SIDE = 1 << 12
 _LARGEST_TIME = 1 << 62
 
 
@@ -114,7 +116,7 @@ def _sensor_side(path: Path, archive: zipfile.ZipFile, stack: ExitStack, name: s
     column = _open_column(path, archive, stack, name)
     if column.length != 1:
         _refuse(path, name, "one number", f"{column.length}")
-    side = int(_values(path, column, 1, 0, {name: 1 << 15})[0])
+    side = int(_values(path, column, 1, 0, {name: LARGEST_SIDE})[0])
     if side == 0:
         _refuse(path, name, "at least one pixel", side)
     return side

@@ -8,7 +8,7 @@ from typing import Self
 import numpy as np
 import torch
 
-from spikedriven.data.events.cache import FrameCache
+from spikedriven.data.events.cache import FrameCache, file_stamp
 from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.events.dataset import EventDataset
 from spikedriven.data.events.events import Events, empty_events, join
@@ -60,7 +60,9 @@ class RecordedEvents(EventDataset):
     def _decode(self, wanted: Recording) -> np.ndarray:
         """Frames of one sample. With a cache the other samples of its file are made and kept on the way: a file of
         DVS128 Gesture holds about twelve, one after the other."""
-        siblings = [wanted] if self.cache is None else [other for other in self.samples if other.file == wanted.file]
+        alone = self.cache is None or wanted.stop == EVER
+        siblings = [wanted] if alone else [other for other in self.samples if other.file == wanted.file]
+        stamp = file_stamp(wanted.file)
         result = None
         try:
             for sample, events in cut(stream_events(wanted.file, height=SIDE, width=SIDE), siblings):
@@ -68,7 +70,7 @@ class RecordedEvents(EventDataset):
                     continue  # an error when its own turn comes
                 frames = to_frames(events, self.cfg)
                 if self.cache is not None:
-                    self.cache.store(sample.file, frames, _part(sample))
+                    self.cache.store(sample.file, stamp, frames, _part(sample))
                 result = frames if sample == wanted else result
         except DataError:
             if result is None:  # else the damage is behind this sample, and those behind it will name it
