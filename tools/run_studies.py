@@ -27,7 +27,8 @@ from studies.tables import STUDY_A, fill
 from spikedriven.training.files import write_atomic
 
 DOCS = Path(__file__).parents[1] / "docs"
-TIMED = ["study_lif_t4", "study_lif_t1", "study_sfa_1x4"]
+TEACHER = "study_teacher_cnn"
+WEIGHED = ["study_lif_t4", "study_lif_t1", "study_sfa_1x4"]
 
 
 def start(job: Job, extra: list[str]) -> subprocess.Popen[bytes]:
@@ -118,7 +119,7 @@ def main(argv: list[str] | None = None) -> int:
         run_all(jobs, arguments.parallel, arguments.extra, results, file)
         if not arguments.no_costs:
             torch.set_num_threads(1)
-            results["costs"] = costs(TIMED)
+            results["costs"] = costs(list(ARMS), WEIGHED, Job(ARMS[TEACHER], SEEDS[0], arguments.runs).folder)
             save(results, file)
     fill(arguments.page, results)
     return 0

@@ -1,5 +1,6 @@
 """The studies' recipes, the script that runs them, and the tables it writes."""
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 from run_studies import main
 from studies.costs import make_step, peak_memory, step_times
 from studies.jobs import ARMS, Job, all_jobs
-from studies.tables import BEFORE, NOT_RUN, STUDY_A, STUDY_B, STUDY_C, fill, tables
+from studies.tables import BEFORE, NOT_RUN, STUDY_A, STUDY_B, STUDY_C, STUDY_D_DIRECTION, STUDY_D_GARMENT, fill, tables
 
 from spikedriven.recipes import list_recipes, load_recipe
 
@@ -26,7 +27,8 @@ def run(folder: Path, *words: str) -> int:
 
 def test_every_study_recipe_is_run_and_shown() -> None:
     assert {name for name in list_recipes() if name.startswith("study_")} == ARMS.keys()
-    assert ARMS.keys() == STUDY_A.keys() | STUDY_B.keys() | STUDY_C.keys() | set(BEFORE.values())
+    shown = STUDY_A.keys() | STUDY_B.keys() | STUDY_C.keys() | STUDY_D_DIRECTION.keys() | STUDY_D_GARMENT.keys()
+    assert ARMS.keys() == shown | set(BEFORE.values())
     assert all(ARMS[arm].needs == first for arm, first in BEFORE.items())
 
 
@@ -42,6 +44,19 @@ def test_the_arms_of_a_study_differ_only_in_what_is_compared() -> None:
         student = load_recipe(f"study_distil_{name}")
         assert (student.data, student.optim, student.schedule) == (sfa.data, sfa.optim, sfa.schedule)
         assert student.model.args == {**sfa.model.args, "distilled": True}
+
+
+def test_the_arms_of_the_event_study_differ_only_in_what_is_compared() -> None:
+    base = load_recipe("study_events_sdt_direction")
+    for name in (*STUDY_D_DIRECTION, *STUDY_D_GARMENT):
+        arm = load_recipe(name)
+        assert (arm.optim, arm.schedule, arm.run) == (base.optim, base.schedule, base.run), name
+        labels = "garment" if name in STUDY_D_GARMENT else "direction"
+        assert arm.data == dataclasses.replace(base.data, labels=labels, shuffle_steps="shuffled" in name), name
+    shuffled, garment = (load_recipe(f"study_events_sdt_{name}") for name in ("direction_shuffled", "garment"))
+    assert base.model == shuffled.model == garment.model
+    integer, lif = (load_recipe(f"study_events_esf_direction{end}").model for end in ("", "_lif"))
+    assert lif.args == {**integer.args, "neuron": "lif"} and integer == load_recipe("study_events_esf_garment").model
 
 
 def test_what_a_run_needs_comes_before_it() -> None:
@@ -94,13 +109,16 @@ def test_tables_hold_means_spreads_and_both_stages_times() -> None:
     entries = {
         "study_lif_t4": {"step_ms": {**times, "median": 200.0}, "peak_mib": 300.4},
         "study_sfa_1x4": {"step_ms": times, "peak_mib": 90},
+        "study_lif_t1": {"step_ms": {**times, "median": 3000.0}},  # ten steps: half a minute
+        "study_lif_t1_to_t4": {"step_ms": {**times, "median": 9000.0}},
     }
     found = tables({"environment": "a machine", "runs": runs, "costs": entries})
     assert (
-        "| LIF, T 1 -> 4 | `study_lif_t1_to_t4` | 81.00 ± 1.00 | 0.500 ± 0.000 | 0.400 ± 0.000 | 2.0 ± 0.0 |"
+        "| LIF, T 1 -> 4 | `study_lif_t1_to_t4` | 81.00 ± 1.00 | 0.500 ± 0.000 | 0.400 ± 0.000 | 2.0 |"
         in (found["study-a"])
     )
     assert "| `study_lif_t4` | 200 (40 to 60) | 300 | 10.0 ± 0.0 | 0.40 ± 0.00 |" in found["study-a-costs"]
+    assert "study_lif_t1_to_t4" not in found["study-a-costs"]
     assert "4.00 times as long" in found["study-a-claim"] and "+2.50, +1.50, +0.50 points" in found["study-a-claim"]
     assert found["study-b"] == NOT_RUN
 
@@ -137,7 +155,7 @@ def test_steps_need_no_starting_weights() -> None:
 def test_quartiles_of_alternating_steps(monkeypatch: pytest.MonkeyPatch) -> None:
     clock = iter(range(10_000))
     monkeypatch.setattr("studies.costs.time.perf_counter", lambda: next(clock))
-    monkeypatch.setattr("studies.costs.make_step", lambda name: lambda: None)
+    monkeypatch.setattr("studies.costs.make_step", lambda *_: lambda: None)
     assert step_times(["a", "b"]) == {name: {"median": 1000, "lower": 1000, "upper": 1000} for name in "ab"}
 
 

@@ -1,5 +1,5 @@
-"""What a training step of study A costs: time, measured in alternation in one process; memory, in a fresh process each;
-and how much the trained networks fire.
+"""What a training step costs: time, measured in alternation in one process; memory, in a fresh process each; and how
+much the trained networks fire.
 
     python tools/studies/costs.py --memory study_lif_t4       (what the script calls for each recipe)
 """
@@ -29,10 +29,16 @@ WARM_UP, ROUNDS, MEMORY_STEPS = 3, 20, 3
 FIRING_IMAGES, FIRING_BATCH = 500, 100
 
 
-def make_step(recipe_name: str) -> Callable[[], None]:
-    """A function that takes one training step of a recipe (forward, backward, update), always on the same batch."""
+def make_step(recipe_name: str, teacher: Path | None = None) -> Callable[[], None]:
+    """A function that takes one training step of a recipe (forward, backward, update), always on the same batch.
+
+    teacher: run folder, for a recipe that distils.
+    """
     recipe = load_recipe(recipe_name)
-    task = create_task(dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, init=None)))
+    recipe = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, init=None))
+    if recipe.distill.teacher is not None:
+        recipe = dataclasses.replace(recipe, distill=dataclasses.replace(recipe.distill, teacher=str(teacher)))
+    task = create_task(recipe)
     loader = task.train_loader(0, 1)
     torch.manual_seed(0)
     model = task.build_model().train()
@@ -47,9 +53,9 @@ def make_step(recipe_name: str) -> Callable[[], None]:
     return step
 
 
-def step_times(recipes: list[str]) -> dict[str, dict[str, float]]:
+def step_times(recipes: list[str], teacher: Path | None = None) -> dict[str, dict[str, float]]:
     """Milliseconds per step: median and quartiles over rounds in which each recipe takes one step."""
-    steps = {name: make_step(name) for name in recipes}
+    steps = {name: make_step(name, teacher) for name in recipes}
     seconds: dict[str, list[float]] = {name: [] for name in recipes}
     for _ in range(WARM_UP + ROUNDS):
         for name, step in steps.items():
@@ -103,10 +109,12 @@ def firing(run: Path) -> dict[str, float]:
     return {"spikes": statistics.fmean(spikes), "rate": statistics.fmean(rates)}
 
 
-def costs(recipes: list[str]) -> dict[str, Any]:
-    """step_ms and peak_mib of each recipe."""
-    times = step_times(recipes)
-    return {name: {"step_ms": times[name], "peak_mib": peak_memory(name)} for name in recipes}
+def costs(timed: list[str], weighed: list[str], teacher: Path | None) -> dict[str, dict[str, Any]]:
+    """step_ms of each recipe in `timed`, and peak_mib of those in `weighed`."""
+    found: dict[str, dict[str, Any]] = {name: {"step_ms": ms} for name, ms in step_times(timed, teacher).items()}
+    for name in weighed:
+        found[name]["peak_mib"] = peak_memory(name)
+    return found
 
 
 if __name__ == "__main__":

@@ -21,6 +21,16 @@ STUDY_C = {
     "study_distil_hard": "hard distillation",
     "study_distil_soft": "soft distillation",
 }
+STUDY_D_DIRECTION = {
+    "study_events_sdt_direction": "SDT, LIF",
+    "study_events_sdt_direction_shuffled": "SDT, LIF, steps shuffled (control)",
+    "study_events_esf_direction_lif": "E-SpikeFormer, LIF",
+    "study_events_esf_direction": "E-SpikeFormer, integer neurons (no memory)",
+}
+STUDY_D_GARMENT = {
+    "study_events_sdt_garment": "SDT, LIF",
+    "study_events_esf_garment": "E-SpikeFormer, integer neurons",
+}
 #: Runs whose time and steps belong to an arm besides its own.
 BEFORE = {
     "study_lif_t1_to_t4": "study_lif_t1",
@@ -46,11 +56,14 @@ def column(results: Results, recipe: str, key: str, digits: int = 2) -> str:
 
 
 def minutes(results: Results, recipe: str) -> str:
-    """Training time of an arm, of both its stages where it has two."""
-    total = [run["train_seconds"] / 60 for run in runs_of(results, recipe)]
-    first = {run["seed"]: run["train_seconds"] / 60 for run in runs_of(results, BEFORE.get(recipe, ""))}
-    seeds = [run["seed"] for run in runs_of(results, recipe)]
-    return spread([own + first.get(seed, 0.0) for own, seed in zip(total, seeds, strict=True)], 1)
+    """Training time of an arm, of both its stages where it has two: steps x the step time of a quiet machine."""
+    total = 0.0
+    for name in filter(None, (recipe, BEFORE.get(recipe))):
+        runs = runs_of(results, name)
+        if not runs or name not in results["costs"]:
+            return "-"
+        total += runs[0]["steps"] * results["costs"][name]["step_ms"]["median"] / 60_000
+    return f"{total:.1f}"
 
 
 def markdown(header: list[str], rows: list[list[str]]) -> str:
@@ -79,6 +92,8 @@ ACCURACY = ["arm", "recipe", "top-1, %", "test loss", "training loss", "training
 def cost_rows(results: Results) -> list[list[str]]:
     rows = []
     for recipe, entry in results["costs"].items():
+        if "peak_mib" not in entry:
+            continue
         times = entry["step_ms"]
         spikes = [run["spikes"] for run in runs_of(results, recipe) if "spikes" in run]
         rates = [100 * run["rate"] for run in runs_of(results, recipe) if "rate" in run]
@@ -136,6 +151,8 @@ def tables(results: Results) -> dict[str, str]:
         "study-b-pretraining": table(PRETRAINING, pretraining_rows(results)),
         "study-b": table(ACCURACY, accuracy_rows(results, STUDY_B)),
         "study-c": table(ACCURACY, accuracy_rows(results, STUDY_C)),
+        "study-d-direction": table(ACCURACY, accuracy_rows(results, STUDY_D_DIRECTION)),
+        "study-d-garment": table(ACCURACY, accuracy_rows(results, STUDY_D_GARMENT)),
     }
 
 
