@@ -36,6 +36,12 @@ ARMS = {
         Arm("study_teacher_cnn"),
         Arm("study_distil_hard", "study_teacher_cnn", "--distill.teacher"),
         Arm("study_distil_soft", "study_teacher_cnn", "--distill.teacher"),
+        Arm("study_events_sdt_direction"),
+        Arm("study_events_sdt_direction_shuffled"),
+        Arm("study_events_esf_direction"),
+        Arm("study_events_esf_direction_lif"),
+        Arm("study_events_sdt_garment"),
+        Arm("study_events_esf_garment"),
     )
 }
 

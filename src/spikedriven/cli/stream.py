@@ -166,6 +166,6 @@ def _print(prediction: Prediction, names: list[str], as_json: bool) -> None:
             flush=True,
         )
         return
-    record = {"step": prediction.step, "end_us": prediction.end_us, "events": prediction.events}
+    record: dict[str, Any] = {"step": prediction.step, "end_us": prediction.end_us, "events": prediction.events}
     record |= {"label": names[best], "class": best, "share": share, "logits": prediction.logits.tolist()}
     print(json.dumps(record), flush=True)
