@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torchvision import tv_tensors
+from torchvision.transforms import InterpolationMode
 from torchvision.transforms.v2 import functional as F
 
 from spikedriven.data.detection.config import DetectionDataConfig
@@ -87,7 +88,13 @@ def _fit_into(parts: dict[str, Any], first: int, second: int) -> dict[str, Any]:
 def _resized(parts: dict[str, Any], height: int, width: int) -> dict[str, Any]:
     if (height, width) == _size(parts):
         return parts
-    return _each(parts, F.resize, size=[max(height, 1), max(width, 1)], antialias=True)
+    size = [max(height, 1), max(width, 1)]
+    return {
+        "image": F.resize(parts["image"], size, antialias=True),
+        "boxes": F.resize(parts["boxes"], size),
+        # torchvision's own choice for masks, "nearest", shifts them by up to half a pixel
+        "masks": tv_tensors.Mask(F.resize_image(parts["masks"], size, InterpolationMode.NEAREST_EXACT)),
+    }
 
 
 def _crop(parts: dict[str, Any], span: tuple[int, int]) -> dict[str, Any]:

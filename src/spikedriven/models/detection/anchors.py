@@ -23,9 +23,10 @@ class StrideAnchors(AnchorGenerator):
 
     def generate_anchors(self, scales, aspect_ratios, dtype=torch.float32, device=torch.device("cpu")) -> Tensor:  # noqa: B008
         """[scales * ratios, 4] around 0, not rounded to whole pixels."""
-        sides, roots = torch.tensor(scales, dtype=dtype), torch.tensor(aspect_ratios, dtype=dtype).sqrt()
+        sides, ratios = (torch.tensor(values, dtype=dtype, device=device) for values in (scales, aspect_ratios))
+        roots = ratios.sqrt()
         w, h = (sides / roots[:, None]).flatten(), (sides * roots[:, None]).flatten()
-        return (torch.stack([-w, -h, w, h], dim=1) / 2).to(device)
+        return torch.stack([-w, -h, w, h], dim=1) / 2
 
     def forward(self, image_list: ImageList, feature_maps: list[Tensor]) -> list[Tensor]:
         """The anchors [N, 4] of each image."""

@@ -114,11 +114,11 @@ def relu_between(corrected: bool, layers: list[nn.Module]) -> nn.Sequential:
 
 
 def no_rois(head: nn.Module, like: Tensor, *shape: int) -> Tensor:
-    """An empty tensor that depends on every weight of a head, so that all processes of a run have gradients for it.
+    """An empty tensor that depends on `like` and on all weights of a head: every process of a run has gradients for it.
 
     Images without objects have no RoIs for the mask head, and batch norms nothing to measure.
     """
-    return like.new_zeros(*shape) + 0 * torch.stack([p.sum() for p in head.parameters()]).sum()
+    return like.new_zeros(*shape) + 0 * torch.stack([like.sum(), *(p.sum() for p in head.parameters())]).sum()
 
 
 def mean_over_time(maps: Tensor) -> Tensor:

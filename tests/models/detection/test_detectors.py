@@ -1,0 +1,164 @@
+"""Detectors: published sizes, inputs and outputs, what both modes promise."""
+
+import pytest
+import torch
+from torch import nn
+
+from spikedriven.errors import InputError
+from spikedriven.models import create_model
+from spikedriven.models.detection import create_detector, predict
+from spikedriven.models.detection.build import DetectorOptions
+from tests.models.detection.detectors import ESF, META, awake, scenes, small
+
+#: Millions: whole detector, pyramid, region proposals, box head, mask head.
+PUBLISHED = {
+    "e_spikeformer_19m": ((256, 1024), (38.74, 2.57, 0.59, 14.31, 2.64)),
+    "e_spikeformer_10m": ((192, 768), (21.17, 1.44, 0.33, 8.13, 1.49)),
+}
+NAMES = ("mask_rcnn", "retinanet")
+
+
+@pytest.mark.parametrize("backbone", PUBLISHED)
+def test_released_mask_rcnn_has_the_published_number_of_parameters(backbone):
+    (width, head_width), expected = PUBLISHED[backbone]
+    with torch.device("meta"):
+        model = create_detector("mask_rcnn", backbone=backbone, mode="released", width=width, head_width=head_width)
+    parts = ("", "backbone.neck", "rpn", "roi_heads.box", "roi_heads.mask")
+    found = [sum(p.numel() for n, p in model.named_parameters() if n.startswith(part)) / 1e6 for part in parts]
+    assert [round(millions, 2) for millions in found] == list(expected)
+
+
+@pytest.mark.parametrize("mode", ["corrected", "released"])
+@pytest.mark.parametrize("name", NAMES)
+def test_losses_in_training_reach_every_weight(name, mode):
+    model = small(name, mode=mode).train()
+    losses = model(*scenes((64, 64), (50, 64)))
+    assert all(loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_images_without_objects_train_too(name):
+    model = small(name).train()
+    images, _ = scenes((64, 64), (64, 64))
+    empty = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64),
+             "masks": torch.zeros(0, 64, 64, dtype=torch.uint8)}  # fmt: skip
+    sum(model(images, [empty, empty]).values()).backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+
+
+def test_detections_are_in_the_pixels_of_the_image_they_were_found_in():
+    model = small(score_thresh=0.0)
+    found = predict(model, torch.randint(0, 256, (3, 40, 80), dtype=torch.uint8))
+    assert found["masks"].shape == (len(found["boxes"]), 40, 80) and found["masks"].dtype == torch.bool
+    assert found["boxes"][:, 2].max() <= 80 and found["boxes"][:, 3].max() <= 40 and len(found["boxes"]) > 0
+    assert found["boxes"][:, 2].max() > 40  # the resized image is 32 x 64
+    assert (found["scores"].diff() <= 0).all()
+
+
+def test_predict_takes_floats_and_refuses_batches():
+    model = small()
+    image = torch.randint(0, 256, (3, 40, 64), dtype=torch.uint8)
+    a, b = predict(model, image), predict(model, image.float() / 255)
+    assert torch.equal(a["boxes"], b["boxes"]) and not model.training
+    with pytest.raises(InputError, match=r"one RGB image \[3, H, W\], found \[1, 3, 40, 64\]"):
+        predict(model, image[None])
+
+
+def test_retinanet_counts_labels_from_one():
+    model = small("retinanet", score_thresh=0.0)
+    nn.init.zeros_(model.head.classification_head.branch.out.project.bias)
+    images, targets = scenes((64, 64), (64, 64))
+    labels = {int(label) for found in model(images) for label in found["labels"]}
+    assert labels and labels <= {1, 2, 3, 4}
+    targets[0]["labels"][:] = 5
+    with pytest.raises(IndexError):
+        model.train()(images, targets)
+
+
+def test_background_has_no_weights_and_stands_first():
+    model = small()
+    predictor = model.roi_heads.box_predictor
+    assert predictor.fc_cls.weight.shape[0] == 5 and predictor.fc_reg.weight.shape[0] == 16
+    features = torch.randn(1, 3, 32)
+    with torch.no_grad():
+        predictor.fc_cls.bias[:] = torch.tensor([1.0, 2.0, 3.0, 4.0, 50.0])  # the background is the last one
+        predictor.fc_cls.weight.zero_()
+        logits, deltas = predictor(features)
+    assert logits[0].tolist() == [50.0, 1.0, 2.0, 3.0, 4.0]
+    assert deltas.shape == (3, 20) and (deltas[:, :4] == 0).all()
+    masks = model.roi_heads.mask_predictor(torch.randn(1, 3, 16, 14, 14))
+    assert masks.shape == (3, 5, 28, 28) and (masks[:, 0] == 0).all()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_same_image_same_outputs_whatever_else_is_in_the_batch(name):
+    x = torch.randn(3, 3, 64, 64, dtype=torch.float64)
+    model = awake(small(name).double(), x)
+    with torch.no_grad():
+        together = model.dense(x)
+        for i in range(3):
+            torch.testing.assert_close(model.dense(x[i : i + 1])[0], together[i], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_keeping_time_changes_nothing_where_steps_are_equal(name):
+    """Integer neurons do not couple time steps, so T copies of an image are T times the same work."""
+    args = {**ESF["backbone_args"], "time_steps": 3}
+    x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
+    merged, kept = (small(name, backbone_args=args, keep_time=keep).double() for keep in (False, True))
+    kept.load_state_dict(awake(merged, x).state_dict())
+    with torch.no_grad():
+        torch.testing.assert_close(kept.dense(x), merged.dense(x), rtol=0, atol=1e-9)
+
+
+def test_lif_heads_see_every_time_step():
+    model = small(**META, neuron="lif", keep_time=True)
+    seen = []
+    model.roi_heads.box_predictor.neuron.register_forward_hook(lambda m, inputs, out: seen.append(out.shape))
+    model(scenes((64, 64))[0])
+    assert seen[0][0] == 2 and model.time_steps == 2
+
+
+def test_classifier_weights_start_the_encoder():
+    args = ESF["backbone_args"]
+    classifier = create_model(ESF["backbone"], num_classes=7, **args)
+    model = small()
+    wanted = {k: v for k, v in classifier.state_dict().items() if not k.startswith("head")}
+    assert set(model.encoder.state_dict()) == set(wanted)
+    model.encoder.load_state_dict(wanted)
+
+
+def test_frozen_norms_stay_still_in_training():
+    model = small(frozen_norms=True).train()
+    before = {n: b.clone() for n, b in model.encoder.named_buffers()}
+    sum(model(*scenes((64, 64), (64, 64))).values()).backward()
+    assert all(torch.equal(b, before[n]) for n, b in model.encoder.named_buffers())
+    norms = [m for m in model.encoder.modules() if isinstance(m, nn.BatchNorm2d)]
+    assert norms and not any(p.requires_grad for m in norms for p in m.parameters())
+    assert any(m.training for m in model.roi_heads.modules() if isinstance(m, nn.BatchNorm2d))
+
+
+def test_options_are_checked():
+    with pytest.raises(InputError, match="no keyword 'widht'; did you mean 'width'"):
+        create_detector("mask_rcnn", widht=64)
+    with pytest.raises(InputError, match="no detector is called 'yolo'; there are mask_rcnn, retinanet"):
+        create_detector("yolo")
+    with pytest.raises(InputError, match="mode must be one of"):
+        DetectorOptions(mode="fixed")
+    with pytest.raises(InputError, match=r"out_indices must rise and lie in 0\.\.4 \(strides \[2, 4, 8, 16, 16\]\)"):
+        small(out_indices=(1, 7))
+    with pytest.raises(InputError, match="max_size must be at least min_size=800"):
+        DetectorOptions(max_size=700)
+    with pytest.raises(InputError, match="roi_samples must be at least 1, found 0"):
+        DetectorOptions(roi_samples=0)
+
+
+@pytest.mark.parametrize("backbone", ["sdt_8_384", "spikingformer_8_384", "meta_spikeformer_15m", "e_spikeformer_83m"])
+def test_every_family_carries_a_detector(backbone):
+    with torch.device("meta"):
+        model = create_detector("mask_rcnn", backbone=backbone, width=32, num_classes=3)
+    strides = [tap["reduction"] for tap in model.encoder.feature_info if tap["reduction"] >= 4]
+    assert model.rpn.anchor_generator.strides[: len(set(strides))] == tuple(sorted(set(strides)))
+    assert model.rpn.anchor_generator.strides[-1] == 64
