@@ -57,6 +57,15 @@ def test_draws_depend_on_seed_epoch_and_index_only(root: Path, dataset: str):
     assert not equal(first, batches(cfg, epoch=1, size=4)) and not equal(first, batches(cfg, seed=2, size=4))
 
 
+def test_each_epoch_augments_a_recording_anew_and_each_batch_is_mixed_anew(root: Path):
+    one_of_each_class = config(root, roll=8, train_fraction=0.25)
+    first, second = (batches(one_of_each_class, epoch=epoch, size=10)[0] for epoch in (0, 1))
+    a, b = (frames[labels.argsort()] for frames, labels in (first, second))
+    assert sum(torch.equal(x, y) for x, y in zip(a, b, strict=True)) <= 2
+    shares = {round(float(targets[targets < 1].max()), 6) for _, targets in batches(config(root, mixup=1.0), size=4)}
+    assert len(shares) > 5, "a share for each batch of the epoch"
+
+
 def test_processes_share_the_global_batch(root: Path):
     cfg = config(root, hflip=0.5, roll=3)
     alone = batches(cfg, size=8)
