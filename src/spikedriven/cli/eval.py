@@ -8,7 +8,7 @@ Example:
 
 A run whose weights were averaged is evaluated with the average (--weights trained: with the trained ones). A checkpoint
 of a model may be one of the authors' files or a .safetensors file in our key names. Shown are top-1 and top-5 accuracy,
-recall per class and, for up to 20 classes, the confusion matrix.
+recall per class and, for up to 20 classes, the confusion matrix; of a segmenter the intersection over union per class.
 """
 
 import dataclasses
@@ -28,7 +28,9 @@ from torch import nn
 from spikedriven.data import build_eval_loader, evaluation_config, find_any_set
 from spikedriven.errors import InputError
 from spikedriven.models import create_model, variant_of
+from spikedriven.models.segmentation import Segmenter
 from spikedriven.tasks.classification import Accuracy, measure_accuracy
+from spikedriven.tasks.segmentation import Overlap, measure_overlap
 from spikedriven.training.amp import autocast
 from spikedriven.training.checkpoint import load_run
 from spikedriven.training.distributed import World, open_world
@@ -76,6 +78,8 @@ def run(argv: list[str]) -> int:
     """Parse `argv`, evaluate, print."""
     arguments = tyro.cli(Arguments, args=argv, prog="spikedriven eval", description=__doc__)
     model, data, amp = _from_name(arguments) if is_model_name(arguments.target) else _from_run(arguments)
+    if isinstance(model, Segmenter):
+        return eval_segmenter(model, data, amp, arguments)
     with open_world(arguments.device) as world:
         result, classes = _measure(model, data, amp, arguments, world)
     if world.is_main:
@@ -137,7 +141,9 @@ def _from_name(arguments: Arguments) -> tuple[nn.Module, Any, str]:
     return model.eval(), data, arguments.amp or "none"
 
 
-def _measure(model: nn.Module, data: Any, amp: str, arguments: Arguments, world: World) -> tuple[Accuracy, list[str]]:
+def _measure(
+    model: nn.Module, data: Any, amp: str, arguments: Arguments, world: World, measure: Any = measure_accuracy
+) -> tuple[Any, list[str]]:
     loader: Any = build_eval_loader(
         data, arguments.split, batch_size=arguments.batch_size, rank=world.rank, world_size=world.size
     )
@@ -145,8 +151,35 @@ def _measure(model: nn.Module, data: Any, amp: str, arguments: Arguments, world:
     if world.is_main:
         batches = track(loader, "evaluating", console=Console(stderr=True), transient=True)
     with torch.inference_mode(), autocast(amp, world.device):
-        result = measure_accuracy(model.to(world.device), batches, loader.dataset.num_classes, world)
+        result = measure(model.to(world.device), batches, loader.dataset.num_classes, world)
     return result, list(loader.dataset.classes)
+
+
+def eval_segmenter(model: nn.Module, data: Any, amp: str, arguments: Arguments) -> int:
+    """Mean and per-class intersection over union of a segmentation run, whole images."""
+    with open_world(arguments.device) as world:
+        result, classes = _measure(model, data, amp, arguments, world, measure_overlap)
+    if world.is_main:
+        _print_overlap(result, classes, arguments.json)
+    return 0
+
+
+def _print_overlap(result: Overlap, classes: list[str], as_json: bool) -> None:
+    figures = {"miou": result.miou, "pixel_accuracy": result.pixel_accuracy, "loss": result.loss}
+    ious, recalls = result.iou().tolist(), result.recall().tolist()
+    if as_json:
+        known = {name: None if value != value else value for name, value in zip(classes, ious, strict=True)}
+        print(json.dumps({**figures, "images": result.images, "iou": known}, indent=1))
+        return
+    table = Table("class", "pixels", "IoU %", "recall %", title="intersection over union per class")
+    for name, pixels, iou, recall in zip(classes, result.confusion.sum(1).tolist(), ious, recalls, strict=True):
+        table.add_row(name, f"{pixels:,}", f"{iou:.1f}", f"{recall:.1f}")
+    console = Console()
+    console.print(
+        f"mIoU {result.miou:.2f} %   pixel accuracy {result.pixel_accuracy:.2f} %   cross entropy {result.loss:.4f}   "
+        f"{result.images} images"
+    )
+    console.print(table)
 
 
 def _print(result: Accuracy, classes: list[str], as_json: bool) -> None:

@@ -7,6 +7,7 @@ mixing of (seed, epoch, global batch). See docs/data.md, "Determinism".
 import logging
 import signal
 from collections.abc import Iterator
+from functools import singledispatch
 from typing import Any
 
 import torch
@@ -30,14 +31,15 @@ def build_train_loader(cfg: Config, *, batch_size: int, seed: int, rank: int = 0
     return TrainLoader(cfg, _open(cfg, "train", batch_size, rank, world_size), batch_size, seed, rank, world_size)
 
 
+@singledispatch
 def build_eval_loader(
-    cfg: Config, split: str = "test", *, batch_size: int, rank: int = 0, world_size: int = 1
+    cfg: Any, split: str = "test", *, batch_size: int, rank: int = 0, world_size: int = 1
 ) -> DataLoader[Batch]:
     """Loader of (float32 `[B, C, H, W]`, int64 `[B]`) in the set's order; the ranks together see each image once.
     Of an event set: float32 `[B, T, 2, H, W]`.
 
     Rank r has images r, r + world_size, ...; the last batch may be short. `.dataset` has `classes` and `num_classes`.
-    An unreadable image raises DataError naming its file.
+    An unreadable image raises DataError naming its file. Other kinds of data register their own loader.
     """
     dataset = _open(cfg, split, batch_size, rank, world_size)
     samples = EvalClips(dataset, cfg) if isinstance(cfg, EventDataConfig) else EvalImages(dataset, cfg)

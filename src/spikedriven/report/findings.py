@@ -15,6 +15,7 @@ from spikedriven.graph.energy import EnergyReport, cost, measure
 from spikedriven.graph.expand import expand
 from spikedriven.graph.trace import trace
 from spikedriven.report.attention import ATTENTION, FiringMap, firing_maps
+from spikedriven.report.dense import Dense, is_dense, measure_dense
 from spikedriven.report.history import History, read_history
 from spikedriven.report.rates import StepMeans
 from spikedriven.report.subject import Subject, batches, logits, open_loader
@@ -43,14 +44,16 @@ class Sample:
 class Findings:
     """What was measured on a subject.
 
-    accuracy: None without labelled images or trained weights. classes: names, empty without data; split_size: images
-    in the split. samples: predictions to show. maps: samples with their attention maps. rates: neuron -> mean output
-    per step, float64 [T]. energies: convention -> technology -> report. released, folded: audits of the network as it
-    is, and with all chains folded and integer neurons made binary. images: how many rates and energies rest on.
+    dense: quality of a network that is no classifier, else None. accuracy: None without labelled images or trained
+    weights. classes: names, empty without data; split_size: images in the split. samples: predictions to show. maps:
+    samples with their attention maps. rates: neuron -> mean output per step, float64 [T]. energies: convention ->
+    technology -> report. released, folded: audits of the network as it is, and with all chains folded and integer
+    neurons made binary. images: how many rates and energies rest on.
     """
 
     subject: Subject
     history: History | None
+    dense: Dense | None
     accuracy: Accuracy | None
     classes: tuple[str, ...]
     split_size: int
@@ -77,6 +80,7 @@ def investigate(subject: Subject) -> Findings:
     return Findings(
         subject=subject,
         history=None if subject.run is None else read_history(subject.run),
+        dense=measure_dense(subject, _progress),
         accuracy=accuracy,
         classes=classes,
         split_size=size,
@@ -100,7 +104,7 @@ def _accuracy(subject: Subject) -> tuple[Accuracy | None, tuple[str, ...], int]:
         return None, (), 0
     loader = open_loader(subject, subject.request.accuracy_images)
     classes, size = tuple(loader.dataset.classes), len(loader.dataset)
-    if not subject.trained:
+    if not subject.trained or is_dense(subject.model):
         return None, classes, size
     amp = "none" if subject.recipe is None else subject.recipe.run.amp
     with torch.inference_mode(), autocast(amp, CPU.device):
@@ -112,8 +116,9 @@ def _rates_and_samples(subject: Subject) -> tuple[dict[str, Tensor], list[Sample
     samples: list[Sample] = []
     with StepMeans(subject.model) as means:
         for batch, labels in _progress(batches(subject), "firing rates"):
-            shares = logits(subject.model, batch).float().softmax(1)
-            if labels is not None:
+            output = logits(subject.model, batch)
+            if labels is not None and not is_dense(subject.model):
+                shares = output.float().softmax(1)
                 best = shares.max(1)
                 rows = zip(batch, labels.tolist(), best.indices.tolist(), best.values.tolist(), strict=True)
                 samples += [Sample(*row) for row in rows]
@@ -129,7 +134,7 @@ def some_of_each(samples: Sequence[Sample], most: int) -> list[Sample]:
 
 
 def _maps(subject: Subject, samples: Sequence[Sample]) -> tuple[tuple[Sample, list[FiringMap]], ...]:
-    if not any(isinstance(module, ATTENTION) for module in subject.model.modules()):
+    if is_dense(subject.model) or not any(isinstance(module, ATTENTION) for module in subject.model.modules()):
         return ()
     return tuple((sample, firing_maps(subject.model, sample.image[None])) for sample in samples)
 

@@ -4,14 +4,18 @@ import base64
 import io
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
+from torchvision.transforms.functional import pil_to_tensor
 
-from spikedriven.data import DataConfig
+from spikedriven.data.images import UNREADABLE
+from spikedriven.data.segmentation.config import SegmentationDataConfig
+from spikedriven.data.segmentation.transforms import EvalTransform
 from spikedriven.data.transforms import eval_transform, normalize
 from spikedriven.errors import DataError, InputError
 from spikedriven.report.html import Html, tag
@@ -23,14 +27,25 @@ OPACITY = 0.65
 LARGEST = 112
 
 
-def read_image(path: Path, data: DataConfig) -> Tensor:
-    """An image file as the network sees it in evaluation: [1, C, H, W]."""
+def read_image(path: Path, data: Any) -> Tensor:
+    """An image file as the network sees it in evaluation: [1, C, H, W]. data: of a classifier or a segmenter."""
+    if isinstance(data, SegmentationDataConfig):
+        return EvalTransform(data).image(pil_to_tensor(read_picture(path)))[None]
     try:
         with Image.open(path) as image:
             pixels = eval_transform(data)(image)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as an image: {error}") from error
     return normalize(torch.from_numpy(np.array(pixels)).reshape(1, data.in_chans, *pixels.shape[-2:]), data)
+
+
+def read_picture(path: Path) -> Image.Image:
+    """An RGB image in its own size; DataError naming the file."""
+    try:
+        with Image.open(path) as image:
+            return image.convert("RGB")
+    except UNREADABLE as error:
+        raise DataError(f"{path} cannot be read as an image: {error}") from error
 
 
 def read_frames(path: Path, in_chans: int) -> Tensor:
@@ -75,17 +90,17 @@ def overlay(image: np.ndarray, rates: Tensor, largest: float) -> np.ndarray:
     return np.asarray(Image.blend(grey, squares, OPACITY))
 
 
-def png(image: np.ndarray) -> bytes:
-    """uint8 [H, W, 3] as PNG, made smaller where it is larger than `LARGEST`."""
+def png(image: np.ndarray, largest: int = LARGEST) -> bytes:
+    """uint8 [H, W, 3] as PNG, made smaller where one of its sides is longer than `largest`."""
     pil = Image.fromarray(image)
-    pil.thumbnail((LARGEST, LARGEST))
+    pil.thumbnail((largest, largest))
     buffer = io.BytesIO()
     pil.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
-def img(image: np.ndarray, alt: str, side: int) -> Html:
-    """An ``<img>`` with its pixels inside, `side` CSS pixels wide."""
-    source = "data:image/png;base64," + base64.b64encode(png(image)).decode()
+def img(image: np.ndarray, alt: str, side: int, largest: int = LARGEST) -> Html:
+    """An ``<img>`` with its pixels inside (at most `largest` along a side), `side` CSS pixels wide."""
+    source = "data:image/png;base64," + base64.b64encode(png(image, largest)).decode()
     height = round(side * image.shape[0] / image.shape[1])
     return tag("img", src=source, alt=alt, width=side, height=height)

@@ -12,17 +12,16 @@ from torch import Tensor
 
 from spikedriven.data import create_dataset, data_folder
 from spikedriven.data.detection.loaders import create_detection_dataset, object_classes
-from spikedriven.data.images import UNREADABLE
 from spikedriven.data.segmentation.loaders import create_maps
 from spikedriven.data.segmentation.sets import IGNORE
 from spikedriven.data.segmentation.transforms import EvalTransform
-from spikedriven.errors import DataError, InputError, SpikedrivenError
+from spikedriven.errors import InputError, SpikedrivenError
 from spikedriven.models.detection import Detector
 from spikedriven.models.detection import predict as detect
 from spikedriven.models.segmentation import Segmenter
 from spikedriven.models.segmentation.semantic_fpn import resize
 from spikedriven.report.drawing import Colour, draw_labels, draw_objects, enlarged, legend_of
-from spikedriven.report.images import picture, read_image
+from spikedriven.report.images import picture, read_image, read_picture
 
 BACKGROUND = "background"
 
@@ -53,15 +52,6 @@ def predict_picture(
     if getattr(model, "input_layout", "image") == "events":
         raise InputError("this network reads event frames, not pictures; see `spikedriven stream`")
     return _class(model, data, path, classes, top)
-
-
-def read_picture(path: Path) -> Image.Image:
-    """An RGB image; DataError naming the file."""
-    try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
-    except UNREADABLE as error:
-        raise DataError(f"{path} cannot be read as an image: {error}") from error
 
 
 def class_names(model: Any, data: Any) -> list[str]:

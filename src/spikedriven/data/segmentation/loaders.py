@@ -5,7 +5,7 @@ from typing import Any
 from torch import Tensor
 from torch.utils.data import DataLoader
 
-from spikedriven.data.loaders import EvalLoader, TrainLoader, worker_options
+from spikedriven.data.loaders import EvalLoader, TrainLoader, build_eval_loader, worker_options
 from spikedriven.data.registry import data_folder
 from spikedriven.data.segmentation.batches import EvalMaps, Passes, SegmentationBatches
 from spikedriven.data.segmentation.config import SegmentationDataConfig
@@ -31,6 +31,7 @@ def train_maps_loader(
     return TrainLoader(cfg, passes, batch_size, seed, rank, world_size, SegmentationBatches(cfg, passes))
 
 
+@build_eval_loader.register(SegmentationDataConfig)
 def eval_maps_loader(
     cfg: SegmentationDataConfig, split: str = "test", *, batch_size: int, rank: int = 0, world_size: int = 1
 ) -> "DataLoader[tuple[Tensor, Tensor]]":

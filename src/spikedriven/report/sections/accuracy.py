@@ -5,6 +5,7 @@ import numpy as np
 from spikedriven.report.findings import Findings, Sample
 from spikedriven.report.html import Html, bar, details, heat, join, section, table, tag
 from spikedriven.report.images import img, picture
+from spikedriven.report.sections.dense import drawn_predictions, quality
 from spikedriven.tasks.classification import Accuracy
 
 #: Up to so many classes the whole confusion matrix is shown, above it the most frequent confusions.
@@ -13,6 +14,8 @@ CONFUSIONS = 20
 
 
 def accuracy(found: Findings) -> Html:
+    if found.dense is not None:
+        return quality(found.dense)
     if found.accuracy is None:
         why = "the weights are random" if not found.subject.trained else "there are no labelled images to measure it on"
         return section("accuracy", "Accuracy", tag("p", f"Not measured: {why}."))
@@ -61,6 +64,8 @@ def _per_class(result: Accuracy, classes: tuple[str, ...]) -> Html:
 
 
 def predictions(found: Findings) -> Html:
+    if found.dense is not None:
+        return drawn_predictions(found.dense)
     if not found.samples:
         why = "the weights are random" if not found.subject.trained else "there are no labelled images"
         return section("predictions", "Sample predictions", tag("p", f"None: {why}."))

@@ -58,6 +58,8 @@ def _why_none(found: Findings) -> str:
             "None: rates were measured on noise. Name a data set with --data, or use the command "
             f"spikedriven attention {found.subject.request.target} IMAGE."
         )
+    if found.dense is not None:
+        return "None: the page shows maps of classifiers. See spikedriven attention for a picture of yours."
     return "None: this network has no attention block of this package, or no maps were asked for."
 
 

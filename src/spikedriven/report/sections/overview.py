@@ -17,8 +17,10 @@ def notes(found: Findings) -> Html:
 def key_figures(found: Findings) -> Html:
     """Name and value of what is asked first."""
     report = found.energies["sdt"]["fp32"]
+    quality = ("top-1 accuracy", f"{found.accuracy.top1:.2f} %" if found.accuracy else "not measured")
+    name, value = found.dense.headline if found.dense else quality
     figures = {
-        "top-1 accuracy": f"{found.accuracy.top1:.2f} %" if found.accuracy else "not measured",
+        name: value,
         "parameters": f"{_count(found.subject.model):,}",
         "mean input rate": f"{report.comparison.mean_rate:.1%} per binary step",
         "energy, convention sdt": f"{report.total_mj:.4g} mJ per image",

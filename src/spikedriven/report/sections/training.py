@@ -9,6 +9,7 @@ from spikedriven.report.html import Html, details, join, section, table, tag
 CHARTS = (
     ("Loss", (("train", "loss", "training"), ("evaluated", "loss", "evaluation"))),
     ("Accuracy, per cent", (("evaluated", "top1", "top-1"), ("evaluated", "top5", "top-5"))),
+    ("Overlap, per cent", (("evaluated", "miou", "mean IoU"), ("evaluated", "pixel_accuracy", "pixel accuracy"))),
     ("Learning rate", (("train", "lr", "learning rate"),)),
     ("Training speed, images per second", (("train", "samples_per_s", "speed"),)),
 )
@@ -46,7 +47,7 @@ def _logs(history: History) -> Html:
     return join(
         [
             _log("Training log", history.train, ("loss", "lr", "grad_norm", "samples_per_s")),
-            _log("Evaluations", history.evaluated, ("top1", "top5", "loss")),
+            _log("Evaluations", history.evaluated, ("top1", "top5", "miou", "pixel_accuracy", "loss")),
         ]
     )
 
