@@ -114,11 +114,11 @@ def main(argv: list[str] | None = None) -> int:
     file = arguments.results
     results = json.loads(file.read_text()) if file.is_file() else {"environment": "", "runs": {}, "costs": {}}
     if not arguments.tables:
+        torch.set_num_threads(1)  # the runs beside this process have the cores
         results["environment"] = environment()
         jobs = all_jobs(arguments.runs, arguments.only, arguments.seeds)
         run_all(jobs, arguments.parallel, arguments.extra, results, file)
         if not arguments.no_costs:
-            torch.set_num_threads(1)
             results["costs"] = costs(list(ARMS), WEIGHED, Job(ARMS[TEACHER], SEEDS[0], arguments.runs).folder)
             save(results, file)
     fill(arguments.page, results)
