@@ -92,7 +92,10 @@ def test_tet_trains_per_step_logits() -> None:
 
 
 def test_an_unknown_task_is_named() -> None:
-    with pytest.raises(RecipeError, match="one of classification, distillation, pretraining, found 'sculpture'"):
+    with pytest.raises(
+        RecipeError,
+        match="one of classification, detection, distillation, pretraining, segmentation, found 'sculpture'",
+    ):
         create_task(recipe(task="sculpture"))
 
 
