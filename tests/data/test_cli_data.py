@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from spikedriven.cli import main
-from spikedriven.data import fashion
+from spikedriven.data import all_sets, fashion
 from tests.data.conftest import ImageFolderMaker, truncate, write_fashion
+from tests.data.segmentation.folders import make_voc
 
 
 @pytest.fixture(autouse=True)
@@ -22,13 +23,14 @@ def test_table_says_what_is_found_and_where(image_folder: ImageFolderMaker, caps
     root = image_folder()
     assert main(["data", "--root", str(root), "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert list(rows) == ["fashion-mini", "fashion-mnist", "cifar10", "cifar100", "imagenet"]
-    assert {name for name, row in rows.items() if row["found"]} == {"fashion-mini", "imagenet"}
+    assert list(rows) == list(all_sets()) and {"cifar10-dvs", "coco2017", "ade20k", "voc2012"} <= rows.keys()
+    shipped = {"fashion-mini", "fashion-events", "fashion-scenes"}
+    assert {name for name, row in rows.items() if row["found"]} == {*shipped, "imagenet"}
     assert rows["imagenet"]["path"] == str(root)
     assert (rows["fashion-mini"]["train_images"], rows["fashion-mini"]["licence"]) == (10_000, "MIT")
     assert main(["data"]) == 0
     printed = capsys.readouterr().out
-    assert printed.count("not found") == 4
+    assert printed.count("not found") == len(rows) - len(shipped)
     assert all(name in printed for name in rows)
 
 
@@ -69,3 +71,17 @@ def test_wrong_arguments(arguments: list[str], message: str, capsys: pytest.Capt
 def test_help_shows_the_example(capsys: pytest.CaptureFixture[str]):
     assert main(["data", "--help"]) == 0
     assert "spikedriven data --check imagenet --root /data" in capsys.readouterr().out
+
+
+def test_check_of_label_maps(tmp_path: Path, capsys: pytest.CaptureFixture[str]):
+    folder = make_voc(tmp_path)
+    assert main(["data", "--check", "voc2012", "--root", str(tmp_path), "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    found = [(part["images"], part["classes"], part["broken"]) for part in report["splits"]]
+    assert found == [(4, 21, []), (2, 21, [])]
+        (4, 21, []),
+        (2, 21, []),
+    ]
+    truncate(folder / "SegmentationClass" / "2007_val1.png")
+    assert main(["data", "--check", "voc2012", "--root", str(tmp_path)]) == 1
+    assert "2007_val1.png cannot be read" in capsys.readouterr().out

@@ -22,7 +22,11 @@ from rich.progress import Progress
 from rich.table import Table
 
 from spikedriven.data import EventDataConfig, all_sets, create_dataset, create_event_dataset, data_folder, find_any_set
+from spikedriven.data.detection.config import DETECTION_SETS, DetectionDataConfig
+from spikedriven.data.detection.loaders import create_detection_dataset
 from spikedriven.data.sections import data_config_type
+from spikedriven.data.segmentation import SEGMENTATION_SETS, SegmentationDataConfig
+from spikedriven.data.segmentation.loaders import create_maps
 from spikedriven.errors import DataError, InputError
 
 _CHUNK = 512  # images handed to the threads at a time: the progress bar moves, and memory stays small
@@ -93,6 +97,10 @@ def _check(name: str, arguments: Arguments) -> int:
 
 
 def _open(name: str, split: str, arguments: Arguments) -> Any:
+    if name in SEGMENTATION_SETS:
+        return create_maps(SegmentationDataConfig(dataset=name, root=arguments.root), split)
+    if name in DETECTION_SETS:
+        return create_detection_dataset(DetectionDataConfig(dataset=name, root=arguments.root), split)
     if data_config_type("classification", name) is EventDataConfig:
         return create_event_dataset(EventDataConfig(dataset=name, root=arguments.root, cache=False), split)
     return create_dataset(name, split, arguments.root, arguments.download)

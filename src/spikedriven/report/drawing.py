@@ -18,7 +18,7 @@ from torchvision.utils import draw_bounding_boxes, draw_segmentation_masks
 
 Colour = tuple[int, int, int]
 #: Share of the class's colour where a class is drawn over the picture.
-OPACITY = 0.55
+OPACITY = 0.65
 #: Pictures with a shorter side are enlarged before boxes and texts are drawn on them.
 READABLE = 320
 #: Most entries of a legend.
