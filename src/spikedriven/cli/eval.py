@@ -8,12 +8,13 @@ Example:
 
 A run whose weights were averaged is evaluated with the average (--weights trained: with the trained ones). A checkpoint
 of a model may be one of the authors' files or a .safetensors file in our key names. Shown are top-1 and top-5 accuracy,
-recall per class and, for up to 20 classes, the confusion matrix; of a segmenter the intersection over union per class.
+recall per class and, for up to 20 classes, the confusion matrix; of a segmenter the intersection over union per class,
+of a detector COCO's average precision of boxes and masks.
 """
 
 import dataclasses
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -26,10 +27,13 @@ from rich.table import Table
 from torch import nn
 
 from spikedriven.data import build_eval_loader, evaluation_config, find_any_set
+from spikedriven.data.detection import build_detection_eval_loader
 from spikedriven.errors import InputError
 from spikedriven.models import create_model, variant_of
+from spikedriven.models.detection import Detector
 from spikedriven.models.segmentation import Segmenter
 from spikedriven.tasks.classification import Accuracy, measure_accuracy
+from spikedriven.tasks.detection import measure_map
 from spikedriven.tasks.segmentation import Overlap, measure_overlap
 from spikedriven.training.amp import autocast
 from spikedriven.training.checkpoint import load_run
@@ -78,6 +82,8 @@ def run(argv: list[str]) -> int:
     """Parse `argv`, evaluate, print."""
     arguments = tyro.cli(Arguments, args=argv, prog="spikedriven eval", description=__doc__)
     model, data, amp = _from_name(arguments) if is_model_name(arguments.target) else _from_run(arguments)
+    if isinstance(model, Detector):
+        return eval_detector(model, data, amp, arguments)
     if isinstance(model, Segmenter):
         return eval_segmenter(model, data, amp, arguments)
     with open_world(arguments.device) as world:
@@ -153,6 +159,39 @@ def _measure(
     with torch.inference_mode(), autocast(amp, world.device):
         result = measure(model.to(world.device), batches, loader.dataset.num_classes, world)
     return result, list(loader.dataset.classes)
+
+
+def eval_detector(model: nn.Module, data: Any, amp: str, arguments: Arguments) -> int:
+    """Average precision of a detection run, overall and per class."""
+    with open_world(arguments.device) as world:
+        loader = build_detection_eval_loader(
+            data, batch_size=arguments.batch_size, rank=world.rank, world_size=world.size, split=arguments.split
+        )
+        batches: Iterable[Any] = loader
+        if world.is_main:
+            batches = track(loader, "evaluating", console=Console(stderr=True), transient=True)
+        with torch.inference_mode(), autocast(amp, world.device):
+            found = measure_map(model.to(world.device), batches, world, per_class=True)
+    if world.is_main:
+        _print_precision(found, loader.dataset.classes, arguments.json)
+    return 0
+
+
+def _print_precision(found: dict[str, Any], classes: Sequence[str], as_json: bool) -> None:
+    figures = {name: value for name, value in found.items() if isinstance(value, float)}
+    kinds = [kind for kind in ("box", "segm") if f"{kind}_map" in found]
+    columns = [found[f"{kind}_map_per_class"] for kind in kinds]
+    rows = {classes[label - 1]: row for label, *row in zip(found["classes"], *columns, strict=True)}
+    if as_json:
+        per_class = {name: dict(zip(kinds, row, strict=True)) for name, row in rows.items()}
+        print(json.dumps({**figures, "map_per_class": per_class}, indent=1))
+        return
+    console = Console()
+    console.print("   ".join(f"{name} {value:.4f}" for name, value in figures.items()))
+    table = Table("class", *(f"{kind} mAP" for kind in kinds), title="average precision per class, IoU 0.5 to 0.95")
+    for name, row in rows.items():
+        table.add_row(name, *(f"{value:.3f}" for value in row))
+    console.print(table)
 
 
 def eval_segmenter(model: nn.Module, data: Any, amp: str, arguments: Arguments) -> int:

@@ -1,6 +1,7 @@
 """Data sets and loaders."""
 
 from spikedriven.data.config import DataConfig
+from spikedriven.data.detection.loaders import fitted_images_loader
 from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.loaders import TrainLoader, build_eval_loader, build_train_loader
 from spikedriven.data.registry import IMAGE_SETS, create_dataset, create_event_dataset, data_folder, find_set
@@ -23,5 +24,6 @@ __all__ = [
     "evaluation_config",
     "find_any_set",
     "find_set",
+    "fitted_images_loader",
     "train_maps_loader",
 ]

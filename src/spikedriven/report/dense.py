@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import torch
 
+from spikedriven.data.detection import build_detection_eval_loader
+from spikedriven.models.detection import Detector, predict
 from spikedriven.models.segmentation import Segmenter
-from spikedriven.report.drawing import Colour, draw_labels, legend_of
+from spikedriven.report.drawing import Colour, draw_labels, draw_objects, legend_of
 from spikedriven.report.images import picture
 from spikedriven.report.predictions import predict_labels, unmarked
 from spikedriven.report.subject import Subject, open_loader
+from spikedriven.tasks.detection import measure_map
 from spikedriven.tasks.segmentation import measure_overlap
 from spikedriven.training.amp import autocast
 from spikedriven.training.distributed import World
@@ -101,5 +104,69 @@ def _drawn_labels(subject: Subject, samples: Any, classes: tuple[str, ...]) -> l
     return drawn
 
 
+def _detection(subject: Subject, progress: Callable[[Any, str], Any]) -> Dense:
+    request, data = subject.request, subject.data
+    samples = build_detection_eval_loader(data, batch_size=1, split=request.split).dataset
+    size, most = len(samples), request.accuracy_images
+    every = -(-size // most) if most else 1
+    loader = build_detection_eval_loader(data, batch_size=request.batch_size, split=request.split, world_size=every)
+    with torch.inference_mode():
+        found = measure_map(subject.model, progress(loader, "average precision"), CPU, per_class=True)
+    columns = [found[f"{kind}_map_per_class"] for kind in ("box", "segm") if f"{kind}_map" in found]
+    by_label = dict(zip(found["classes"], zip(*columns, strict=True), strict=True))
+    rows = [(name, *map(_share, by_label[i])) for i, name in enumerate(samples.classes, start=1) if i in by_label]
+    figures = ", ".join(f"{title} {found[key]:.3f}" for key, title in MAP_FIGURES if key in found)
+    count = len(range(0, size, every))
+    of = "all" if count == size else f"{count} evenly spaced of"
+    return Dense(
+        headline=("box mAP at IoU 0.5", f"{found['box_map50']:.3f}"),
+        text=f"Average precision as COCO measures it: {figures}; on {of} {size} images of split {request.split} of "
+        f"{data.dataset}.",
+        caption="Average precision per class, mean over IoU 0.5 to 0.95, per cent",
+        header=("class", "boxes", "masks")[: 1 + len(columns)],
+        rows=rows,
+        bars=(1, 2)[: len(columns)],
+        images=tuple(_drawn_objects(subject, samples)),
+    )
+
+
+#: Keys of `measure_map`, and what the page calls them.
+MAP_FIGURES = (
+    ("box_map", "boxes, IoU 0.5 to 0.95:"), ("box_map50", "at 0.5:"), ("segm_map", "masks, IoU 0.5 to 0.95:"),
+    ("segm_map50", "at 0.5:"),
+)  # fmt: skip
+#: Detections below this score are not drawn.
+SCORE = 0.5
+
+
+def _share(value: float) -> str:
+    """Per cent; torchmetrics' -1 stands for a class without objects."""
+    return "–" if value < 0 else f"{100 * value:.1f}"
+
+
+def _drawn_objects(subject: Subject, samples: Any) -> list[Drawn]:
+    """Evenly spaced images of the split, with their objects and with what the network found."""
+    count = min(subject.request.samples, len(samples))
+    drawn = []
+    for index in (position * len(samples) // count for position in range(count)):
+        image, truth = samples[index]
+        found = predict(subject.model, image)
+        kept = found["scores"] >= SCORE
+        found = {name: value[kept] for name, value in found.items()}
+        pixels = picture(image)
+        texts = [f"{samples.classes[i - 1]} {s:.0%}" for i, s in zip(found["labels"], found["scores"], strict=True)]
+        labels = [samples.classes[i - 1] for i in truth["labels"]]
+        panels = [
+            ("labels", draw_objects(pixels, truth["boxes"], truth["labels"].tolist(), labels, truth["masks"].bool())),
+            (f"score {SCORE:g} or more",
+             draw_objects(pixels, found["boxes"], found["labels"].tolist(), texts, found.get("masks"))),
+        ]  # fmt: skip
+        drawn.append(Drawn(samples.dataset.where(index), panels))
+    return drawn
+
+
 #: Kind of network -> how it is measured.
-DENSE: dict[type, Callable[[Subject, Callable[[Any, str], Any]], Dense]] = {Segmenter: _segmentation}
+DENSE: dict[type, Callable[[Subject, Callable[[Any, str], Any]], Dense]] = {
+    Segmenter: _segmentation,
+    Detector: _detection,
+}

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from spikedriven.data import build_eval_loader, find_any_set
 from spikedriven.errors import InputError
+from spikedriven.graph.trace import as_graphed
 from spikedriven.models import list_models
 from spikedriven.models.spike_mae import SpikeMAE
 from spikedriven.training.checkpoint import locate_run
@@ -145,7 +146,7 @@ def batches(subject: Subject) -> Iterator[tuple[Tensor, Tensor | None]]:
 
 
 def logits(model: Any, batch: Tensor) -> Tensor:
-    """[B, K], per-step outputs averaged."""
-    with torch.no_grad():
+    """[B, K], per-step outputs averaged; of a detector the flat outputs of all its layers."""
+    with torch.no_grad(), as_graphed(model):
         output = model(batch)
     return output.mean(0) if output.ndim == 3 else output

@@ -120,5 +120,5 @@ def wake_up(model: nn.Module, batch: Tensor) -> None:
             module.reset_running_stats()
     model.train()
     with torch.no_grad():
-        model(batch)
+        getattr(model, getattr(model, "graph_method", "forward"))(batch)
     model.eval()

@@ -5,6 +5,7 @@ from spikedriven.data.detection.loaders import (
     build_detection_eval_loader,
     build_detection_train_loader,
     create_detection_dataset,
+    fitted_images_loader,
 )
 
 __all__ = [
@@ -13,4 +14,5 @@ __all__ = [
     "build_detection_eval_loader",
     "build_detection_train_loader",
     "create_detection_dataset",
+    "fitted_images_loader",
 ]

@@ -1,26 +1,31 @@
 """Detection batches: lists of images and of targets, functions of (seed, epoch, index) only."""
 
+import math
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset
+from torchvision.transforms.v2 import functional as transforms
 
 from spikedriven.data.batches import BatchKey, BrokenImage, read_or_next
 from spikedriven.data.detection.coco import load_coco
 from spikedriven.data.detection.config import DetectionDataConfig
 from spikedriven.data.detection.transforms import Sample, Target, eval_sample, train_sample
-from spikedriven.data.loaders import EvalLoader, TrainLoader, worker_options
+from spikedriven.data.loaders import EvalLoader, TrainLoader, build_eval_loader, worker_options
 from spikedriven.data.registry import data_folder
 from spikedriven.data.scenes import SCENE_CLASSES, FashionScenes
 from spikedriven.data.seeding import isolated_generators, reseed
-from spikedriven.errors import DataError
+from spikedriven.errors import DataError, InputError
 
 Batch = tuple[list[Tensor], list[Target]]
+SPLITS = ("train", "test")
 
 
 def create_detection_dataset(cfg: DetectionDataConfig, split: str) -> Any:
     """The "train" or "test" part of a set: items (uint8 [3, H, W], target), with `where(index)` and `len()`."""
+    if split not in SPLITS:
+        raise InputError(f"split {split!r} does not exist; expected one of {', '.join(SPLITS)}")
     if cfg.dataset == "coco2017":
         return load_coco(data_folder(cfg.root), split)
     length = cfg.train_images if split == "train" else cfg.test_images
@@ -85,10 +90,55 @@ def build_detection_train_loader(
 
 
 def build_detection_eval_loader(
-    cfg: DetectionDataConfig, *, batch_size: int, rank: int = 0, world_size: int = 1
+    cfg: DetectionDataConfig, *, batch_size: int, rank: int = 0, world_size: int = 1, split: str = "test"
 ) -> torch.utils.data.DataLoader:
-    """Loader of the test part in the set's order; rank r has images r, r + world_size, ..."""
-    samples = EvalDetections(create_detection_dataset(cfg, "test"))
+    """Loader of (images, targets) of one part in the set's order; rank r has images r, r + world_size, ..."""
+    samples = EvalDetections(create_detection_dataset(cfg, split))
+    return EvalLoader(
+        samples,
+        batch_size=batch_size,
+        sampler=range(rank, len(samples), world_size),
+        collate_fn=samples.collate,
+        **worker_options(cfg.workers),
+    )
+
+
+class FittedImages(Dataset):
+    """Images all of one size, for what needs batches of one shape (rates, energy): each fits into the square of
+    `test_size` (rounded up to 32), its ratio kept, and is normalised; what it does not cover is 0."""
+
+    def __init__(self, cfg: DetectionDataConfig, dataset: Any) -> None:
+        self.cfg, self.dataset = cfg, dataset
+        self.side = 32 * math.ceil(cfg.test_size / 32)
+        self.classes, self.num_classes = object_classes(dataset), cfg.num_classes
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Target] | DataError:
+        try:
+            image, target = eval_sample(*self.dataset[index])
+        except DataError as error:
+            return error
+        scale = self.side / max(image.shape[-2:])
+        size = [max(1, round(side * scale)) for side in image.shape[-2:]]
+        fitted = transforms.normalize(transforms.resize(image, size, antialias=True), self.cfg.mean, self.cfg.std)
+        return transforms.pad(fitted, [0, 0, self.side - size[1], self.side - size[0]]), target
+
+    @staticmethod
+    def collate(samples: list) -> tuple[Tensor, list[Target]] | DataError:
+        errors = [sample for sample in samples if isinstance(sample, DataError)]
+        if errors:
+            return errors[0]
+        return torch.stack([image for image, _ in samples]), [target for _, target in samples]
+
+
+@build_eval_loader.register(DetectionDataConfig)
+def fitted_images_loader(
+    cfg: DetectionDataConfig, split: str = "test", *, batch_size: int, rank: int = 0, world_size: int = 1
+) -> torch.utils.data.DataLoader:
+    """Loader of (float32 [B, 3, S, S], targets) as `Detector.dense` takes them; see `FittedImages`."""
+    samples = FittedImages(cfg, create_detection_dataset(cfg, split))
     return EvalLoader(
         samples,
         batch_size=batch_size,

@@ -10,9 +10,22 @@ CHARTS = (
     ("Loss", (("train", "loss", "training"), ("evaluated", "loss", "evaluation"))),
     ("Accuracy, per cent", (("evaluated", "top1", "top-1"), ("evaluated", "top5", "top-5"))),
     ("Overlap, per cent", (("evaluated", "miou", "mean IoU"), ("evaluated", "pixel_accuracy", "pixel accuracy"))),
+    (
+        "Average precision",
+        (
+            ("evaluated", "box_map", "boxes"),
+            ("evaluated", "box_map50", "boxes, IoU 0.5"),
+            ("evaluated", "segm_map", "masks"),
+        ),
+    ),
     ("Learning rate", (("train", "lr", "learning rate"),)),
     ("Training speed, images per second", (("train", "samples_per_s", "speed"),)),
 )
+
+#: Columns of the table of evaluations, where present.
+EVALUATED = (
+    "top1", "top5", "miou", "pixel_accuracy", "box_map", "box_map50", "segm_map", "segm_map50", "loss",
+)  # fmt: skip
 
 
 def training(found: Findings) -> Html:
@@ -47,7 +60,11 @@ def _logs(history: History) -> Html:
     return join(
         [
             _log("Training log", history.train, ("loss", "lr", "grad_norm", "samples_per_s")),
-            _log("Evaluations", history.evaluated, ("top1", "top5", "miou", "pixel_accuracy", "loss")),
+            _log(
+                "Evaluations",
+                history.evaluated,
+                ("top1", "top5", "miou", "pixel_accuracy", "box_map", "box_map50", "segm_map", "segm_map50", "loss"),
+            ),
         ]
     )
 
