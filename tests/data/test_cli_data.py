@@ -79,9 +79,6 @@ def test_check_of_label_maps(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     report = json.loads(capsys.readouterr().out)
     found = [(part["images"], part["classes"], part["broken"]) for part in report["splits"]]
     assert found == [(4, 21, []), (2, 21, [])]
-        (4, 21, []),
-        (2, 21, []),
-    ]
     truncate(folder / "SegmentationClass" / "2007_val1.png")
     assert main(["data", "--check", "voc2012", "--root", str(tmp_path)]) == 1
     assert "2007_val1.png cannot be read" in capsys.readouterr().out
