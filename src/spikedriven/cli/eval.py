@@ -89,7 +89,7 @@ def run(argv: list[str]) -> int:
     with open_world(arguments.device) as world:
         result, classes = _measure(model, data, amp, arguments, world)
     if world.is_main:
-        _print(result, classes, arguments.json)
+        _print(result, classes, _origin(data), arguments.json)
     return 0
 
 
@@ -164,7 +164,7 @@ def _measure(
 def eval_detector(model: nn.Module, data: Any, amp: str, arguments: Arguments) -> int:
     """Average precision of a detection run, overall and per class."""
     with open_world(arguments.device) as world:
-        loader = build_detection_eval_loader(
+        loader: Any = build_detection_eval_loader(
             data, batch_size=arguments.batch_size, rank=world.rank, world_size=world.size, split=arguments.split
         )
         batches: Iterable[Any] = loader
@@ -221,11 +221,18 @@ def _print_overlap(result: Overlap, classes: list[str], as_json: bool) -> None:
     console.print(table)
 
 
-def _print(result: Accuracy, classes: list[str], as_json: bool) -> None:
+def _origin(data: Any) -> str:
+    """The data set, and whether it is a simulated one."""
+    simulated = getattr(find_any_set(data.dataset), "simulated", False)
+    return f"{data.dataset} (simulated, {data.labels})" if simulated else data.dataset
+
+
+def _print(result: Accuracy, classes: list[str], origin: str, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(_record(result, classes), indent=1))
+        print(json.dumps({"data": origin, **_record(result, classes)}, indent=1))
         return
     console = Console()
+    console.print(f"data: {origin}, {result.count} samples")
     console.print(f"top-1 {result.top1:.2f} %   top-5 {result.top5:.2f} %   cross entropy {result.loss:.4f}")
     console.print(_per_class(result, classes))
     if len(classes) <= LARGEST_MATRIX:

@@ -25,6 +25,8 @@ class EventSet:
     licence: str
     open: Callable[[EventDataConfig, Path, str], EventDataset]  # (configuration, data folder, "train" or "test")
     locate: Callable[[Path], Path | None]
+    simulated: bool = False
+    """Made by a program, not recorded by a camera: every figure over it says so."""
 
 
 _FASHION_EVENTS = EventSet(
@@ -36,6 +38,7 @@ _FASHION_EVENTS = EventSet(
     licence="MIT",
     open=open_fashion_events,
     locate=lambda folder: fashion.EMBEDDED_FILE,
+    simulated=True,
 )
 _CIFAR10_DVS = EventSet(
     name="cifar10-dvs",
