@@ -1,6 +1,6 @@
 """Quality of networks that do not classify whole images, in one form for the page: figures, a table, pictures."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,7 +40,7 @@ class Dense:
     text: str
     caption: str
     header: tuple[str, ...]
-    rows: list[tuple[str, ...]]
+    rows: Sequence[tuple[str, ...]]
     bars: tuple[int, ...]
     images: tuple[Drawn, ...]
 
@@ -106,7 +106,7 @@ def _drawn_labels(subject: Subject, samples: Any, classes: tuple[str, ...]) -> l
 
 def _detection(subject: Subject, progress: Callable[[Any, str], Any]) -> Dense:
     request, data = subject.request, subject.data
-    samples = build_detection_eval_loader(data, batch_size=1, split=request.split).dataset
+    samples: Any = build_detection_eval_loader(data, batch_size=1, split=request.split).dataset
     size, most = len(samples), request.accuracy_images
     every = -(-size // most) if most else 1
     loader = build_detection_eval_loader(data, batch_size=request.batch_size, split=request.split, world_size=every)

@@ -88,12 +88,11 @@ def measure_map(model: nn.Module, loader: Any, world: World, per_class: bool = F
     The processes together must see each image once; each gets the figures over all images, the same for any number of
     processes. per_class: also "box_map_per_class" (and "segm_..."), a list by label, and "classes", the labels.
     """
-    kinds, meter = ("bbox", "segm"), None
+    meter: Any = None
     for images, targets in loader:
         found = [_on_cpu(item) for item in model([image.to(world.device) for image in images])]
         if meter is None:
-            kinds = ("bbox", "segm") if "masks" in found[0] else ("bbox",)
-            meter = _new_meter(kinds, per_class)
+            meter = _new_meter(("bbox", "segm") if "masks" in found[0] else ("bbox",), per_class)
         meter.update(found, [_on_cpu(target) for target in targets])
     meter = _of_all(meter, world, per_class)
     return _named(meter.compute(), kinds=meter.iou_type, per_class=per_class)

@@ -25,7 +25,6 @@ from spikedriven.models.detection.parts import MODES, ClippingNeuron, Parts
 from spikedriven.models.detection.pyramid import PyramidBackbone, SpikeFPN, pyramid_levels
 from spikedriven.models.registry import create_model
 from spikedriven.models.staged import make_neurons
-from spikedriven.neurons import IntegerNeuron
 
 #: The strides that the released configurations declare for the pyramid, whatever the body's are.
 DECLARED_STRIDES = (4, 8, 16, 32, 64, 128)
@@ -121,13 +120,16 @@ def create_detector(name: str, **keywords: Any) -> Detector:
         close = difflib.get_close_matches(key, known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise InputError(f"{name} has no keyword {key!r}{hint} It understands: {', '.join(sorted(known))}")
-    tuples = {key: tuple(value) if isinstance(value, list) else value for key, value in keywords.items()}
+    tuples: dict[str, Any] = {
+        key: tuple(value) if isinstance(value, list) else value for key, value in keywords.items()
+    }
     return DETECTORS[name](DetectorOptions(**tuples))
 
 
 def _mask_rcnn(options: DetectorOptions) -> Detector:
-    parts = _parts(options, options.neuron or "integer")
-    backbone, strides = _backbone(options, parts, least_stride=4, last_stride=64, extra="pool")
+    body = _body(options)
+    parts = _parts(options, options.neuron or "integer", body)
+    backbone, strides = _backbone(options, body, parts, least_stride=4, last_stride=64, extra="pool")
     roi_strides = strides[:4] if not options.corrected else [s for s in strides if s <= 32]
     sampling = options.roi_sampling if options.roi_sampling is not None else 2 if options.corrected else 0
     pool = partial(PyramidRoIAlign, roi_strides, sampling_ratio=sampling, finest=options.finest)
@@ -157,8 +159,9 @@ def _mask_rcnn(options: DetectorOptions) -> Detector:
 
 
 def _retinanet(options: DetectorOptions) -> Detector:
-    parts = _parts(options, options.neuron or ("integer" if options.corrected else "lif"))
-    backbone, strides = _backbone(options, parts, least_stride=8, last_stride=128, extra="conv")
+    body = _body(options)
+    parts = _parts(options, options.neuron or ("integer" if options.corrected else "lif"), body)
+    backbone, strides = _backbone(options, body, parts, least_stride=8, last_stride=128, extra="conv")
     anchors = StrideAnchors(strides, options.anchor_scales or octave_scales(), options.anchor_ratios)
     per_cell = anchors.num_anchors_per_location()[0]
     model = SpikeRetinaNet(
@@ -176,29 +179,27 @@ def _retinanet(options: DetectorOptions) -> Detector:
 DETECTORS: dict[str, Callable[[DetectorOptions], Detector]] = {"mask_rcnn": _mask_rcnn, "retinanet": _retinanet}
 
 
-def _parts(options: DetectorOptions, kind: str) -> Parts:
+def _body(options: DetectorOptions) -> SpikeDrivenModel:
+    body = create_model(options.backbone, **{"num_classes": 0, **options.backbone_args})
+    if not isinstance(body, SpikeDrivenModel) or len(body.feature_info) == 0:
+        raise InputError(f"backbone {options.backbone!r} gives no feature maps; choose a classification network")
+    return body
+
+
+def _parts(options: DetectorOptions, kind: str, body: SpikeDrivenModel) -> Parts:
     """The neurons of neck and heads; the released neck has integer neurons that clip at 1 in evaluation."""
     norm = None if options.corrected else 1.0
     neuron = make_neurons(kind, options.tau, options.levels, norm, "half_even", "inclusive").body
     neck: Any = neuron
     if not options.corrected and (options.neuron or "integer") == "integer":
         neck = partial(ClippingNeuron, levels=options.levels, norm=norm)
-    return Parts(options.mode, neuron, neck, _steps(options))
-
-
-def _steps(options: DetectorOptions) -> int:
-    """Time steps that neck and heads see."""
-    return create_model(options.backbone, **{"num_classes": 0, **options.backbone_args}).time_steps \
-        if options.keep_time else 1  # fmt: skip
+    return Parts(options.mode, neuron, neck, body.time_steps if options.keep_time else 1)
 
 
 def _backbone(
-    options: DetectorOptions, parts: Parts, least_stride: int, last_stride: int, extra: str
+    options: DetectorOptions, body: SpikeDrivenModel, parts: Parts, least_stride: int, last_stride: int, extra: str
 ) -> tuple[PyramidBackbone, list[int]]:
     """Body with neck, and the strides that anchors and RoIAlign are told."""
-    body: Any = create_model(options.backbone, **{"num_classes": 0, **options.backbone_args})
-    if not isinstance(body, SpikeDrivenModel):
-        raise InputError(f"backbone {options.backbone!r} gives no feature maps; choose a classification network")
     info = body.feature_info
     indices = _taps(info, options.out_indices, least_stride)
     reductions = [info[i]["reduction"] for i in indices]
@@ -247,6 +248,3 @@ def _described(model: Detector, options: DetectorOptions) -> Detector:
     side = (options.min_size, options.min_size)
     model.describe(options.num_classes, side, options.frozen_norms, options.graph_rois, not options.corrected)
     return model
-
-
-__all__ = ["DETECTORS", "DetectorOptions", "IntegerNeuron", "create_detector"]

@@ -176,6 +176,5 @@ def predict(model: Detector, image: Tensor | Image.Image) -> dict[str, Tensor]:
 
 def _as_tensor(image: Tensor | Image.Image) -> Tensor:
     """Floating point in 0..1."""
-    if isinstance(image, Image.Image):
-        image = transforms.pil_to_tensor(image.convert("RGB"))
-    return image.float() / 255 if image.dtype == torch.uint8 else image
+    pixels = image if isinstance(image, Tensor) else transforms.pil_to_tensor(image.convert("RGB"))
+    return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels

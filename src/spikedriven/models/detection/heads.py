@@ -139,7 +139,8 @@ class _Classification(RetinaNetClassificationHead):
         self.num_classes, self.num_anchors = num_classes, anchors
         self.BETWEEN_THRESHOLDS = Matcher.BETWEEN_THRESHOLDS
         self.branch = _Branch(width, convs, anchors * num_classes, parts)
-        nn.init.constant_(self.branch.out.project.bias, -math.log(99))  # a prior of 1 %: the focal loss paper
+        with torch.no_grad():
+            self.branch.out.project.bias.fill_(-math.log(99))  # type: ignore[operator,union-attr]  # a prior of 1 %
 
     def forward(self, maps: list[Tensor]) -> Tensor:
         return _by_anchor(self.branch(maps), self.num_classes)

@@ -97,6 +97,7 @@ class Parts:
     def predictor(self, in_chans: int, out_chans: int, kernel: int = 1, std: float = 0.01) -> FireProject:
         """neuron -> convolution with bias that starts near zero: the last layer of a branch."""
         conv = PlainConv(in_chans, out_chans, kernel)
+        assert conv.bias is not None
         nn.init.normal_(conv.weight, std=std)
         nn.init.zeros_(conv.bias)
         return FireProject(self.neuron(), conv)

@@ -6,6 +6,7 @@ add real values, as residuals do.
 
 from collections import OrderedDict
 from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -71,7 +72,7 @@ class PyramidBackbone(nn.Module):
         self.body, self.neck, self.out_channels, self.keep_time = body, neck, width, keep_time
 
     def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
-        taps = self.body.forward_intermediates(
+        taps: Any = self.body.forward_intermediates(
             images, self.indices, stop_early=True, intermediates_only=True, merge_time=not self.keep_time
         )
         if not self.keep_time:
