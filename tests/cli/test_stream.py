@@ -247,3 +247,13 @@ def test_a_network_for_images_is_refused(tmp_path: Path, clip: Path, capsys: pyt
     assert main(["train", str(tiny), "--run.out", str(tmp_path / "run"), "--run.max-steps", "1"]) == 0
     assert main(["stream", str(tmp_path / "run"), str(clip)]) == 2
     assert "was made for fashion-mini, not for events" in capsys.readouterr().err
+
+
+def test_evaluation_and_listing_say_simulated(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["eval", str(run), "--split", "val"]) == 0
+    assert "fashion-events (simulated, direction), 98 samples" in capsys.readouterr().out
+    assert main(["eval", str(run), "--split", "val", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["data"] == "fashion-events (simulated, direction)"
+    assert main(["data", "--json"]) == 0
+    rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
+    assert "simulated" in rows["fashion-events"]["image"] and rows["fashion-events"]["found"]

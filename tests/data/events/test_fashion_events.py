@@ -12,6 +12,9 @@ from spikedriven.data.events import fashion_events
 from spikedriven.data.events.fashion_events import COMPASS, DIRECTIONS, DURATION_US, FashionEvents, hop_order, show
 from spikedriven.data.fashion import load_embedded
 from spikedriven.errors import DataError, RecipeError
+from spikedriven.recipes import load_recipe
+from spikedriven.tasks.networks import build_network
+from spikedriven.training.target import wake_up
 
 GARMENT = EventDataConfig(dataset="fashion-events", split_by="time", time_steps=6, img_size=34, workers=0)
 DIRECTION = dataclasses.replace(GARMENT, labels="direction", time_steps=8)
@@ -108,6 +111,25 @@ def test_directions_differ_in_the_order_of_steps_only() -> None:
             here, there = dataset.frames(index), other.frames(index)
             assert as_set(here) == as_set(there) and torch.equal(here.sum(0), there.sum(0))
             assert not torch.equal(here, there)
+
+
+@pytest.mark.parametrize(
+    ("arm", "knows_order"), [("sdt_direction", True), ("esf_direction_lif", True), ("esf_direction", False)]
+)
+def test_who_can_know_the_order(arm: str, knows_order: bool) -> None:
+    """The published E-SpikeFormer's integer neurons have no memory: its answer is that of a set of frames."""
+    recipe = load_recipe(f"study_events_{arm}")
+    torch.manual_seed(0)
+    args = dict(recipe.model.args)
+    if "esf" in arm:
+        args["head_input"] = "mean"  # the neuron in front of an untrained classifier stays silent
+    model = build_network(dataclasses.replace(recipe.model, num_classes=8, args=args), recipe.data).double()
+    frames = torch.stack([clips(recipe.data).frames(index) for index in range(4)]).double()
+    wake_up(model, frames)
+    with torch.no_grad():
+        answers = [model(frames[:, order]) for order in (list(range(8)), [3, 1, 0, 7, 5, 2, 4, 6])]
+    assert torch.allclose(*answers, rtol=0, atol=1e-12) != knows_order
+    assert (answers[0][0] - answers[0][1]).abs().max() > 1e-6, "the answer depends on the clip"
 
 
 @pytest.mark.parametrize("direction", range(8))
