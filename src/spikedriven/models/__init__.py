@@ -2,13 +2,17 @@
 
 from spikedriven.models import e_spikeformer, e_spikeformer_large, meta_spikeformer, sdt, spike_mae, spikingformer
 from spikedriven.models.base import SpikeDrivenModel
+from spikedriven.models.detection import create_detector
 from spikedriven.models.official import LoadReport, load_official, official_state_dict
 from spikedriven.models.registry import create_model, list_models, variant_of
+from spikedriven.models.segmentation import create_segmenter
 
 __all__ = [
     "LoadReport",
     "SpikeDrivenModel",
+    "create_detector",
     "create_model",
+    "create_segmenter",
     "e_spikeformer",
     "e_spikeformer_large",
     "list_models",

@@ -91,7 +91,7 @@ def _semantic_fpn(options: SegmenterOptions) -> Segmenter:
     lengths = chain_lengths(_strides(options, [info[i]["reduction"] for i in indices]))
     upsampling = options.upsampling or ("bilinear" if options.released else "nearest")
     head = SemanticFPNHead(options.width, options.width, options.num_classes, lengths, neuron, upsampling)
-    return Segmenter(body, indices, neck, head, options.num_classes, options.keep_time, options.released)
+    return Segmenter(body, indices, neck, head, options.num_classes, options.keep_time)
 
 
 SEGMENTERS: dict[str, Callable[[SegmenterOptions], Segmenter]] = {"semantic_fpn": _semantic_fpn}

@@ -108,12 +108,12 @@ class Segmenter(nn.Module):
 
     def __init__(
         self, backbone: SpikeDrivenModel, indices: Sequence[int], neck: SpikeFPN, head: SemanticFPNHead,
-        num_classes: int, keep_time: bool, released: bool = False,
+        num_classes: int, keep_time: bool,
     ) -> None:  # fmt: skip
         super().__init__()
         self.indices = backbone.prune_intermediate_layers(list(indices))
         self.backbone, self.neck, self.head = backbone, neck, head
-        self.num_classes, self.keep_time, self.released = num_classes, keep_time, released
+        self.num_classes, self.keep_time = num_classes, keep_time
         self.in_chans, self.img_size = backbone.in_chans, backbone.img_size
         self.time_steps, self.input_layout = backbone.time_steps, backbone.input_layout
 
