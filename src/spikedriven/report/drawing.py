@@ -117,8 +117,8 @@ def figure_png(
 
 def _add_legend(figure: Figure, legend: Sequence[tuple[str, Colour]]) -> None:
     patches = [
-        Patch(color=tuple(value / 255 for value in colour), label=textwrap.shorten(name, 22, placeholder="..."))
-        for name, colour in legend[:LEGEND]
+        Patch(color=(r / 255, g / 255, b / 255), label=textwrap.shorten(name, 22, placeholder="..."))
+        for name, (r, g, b) in legend[:LEGEND]
     ]
     found = figure.legend(handles=patches, loc="lower center", ncols=4, fontsize=7, frameon=False)
     for text in found.get_texts():

@@ -72,7 +72,7 @@ class SegmentationTask:
         if classes is None:
             model = dataclasses.replace(self.recipe.model, num_classes=loader.num_classes)
             self.recipe = dataclasses.replace(self.recipe, model=model)
-        elif classes < loader.num_classes:
+        elif classes != loader.num_classes:
             raise RecipeError(
                 f"model.num_classes={classes}, but data set {self.recipe.data.dataset!r} has {loader.num_classes} "
                 "classes; leave num_classes out, or name another data set"

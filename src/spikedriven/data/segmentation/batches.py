@@ -33,7 +33,7 @@ class Passes:
         return number, int(_order(len(self.dataset), self.seed, number)[rest])
 
 
-@lru_cache(maxsize=4)
+@lru_cache(maxsize=32)
 def _order(length: int, seed: int, number: int) -> Tensor:
     return permutation(length, "pass", seed, number)
 
