@@ -78,7 +78,7 @@ def main() -> None:
         draw_row(row, moving.frames(index).numpy(), f"direction:\n{DIRECTIONS[direction]}")
     shuffled = np.random.default_rng(0).permutation(STEPS)
     draw_row(rows[3], moving.frames(chosen[0]).numpy()[shuffled], "the same as\nrow 2, shuffled")
-    top.suptitle("fashion-events: SIMULATED events, eight frames of 37.5 ms (ON blue, OFF red, both black)", fontsize=10)
+    top.suptitle("fashion-events: SIMULATED events, frames of 37.5 ms (ON blue, OFF red, both black)", fontsize=10)
     panels = bottom.subplot_mosaic([["garment", "places"], ["direction", "places"]], width_ratios=(4, 1.3))
     draw_times(panels["garment"], garments, GARMENT)
     draw_times(panels["direction"], moving, chosen[0])

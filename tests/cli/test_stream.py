@@ -20,10 +20,27 @@ from spikedriven.data.events.fashion_events import DIRECTIONS, FashionEvents
 from spikedriven.data.events.framing import to_frames
 from spikedriven.data.events.transforms import resize
 from spikedriven.recipes import load_recipe
+from spikedriven.tasks.networks import build_network
 from spikedriven.training.checkpoint import load_run
+from spikedriven.training.config import Recipe
 from spikedriven.training.recipe_io import recipe_to_yaml
+from spikedriven.training.target import wake_up
 
 SMALL = {"embed_dim": 16, "depth": 1, "stem_pools": "1110", "num_heads": 2, "mlp_ratio": 1, "released_params": False}
+
+
+def lively(recipe: Recipe, folder: Path) -> Path:
+    """Starting weights with which all neurons fire, and the one in front of the classifier at various times."""
+    dataset = create_event_dataset(recipe.data, "test")
+    torch.manual_seed(0)
+    model = build_network(dataclasses.replace(recipe.model, num_classes=dataset.num_classes), recipe.data)
+    wake_up(model, resize(torch.cat([dataset[index][0] for index in range(8)]), recipe.data).unflatten(0, (8, -1)))
+    last = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)][-1]
+    with torch.no_grad():
+        last.bias.copy_(torch.linspace(0.5, 4, len(last.bias)))
+        last.weight.fill_(3)
+    safetensors.torch.save_file(model.state_dict(), folder / "lively.safetensors")
+    return folder / "lively.safetensors"
 
 
 def make_run(folder: Path, **data: Any) -> Path:
@@ -32,12 +49,13 @@ def make_run(folder: Path, **data: Any) -> Path:
     model = dataclasses.replace(recipe.model, args=SMALL)
     data = {"workers": 0, "train_fraction": 0.003, "val_fraction": 0.01, **data}
     recipe = dataclasses.replace(recipe, model=model, data=dataclasses.replace(recipe.data, **data))
+    folder.mkdir()
+    recipe = dataclasses.replace(recipe, model=dataclasses.replace(model, init=str(lively(recipe, folder))))
     recipe = dataclasses.replace(
         recipe,
         run=dataclasses.replace(recipe.run, batch_size=8, max_steps=1),
         schedule=dataclasses.replace(recipe.schedule, epochs=1, warmup_epochs=0.0),
     )
-    folder.mkdir()
     (folder / "one.yaml").write_text(recipe_to_yaml(recipe))
     assert main(["train", str(folder / "one.yaml"), "--run.out", str(folder / "run")]) == 0
     return folder / "run"
@@ -87,7 +105,9 @@ def test_the_last_prediction_is_that_of_the_evaluation(
     loader = build_eval_loader(recipe.data, "test", batch_size=5)
     frames, _labels = next(iter(loader))
     with torch.inference_mode():
-        wanted = model.eval()(frames)[4]
+        every = model.eval()(frames)
+    wanted = every[4]
+    assert ((every - wanted).abs().amax(1) > 1e-3).sum() == 4, "each clip has its own answer"
     found = streamed([run, clip], capsys)
     assert [line["step"] for line in found] == list(range(1, 9))
     assert [line["end_us"] for line in found] == [37_500 * step for step in range(1, 9)]
@@ -109,7 +129,7 @@ def test_every_prediction_is_that_of_the_steps_so_far(
     events, model = events_of(clip), load_run(run)[0].eval()
     frames = torch.stack([counts_between(events, start, start + 20_000) for start in range(0, 300_000, 20_000)])
     found = streamed([run, clip, "--step-us", 20_000], capsys)
-    assert len(found) == 15
+    assert len(found) == 15 == len({tuple(line["logits"]) for line in found}), "no two predictions are the same"
     for step, line in enumerate(found, 1):
         assert torch.allclose(torch.tensor(line["logits"]), logits_of(model, frames[:step]), rtol=1e-4, atol=1e-5)
     again = streamed([run, clip, "--step-us", 20_000, "--restart", 4], capsys)
