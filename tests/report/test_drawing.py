@@ -26,6 +26,8 @@ def test_colours_of_classes_differ():
 def test_labels_are_drawn_where_they_are(grey):
     labels = np.zeros((8, 8), dtype=np.uint8)
     labels[:4], labels[6:] = 3, 255
+    grey = np.random.default_rng(0).integers(0, 256, grey.shape, dtype=np.uint8)
+    grey[:4] = 128
     drawn = draw_labels(grey, labels, skip={0, 255})
     assert np.array_equal(drawn[4:], grey[4:]), "background and 255 stay as they are"
     assert len(np.unique(drawn[:4].reshape(-1, 3), axis=0)) == 1

@@ -46,9 +46,13 @@ def draw_labels(image: np.ndarray, labels: np.ndarray, skip: Collection[int] = (
     if not shown:
         return image.copy()
     masks = torch.from_numpy(np.stack([labels == value for value in shown]))
-    return _pixels(
-        draw_segmentation_masks(_tensor(image), masks, alpha=OPACITY, colors=[class_colour(v) for v in shown])
-    )
+    return _pixels(_coloured(_tensor(image), masks, [class_colour(value) for value in shown]))
+
+
+def _coloured(image: Tensor, masks: Tensor, colours: list[Colour]) -> Tensor:
+    """Masks [N, H, W] in their colours over an image [3, H, W]; other pixels stay exactly as they are."""
+    drawn = draw_segmentation_masks(image, masks, alpha=OPACITY, colors=colours)  # type: ignore[arg-type]
+    return torch.where(masks.any(0), drawn, image)
 
 
 def draw_objects(
@@ -63,7 +67,7 @@ def draw_objects(
     colours = [class_colour(label) for label in labels]
     if masks is not None:
         large = masks.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
-        canvas = draw_segmentation_masks(canvas, large, alpha=OPACITY, colors=colours)
+        canvas = _coloured(canvas, large, colours)
     drawn = draw_bounding_boxes(
         canvas, boxes * factor, list(texts), colours, width=max(2, factor // 2), font=findfont("DejaVu Sans"),
         font_size=max(12, canvas.shape[-1] // 32), label_colors="black", label_background_colors=colours,
