@@ -57,13 +57,13 @@ def draw_times(axes: Axes, dataset: FashionEvents, index: int) -> None:
 
 
 def draw_places(axes: Axes) -> None:
-    """The eight places, numbered in one order in which a front to the right reaches them."""
+    """The eight places, numbered in one order in which a front to the right reaches them (clips begin anywhere)."""
     order = np.argsort(COMPASS @ COMPASS[0], kind="stable")
     for number, place in enumerate(order, 1):
         axes.text(*COMPASS[place], str(number), ha="center", va="center", fontsize=9)
     axes.annotate("", (1.2, 1.6), (-1.2, 1.6), arrowprops={"arrowstyle": "->", "color": "#888888"})
     axes.set(xlim=(-1.8, 1.8), ylim=(2.0, -1.6), xticks=[], yticks=[], aspect="equal")
-    axes.set_title(f"one of the orders of {DIRECTIONS[0]!r}", fontsize=8)
+    axes.set_title(f"one of the orders of {DIRECTIONS[0]!r},\nbegun at any of the eight", fontsize=8)
 
 
 def main() -> None:
