@@ -7,6 +7,7 @@ import pytest
 import torch
 from timm.scheduler import CosineLRScheduler
 
+from spikedriven.errors import RecipeError
 from spikedriven.training.config import ScheduleConfig
 from spikedriven.training.schedule import learning_rate, set_learning_rate
 
@@ -78,3 +79,17 @@ def test_poly_with_a_power_and_a_floor() -> None:
     assert learning_rate(schedule, 1e-2, 0.0) == 1e-2
     assert learning_rate(schedule, 1e-2, 5.0) == pytest.approx(1e-4 + 9.9e-3 * 0.5**0.9)
     assert learning_rate(schedule, 1e-2, 10.0) == learning_rate(schedule, 1e-2, 11.0) == 1e-4
+
+
+def test_steps_of_detection() -> None:
+    schedule = ScheduleConfig(kind="step", epochs=12, milestones=(8, 11), gamma=0.1, warmup_epochs=0.5, warmup_lr=1e-3)
+    positions = (0, 0.25, 0.5, 7.99, 8, 10.99, 11, 11.99)
+    rates = [learning_rate(schedule, 1.0, position) for position in positions]
+    assert rates == pytest.approx([1e-3, 0.5005, 1.0, 1.0, 0.1, 0.1, 0.01, 0.01])
+
+
+@pytest.mark.parametrize("values", [{"kind": "step"}, {"kind": "constant", "milestones": (3,)},
+                                    {"kind": "step", "milestones": (5, 3)}])  # fmt: skip
+def test_milestones_go_with_steps(values: dict) -> None:
+    with pytest.raises(RecipeError, match=r"schedule\.milestones: kind step needs epochs that rise"):
+        ScheduleConfig(epochs=12, **values)

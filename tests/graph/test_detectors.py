@@ -1,0 +1,47 @@
+"""Detectors in the spike graph: what is audited, what folding and binary steps leave equal."""
+
+import pytest
+import torch
+
+from spikedriven import audit, expand, fuse, trace
+from tests.models.detection.detectors import META, awake, small
+
+X = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+
+
+@pytest.mark.parametrize("name", ["mask_rcnn", "retinanet"])
+def test_corrected_detectors_add_only_once_folded(name):
+    report = audit(small(name, extra_levels=1), X)
+    assert report.ok and not report.ok_as_released
+    assert [row.module for row in report.encoding] == ["backbone.body.stages.0.down.conv"]
+
+
+def test_every_weight_layer_is_in_the_graph():
+    model = small()
+    graph = trace(model, X)
+    seen = {node.module for node in graph if node.op in ("conv", "linear")}
+    layers = {n for n, m in model.named_modules() if isinstance(m, (torch.nn.Conv2d, torch.nn.Linear))}
+    assert layers <= seen and graph.dynamic_batch
+    pooled = [node for node in graph if node.target == "torchvision::roi_align"]
+    assert len(pooled) == 2 * 4 and all(str(node.kind) == "real" for node in pooled)
+
+
+def test_the_released_box_outputs_do_not_read_spikes():
+    rows = {row.module: row for row in audit(small(mode="released"), X).rows}
+    assert "real" in rows["roi_heads.box_predictor.fc_cls"].operands
+    assert "real" not in {row.module: row for row in audit(small(), X).rows}["roi_heads.box_predictor.fc_cls"].operands
+
+
+FORMS = {
+    "mask_rcnn": ("mask_rcnn", {}),
+    "retinanet": ("retinanet", {"extra_levels": 1}),
+    "lif, time kept": ("mask_rcnn", {**META, "neuron": "lif", "keep_time": True}),
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_folded_and_binary_forms_are_equal(form):
+    name, changes = FORMS[form]
+    model = awake(small(name, **changes), X)
+    assert audit(fuse(model, X), X).ok  # fuse and expand compare outputs in float64 themselves
+    assert audit(expand(model, X), X).ok_as_released
