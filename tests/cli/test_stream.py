@@ -277,3 +277,9 @@ def test_evaluation_and_listing_say_simulated(run: Path, capsys: pytest.CaptureF
     assert main(["data", "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
     assert "simulated" in rows["fashion-events"]["image"] and rows["fashion-events"]["found"]
+
+
+def test_the_report_says_simulated(run: Path, tmp_path: Path) -> None:
+    words = ["--accuracy-images", "8", "--images", "4", "--samples", "0", "--maps", "0"]
+    assert main(["report", str(run), "--split", "val", "--out", str(tmp_path / "page.html"), *words]) == 0
+    assert "fashion-events (simulated, direction)" in (tmp_path / "page.html").read_text()

@@ -28,6 +28,7 @@ from torch import nn
 
 from spikedriven.data import build_eval_loader, evaluation_config, find_any_set
 from spikedriven.data.detection import build_detection_eval_loader
+from spikedriven.data.sections import described
 from spikedriven.errors import InputError
 from spikedriven.models import create_model, variant_of
 from spikedriven.models.detection import Detector
@@ -89,7 +90,7 @@ def run(argv: list[str]) -> int:
     with open_world(arguments.device) as world:
         result, classes = _measure(model, data, amp, arguments, world)
     if world.is_main:
-        _print(result, classes, _origin(data), arguments.json)
+        _print(result, classes, described(data), arguments.json)
     return 0
 
 
@@ -219,12 +220,6 @@ def _print_overlap(result: Overlap, classes: list[str], as_json: bool) -> None:
         f"{result.images} images"
     )
     console.print(table)
-
-
-def _origin(data: Any) -> str:
-    """The data set, and whether it is a simulated one."""
-    simulated = getattr(find_any_set(data.dataset), "simulated", False)
-    return f"{data.dataset} (simulated, {data.labels})" if simulated else data.dataset
 
 
 def _print(result: Accuracy, classes: list[str], origin: str, as_json: bool) -> None:

@@ -52,3 +52,9 @@ def evaluation_config(
     if data_config_type("classification", dataset) is EventDataConfig:
         return EventDataConfig(**common, time_steps=time_steps)
     return DataConfig(**common, in_chans=1 if in_chans == 1 else 3, crop_pct=crop_pct)
+
+
+def described(data: Any) -> str:
+    """The data set of a data section, for whoever reads a figure over it: its name, and whether it is simulated."""
+    simulated = getattr(find_any_set(data.dataset), "simulated", False)
+    return f"{data.dataset} (simulated, {data.labels})" if simulated else data.dataset

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from spikedriven.data.sections import described
 from spikedriven.report.findings import Findings, Sample
 from spikedriven.report.html import Html, bar, details, heat, join, section, table, tag
 from spikedriven.report.images import img, picture
@@ -31,7 +32,7 @@ def _summary(found: Findings, result: Accuracy) -> Html:
     return tag(
         "p",
         f"Top-1 {result.top1:.2f} %, top-5 {result.top5:.2f} %, cross entropy {result.loss:.4f}, on {of} "
-        f"{found.split_size} images of split {split} of {data.dataset if data else ''}.",
+        f"{found.split_size} images of split {split} of {described(data) if data else ''}.",
     )
 
 
