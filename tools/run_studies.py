@@ -5,8 +5,8 @@
     python tools/run_studies.py --tables                        (only write the tables from the figures that are there)
 
 Two runs go side by side, one core each. What is finished is skipped, what was interrupted is continued, so the command
-may be stopped and given again. Figures go to docs/results.json after every run; step times and memory are measured
-last, when nothing else runs.
+may be stopped and given again. Figures go to docs/results.json after every run; step times and memory of the recipes
+in --only are measured last, when nothing else runs.
 """
 
 import argparse
@@ -119,7 +119,8 @@ def main(argv: list[str] | None = None) -> int:
         jobs = all_jobs(arguments.runs, arguments.only, arguments.seeds)
         run_all(jobs, arguments.parallel, arguments.extra, results, file)
         if not arguments.no_costs:
-            results["costs"] = costs(list(ARMS), WEIGHED, Job(ARMS[TEACHER], SEEDS[0], arguments.runs).folder)
+            weighed = [name for name in WEIGHED if name in arguments.only]
+            results["costs"] |= costs(arguments.only, weighed, Job(ARMS[TEACHER], SEEDS[0], arguments.runs).folder)
             save(results, file)
     fill(arguments.page, results)
     return 0
