@@ -305,7 +305,7 @@ def test_no_process_is_left_behind(way: str):
 
 
 def test_workers_leave_interrupts_to_the_main_process():
-    train = loader(dataclasses.replace(PLAIN, workers=2))
+    train = loader(dataclasses.replace(PLAIN, workers=1))
     batches = train.epoch(0)
     found = [next(batches)]
     for worker in multiprocessing.active_children():

@@ -129,8 +129,9 @@ def test_registered_names(name, tmp_path):
     batch = random_batch(model, 2)
     wake_up(model, batch)
     report = export_nir(model, batch, tmp_path / "net.nir")
-    assert report.same_spikes > 0.999
+    assert report.same_spikes > 0.999 and report.largest_difference < 1.01  # the one of a spike that flips
     assert not {item.op for item in report.left_out} & {"conv", "linear", "neuron", "batchnorm", "scale", "add"}
+    assert "head" in nir.read(tmp_path / "net.nir", type_check=False).nodes
 
 
 def test_the_interpreter_says_what_it_misses():

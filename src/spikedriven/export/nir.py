@@ -83,12 +83,17 @@ def _compare(graph: SpikeGraph, drawing: "Drawing", file: Any, image: Tensor) ->
     steps = max(node.shape[0] for node in graph.find("neuron"))
     inputs = {name: _per_step(graph[i], values[i], steps) for name, i in drawing.inputs.items()}
     gaps = {
-        node_id: (output.reshape(-1) - values[node_id].reshape(-1)).abs()
+        node_id: (_like(output, values[node_id]) - values[node_id].reshape(-1)).abs()
         for node_id, output in ((drawing.outputs[name], output) for name, output in run_nir(file, inputs).items())
     }
     spikes = [gap == 0 for node_id, gap in gaps.items() if graph[node_id].op == "neuron"]
     same = torch.cat(spikes).double().mean().item() if spikes else 1.0
     return same, max((gap.max().item() for gap in gaps.values()), default=0.0)
+
+
+def _like(output: Tensor, value: Tensor) -> Tensor:
+    """A file's outputs of all steps, flat; their mean where the model averages over time before its last layer."""
+    return (output if output.numel() == value.numel() else output.mean(0)).reshape(-1)
 
 
 def _values(graph: SpikeGraph, image: Tensor, wanted: set[str]) -> dict[str, Tensor]:

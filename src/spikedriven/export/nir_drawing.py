@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 import nir
 import numpy as np
 
-from spikedriven.export.nir_nodes import step_shape, translate
+from spikedriven.export.nir_nodes import is_time_mean, step_shape, translate
 from spikedriven.graph import Constant, Node, SpikeGraph
 
 #: Operators that leave the values of a time step alone, apart from their shape and order.
@@ -71,6 +71,8 @@ class Drawing:
             self.connect(self.sources[node.data], name, made)
             return (name,)
         self.left_out.append(LeftOut(node.id, node.module, node.op, made))
+        if is_time_mean(self.graph, node) and self.is_linear_behind(node):
+            return self.sources[node.data]  # the mean of a linear map's outputs is its output for the mean
         for operand in node.inputs.values():
             if operand in self.sources:
                 self.give(operand)
@@ -90,6 +92,13 @@ class Drawing:
         known = all(operand in self.sources for operand in node.inputs.values())
         same_shape = len({operand.shape for operand in self.graph.operands(node)}) == 1
         return known and same_shape and len(terms) == len(set(terms))
+
+    def is_linear_behind(self, node: Node) -> bool:
+        """Whether a linear layer that ends the model is all that reads the node."""
+        consumers = self.graph.consumers(node.id)
+        return bool(consumers) and all(
+            consumer.op == "linear" and consumer.id in self.graph.outputs for consumer in consumers
+        )
 
     def from_outside(self, name: str, node: Node) -> tuple[str, ...]:
         self.outside[name] = node.id

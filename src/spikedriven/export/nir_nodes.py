@@ -10,8 +10,9 @@ from spikedriven.graph import Node, SpikeGraph, Weight
 
 
 def step_shape(node: Node) -> tuple[int, ...]:
-    """The shape of a node's output at one time step and for one image: [T, 1, ...] and [T * 1, C, H, W] lose theirs."""
-    return node.shape[1:] if len(node.shape) == 4 else node.shape[2:]
+    """The shape of a node's output at one time step and for one image: [T, 1, ...] loses two axes, [T * 1, C, H, W] and
+    [1, C], which is a mean over time, lose one."""
+    return node.shape[1:] if len(node.shape) in (2, 4) else node.shape[2:]
 
 
 def translate(graph: SpikeGraph, node: Node) -> nir.NIRNode | str:
@@ -84,11 +85,17 @@ def _scale(graph: SpikeGraph, node: Node) -> nir.NIRNode | str:
     return nir.Scale(np.full(step_shape(node), factor if node.target == "aten::mul" else 1 / factor, dtype=np.float32))
 
 
+def is_time_mean(graph: SpikeGraph, node: Node) -> bool:
+    """[T, B, ...] -> [B, ...]."""
+    dims = node.attrs.get("dim") or () if node.op == "mean" else ()
+    return [d % len(graph[node.data].shape) for d in dims] == [0]
+
+
 def _mean(graph: SpikeGraph, node: Node) -> nir.NIRNode | str:
     """A mean over both image axes is an average pool as large as the map; its 1 x 1 result is flattened on reading."""
     before = graph[node.data]
     dims = sorted(d % len(before.shape) for d in node.attrs.get("dim") or ())
-    if dims == [0]:
+    if is_time_mean(graph, node):
         return "the reader averages over time"
     if dims != [len(before.shape) - 2, len(before.shape) - 1] or len(before.shape) < 4:
         return "NIR averages over the two image axes only"
