@@ -3,6 +3,7 @@
 Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. The files are pickles: each is compared with
 its published MD5 before torchvision opens any of them.
 """
+
 import pickle
 from dataclasses import dataclass
 from pathlib import Path

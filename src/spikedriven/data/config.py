@@ -1,4 +1,5 @@
 """Everything a recipe says about its images: which set, how they are augmented, how they are mixed."""
+
 import re
 from dataclasses import dataclass
 from pathlib import Path

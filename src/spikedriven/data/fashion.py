@@ -3,6 +3,7 @@
 Xiao, Rasul, Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms",
 arXiv 1708.07747. MIT licence.
 """
+
 import gzip
 import hashlib
 import io

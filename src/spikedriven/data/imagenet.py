@@ -1,4 +1,5 @@
 """ImageNet-1k, or any set of your own, in the layout of the papers: train/CLASS/*.JPEG and val/CLASS/*.JPEG."""
+
 import os
 from pathlib import Path
 

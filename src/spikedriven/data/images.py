@@ -1,4 +1,5 @@
 """Labelled images: a data set gives `(PIL.Image, label)` and knows its classes, labels and the origin of each image."""
+
 import os
 import struct
 from collections.abc import Sequence

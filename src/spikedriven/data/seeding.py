@@ -3,6 +3,7 @@
 timm and torchvision draw from three global generators (Python's `random`, NumPy's, torch's CPU one). Inside
 `isolated_generators()` they may be reseeded freely with `reseed`; on leaving, all three are as they were before.
 """
+
 import hashlib
 import random
 from collections.abc import Iterator

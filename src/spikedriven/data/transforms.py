@@ -3,6 +3,7 @@
 The order is that of the releases' timm loader: crop, flip and RandAugment on the PIL image; mixing on uint8 (rounded);
 normalisation; random erasing last.
 """
+
 from collections.abc import Callable
 
 import numpy as np

@@ -12,6 +12,7 @@ and release differ, defaults follow the release:
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -121,9 +122,16 @@ class ESpikeFormer(StagedModel):
         return OfficialNames(OFFICIAL_NAMES, conv1d=CONV1D)
 
 
-_IMAGENET = {"crop_pct": 224 / 232, "source": "E-SpikeFormer, TPAMI 2025; README of BICLab/Spike-Driven-Transformer-V3"}
-_EVENTS = {"mean": (0.0, 0.0), "std": (1.0, 1.0), "source": "DVS folder of BICLab/Spike-Driven-Transformer-V3"}
-_EVENT_MODEL = {
+_IMAGENET: dict[str, Any] = {
+    "crop_pct": 224 / 232,
+    "source": "E-SpikeFormer, TPAMI 2025; README of BICLab/Spike-Driven-Transformer-V3",
+}
+_EVENTS: dict[str, Any] = {
+    "mean": (0.0, 0.0),
+    "std": (1.0, 1.0),
+    "source": "DVS folder of BICLab/Spike-Driven-Transformer-V3",
+}
+_EVENT_MODEL: dict[str, Any] = {
     "embed_dims": (64, 128, 256, 360), "time_steps": 8, "input_layout": "events", "layer_scale": 1e-6,
     "head_init": "default",
 }  # fmt: skip

@@ -15,6 +15,7 @@ defaults follow the release:
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Any
 
 from torch import nn
 
@@ -109,9 +110,7 @@ class ESpikeFormerLarge(StagedModel):
             if stage < CONV_STAGES:
                 return conv_block(dim, hidden, neurons.body)
             drop_path = DropPath(rate, drop_path_per)
-            return attention_block(
-                dim, hidden, num_heads, neurons, attention_scale, rep_branch, layer_scale, drop_path
-            )
+            return attention_block(dim, hidden, num_heads, neurons, attention_scale, rep_branch, layer_scale, drop_path)
 
         self.stages = build_stages(plan, in_chans, neurons.body, build, drop_path_rate)
         self.finish(plan, neurons.head(), distilled, head_input, "xavier")
@@ -121,7 +120,10 @@ class ESpikeFormerLarge(StagedModel):
         return OfficialNames(large_names("lif"), conv1d=CONV1D, ignored=ignored)
 
 
-_IMAGENET = {"crop_pct": 224 / 232, "source": "E-SpikeFormer, TPAMI 2025; README of BICLab/Spike-Driven-Transformer-V3"}
+_IMAGENET: dict[str, Any] = {
+    "crop_pct": 224 / 232,
+    "source": "E-SpikeFormer, TPAMI 2025; README of BICLab/Spike-Driven-Transformer-V3",
+}
 
 register_family(
     ESpikeFormerLarge,

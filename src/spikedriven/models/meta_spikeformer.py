@@ -10,6 +10,7 @@ release differ, defaults follow the release:
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from torch import nn
 
@@ -97,7 +98,7 @@ class MetaSpikeFormer(StagedModel):
         return OfficialNames(OFFICIAL_NAMES, conv1d=CONV1D)
 
 
-_IMAGENET = {"source": "Meta-SpikeFormer, ICLR 2024; README of BICLab/Spike-Driven-Transformer-V2"}
+_IMAGENET: dict[str, Any] = {"source": "Meta-SpikeFormer, ICLR 2024; README of BICLab/Spike-Driven-Transformer-V2"}
 
 register_family(
     MetaSpikeFormer,

@@ -9,6 +9,8 @@ every weight layer but the first reads spikes. Where paper and release differ, d
 * parameters that exist but are never used are kept, frozen, unless ``released_params=False``.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -194,12 +196,12 @@ def _init_weights(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-_IMAGENET = {"source": "https://github.com/BICLab/Spike-Driven-Transformer README", "crop_pct": 0.95}
-_CIFAR = {
+_IMAGENET: dict[str, Any] = {"source": "https://github.com/BICLab/Spike-Driven-Transformer README", "crop_pct": 0.95}
+_CIFAR: dict[str, Any] = {
     "num_classes": 10, "input_size": (3, 32, 32), "crop_pct": 1.0, "mean": (0.4914, 0.4822, 0.4465),
     "std": (0.2470, 0.2435, 0.2616), "source": "conf/cifar10 of the release",
 }  # fmt: skip
-_EVENTS = {"crop_pct": 1.0, "mean": (0.0, 0.0), "std": (1.0, 1.0), "source": "conf of the release"}
+_EVENTS: dict[str, Any] = {"crop_pct": 1.0, "mean": (0.0, 0.0), "std": (1.0, 1.0), "source": "conf of the release"}
 
 register_family(
     SDT,

@@ -13,7 +13,7 @@ Where paper and release differ, or the release has a slip, defaults follow the r
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from timm.models.vision_transformer import Block
@@ -243,7 +243,7 @@ def _sparse_stages(
     return stages
 
 
-_IMAGENET = {"num_classes": None, "source": "Model_Large of BICLab/Spike-Driven-Transformer-V3"}
+_IMAGENET: dict[str, Any] = {"num_classes": None, "source": "Model_Large of BICLab/Spike-Driven-Transformer-V3"}
 
 register_family(
     SpikeMAE,

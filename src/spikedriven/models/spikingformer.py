@@ -10,6 +10,7 @@ Where paper and release differ, defaults follow the release:
 """
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -164,8 +165,8 @@ def _init_weights(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-_IMAGENET = {"source": "https://github.com/zhouchenlin2096/Spikingformer README", "crop_pct": 1.0}
-_CIFAR = {
+_IMAGENET: dict[str, Any] = {"source": "https://github.com/zhouchenlin2096/Spikingformer README", "crop_pct": 1.0}
+_CIFAR: dict[str, Any] = {
     "num_classes": 10, "input_size": (3, 32, 32), "crop_pct": 1.0, "mean": (0.4914, 0.4822, 0.4465),
     "std": (0.2470, 0.2435, 0.2616), "source": "README of the release",
 }  # fmt: skip

@@ -36,9 +36,7 @@ def lif_neurons(kind: str, tau: float) -> Neurons:
     return Neurons(body, neuron_factory(kind, tau=tau, v_threshold=0.5), body)
 
 
-def make_neurons(
-    kind: str, tau: float, levels: int, norm: float | None, rounding: str, gradient: str
-) -> Neurons:
+def make_neurons(kind: str, tau: float, levels: int, norm: float | None, rounding: str, gradient: str) -> Neurons:
     """Of the kind "integer" (with the last four options), "lif" or "plif" (with tau)."""
     if kind == "integer":
         return integer_neurons(levels, norm, rounding, gradient)
@@ -132,9 +130,7 @@ class StagedModel(SpikeDrivenModel):
 
     stages: nn.ModuleList
 
-    def finish(
-        self, plan: StagePlan, head_neuron: nn.Module, distilled: bool, head_input: str, head_init: str
-    ) -> None:
+    def finish(self, plan: StagePlan, head_neuron: nn.Module, distilled: bool, head_input: str, head_init: str) -> None:
         """Everything behind the stages."""
         if head_input not in HEAD_INPUTS or head_init not in HEAD_INITS:
             raise InputError(f"head_input must be one of {HEAD_INPUTS} and head_init one of {tuple(HEAD_INITS)}, "
