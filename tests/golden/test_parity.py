@@ -15,9 +15,7 @@ REL = 1e-9
 ALL = rule.files("sdt_", "spikingformer_", "meta_spikeformer_", "e_spikeformer_", "spike_mae_")
 #: 224 pixels in float64, or more than 100 million parameters, take the better part of a minute each.
 SLOW = ("224", "_768", "mae")
-SOME_SLOW = [
-    pytest.param(name, marks=pytest.mark.slow) if any(word in name for word in SLOW) else name for name in ALL
-]
+SOME_SLOW = [pytest.param(name, marks=pytest.mark.slow) if any(word in name for word in SLOW) else name for name in ALL]
 
 
 @pytest.fixture(scope="module", params=SOME_SLOW)
