@@ -1,6 +1,5 @@
 """The image sets by name: what each is, where it is looked for, and how it is opened."""
 
-import difflib
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -14,6 +13,7 @@ from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.events.dataset import EventDataset
 from spikedriven.data.events.registry import find_event_set
 from spikedriven.data.images import ImageDataset
+from spikedriven.data.lookup import find_entry
 from spikedriven.data.seeding import permutation
 from spikedriven.errors import InputError
 
@@ -97,11 +97,7 @@ IMAGE_SETS: dict[str, ImageSet] = {
 
 def find_set(name: str) -> ImageSet:
     """The registry entry; InputError with the closest names when there is none."""
-    if name not in IMAGE_SETS:
-        close = difflib.get_close_matches(name, IMAGE_SETS, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known sets: {', '.join(IMAGE_SETS)}"
-        raise InputError(f"unknown data set {name!r}; {hint}")
-    return IMAGE_SETS[name]
+    return find_entry(IMAGE_SETS, name, "data")
 
 
 def data_folder(root: str | Path | None = None) -> Path:

@@ -3,7 +3,6 @@
 A new kind of data adds its configuration to `data_config_type` and its registry to `all_sets`.
 """
 
-import difflib
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +10,10 @@ from spikedriven.data.config import DataConfig
 from spikedriven.data.detection.config import DETECTION_SETS, DetectionDataConfig
 from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.events.registry import EVENT_SETS
+from spikedriven.data.lookup import find_entry
 from spikedriven.data.registry import IMAGE_SETS
 from spikedriven.data.segmentation.config import SegmentationDataConfig
 from spikedriven.data.segmentation.registry import SEGMENTATION_SETS
-from spikedriven.errors import InputError
 
 #: Tasks whose data section does not depend on the data set.
 OF_TASK: dict[str, type] = {"detection": DetectionDataConfig, "segmentation": SegmentationDataConfig}
@@ -27,11 +26,7 @@ def all_sets() -> dict[str, Any]:
 
 def find_any_set(name: str) -> Any:
     """The entry of any data set; InputError with the closest names when there is none."""
-    if name not in all_sets():
-        close = difflib.get_close_matches(str(name), all_sets(), n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known sets: {', '.join(all_sets())}"
-        raise InputError(f"unknown data set {name!r}; {hint}")
-    return all_sets()[name]
+    return find_entry(all_sets(), name, "data")
 
 
 def data_config_type(task: str, dataset: str | None) -> type:

@@ -1,6 +1,5 @@
 """The event sets by name: what each is, where it is looked for, and how it is opened."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,7 +9,7 @@ from spikedriven.data.events import cifar10_dvs, dvs128_gesture, har_dvs
 from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.events.dataset import EventDataset
 from spikedriven.data.events.fashion_events import open_set as open_fashion_events
-from spikedriven.errors import InputError
+from spikedriven.data.lookup import find_entry
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -77,8 +76,4 @@ EVENT_SETS: dict[str, EventSet] = {
 
 def find_event_set(name: str) -> EventSet:
     """The registry entry; InputError with the closest names when there is none."""
-    if name not in EVENT_SETS:
-        close = difflib.get_close_matches(name, EVENT_SETS, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known sets: {', '.join(EVENT_SETS)}"
-        raise InputError(f"unknown event set {name!r}; {hint}")
-    return EVENT_SETS[name]
+    return find_entry(EVENT_SETS, name, "event")

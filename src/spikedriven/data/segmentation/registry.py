@@ -1,15 +1,14 @@
 """The segmentation sets by name: what each is, where it is looked for, and how it is opened."""
 
-import difflib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from spikedriven.data.lookup import find_entry
 from spikedriven.data.scenes import FashionScenes
 from spikedriven.data.scenes.textures import EMBEDDED_FILE
 from spikedriven.data.segmentation.sets import LabelMaps, SceneMaps, locate_ade, locate_voc, open_ade, open_voc
-from spikedriven.errors import InputError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -70,8 +69,4 @@ SEGMENTATION_SETS: dict[str, SegmentationSet] = {
 
 def find_segmentation_set(name: str) -> SegmentationSet:
     """The registry entry; InputError with the closest names when there is none."""
-    if name not in SEGMENTATION_SETS:
-        close = difflib.get_close_matches(name, SEGMENTATION_SETS, n=3, cutoff=0.5)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known sets: {', '.join(SEGMENTATION_SETS)}"
-        raise InputError(f"unknown segmentation set {name!r}; {hint}")
-    return SEGMENTATION_SETS[name]
+    return find_entry(SEGMENTATION_SETS, name, "segmentation")
