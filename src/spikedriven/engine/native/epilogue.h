@@ -1,0 +1,68 @@
+// Integer sums -> scale and bias -> residual -> neuron, for one position and 64 columns, all time steps in registers.
+#pragma once
+
+#include "kernels.h"
+#include "vectors.h"
+
+namespace sd::SD_ISA {
+
+/// One time step of a LIF neuron: v is updated, the return value is 1 where it fired.
+SD_INLINE i32x16 lif_step(const Neuron& n, const f32x16& x, f32x16& v) {
+    const f32x16 above = v - n.rest;
+    const f32x16 driven = n.decay_input ? x - above : above;
+    const f32x16 leaked = n.parametric ? driven * n.leak : driven / n.leak;
+    const f32x16 h = n.decay_input ? v + leaked : (v - leaked) + x;
+    const i32x16 fired = h >= splat(n.threshold);
+    v = choose(fired, n.hard_reset ? splat(n.rest) : h - n.threshold, h);
+    return fired & 1;
+}
+
+/// Counts 0..levels. Adding and subtracting 2^23 rounds to the nearest whole number, ties to the even one.
+SD_INLINE i32x16 count_step(const Neuron& n, const f32x16& x) {
+    const f32x16 low = choose(x > splat(0.0f), x, splat(0.0f));
+    const f32x16 clamped = choose(low < splat(n.levels), low, splat(n.levels));
+    if (n.half_up) return __builtin_convertvector(clamped + 0.5f, i32x16);
+    const f32x16 rounded = (clamped + 8388608.0f) - 8388608.0f;
+    return __builtin_convertvector(rounded, i32x16);
+}
+
+SD_INLINE void store_spikes(const Epilogue& e, int t, size_t place, const i32x16& spikes) {
+    store(e.spikes + size_t(t) * e.positions * e.stride + place, __builtin_convertvector(spikes, u8x16));
+}
+
+/// Real values of 16 columns, given by `value(t)` for t < steps, through residual and neuron. place: position, column.
+template <class Value> SD_INLINE void finish_columns(const Epilogue& e, size_t place, int steps, Value value) {
+    const size_t step = size_t(e.positions) * e.stride;
+    const int loop = e.spikes && e.neuron.kind == NeuronKind::Lif ? e.spike_steps : e.real_steps;
+    f32x16 v = splat(e.neuron.rest), y = {};
+    for (int t = 0; t < loop; ++t) {
+        if (t < e.real_steps) {
+            y = value(t < steps ? t : steps - 1);
+            if (e.residual) y = y + load<f32x16>(e.residual + (t < e.residual_steps ? t : 0) * step + place);
+            if (e.real) store(e.real + t * step + place, y);
+        }
+        if (!e.spikes) continue;
+        store_spikes(e, t, place, e.neuron.kind == NeuronKind::Lif ? lif_step(e.neuron, y, v) : count_step(e.neuron, y));
+    }
+}
+
+/// acc: [sum_steps][acc_stride] sums of BLOCK columns from `block` on.
+SD_INLINE void finish_block(const Epilogue& e, int position, int block, const int32_t* acc, int acc_stride) {
+    for (int c = 0; c < BLOCK && block * BLOCK + c < e.stride; c += 16) {
+        const int column = block * BLOCK + c;
+        const size_t place = size_t(position) * e.stride + column;
+        if (e.fixed)
+            for (int t = 0; t < e.sum_steps; ++t) {
+                const i32x16 half = i32x16{} + ((1 << e.shift) >> 1);
+                const i32x16 sum = (load<i32x16>(acc + t * acc_stride + c) + half) >> e.shift;
+                store(e.fixed + size_t(t) * e.positions * e.stride + place, __builtin_convertvector(sum, i16x16));
+            }
+        if (!e.real && !e.spikes) continue;
+        const f32x16 scale = load<f32x16>(e.scale + column), bias = load<f32x16>(e.bias + column);
+        finish_columns(e, place, e.sum_steps, [&](int t) {
+            return __builtin_convertvector(load<i32x16>(acc + t * acc_stride + c), f32x16) * scale + bias;
+        });
+    }
+}
+
+}  // namespace sd::SD_ISA

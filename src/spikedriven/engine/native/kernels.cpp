@@ -1,0 +1,165 @@
+// Compiled once per instruction set, with SD_ISA set to the name of its namespace.
+#include "kernels.h"
+
+#include "dense.h"
+#include "rows.h"
+
+namespace sd::SD_ISA {
+
+static void dense_u8(const Window& w, const uint8_t* in, const int16_t* weights, int blocks, const Epilogue& e,
+                     int first, int last, void* scratch) {
+    dense(w, in, weights, blocks, e, first, last, scratch);
+}
+
+static void dense_i16(const Window& w, const int16_t* in, const int16_t* weights, int blocks, const Epilogue& e,
+                      int first, int last, void* scratch) {
+    dense(w, in, weights, blocks, e, first, last, scratch);
+}
+
+SD_INLINE void add_halves(const i16x32& narrow, i32x16& low, i32x16& high) {
+    low += __builtin_convertvector(__builtin_shufflevector(narrow, narrow, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13,
+                                                           14, 15), i32x16);
+    high += __builtin_convertvector(__builtin_shufflevector(narrow, narrow, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
+                                                            27, 28, 29, 30, 31), i32x16);
+}
+
+SD_INLINE i16x32 widen(const uint8_t* bytes) { return __builtin_convertvector(load<u8x32>(bytes), i16x32); }
+
+/// 32 channels of one position and time step. One row of taps fits 16 bits, by the choice of weights.
+SD_INLINE void filter(const Window& w, const uint8_t* in, const int16_t* weights, int y0, int x0, int32_t* acc) {
+    i32x16 low = {}, high = {};
+    for (int ky = 0; ky < w.kernel_h; ++ky) {
+        const int y = y0 + ky;
+        if (y < 0 || y >= w.height) continue;
+        i16x32 sum = {};
+        for (int kx = 0; kx < w.kernel_w; ++kx) {
+            const int x = x0 + kx;
+            if (x < 0 || x >= w.width) continue;
+            sum += widen(in + (size_t(y) * w.width + x) * w.stride_in)
+                   * load<i16x32>(weights + size_t(ky * w.kernel_w + kx) * w.stride_in);
+        }
+        add_halves(sum, low, high);
+    }
+    store(acc, low);
+    store(acc + 16, high);
+}
+
+static void depthwise(const Window& w, const uint8_t* in, const int16_t* weights, const Epilogue& e, int first, int last,
+                      void* scratch) {
+    int32_t* acc = static_cast<int32_t*>(scratch);
+    const size_t step = w.map();
+    for (int p = first; p < last; ++p) {
+        const int y0 = p / w.out_width * w.step - w.pad, x0 = p % w.out_width * w.step - w.pad;
+        for (int c = 0; c < w.stride_in; c += BLOCK) {
+            for (int t = 0; t < w.steps; ++t)
+                for (int half = c; half < c + BLOCK && half < w.stride_in; half += 32)
+                    filter(w, in + t * step + half, weights + half, y0, x0, acc + t * BLOCK + half - c);
+            finish_block(e, p, c / BLOCK, acc, BLOCK);
+        }
+    }
+}
+
+static void fire(const float* in, int in_steps, const Epilogue& e, int first, int last) {
+    const size_t step = size_t(e.positions) * e.stride;
+    for (int p = first; p < last; ++p)
+        for (int c = 0; c < e.stride; c += 16) {
+            const size_t place = size_t(p) * e.stride + c;
+            finish_columns(e, place, in_steps, [&](int t) { return load<f32x16>(in + t * step + place); });
+        }
+}
+
+template <class V, class T> SD_INLINE V larger(const V& a, const V& b) {
+    V out;
+    for (size_t i = 0; i < sizeof(V) / sizeof(T); ++i) out[i] = a[i] > b[i] ? a[i] : b[i];
+    return out;
+}
+
+/// Output rows first..last-1, counted over all time steps.
+template <class V, class T>
+static void pool(const Window& w, const T* in, T* out, T lowest, int first, int last) {
+    constexpr int LANES = sizeof(V) / sizeof(T);
+    for (int row = first; row < last; ++row) {
+        const int t = row / w.out_height, y0 = row % w.out_height * w.step - w.pad;
+        const T* map = in + size_t(t) * w.height * w.width * w.stride_in;
+        for (int ox = 0; ox < w.out_width; ++ox) {
+            const int x0 = ox * w.step - w.pad;
+            for (int c = 0; c < w.stride_in; c += LANES) {
+                V best = V{} + lowest;
+                for (int y = y0 < 0 ? 0 : y0; y < y0 + w.kernel_h && y < w.height; ++y)
+                    for (int x = x0 < 0 ? 0 : x0; x < x0 + w.kernel_w && x < w.width; ++x)
+                        best = larger<V, T>(best, load<V>(map + (size_t(y) * w.width + x) * w.stride_in + c));
+                store(out + (size_t(row) * w.out_width + ox) * w.stride_in + c, best);
+            }
+        }
+    }
+}
+
+static void max_u8(const Window& w, const uint8_t* in, uint8_t* out, int first, int last) {
+    pool<u8x32, uint8_t>(w, in, out, 0, first, last);
+}
+
+static void max_f32(const Window& w, const float* in, float* out, int first, int last) {
+    pool<f32x16, float>(w, in, out, -__builtin_huge_valf(), first, last);
+}
+
+static void masked_sum(const uint8_t* k, const uint8_t* v, int steps, int positions, int stride, int c, int32_t* sums) {
+    for (int t = 0; t < steps; ++t) {
+        i32x16 low = {}, high = {};
+        for (int p = 0; p < positions; ++p) {
+            const size_t place = (size_t(t) * positions + p) * stride + c;
+            add_halves(widen(k + place) * widen(v + place), low, high);
+        }
+        store(sums + size_t(t) * stride + c, low);
+        store(sums + size_t(t) * stride + c + 16, high);
+    }
+}
+
+static void masked(const uint8_t* q, const uint8_t* mask, int stride, uint8_t* out, int first, int last) {
+    for (int p = first; p < last; ++p)
+        for (int c = 0; c < stride; c += 32) {
+            const u8x32 product = load<u8x32>(q + size_t(p) * stride + c) * load<u8x32>(mask + c);
+            store(out + size_t(p) * stride + c, product);
+        }
+}
+
+static void key_value(const uint8_t* k, const uint8_t* v, int positions, int stride_k, int stride_v, int dim_k,
+                      int dim_v, int32_t* kv, void* scratch) {
+    const int width = padded16(dim_v);
+    std::memset(kv, 0, sizeof(int32_t) * size_t(dim_k) * width);
+    int32_t* row = static_cast<int32_t*>(scratch);
+    for (int p = 0; p < positions; ++p, k += stride_k, v += stride_v) {
+        for (int j = 0; j < width; ++j) row[j] = j < dim_v ? v[j] : 0;
+        for (int i = 0; i < dim_k; ++i) {
+            if (!k[i]) continue;
+            for (int j = 0; j < width; j += 16)
+                store(kv + i * width + j, load<i32x16>(kv + i * width + j) + load<i32x16>(row + j) * int(k[i]));
+        }
+    }
+}
+
+static void query(const uint8_t* q, const int32_t* kv, int dim_k, int dim_v, int32_t* out) {
+    const int width = padded16(dim_v);
+    for (int j = 0; j < width; j += 16) {
+        i32x16 sum = {};
+        for (int i = 0; i < dim_k; ++i)
+            if (q[i]) sum += load<i32x16>(kv + i * width + j) * int(q[i]);
+        int32_t block[16];
+        store(block, sum);
+        std::memcpy(out + j, block, sizeof(int32_t) * (dim_v - j < 16 ? dim_v - j : 16));
+    }
+}
+
+static void finish(const Epilogue& e, int position, int blocks, const int32_t* acc) {
+    for (int b = 0; b < blocks; ++b) finish_block(e, position, b, acc + b * BLOCK, blocks * BLOCK);
+}
+
+#define SD_STRING_(x) #x
+#define SD_STRING(x) SD_STRING_(x)
+
+const Kernels& table() {
+    static const Kernels kernels{SD_STRING(SD_ISA), rows,       dense_u8, dense_i16, depthwise, fire,  max_u8,
+                                 max_f32,           masked_sum, masked,   key_value, query,     finish};
+    return kernels;
+}
+
+}  // namespace sd::SD_ISA

@@ -1,0 +1,106 @@
+// What the engine computes with: plain structs, and a table of functions that exists once per instruction set.
+//
+// All maps are channels-last: [steps][positions][stride], where stride is the number of channels rounded up to a
+// multiple of 32. Arithmetic is on integers, or on float32 one operation at a time, so that every instruction set
+// gives the same bits.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+namespace sd {
+
+/// Columns that one call of an accumulator computes.
+constexpr int BLOCK = 64;
+/// Rows that are added in 16 bits before the sums are widened; weights are scaled so that this cannot overflow.
+constexpr int CHUNK = 16;
+
+enum class NeuronKind { None, Lif, Integer };
+
+struct Neuron {
+    NeuronKind kind = NeuronKind::None;
+    float leak = 2;            // tau, or sigmoid(w) of a parametric neuron
+    float threshold = 1, rest = 0;
+    bool parametric = false;   // multiply by leak instead of dividing
+    bool hard_reset = true, decay_input = true;
+    float levels = 1;          // integer neurons: counts 0..levels
+    bool half_up = false;      // integer neurons: 0.5 -> 1 instead of 0
+};
+
+/// How integer sums become real values, spikes, or integers for the next layer. Maps are [steps][positions][stride].
+struct Epilogue {
+    const float* scale = nullptr;      // [stride]
+    const float* bias = nullptr;
+    const float* residual = nullptr;   // or null, as the four below
+    float* real = nullptr;
+    int16_t* fixed = nullptr;
+    uint8_t* spikes = nullptr;
+    Neuron neuron;
+    int sum_steps = 1, residual_steps = 1, real_steps = 1, spike_steps = 1;
+    int positions = 0, stride = 0, shift = 0;
+};
+
+/// A convolution or pool as the kernels see it.
+struct Window {
+    int steps = 1, height = 0, width = 0, stride_in = 0;
+    int out_height = 0, out_width = 0;
+    int kernel_h = 1, kernel_w = 1, step = 1, pad = 0;
+    int levels = 1;   // largest count in the input
+    int positions() const { return out_height * out_width; }
+    int rows() const { return kernel_h * kernel_w * stride_in; }
+    size_t map() const { return size_t(height) * width * stride_in; }
+};
+
+struct Kernels {
+    const char* name;   // of the instruction set: "portable", "avx2" or "avx512"
+    /// Rows of weights that fired are added. weights: [blocks][rows + 1][BLOCK], the last row zero, columns of a block
+    /// in `column_order`. Output positions first..last-1, as in all that follow.
+    void (*rows)(const Window&, const uint8_t* in, const int16_t* weights, int blocks, const Epilogue&, int first,
+                 int last, void* scratch);
+    /// Every product is computed. weights: [blocks][pairs of rows][BLOCK][2].
+    void (*dense_u8)(const Window&, const uint8_t* in, const int16_t* weights, int blocks, const Epilogue&, int first,
+                     int last, void* scratch);
+    void (*dense_i16)(const Window&, const int16_t* in, const int16_t* weights, int blocks, const Epilogue&, int first,
+                      int last, void* scratch);
+    /// One filter per channel. weights: [taps][stride].
+    void (*depthwise)(const Window&, const uint8_t* in, const int16_t* weights, const Epilogue&, int first, int last,
+                      void* scratch);
+    /// Real values straight to the neuron.
+    void (*fire)(const float* in, int in_steps, const Epilogue&, int first, int last);
+    /// Largest value in each window; first..last-1 count output rows over all time steps.
+    void (*max_u8)(const Window&, const uint8_t* in, uint8_t* out, int first, int last);
+    void (*max_f32)(const Window&, const float* in, float* out, int first, int last);
+    /// sums[steps][stride] of k * v over positions, for columns first..first + 31.
+    void (*masked_sum)(const uint8_t* k, const uint8_t* v, int steps, int positions, int stride, int first,
+                       int32_t* sums);
+    /// out = q * mask at each position. mask: [stride].
+    void (*masked)(const uint8_t* q, const uint8_t* mask, int stride, uint8_t* out, int first, int last);
+    /// kv[dim_k][pad16(dim_v)] = k^T v of one head. k, v point at the head's first channel.
+    void (*key_value)(const uint8_t* k, const uint8_t* v, int positions, int stride_k, int stride_v, int dim_k,
+                      int dim_v, int32_t* kv, void* scratch);
+    /// out[dim_v] = q kv for one position and head.
+    void (*query)(const uint8_t* q, const int32_t* kv, int dim_k, int dim_v, int32_t* out);
+    /// Sums of one position through an epilogue: acc[sum_steps][blocks * BLOCK].
+    void (*finish)(const Epilogue&, int position, int blocks, const int32_t* acc);
+};
+
+/// Where column c of a block lies in its row of weights, so that widening by halves yields columns in order.
+inline int column_order(int c) { return (c & 32) + 2 * (c & 15) + ((c >> 4) & 1); }
+
+inline int padded16(int n) { return (n + 15) & ~15; }
+
+/// Bytes of scratch that an accumulator needs for a tile of output positions.
+inline size_t rows_scratch(const Window& w, int positions) {
+    const size_t lists = size_t(positions) * w.steps;
+    return 4 * (lists + 1) + 2 * (lists * (size_t(w.rows()) * w.levels + 4) + 128) + 4 * size_t(w.steps) * BLOCK;
+}
+inline size_t dense_scratch(const Window& w, int positions) {
+    return size_t(positions) * w.steps * (4 * BLOCK + 4 * size_t((w.rows() + 1) / 2)) + 64;
+}
+
+// Each namespace is kernels.cpp compiled once more, with other flags; which of them exist is decided in CMakeLists.txt.
+namespace portable { const Kernels& table(); }
+namespace avx2 { const Kernels& table(); }
+namespace avx512 { const Kernels& table(); }
+
+}  // namespace sd

@@ -1,0 +1,65 @@
+// Vectors of 64 bytes in the compiler's own notation: one source for every instruction set.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#if defined(__AVX2__) || defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+
+namespace sd::SD_ISA {
+
+using i16x32 [[gnu::vector_size(64), gnu::may_alias]] = int16_t;
+using i32x16 [[gnu::vector_size(64), gnu::may_alias]] = int32_t;
+using f32x16 [[gnu::vector_size(64), gnu::may_alias]] = float;
+using u8x16 [[gnu::vector_size(16), gnu::may_alias]] = uint8_t;
+using i16x16 [[gnu::vector_size(32), gnu::may_alias]] = int16_t;
+using u8x64 [[gnu::vector_size(64), gnu::may_alias]] = uint8_t;
+using u8x32 [[gnu::vector_size(32), gnu::may_alias]] = uint8_t;
+
+#define SD_INLINE [[gnu::always_inline]] static inline
+
+template <class V> SD_INLINE V load(const void* p) {
+    V v;
+    std::memcpy(&v, p, sizeof v);
+    return v;
+}
+
+template <class V> SD_INLINE void store(void* p, const V& v) { std::memcpy(p, &v, sizeof v); }
+
+SD_INLINE f32x16 splat(float x) { return f32x16{} + x; }
+
+SD_INLINE i32x16 choose(const i32x16& mask, const i32x16& yes, const i32x16& no) { return (mask & yes) | (~mask & no); }
+
+SD_INLINE f32x16 choose(const i32x16& mask, const f32x16& yes, const f32x16& no) {
+    return (f32x16)choose(mask, (i32x16)yes, (i32x16)no);
+}
+
+/// Even and odd 16-bit lanes added to two vectors of 32-bit sums.
+SD_INLINE void widen_add(const i16x32& narrow, i32x16& even, i32x16& odd) {
+#ifdef __AVX512VNNI__
+    even = (i32x16)_mm512_dpwssd_epi32((__m512i)even, (__m512i)narrow, _mm512_set1_epi32(1));
+    odd = (i32x16)_mm512_dpwssd_epi32((__m512i)odd, (__m512i)narrow, _mm512_set1_epi32(1 << 16));
+#else
+    const i32x16 both = (i32x16)narrow;
+    even += (both << 16) >> 16;
+    odd += both >> 16;
+#endif
+}
+
+/// sum + a.low * b.low + a.high * b.high per 32-bit lane of two 16-bit halves.
+SD_INLINE i32x16 pair_dot(const i32x16& sum, const i32x16& a, const i32x16& b) {
+#if defined(__AVX512VNNI__)
+    return (i32x16)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
+#elif defined(__AVX2__)
+    i32x16 out;
+    const __m256i *x = (const __m256i*)&a, *y = (const __m256i*)&b, *s = (const __m256i*)&sum;
+    for (int i = 0; i < 2; ++i)
+        ((__m256i*)&out)[i] = _mm256_add_epi32(s[i], _mm256_madd_epi16(x[i], y[i]));
+    return out;
+#else
+    return sum + ((a << 16) >> 16) * ((b << 16) >> 16) + (a >> 16) * (b >> 16);
+#endif
+}
+
+}  // namespace sd::SD_ISA
