@@ -1,0 +1,1 @@
+"""The engine: a model compiled to integer additions, run by the extension `_native`."""

@@ -1,0 +1,61 @@
+#include "dispatch.h"
+
+#include <algorithm>
+
+namespace sd {
+
+namespace {
+
+#if defined(__x86_64__) || defined(__i386__)
+// The builtin wants a literal, hence a macro; it also asks the operating system whether it saves the wide registers.
+#define SD_FEATURE(name) \
+  if (__builtin_cpu_supports(name)) found.emplace_back(name)
+
+std::vector<std::string> detect() {
+  std::vector<std::string> found;
+  __builtin_cpu_init();
+  SD_FEATURE("sse4.2");
+  SD_FEATURE("popcnt");
+  SD_FEATURE("avx");
+  SD_FEATURE("avx2");
+  SD_FEATURE("fma");
+  SD_FEATURE("bmi2");
+  SD_FEATURE("avx512f");
+  SD_FEATURE("avx512bw");
+  SD_FEATURE("avx512vl");
+  SD_FEATURE("avx512dq");
+  SD_FEATURE("avx512vnni");
+  SD_FEATURE("avx512vbmi");
+  return found;
+}
+#else
+std::vector<std::string> detect() { return {}; }
+#endif
+
+// The features that each set of flags in CMakeLists.txt assumes.
+[[maybe_unused]] bool cpu_has(std::initializer_list<const char*> wanted) {
+  const std::vector<std::string> found = cpu_features();
+  return std::all_of(wanted.begin(), wanted.end(),
+                     [&](const char* name) { return std::find(found.begin(), found.end(), name) != found.end(); });
+}
+
+}  // namespace
+
+std::vector<std::string> cpu_features() {
+  static const std::vector<std::string> found = detect();
+  return found;
+}
+
+std::vector<const Kernels*> runnable_kernels() {
+  std::vector<const Kernels*> tables;
+#ifdef SD_HAS_AVX512
+  if (cpu_has({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "avx512vbmi"})) tables.push_back(&avx512::table());
+#endif
+#ifdef SD_HAS_AVX2
+  if (cpu_has({"avx2"})) tables.push_back(&avx2::table());
+#endif
+  tables.push_back(&portable::table());
+  return tables;
+}
+
+}  // namespace sd

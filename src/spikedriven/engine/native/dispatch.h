@@ -1,0 +1,17 @@
+// What this CPU can run.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "kernels.h"
+
+namespace sd {
+
+// Names of the instruction-set extensions the CPU and the operating system offer, as in /proc/cpuinfo; empty on other machines than x86.
+std::vector<std::string> cpu_features();
+
+// The kernel tables compiled in that this CPU can run, the widest first; the last is always the portable one.
+std::vector<const Kernels*> runnable_kernels();
+
+}  // namespace sd
