@@ -1,5 +1,5 @@
 # Two commands for a fresh clone:  make demo   (install, train, evaluate)   and   make test   (install, run the tests).
-# Both need Python >= 3.11 with venv and pip; the tests also need a C++ compiler, because torch.compile does.
+# Both need Python >= 3.11 with venv and pip; the tests also need a C++ compiler, for torch.compile and the compiled engine.
 
 SHELL := /bin/sh
 PYTHON ?= python3
@@ -8,7 +8,9 @@ RUN ?= runs/quickstart
 WORKERS ?= 2
 PYTEST_ARGS ?=
 
-.PHONY: demo test check-python check-compiler lint clean
+NATIVE := CMakeLists.txt $(wildcard src/spikedriven/engine/native/*)
+
+.PHONY: demo test native check-python check-compiler lint clean
 
 demo: $(VENV)/.installed
 	"$(VENV)/bin/python" tools/demo.py --out "$(RUN)"
@@ -19,19 +21,34 @@ test: check-compiler $(VENV)/.installed-test
 lint: $(VENV)/.installed-dev
 	"$(VENV)/bin/ruff" check . && "$(VENV)/bin/ruff" format --check . && "$(VENV)/bin/mypy"
 
-$(VENV)/.installed: pyproject.toml constraints.txt | check-python
+# Each installs in one go, because each installation compiles the engine.
+$(VENV)/.installed: pyproject.toml constraints.txt $(NATIVE) | check-python
+	$(call install,.)
+	@touch "$@"
+
+$(VENV)/.installed-test: pyproject.toml constraints.txt $(NATIVE) | check-python
+	$(call install,.[test])
+	@touch "$(VENV)/.installed" "$@"
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt $(NATIVE) | check-python
+	$(call install,.[dev])
+	@touch "$(VENV)/.installed" "$(VENV)/.installed-test" "$@"
+
+define install
 	@echo "Installing into $(VENV): PyTorch and the rest are large; the first time takes minutes."
 	$(PYTHON) -m venv "$(VENV)"
-	"$(VENV)/bin/python" -m pip install --quiet --constraint constraints.txt --editable .
-	@touch "$@"
+	"$(VENV)/bin/python" -m pip install --quiet --constraint constraints.txt --editable "$(1)"
+	@ls src/spikedriven/engine/_native.* >/dev/null 2>&1 || { \
+	  echo "Note: the C++ engine was not compiled; compiled programs run on PyTorch and are slower. The reason:" >&2; \
+	  echo "      \"$(VENV)/bin/python\" -m pip install --verbose --no-deps --editable ." >&2; }
+endef
 
-$(VENV)/.installed-test: $(VENV)/.installed
-	"$(VENV)/bin/python" -m pip install --quiet --constraint constraints.txt --editable ".[test]"
-	@touch "$@"
-
-$(VENV)/.installed-dev: $(VENV)/.installed
-	"$(VENV)/bin/python" -m pip install --quiet --constraint constraints.txt --editable ".[dev]"
-	@touch "$@"
+# After a change in src/spikedriven/engine/native: compiles what changed into the source tree of an editable install.
+native:
+	@"$(VENV)/bin/python" -c "import cmake, nanobind, ninja" 2>/dev/null || "$(VENV)/bin/python" -m pip install --quiet cmake nanobind ninja
+	@scripts=$$("$(VENV)/bin/python" -c "import sysconfig; print(sysconfig.get_path('scripts'))") && export PATH="$$scripts:$$PATH" && \
+	cmake -S . -B build/native -G Ninja -DSKBUILD_STATE=editable -DPython_EXECUTABLE="$$scripts/python" --log-level=WARNING && \
+	cmake --build build/native && cmake --install build/native
 
 check-python:
 	@command -v "$(PYTHON)" >/dev/null 2>&1 || { \
@@ -43,7 +60,7 @@ check-python:
 
 check-compiler:
 	@command -v "$${CXX:-c++}" >/dev/null 2>&1 || command -v g++ >/dev/null 2>&1 || command -v clang++ >/dev/null 2>&1 || { \
-	  echo "Missing: a C++ compiler, which the tests of torch.compile need (on Debian and Ubuntu: apt install g++)" >&2; exit 1; }
+	  echo "Missing: a C++ compiler, which the tests of torch.compile and of the compiled engine need (on Debian and Ubuntu: apt install g++)" >&2; exit 1; }
 
 clean:
 	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
