@@ -4,13 +4,13 @@ Each tensor comes from its own generator, seeded by the CRC of its name in the a
 """
 
 import json
-import math
-import zlib
 from pathlib import Path
 
 import numpy as np
 import torch
 from torch import Tensor
+
+from spikedriven.bench.rule import rule_tensor
 
 FOLDER = Path(__file__).parent
 INDEX = json.loads((FOLDER / "index.json").read_text())
@@ -26,31 +26,17 @@ def files(*models: str) -> list[str]:
 
 
 def weights(golden: dict) -> dict[str, Tensor]:
-    return {key: _tensor(key, tuple(shape), golden) for key, shape, *_ in golden["state_dict"]}
+    options = {
+        "gain": golden.get("gain", 1.0),
+        "norm_gain": golden.get("norm_gain", 1.0),
+        "uniform": {last: limits[-2:] for last, limits in (golden.get("overrides") or {}).items()},  # after "uniform"
+        "constants": {key: _value(constant) for key, constant in (golden.get("constants") or {}).items()},
+    }
+    return {key: rule_tensor(key, tuple(shape), **options) for key, shape, *_ in golden["state_dict"]}
 
 
-def _tensor(key: str, shape: tuple[int, ...], golden: dict) -> Tensor:
-    rng = np.random.Generator(np.random.PCG64(zlib.crc32(key.encode())))
-    last = key.rpartition(".")[2]
-    overrides, constants = golden.get("overrides") or {}, golden.get("constants") or {}
-    if key.endswith("num_batches_tracked"):
-        return torch.zeros(shape, dtype=torch.int64)
-    if last in overrides:
-        value = rng.uniform(*overrides[last][-2:], shape)  # ["uniform", low, high]
-    elif key.endswith("running_var"):
-        value = rng.uniform(0.5, 1.5, shape)
-    elif key.endswith("running_mean"):
-        value = 0.1 * rng.standard_normal(shape)
-    elif key in constants or last in constants:
-        constant = constants.get(key, constants.get(last))
-        value = np.full(shape, constant["value"] if isinstance(constant, dict) else constant)
-    elif len(shape) == 1 and key.endswith("weight"):
-        value = golden.get("norm_gain", 1.0) * rng.uniform(0.8, 1.6, shape)
-    elif len(shape) == 1 and key.endswith("bias"):
-        value = 0.2 * rng.standard_normal(shape)
-    else:
-        value = golden.get("gain", 1.0) * rng.standard_normal(shape) * math.sqrt(2 / np.prod(shape[1:]))
-    return torch.as_tensor(value, dtype=torch.float64)
+def _value(constant: dict | float) -> float:
+    return constant["value"] if isinstance(constant, dict) else constant
 
 
 def inputs(golden: dict) -> Tensor:

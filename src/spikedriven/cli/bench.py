@@ -1,0 +1,146 @@
+"""How fast a network runs on this machine, against the other ways to run it.
+
+Example:
+
+    spikedriven bench engine                                          (the four networks of the documentation)
+    spikedriven bench engine --models sdt_2_512_cifar --rounds 50 --json
+    spikedriven bench engine --models runs/quickstart --only engine eager openvino
+    spikedriven bench engine --models sdt_8_512 --checkpoint authors.pth.tar --image cat.jpg dog.jpg
+    spikedriven bench engine --models meta_spikeformer_15m@4 --rate 0.1
+
+Every contestant runs in a process of its own, on the same weights and inputs; all are asked in turns for one timed run.
+onnxruntime (pip install 'spikedriven[export]') and openvino take part where they are installed. Names may carry their
+time steps: NAME@T. `spikedriven bench engine --help` lists the options; docs/engine.md says how it is measured.
+"""
+
+import json
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import tyro
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
+
+from spikedriven.bench.engine import Result, choose, measure, steps
+from spikedriven.bench.machine import load, machine
+from spikedriven.bench.subject import Subject, make_subject
+from spikedriven.bench.tables import table
+from spikedriven.errors import InputError
+from spikedriven.training.target import Target
+
+#: The networks whose speed is documented.
+DOCUMENTED = ("sdt_8_512", "sdt_2_512_cifar", "e_spikeformer_10m", "meta_spikeformer_15m@4")
+
+
+@dataclass(frozen=True)
+class EngineArguments:
+    models: tuple[str, ...] = DOCUMENTED
+    """Registered names, NAME@T for other time steps, or run folders."""
+    only: tuple[str, ...] = ()
+    """Contestants. Default: all."""
+    rounds: int = 30
+    """Timed runs of each contestant."""
+    threads: int = 2
+    """For each contestant."""
+    batch: int = 1
+    """Images per run."""
+    checkpoint: Path | None = None
+    """Weights for a single model name: the authors' file, or .safetensors in our key names. Default: random."""
+    rate: float | None = None
+    """Random weights whose neurons fire in this share of cases. Default: 0.15."""
+    rule: bool = False
+    """Random weights by the rule of the golden figures, whatever rates they have."""
+    image: tuple[Path, ...] = ()
+    """Pictures to run on. Default: random ones."""
+    inputs: int = 8
+    """How many random pictures."""
+    img_size: int | None = None
+    """Side of the network input. Default: what the variant was made for."""
+    json: bool = False
+    """Print JSON instead of tables."""
+
+
+def engine(argv: list[str]) -> int:
+    """Parse, measure every network, print; 1 where a contestant failed."""
+    arguments = tyro.cli(EngineArguments, args=argv, prog="spikedriven bench engine", description=__doc__)
+    if arguments.checkpoint is not None and len(arguments.models) != 1:
+        raise InputError("--checkpoint goes with one model: name it with --models")
+    choose(arguments.only)  # an unknown name is told before anything runs
+    console = Console()
+    report: dict[str, Any] = {"machine": machine(), "settings": _settings(arguments), "models": []}
+    failed = False
+    for target in [_target(name, arguments) for name in arguments.models]:
+        subject, results = _one(target, arguments)
+        report["models"].append({**subject.to_dict(), "contestants": [result.to_dict() for result in results]})
+        failed = failed or any(result.status == "failed" for result in results)
+        if not arguments.json:
+            console.print(table(subject, results))
+    report["machine"]["load_at_end"] = load()
+    print(json.dumps(report, indent=1) if arguments.json else _conditions(report))
+    return int(failed)
+
+
+def _one(target: Target, arguments: EngineArguments) -> tuple[Subject, list[Result]]:
+    contestants = choose(arguments.only)
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    with (
+        tempfile.TemporaryDirectory(prefix="spikedriven-bench-") as folder,
+        Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress,
+    ):
+        bar = progress.add_task(f"{target.target}: weights", total=steps(contestants, arguments.rounds))
+
+        def tell(text: str | None) -> None:
+            if text is None:
+                progress.advance(bar)
+            else:
+                progress.update(bar, description=f"{target.target}: {text}")
+
+        subject = make_subject(
+            Path(folder) / "subject", target, arguments.image, max(arguments.inputs, arguments.batch), arguments.rate,
+            arguments.rule,
+        )  # fmt: skip
+        results = measure(subject, contestants, arguments.threads, arguments.batch, arguments.rounds, tell)
+    return subject, results
+
+
+def _target(name: str, arguments: EngineArguments) -> Target:
+    """NAME, NAME@T or a run folder."""
+    name, _, time_steps = (name, "", "") if Path(name).exists() else name.partition("@")
+    if time_steps and not time_steps.isdecimal():
+        raise InputError(f"{name}@{time_steps}: what follows @ is the number of time steps, such as {name}@4")
+    target = Target(name, checkpoint=arguments.checkpoint, img_size=arguments.img_size)
+    return replace(target, time_steps=int(time_steps)) if time_steps else target
+
+
+def _settings(arguments: EngineArguments) -> dict[str, Any]:
+    return {key: [str(v) for v in value] if isinstance(value, tuple) else value if key != "checkpoint" else
+            value and str(value) for key, value in asdict(arguments).items() if key != "json"}  # fmt: skip
+
+
+def _conditions(report: dict[str, Any]) -> str:
+    found, settings = report["machine"], report["settings"]
+    return (
+        f"{found['processor']} ({', '.join(found['flags'])}), {found['usable_cores']} cores, busy before: "
+        f"{found['load']}, after: {found['load_at_end']}; torch {found['torch']}, onnxruntime {found['onnxruntime']}, "
+        f"openvino {found['openvino']}; {settings['threads']} threads, batch {settings['batch']}, "
+        f"{settings['rounds']} rounds. x engine: how many times slower than the engine, per round."
+    )
+
+
+#: What can be measured -> the function that takes the words after it.
+KINDS: dict[str, Callable[[list[str]], int]] = {"engine": engine}
+
+
+def run(argv: list[str]) -> int:
+    """Hand the words after the kind to it."""
+    if argv and argv[0] in KINDS:
+        return KINDS[argv[0]](argv[1:])
+    usage = f"usage: spikedriven bench {{{','.join(KINDS)}}} ...\n\n{__doc__}"
+    if argv and argv[0] in ("-h", "--help"):
+        print(usage)
+        return 0
+    raise InputError(f"say what to measure: {' or '.join(KINDS)}\n\n{usage}")
