@@ -32,14 +32,15 @@ def fuse(model: nn.Module, example: Tensor | None = None, check: bool = True) ->
     """
     if check:
         exact = copy.deepcopy(model).double().cpu()
-        check_equal(exact, _folded_copy(exact), check_input(model, example))
-    return _folded_copy(model)
+        check_equal(exact, folded_copy(exact), check_input(model, example))
+    return folded_copy(model)
 
 
-def _folded_copy(model: nn.Module) -> nn.Module:
+def folded_copy(model: nn.Module, keep: tuple[type[nn.Module], ...] = ()) -> nn.Module:
+    """The folding itself, unchecked. keep: chains of these types stay chains, only their parts are folded."""
     fused = copy.deepcopy(model).eval()
     with torch.no_grad():
-        _fold_chains(fused)
+        _fold_chains(fused, keep)
         for module in fused.modules():
             _fold_scales(module)
             if isinstance(getattr(module, "unused", None), UnusedParameters):
@@ -47,13 +48,13 @@ def _folded_copy(model: nn.Module) -> nn.Module:
     return fused
 
 
-def _fold_chains(module: nn.Module) -> None:
+def _fold_chains(module: nn.Module, keep: tuple[type[nn.Module], ...]) -> None:
     for name, child in list(module.named_children()):
-        folded = fold(child)
+        folded = None if isinstance(child, keep) else fold(child)
         if folded is not None:
             setattr(module, name, folded)
         else:
-            _fold_chains(child)
+            _fold_chains(child, keep)
     if isinstance(module, nn.Sequential):
         _fold_pairs(module)
 

@@ -26,6 +26,7 @@ std::vector<std::string> detect() {
   SD_FEATURE("avx512dq");
   SD_FEATURE("avx512vnni");
   SD_FEATURE("avx512vbmi");
+  SD_FEATURE("avx512vbmi2");
   return found;
 }
 #else
@@ -49,7 +50,7 @@ std::vector<std::string> cpu_features() {
 std::vector<const Kernels*> runnable_kernels() {
   std::vector<const Kernels*> tables;
 #ifdef SD_HAS_AVX512
-  if (cpu_has({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "avx512vbmi"})) tables.push_back(&avx512::table());
+  if (cpu_has({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "avx512vbmi", "avx512vbmi2"})) tables.push_back(&avx512::table());
 #endif
 #ifdef SD_HAS_AVX2
   if (cpu_has({"avx2"})) tables.push_back(&avx2::table());
