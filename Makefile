@@ -36,10 +36,10 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt $(NATIVE) | check-python
 
 define install
 	@echo "Installing into $(VENV): PyTorch and the rest are large; the first time takes minutes."
-	$(PYTHON) -m venv "$(VENV)"
+	@"$(VENV)/bin/python" -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv "$(VENV)"
 	"$(VENV)/bin/python" -m pip install --quiet --constraint constraints.txt --editable "$(1)"
 	@ls src/spikedriven/engine/_native.* >/dev/null 2>&1 || { \
-	  echo "Note: the C++ engine was not compiled; compiled programs run on PyTorch and are slower. The reason:" >&2; \
+	  echo "Note: the C++ engine was not compiled; compiled programs run on PyTorch and are slower. To see why:" >&2; \
 	  echo "      \"$(VENV)/bin/python\" -m pip install --verbose --no-deps --editable ." >&2; }
 endef
 
