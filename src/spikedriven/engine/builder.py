@@ -16,6 +16,7 @@ from spikedriven.engine import scales
 from spikedriven.engine.program import (
     Fire,
     Head,
+    Image,
     IntegerSpec,
     LIFSpec,
     LinearAttention,
@@ -24,7 +25,6 @@ from spikedriven.engine.program import (
     NeuronSpec,
     Plan,
     Pool,
-    Quantize,
     SpaceMean,
     Sum,
     TimeMean,
@@ -39,12 +39,10 @@ from spikedriven.neurons.modules import LIF
 
 @dataclass(frozen=True)
 class Content:
-    """What a map holds. unit: worth of one count; bounds: the largest integer per channel; levels: largest count."""
+    """What a map of spikes holds. unit: worth of one count; levels: the largest count."""
 
     unit: float = 1.0
     levels: int = 1
-    bounds: np.ndarray | None = None
-    steps_of: np.ndarray | None = None  # fixed maps: worth of one integer per channel
 
 
 class Builder:
@@ -78,10 +76,8 @@ class Builder:
 
     def image(self, shape: tuple[int, ...]) -> int:
         channels, height, width = shape
-        bounds = np.full(channels, float(scales.IMAGE_LIMIT))
-        out = self._map("fixed", self.time_steps if self.input_frames else 1, height, width, channels,
-                        Content(bounds=bounds, steps_of=np.ones(channels)))  # fmt: skip
-        self.operations.append(Quantize(out))
+        out = self._map("real", self.time_steps if self.input_frames else 1, height, width, channels)
+        self.operations.append(Image(out))
         return out
 
     def _map(self, kind: str, steps: int, height: int, width: int, channels: int, content: Content = Content()) -> int:
@@ -97,51 +93,25 @@ class Builder:
     # Operations -------------------------------------------------------------------------------------------------
 
     def convolution(self, source: int, conv: nn.Conv2d) -> int:
-        """A folded convolution; its groups are 1 or one per channel."""
-        weight = conv.weight.detach().double().numpy()
-        content, levels = self.content[source], self.content[source].levels
-        if conv.groups > 1:
-            return self._filter(source, conv, "real")
-        if self.maps[source].kind == "fixed":
-            assert content.bounds is not None and content.steps_of is not None
-            weight = weight * content.steps_of.reshape(1, -1, 1, 1)
-            step, mode, unit = scales.bounded_step(weight, content.bounds), "dense", 1.0
-        else:
-            step, mode, unit = scales.row_step(weight, levels), "rows", content.unit
-        integers, step = scales.quantized(weight, step)
-        return self._weights(source, conv, integers, scales.as_scale(step, unit), mode, "real")
-
-    def filter(self, source: int, conv: nn.Conv2d) -> int:
-        """A depthwise convolution whose output another weight layer reads as 16-bit integers."""
-        return self._filter(source, conv, "fixed")
-
-    def _filter(self, source: int, conv: nn.Conv2d, kind: str) -> int:
-        if conv.groups != conv.in_channels or conv.out_channels != conv.in_channels:
+        """A folded convolution, or a depthwise one; reads spikes, or real values (the image, or filtered spikes)."""
+        depthwise = conv.groups > 1
+        if depthwise and (conv.groups != conv.in_channels or conv.out_channels != conv.in_channels):
             raise InputError(f"the engine has no grouped convolution but the depthwise one, found {conv}")
-        content = self.content[source]
-        weight = conv.weight.detach().double().numpy()
-        integers, step = scales.quantized(weight, scales.depthwise_step(weight, content.levels))
-        out = self._weights(source, conv, integers, scales.as_scale(step, content.unit), "depthwise", kind)
-        if kind == "fixed":
-            total = np.abs(integers.astype(np.int64)).sum(axis=(1, 2, 3)) * content.levels
-            shift = max(0, int(np.ceil(np.log2(total.max() / (scales.LIMIT16 - 1)))) if total.max() else 0)
-            self.operations[-1] = replace(self.operations[-1], shift=shift)
-            self.content[out] = Content(
-                bounds=np.floor(total / 2**shift) + 1, steps_of=step * content.unit * 2.0**shift
-            )
-        return out
-
-    def _weights(
-        self, source: int, conv: nn.Conv2d, integers: np.ndarray, scale: np.ndarray, mode: str, kind: str
-    ) -> int:
         kernel, step, pad = (_single(size, conv) for size in (conv.kernel_size, conv.stride, conv.padding))
-        like = self.maps[source]
+        like, content = self.maps[source], self.content[source]
+        if like.kind == "real":
+            if depthwise:
+                raise InputError(f"the engine has no depthwise convolution on real values, found one in {self.where!r}")
+            mode, weight, scale = "float", conv.weight.detach().float().numpy().copy(), np.ones(conv.out_channels, "f4")
+        else:
+            mode = "depthwise" if depthwise else "rows"
+            weight, steps = scales.quantized(conv.weight.detach().double().numpy(), content.levels)
+            scale = scales.as_scale(steps, content.unit)
         height, width = ((size + 2 * pad - kernel) // step + 1 for size in (like.height, like.width))
+        out = self._map("real", like.steps, height, width, conv.out_channels)
         bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
-        out = self._map(kind, like.steps, height, width, conv.out_channels)
         self.operations.append(
-            WeightLayer(source, integers, scale, bias.float().numpy().copy(), step, pad,
-                        self.content[source].levels, mode, **{kind: out})  # fmt: skip
+            WeightLayer(source, weight, scale, bias.float().numpy().copy(), step, pad, content.levels, mode, real=out)
         )
         return out
 
@@ -276,7 +246,7 @@ def _single(size: Any, conv: nn.Conv2d) -> int:
 
 def _renumbered(operation: Any, moved: dict[int, int]) -> Any:
     fields = {field.name for field in dataclasses.fields(operation)}
-    names = {"source", "q", "k", "v", "a", "b", "residual", "out", "real", "fixed", "spikes"} & fields
+    names = {"source", "q", "k", "v", "a", "b", "residual", "out", "real", "spikes"} & fields
     return replace(
         operation, **{n: moved[getattr(operation, n)] for n in names if getattr(operation, n) is not None}
     )

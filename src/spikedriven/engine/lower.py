@@ -117,7 +117,7 @@ def _(module: FireProject, value: int, build: Builder) -> int:
 
 @emit.register
 def _(module: SeparableConvBN, value: int, build: Builder) -> int:
-    return build.convolution(build.filter(value, module.depthwise), cast(FoldedConv, module.pointwise))
+    return build.convolution(build.convolution(value, module.depthwise), cast(FoldedConv, module.pointwise))
 
 
 @emit.register

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 from spikedriven.engine.program import (
     Fire,
     Head,
+    Image,
     IntegerSpec,
     LinearAttention,
     MaskedAttention,
     NeuronSpec,
     Plan,
     Pool,
-    Quantize,
     SpaceMean,
     Sum,
     TimeMean,
@@ -48,7 +48,7 @@ class NativeRun:
             raise RuntimeError("spikedriven was installed without its compiled engine")
         self.output = plan.output
         self.engine = _native.Engine(isa, plan.time_steps)
-        kinds = {"fixed": _native.Kind.FIXED, "spikes": _native.Kind.SPIKES, "real": _native.Kind.REAL}
+        kinds = {"spikes": _native.Kind.SPIKES, "real": _native.Kind.REAL}
         for m in plan.maps:
             self.engine.add_slot(kinds[m.kind], m.steps, m.height, m.width, m.channels)
         for operation in plan.operations:
@@ -69,22 +69,23 @@ class NativeRun:
         raise NotImplementedError(type(operation).__name__)
 
     @add.register
-    def _(self, operation: Quantize) -> None:
-        self.engine.quantize(operation.out)
+    def _(self, operation: Image) -> None:
+        self.engine.image(operation.out)
 
     @add.register
     def _(self, layer: WeightLayer) -> None:
         assert _native is not None
         native = _native.Linear()
-        for name in ("source", "residual", "real", "fixed", "spikes"):
+        for name in ("source", "residual", "real", "spikes"):
             index = getattr(layer, name)
             setattr(native, name, -1 if index is None else index)
         native.kernel_h, native.kernel_w = layer.weight.shape[2:]
-        native.step, native.pad, native.levels, native.shift = layer.step, layer.pad, layer.levels, layer.shift
+        native.step, native.pad, native.levels = layer.step, layer.pad, layer.levels
         native.mode = getattr(_native.Mode, layer.mode.upper())
         if layer.neuron is not None:
             native.neuron = _neuron(layer.neuron)
-        self.engine.linear(native, np.ascontiguousarray(layer.weight), layer.scale, layer.bias)
+        add = self.engine.float_linear if layer.mode == "float" else self.engine.linear
+        add(native, np.ascontiguousarray(layer.weight), layer.scale, layer.bias)
 
     @add.register
     def _(self, operation: Fire) -> None:

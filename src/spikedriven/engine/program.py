@@ -1,7 +1,7 @@
 """A compiled network as data: maps, and operations on them. Nothing here computes.
 
 Maps are channels-last, for one sample: [steps, height, width, channels], where steps is 1 or the program's
-``time_steps``. Three kinds: "fixed" 16-bit integers, "spikes" counts 0..255 (0/1 for LIF neurons), "real" float32.
+``time_steps``. Two kinds: "spikes", counts 0..255 (0/1 for LIF neurons), and "real", float32.
 `twin` says what each operation computes; the compiled engine computes the same bits.
 """
 
@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-KINDS = ("fixed", "spikes", "real")
-#: Sums of this many rows of weights fit 16 bits; the weights are scaled for it.
-CHUNK = 16
+KINDS = ("spikes", "real")
+#: How a weight layer is computed, see `WeightLayer`.
+MODES = ("rows", "dense", "depthwise", "float")
 
 Int16 = NDArray[np.int16]
 Float32 = NDArray[np.float32]
@@ -58,22 +58,24 @@ NeuronSpec = LIFSpec | IntegerSpec
 
 
 @dataclass(frozen=True)
-class Quantize:
-    """The input image as 16-bit integers, times a power of two that the largest value of the sample decides."""
+class Image:
+    """The input, channels last."""
 
     out: int
 
 
 @dataclass(frozen=True, eq=False)
 class WeightLayer:
-    """Convolution or 1x1 layer: integer sums, then ``sum * scale + bias``, then the residual, then the neuron.
+    """Convolution or 1x1 layer: sums, then ``sum * scale + bias``, then the residual, then the neuron.
 
-    mode: "rows" adds the rows of weights that fired, "dense" multiplies (same integers), "depthwise" filters each
-    channel. fixed: also (sum + half) >> shift as 16-bit integers. levels: the largest count in the input.
+    mode: on spikes, sums of 16-bit weights in 32-bit integers: "rows" adds the rows of weights that fired, "dense"
+    multiplies (same integers), "depthwise" filters each channel. On real values, "float": products and sums in
+    float32, one after the other in the order (row, column, channel) of the window, zeros outside the map included.
+    levels: the largest count in the input.
     """
 
     source: int
-    weight: Int16  # [out, in, kh, kw]; depthwise [out, 1, kh, kw]
+    weight: Int16 | Float32  # [out, in, kh, kw]; depthwise [out, 1, kh, kw]
     scale: Float32  # [out]
     bias: Float32
     step: int = 1
@@ -82,8 +84,6 @@ class WeightLayer:
     mode: str = "rows"
     residual: int | None = None
     real: int | None = None
-    fixed: int | None = None
-    shift: int = 0
     spikes: int | None = None
     neuron: NeuronSpec | None = None
 
@@ -171,12 +171,12 @@ class Sum:
 
 
 Operation = (
-    Quantize | WeightLayer | Fire | Pool | MaskedAttention | LinearAttention | SpaceMean | Head | TimeMean | Sum
+    Image | WeightLayer | Fire | Pool | MaskedAttention | LinearAttention | SpaceMean | Head | TimeMean | Sum
 )
 OPERATIONS: dict[str, type] = {kind.__name__: kind for kind in Operation.__args__}
 #: Fields of operations that name maps: which are read, which are written.
 READS = ("source", "q", "k", "v", "a", "b", "residual")
-WRITES = ("out", "real", "fixed", "spikes")
+WRITES = ("out", "real", "spikes")
 
 
 @dataclass(frozen=True)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from spikedriven.engine.program import (
     Fire,
     Head,
+    Image,
     IntegerSpec,
     LIFSpec,
     LinearAttention,
@@ -23,7 +24,6 @@ from spikedriven.engine.program import (
     NeuronSpec,
     Plan,
     Pool,
-    Quantize,
     SpaceMean,
     Sum,
     TimeMean,
@@ -46,34 +46,20 @@ class _Run:
     def __init__(self, plan: Plan, sample: Array) -> None:
         self.plan, self.sample = plan, sample
         self.maps: dict[int, Array] = {}
-        self.power = f32(1)  # worth of one unit of the image
 
     @singledispatchmethod
     def do(self, operation: Any) -> None:
         raise NotImplementedError(type(operation).__name__)
 
     @do.register
-    def _(self, operation: Quantize) -> None:
-        """Times the power of two that brings the largest value to at most 2**14; ties round to even."""
-        largest = np.abs(self.sample).max()
-        exponent = max(int(np.frexp(largest)[1]), -100) if largest > 0 else 0
-        self.power = np.ldexp(f32(1), exponent - 14)
-        scaled = self.sample * np.ldexp(f32(1), 14 - exponent)
-        self.maps[operation.out] = np.rint(scaled).astype(np.int16).transpose(0, 2, 3, 1)
+    def _(self, operation: Image) -> None:
+        self.maps[operation.out] = self.sample.transpose(0, 2, 3, 1)
 
     @do.register
     def _(self, layer: WeightLayer) -> None:
         source = self.maps[layer.source]
-        groups = source.shape[-1] if layer.mode == "depthwise" else 1
-        maps = torch.from_numpy(source.astype(np.float64)).permute(0, 3, 1, 2)
-        weight = torch.from_numpy(layer.weight.astype(np.float64))
-        sums = F.conv2d(maps, weight, None, layer.step, layer.pad, 1, groups).permute(0, 2, 3, 1).numpy()
-        if layer.fixed is not None:
-            half = (1 << layer.shift) >> 1
-            self.maps[layer.fixed] = ((sums.astype(np.int64) + half) >> layer.shift).astype(np.int16)
-        dynamic = source.dtype == np.int16 and self.plan.operations[0].out == layer.source
-        scale = layer.scale * self.power if dynamic else layer.scale
-        real = sums.astype(np.int32).astype(f32) * scale + layer.bias
+        sums = _float_sums(source, layer) if layer.mode == "float" else _integer_sums(source, layer)
+        real = sums * layer.scale + layer.bias
         if layer.residual is not None:
             real = real + self.maps[layer.residual]
         if layer.real is not None:
@@ -141,6 +127,26 @@ class _Run:
         if isinstance(neuron, IntegerSpec):
             return _count(real, neuron)
         return _fire(np.broadcast_to(real, (self.plan.time_steps, *real.shape[1:])), neuron)
+
+
+def _integer_sums(source: Array, layer: WeightLayer) -> Array:
+    maps = torch.from_numpy(source.astype(np.float64)).permute(0, 3, 1, 2)
+    weight = torch.from_numpy(layer.weight.astype(np.float64))
+    groups = source.shape[-1] if layer.mode == "depthwise" else 1
+    sums = F.conv2d(maps, weight, None, layer.step, layer.pad, 1, groups)
+    return sums.permute(0, 2, 3, 1).numpy().astype(np.int32).astype(f32)
+
+
+def _float_sums(source: Array, layer: WeightLayer) -> Array:
+    kernel_h, kernel_w = layer.weight.shape[2:]
+    padded = np.pad(source, ((0, 0), (layer.pad,) * 2, (layer.pad,) * 2, (0, 0)))
+    height = (padded.shape[1] - kernel_h) // layer.step + 1
+    width = (padded.shape[2] - kernel_w) // layer.step + 1
+    total = np.zeros((len(source), height, width, len(layer.weight)), dtype=f32)
+    for y, x, c in np.ndindex(kernel_h, kernel_w, source.shape[-1]):
+        rows, columns = slice(y, y + height * layer.step, layer.step), slice(x, x + width * layer.step, layer.step)
+        total = total + padded[:, rows, columns, c][:, :height, :width, None] * layer.weight[:, c, y, x]
+    return total
 
 
 def _fire(real: Array, neuron: LIFSpec) -> Array:

@@ -38,7 +38,7 @@ int Engine::add_slot(Kind kind, int steps, int height, int width, int channels) 
     for (int size : {steps, height, width, channels}) require(size >= 1 && size <= LIMIT, "a map's size is out of range");
     require(steps == 1 || steps == time_steps_, "a map has one time step, or all of them");
     Slot slot{kind, steps, height, width, channels, channels};
-    if (kind != Kind::Fixed || !slots_.empty()) slot.stride = (channels + 31) / 32 * 32;   // the image stays packed
+    if (!slots_.empty()) slot.stride = (channels + 31) / 32 * 32;   // the image stays packed
     require(double(slot.steps) * slot.height * slot.width * slot.stride < 2e9, "a map is too large");
     slots_.push_back(slot);
     return int(slots_.size()) - 1;

@@ -11,7 +11,7 @@
 
 namespace sd {
 
-enum class Kind { Fixed, Spikes, Real };
+enum class Kind { Spikes, Real };
 
 /// A map [steps][height][width][channels], stored with `stride` channels.
 struct Slot {
@@ -19,7 +19,7 @@ struct Slot {
     int steps, height, width, channels, stride;
     int positions() const { return height * width; }
     size_t values() const { return size_t(steps) * positions() * stride; }
-    size_t bytes() const { return values() * (kind == Kind::Real ? 4 : kind == Kind::Fixed ? 2 : 1); }
+    size_t bytes() const { return values() * (kind == Kind::Real ? 4 : 1); }
 };
 
 /// Arrays from outside, with the number of values that they hold.
@@ -28,12 +28,12 @@ template <class T> struct View {
     size_t size;
 };
 
-enum class Mode { Rows, Dense, Depthwise };
+enum class Mode { Rows, Dense, Depthwise, Float };
 
 /// A weight layer with everything that happens to its sums; -1 stands for no slot.
 struct Linear {
-    int in = -1, residual = -1, real = -1, fixed = -1, spikes = -1;
-    int kernel_h = 1, kernel_w = 1, step = 1, pad = 0, levels = 1, shift = 0;
+    int in = -1, residual = -1, real = -1, spikes = -1;
+    int kernel_h = 1, kernel_w = 1, step = 1, pad = 0, levels = 1;
     Mode mode = Mode::Rows;
     Neuron neuron;
 };
@@ -55,8 +55,10 @@ class Engine {
     int add_slot(Kind kind, int steps, int height, int width, int channels);
 
     // Each appends an operation. std::invalid_argument where shapes or slots do not fit.
-    void quantize(int out);
+    void image(int out);
     void linear(const Linear& layer, View<int16_t> weight, View<float> scale, View<float> bias);
+    /// As `linear`, on real values (mode Float).
+    void float_linear(const Linear& layer, View<float> weight, View<float> scale, View<float> bias);
     void fire(int in, int out, const Neuron& neuron);
     void pool(int in, int out, int kernel, int step, int pad);
     void masked_attention(int q, int k, int v, int out, const Neuron& neuron);
@@ -83,11 +85,11 @@ class Engine {
     template <class T> T* at(int slot) { return slot < 0 ? nullptr : reinterpret_cast<T*>(places_[slot]); }
     /// Scratch memory of one thread, at least this many bytes.
     void* scratch(int thread, size_t bytes);
-    /// What one unit of the fixed-point image is worth; set by the operation that makes it.
-    float power = 1;
     int time_steps() const { return time_steps_; }
 
   private:
+    template <class Weight>
+    void add_layer(const Linear& layer, View<Weight> weight, View<float> scale, View<float> bias);
     void append(std::unique_ptr<Operation> operation);
     const Slot& expect(int slot, Kind kind) const;
     void check_neuron(const Neuron& neuron, const Slot& real, const Slot& spikes) const;

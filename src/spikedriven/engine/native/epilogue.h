@@ -46,21 +46,17 @@ template <class Value> SD_INLINE void finish_columns(const Epilogue& e, size_t p
     }
 }
 
+SD_INLINE f32x16 as_float(const int32_t* sums) { return __builtin_convertvector(load<i32x16>(sums), f32x16); }
+SD_INLINE f32x16 as_float(const float* sums) { return load<f32x16>(sums); }
+
 /// acc: [sum_steps][acc_stride] sums of BLOCK columns from `block` on.
-SD_INLINE void finish_block(const Epilogue& e, int position, int block, const int32_t* acc, int acc_stride) {
+template <class Sum> SD_INLINE void finish_block(const Epilogue& e, int position, int block, const Sum* acc, int acc_stride) {
     for (int c = 0; c < BLOCK && block * BLOCK + c < e.stride; c += 16) {
         const int column = block * BLOCK + c;
         const size_t place = size_t(position) * e.stride + column;
-        if (e.fixed)
-            for (int t = 0; t < e.sum_steps; ++t) {
-                const i32x16 half = i32x16{} + ((1 << e.shift) >> 1);
-                const i32x16 sum = (load<i32x16>(acc + t * acc_stride + c) + half) >> e.shift;
-                store(e.fixed + size_t(t) * e.positions * e.stride + place, __builtin_convertvector(sum, i16x16));
-            }
-        if (!e.real && !e.spikes) continue;
         const f32x16 scale = load<f32x16>(e.scale + column), bias = load<f32x16>(e.bias + column);
         finish_columns(e, place, e.sum_steps, [&](int t) {
-            return __builtin_convertvector(load<i32x16>(acc + t * acc_stride + c), f32x16) * scale + bias;
+            return as_float(acc + t * acc_stride + c) * scale + bias;
         });
     }
 }

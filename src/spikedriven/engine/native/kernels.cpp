@@ -8,12 +8,12 @@ namespace sd::SD_ISA {
 
 static void dense_u8(const Window& w, const uint8_t* in, const int16_t* weights, int blocks, const Epilogue& e,
                      int first, int last, void* scratch) {
-    dense(w, in, weights, blocks, e, first, last, scratch);
+    dense<Integers>(w, in, weights, blocks, e, first, last, scratch);
 }
 
-static void dense_i16(const Window& w, const int16_t* in, const int16_t* weights, int blocks, const Epilogue& e,
-                      int first, int last, void* scratch) {
-    dense(w, in, weights, blocks, e, first, last, scratch);
+static void dense_f32(const Window& w, const float* in, const float* weights, int blocks, const Epilogue& e, int first,
+                      int last, void* scratch) {
+    dense<Reals>(w, in, weights, blocks, e, first, last, scratch);
 }
 
 SD_INLINE void add_halves(const i16x32& narrow, i32x16& low, i32x16& high) {
@@ -25,20 +25,32 @@ SD_INLINE void add_halves(const i16x32& narrow, i32x16& low, i32x16& high) {
 
 SD_INLINE i16x32 widen(const uint8_t* bytes) { return __builtin_convertvector(load<u8x32>(bytes), i16x32); }
 
-/// 32 channels of one position and time step. One row of taps fits 16 bits, by the choice of weights.
+SD_INLINE i32x16 zip_low(const i16x32& a, const i16x32& b) {
+    return (i32x16)__builtin_shufflevector(a, b, 0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6, 38, 7, 39, 8, 40, 9, 41,
+                                           10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47);
+}
+
+SD_INLINE i32x16 zip_high(const i16x32& a, const i16x32& b) {
+    return (i32x16)__builtin_shufflevector(a, b, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55, 24, 56,
+                                           25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63);
+}
+
+/// 32 channels of one position and time step: two taps of a row at a time.
 SD_INLINE void filter(const Window& w, const uint8_t* in, const int16_t* weights, int y0, int x0, int32_t* acc) {
     i32x16 low = {}, high = {};
+    const int pairs = (w.kernel_w + 1) / 2;
     for (int ky = 0; ky < w.kernel_h; ++ky) {
         const int y = y0 + ky;
         if (y < 0 || y >= w.height) continue;
-        i16x32 sum = {};
-        for (int kx = 0; kx < w.kernel_w; ++kx) {
-            const int x = x0 + kx;
-            if (x < 0 || x >= w.width) continue;
-            sum += widen(in + (size_t(y) * w.width + x) * w.stride_in)
-                   * load<i16x32>(weights + size_t(ky * w.kernel_w + kx) * w.stride_in);
+        for (int pair = 0; pair < pairs; ++pair) {
+            const int x = x0 + 2 * pair;
+            const uint8_t* at = in + (ptrdiff_t(y) * w.width + x) * w.stride_in;
+            const bool second = x + 1 >= 0 && x + 1 < w.width && 2 * pair + 1 < w.kernel_w;
+            const i16x32 a = x >= 0 && x < w.width ? widen(at) : i16x32{}, b = second ? widen(at + w.stride_in) : i16x32{};
+            const int16_t* taps = weights + size_t(ky * pairs + pair) * w.stride_in * 2;
+            low = pair_dot(low, zip_low(a, b), load<i32x16>(taps));
+            high = pair_dot(high, zip_high(a, b), load<i32x16>(taps + 32));
         }
-        add_halves(sum, low, high);
     }
     store(acc, low);
     store(acc + 16, high);
@@ -53,7 +65,7 @@ static void depthwise(const Window& w, const uint8_t* in, const int16_t* weights
         for (int c = 0; c < w.stride_in; c += BLOCK) {
             for (int t = 0; t < w.steps; ++t)
                 for (int half = c; half < c + BLOCK && half < w.stride_in; half += 32)
-                    filter(w, in + t * step + half, weights + half, y0, x0, acc + t * BLOCK + half - c);
+                    filter(w, in + t * step + half, weights + 2 * half, y0, x0, acc + t * BLOCK + half - c);
             finish_block(e, p, c / BLOCK, acc, BLOCK);
         }
     }
@@ -157,7 +169,7 @@ static void finish(const Epilogue& e, int position, int blocks, const int32_t* a
 #define SD_STRING(x) SD_STRING_(x)
 
 const Kernels& table() {
-    static const Kernels kernels{SD_STRING(SD_ISA), rows,       dense_u8, dense_i16, depthwise, fire,  max_u8,
+    static const Kernels kernels{SD_STRING(SD_ISA), rows,       dense_u8, dense_f32, depthwise, fire,  max_u8,
                                  max_f32,           masked_sum, masked,   key_value, query,     finish};
     return kernels;
 }

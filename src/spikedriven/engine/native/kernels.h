@@ -12,8 +12,6 @@ namespace sd {
 
 /// Columns that one call of an accumulator computes.
 constexpr int BLOCK = 64;
-/// Rows that are added in 16 bits before the sums are widened; weights are scaled so that this cannot overflow.
-constexpr int CHUNK = 16;
 
 enum class NeuronKind { None, Lif, Integer };
 
@@ -27,17 +25,16 @@ struct Neuron {
     bool half_up = false;      // integer neurons: 0.5 -> 1 instead of 0
 };
 
-/// How integer sums become real values, spikes, or integers for the next layer. Maps are [steps][positions][stride].
+/// How sums become real values and spikes. Maps are [steps][positions][stride].
 struct Epilogue {
     const float* scale = nullptr;      // [stride]
     const float* bias = nullptr;
-    const float* residual = nullptr;   // or null, as the four below
+    const float* residual = nullptr;   // or null, as the two below
     float* real = nullptr;
-    int16_t* fixed = nullptr;
     uint8_t* spikes = nullptr;
     Neuron neuron;
     int sum_steps = 1, residual_steps = 1, real_steps = 1, spike_steps = 1;
-    int positions = 0, stride = 0, shift = 0;
+    int positions = 0, stride = 0;
 };
 
 /// A convolution or pool as the kernels see it.
@@ -60,9 +57,10 @@ struct Kernels {
     /// Every product is computed. weights: [blocks][pairs of rows][BLOCK][2].
     void (*dense_u8)(const Window&, const uint8_t* in, const int16_t* weights, int blocks, const Epilogue&, int first,
                      int last, void* scratch);
-    void (*dense_i16)(const Window&, const int16_t* in, const int16_t* weights, int blocks, const Epilogue&, int first,
+    /// Real inputs: products and sums in float32, in the order of the rows. weights: [blocks][rows][BLOCK].
+    void (*dense_f32)(const Window&, const float* in, const float* weights, int blocks, const Epilogue&, int first,
                       int last, void* scratch);
-    /// One filter per channel. weights: [taps][stride].
+    /// One filter per channel. weights: [pairs of taps][stride][2], a pair within one row of the window.
     void (*depthwise)(const Window&, const uint8_t* in, const int16_t* weights, const Epilogue&, int first, int last,
                       void* scratch);
     /// Real values straight to the neuron.
@@ -84,7 +82,7 @@ struct Kernels {
     void (*finish)(const Epilogue&, int position, int blocks, const int32_t* acc);
 };
 
-/// Where column c of a block lies in its row of weights, so that widening by halves yields columns in order.
+/// Where column c of a block lies in its row of weights, so that widening even and odd lanes yields columns in order.
 inline int column_order(int c) { return (c & 32) + 2 * (c & 15) + ((c >> 4) & 1); }
 
 inline int padded16(int n) { return (n + 15) & ~15; }
@@ -95,7 +93,7 @@ inline size_t rows_scratch(const Window& w, int positions) {
     return 4 * (lists + 1) + 2 * (lists * (size_t(w.rows()) * w.levels + 4) + 128) + 4 * size_t(w.steps) * BLOCK;
 }
 inline size_t dense_scratch(const Window& w, int positions) {
-    return size_t(positions) * w.steps * (4 * BLOCK + 4 * size_t((w.rows() + 1) / 2)) + 64;
+    return size_t(positions) * w.steps * (4 * BLOCK + 4 * size_t(w.rows() + 1)) + 64;
 }
 
 // Each namespace is kernels.cpp compiled once more, with other flags; which of them exist is decided in CMakeLists.txt.

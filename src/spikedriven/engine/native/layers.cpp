@@ -1,8 +1,7 @@
 // The operations that hold weights, or make and pool spikes.
 #include <algorithm>
-#include <cmath>
-#include <cstring>
 #include <stdexcept>
+#include <type_traits>
 
 #include "operations.h"
 
@@ -10,89 +9,90 @@ namespace sd {
 
 namespace {
 
-/// Image [steps][channels][height][width] -> 16-bit numbers, channels last, with one power of two for the sample.
-struct Quantize : Operation {
+/// Image [steps][channels][height][width] -> channels last.
+struct Image : Operation {
     int out;
-    explicit Quantize(int out) : out(out) { writes = {out}; }
+    explicit Image(int out) : out(out) { writes = {out}; }
 
     void run(Engine& engine) override {
         const Slot& slot = engine.slot(out);
         const size_t plane = slot.positions(), image = plane * slot.channels;
-        float largest = 0;
-        for (size_t i = 0; i < image * slot.steps; ++i) largest = std::max(largest, std::fabs(engine.input()[i]));
-        int exponent = 0;
-        if (largest > 0) std::frexp(largest, &exponent);
-        exponent = std::max(exponent, -100);
-        engine.power = std::ldexp(1.0f, exponent - 14);
-        const float factor = std::ldexp(1.0f, 14 - exponent);
-        int16_t* to = engine.at<int16_t>(out);
+        float* to = engine.at<float>(out);
         engine.threads().each(slot.steps * slot.height, [&](int row, int) {
-            const int t = row / slot.height, y = row % slot.height;
+            const float* from = engine.input() + row / slot.height * image + row % slot.height * size_t(slot.width);
             for (int x = 0; x < slot.width; ++x)
-                for (int c = 0; c < slot.channels; ++c) {
-                    const float value = engine.input()[t * image + c * plane + y * slot.width + x];
-                    to[((size_t(t) * slot.height + y) * slot.width + x) * slot.stride + c] =
-                        int16_t(std::nearbyint(value * factor));
-                }
+                for (int c = 0; c < slot.channels; ++c)
+                    to[(size_t(row) * slot.width + x) * slot.stride + c] = from[c * plane + x];
         });
     }
 };
 
-struct WeightLayer : Operation {
+/// Weight is int16_t on spikes, float on real values.
+template <class Weight> struct WeightLayer : Operation {
     Linear layer;
     Window window;
     Epilogue epilogue;
     int blocks;
-    bool dynamic;   // the input is the image, whose unit is known at run time
-    std::vector<int16_t> weights;
-    std::vector<float> scale, scaled, bias;
+    std::vector<Weight> weights;
+    std::vector<float> scale, bias;
 
     void run(Engine& engine) override {
         Epilogue e = epilogue;
-        if (dynamic)
-            for (size_t c = 0; c < scale.size(); ++c) scaled[c] = scale[c] * engine.power;
-        e.scale = dynamic ? scaled.data() : scale.data();
+        e.scale = scale.data();
         e.bias = bias.data();
         e.residual = engine.at<const float>(layer.residual);
         e.real = engine.at<float>(layer.real);
-        e.fixed = engine.at<int16_t>(layer.fixed);
         e.spikes = engine.at<uint8_t>(layer.spikes);
         const int tile = tile_size(window.positions(), engine.threads().size(), 128);
-        each_tile(engine, window.positions(), tile, [&](int first, int last, int thread) { part(engine, e, first, last, thread); });
+        each_tile(engine, window.positions(), tile,
+                  [&](int first, int last, int thread) { part(engine, e, first, last, thread); });
     }
 
     void part(Engine& engine, const Epilogue& e, int first, int last, int thread) {
         const Kernels& k = engine.kernels();
-        const size_t bytes = layer.mode == Mode::Rows    ? rows_scratch(window, last - first)
-                             : layer.mode == Mode::Dense ? dense_scratch(window, last - first)
-                                                         : size_t(4) * window.steps * BLOCK;
+        const size_t bytes = layer.mode == Mode::Rows        ? rows_scratch(window, last - first)
+                             : layer.mode == Mode::Depthwise ? size_t(4) * window.steps * BLOCK
+                                                             : dense_scratch(window, last - first);
         void* scratch = engine.scratch(thread, bytes);
-        if (engine.slot(layer.in).kind == Kind::Fixed)
-            return k.dense_i16(window, engine.at<int16_t>(layer.in), weights.data(), blocks, e, first, last, scratch);
-        const uint8_t* in = engine.at<uint8_t>(layer.in);
-        if (layer.mode == Mode::Rows) return k.rows(window, in, weights.data(), blocks, e, first, last, scratch);
-        if (layer.mode == Mode::Dense) return k.dense_u8(window, in, weights.data(), blocks, e, first, last, scratch);
-        k.depthwise(window, in, weights.data(), e, first, last, scratch);
+        if constexpr (std::is_same_v<Weight, float>) {
+            k.dense_f32(window, engine.at<float>(layer.in), weights.data(), blocks, e, first, last, scratch);
+        } else {
+            const uint8_t* in = engine.at<uint8_t>(layer.in);
+            if (layer.mode == Mode::Rows) k.rows(window, in, weights.data(), blocks, e, first, last, scratch);
+            if (layer.mode == Mode::Dense) k.dense_u8(window, in, weights.data(), blocks, e, first, last, scratch);
+            if (layer.mode == Mode::Depthwise) k.depthwise(window, in, weights.data(), e, first, last, scratch);
+        }
     }
 
     /// Weights [out][in][kh][kw] into the order of the kernel.
-    void pack(const int16_t* from, int channels_in, int channels_out) {
-        const int taps = window.kernel_h * window.kernel_w, rows = window.rows(), pairs = (rows + 1) / 2;
-        if (layer.mode == Mode::Depthwise) weights.assign(size_t(taps) * window.stride_in, 0);
-        if (layer.mode == Mode::Dense) weights.assign(size_t(blocks) * pairs * 2 * BLOCK, 0);
-        if (layer.mode == Mode::Rows) weights.assign(size_t(blocks) * (rows + 1) * BLOCK, 0);
+    void pack(const Weight* from, int channels_in, int channels_out) {
+        const int taps = window.kernel_h * window.kernel_w;
+        weights.assign(packed_size(), Weight(0));
         for (int o = 0; o < channels_out; ++o)
             for (int i = 0; i < (layer.mode == Mode::Depthwise ? 1 : channels_in); ++i)
-                for (int tap = 0; tap < taps; ++tap) {
-                    const int16_t w = *from++;
-                    const int row = tap * window.stride_in + i, block = o / BLOCK, column = o % BLOCK;
-                    if (layer.mode == Mode::Depthwise) weights[size_t(tap) * window.stride_in + o] = w;
-                    if (layer.mode == Mode::Dense)
-                        weights[((size_t(block) * pairs + row / 2) * BLOCK + column) * 2 + row % 2] = w;
-                    if (layer.mode == Mode::Rows)
-                        weights[(size_t(block) * (rows + 1) + row) * BLOCK + column_order(column)] = w;
-                }
+                for (int tap = 0; tap < taps; ++tap) weights[place(o, i, tap)] = *from++;
     }
+
+    size_t packed_size() const {
+        const size_t rows = window.rows();
+        if (layer.mode == Mode::Depthwise) return size_t(window.kernel_h) * pairs_per_row() * window.stride_in * 2;
+        if (layer.mode == Mode::Rows) return blocks * (rows + 1) * BLOCK;
+        if (layer.mode == Mode::Dense) return blocks * ((rows + 1) / 2 * 2) * BLOCK;
+        return blocks * rows * BLOCK;
+    }
+
+    size_t place(int o, int i, int tap) const {
+        const size_t rows = window.rows(), row = size_t(tap) * window.stride_in + i, block = o / BLOCK, column = o % BLOCK;
+        if (layer.mode == Mode::Depthwise) {
+            const int y = tap / window.kernel_w, x = tap % window.kernel_w;
+            return ((size_t(y) * pairs_per_row() + x / 2) * window.stride_in + o) * 2 + x % 2;
+        }
+        if (layer.mode == Mode::Rows) return (block * (rows + 1) + row) * BLOCK + column_order(int(column));
+        if (layer.mode == Mode::Dense) return ((block * ((rows + 1) / 2) + row / 2) * BLOCK + column) * 2 + row % 2;
+        return (block * rows + row) * BLOCK + column;
+    }
+
+    size_t pairs_per_row() const { return (window.kernel_w + 1) / 2; }
 };
 
 struct Fire : Operation {
@@ -149,20 +149,30 @@ void expect_same(bool same, const char* what) {
 
 }  // namespace
 
-void Engine::quantize(int out) {
-    const Slot& slot = expect(out, Kind::Fixed);
+void Engine::image(int out) {
+    const Slot& slot = expect(out, Kind::Real);
     expect_same(out == 0 && slot.stride == slot.channels, "the image must be the first map");
-    append(std::make_unique<Quantize>(out));
+    append(std::make_unique<Image>(out));
 }
 
 void Engine::linear(const Linear& layer, View<int16_t> weight, View<float> scale, View<float> bias) {
-    const bool fixed_in = layer.in >= 0 && layer.in < int(slots_.size()) && slots_[layer.in].kind == Kind::Fixed;
-    const Slot& in = expect(layer.in, fixed_in ? Kind::Fixed : Kind::Spikes);
-    expect_same(!fixed_in || layer.mode == Mode::Dense, "a layer on real inputs is dense");
-    expect_same(layer.levels >= 1 && layer.levels <= 255 && layer.shift >= 0 && layer.shift < 31, "levels or shift");
-    auto made = std::make_unique<WeightLayer>();
+    expect_same(layer.mode != Mode::Float, "integer weights for a float layer");
+    expect(layer.in, Kind::Spikes);
+    add_layer(layer, weight, scale, bias);
+}
+
+void Engine::float_linear(const Linear& layer, View<float> weight, View<float> scale, View<float> bias) {
+    expect_same(layer.mode == Mode::Float, "float weights for an integer layer");
+    expect(layer.in, Kind::Real);
+    add_layer(layer, weight, scale, bias);
+}
+
+template <class Weight>
+void Engine::add_layer(const Linear& layer, View<Weight> weight, View<float> scale, View<float> bias) {
+    const Slot& in = slots_[layer.in];
+    expect_same(layer.levels >= 1 && layer.levels <= 255, "counts go to 255");
+    auto made = std::make_unique<WeightLayer<Weight>>();
     made->layer = layer;
-    made->dynamic = fixed_in && layer.in == 0;
     made->window = make_window(in, layer.kernel_h, layer.kernel_w, layer.step, layer.pad, layer.levels);
     const Window& w = made->window;
     expect_same(w.rows() < 65535, "more than 65534 rows");
@@ -171,33 +181,31 @@ void Engine::linear(const Linear& layer, View<int16_t> weight, View<float> scale
     expect_same(weight.size == taps * depth * channels && bias.size == scale.size, "weights, scale and bias disagree");
     expect_same(layer.mode != Mode::Depthwise || channels == in.channels, "one filter per channel");
     Epilogue& e = made->epilogue;
-    e.positions = w.positions(), e.stride = stride, e.sum_steps = in.steps, e.shift = layer.shift, e.neuron = layer.neuron;
+    e.positions = w.positions(), e.stride = stride, e.sum_steps = e.real_steps = in.steps, e.neuron = layer.neuron;
     auto fits = [&](const Slot& slot) {
         return slot.height == w.out_height && slot.width == w.out_width && slot.channels == channels && slot.stride == stride;
     };
-    e.real_steps = in.steps;
     if (layer.residual >= 0) {
         const Slot& residual = expect(layer.residual, Kind::Real);
         expect_same(fits(residual), "the residual has another shape");
         e.residual_steps = residual.steps;
         e.real_steps = std::max(e.real_steps, residual.steps);
     }
-    Slot sums{Kind::Real, e.real_steps, w.out_height, w.out_width, channels, stride};
-    if (layer.real >= 0) expect_same(fits(expect(layer.real, Kind::Real)) && slots_[layer.real].steps == e.real_steps, "the output has another shape");
-    if (layer.fixed >= 0) expect_same(fits(expect(layer.fixed, Kind::Fixed)) && slots_[layer.fixed].steps == in.steps, "the output has another shape");
+    if (layer.real >= 0)
+        expect_same(fits(expect(layer.real, Kind::Real)) && slots_[layer.real].steps == e.real_steps, "the output has another shape");
     if (layer.spikes >= 0) {
         expect_same(fits(expect(layer.spikes, Kind::Spikes)), "the spikes have another shape");
-        check_neuron(layer.neuron, sums, slots_[layer.spikes]);
+        check_neuron(layer.neuron, Slot{Kind::Real, e.real_steps, w.out_height, w.out_width, channels, stride}, slots_[layer.spikes]);
         e.spike_steps = slots_[layer.spikes].steps;
     }
-    expect_same(layer.real >= 0 || layer.fixed >= 0 || layer.spikes >= 0, "a layer without an output");
+    expect_same(layer.real >= 0 || layer.spikes >= 0, "a layer without an output");
     made->blocks = (stride + BLOCK - 1) / BLOCK;
-    made->scale.assign(stride, 0.0f), made->bias.assign(stride, 0.0f), made->scaled.assign(stride, 0.0f);
+    made->scale.assign(stride, 0.0f), made->bias.assign(stride, 0.0f);
     std::copy(scale.data, scale.data + channels, made->scale.begin());
     std::copy(bias.data, bias.data + channels, made->bias.begin());
     made->pack(weight.data, in.channels, channels);
     made->reads = {layer.in, layer.residual};
-    made->writes = {layer.real, layer.fixed, layer.spikes};
+    made->writes = {layer.real, layer.spikes};
     append(std::move(made));
 }
 

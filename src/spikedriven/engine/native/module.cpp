@@ -54,7 +54,6 @@ template <class T> nb::object copy_map(const sd::Slot& slot, const void* data) {
 nb::object read_map(const sd::Engine& engine, int i) {
     const sd::Slot& slot = engine.slot(i);
     if (slot.kind == sd::Kind::Real) return copy_map<float>(slot, engine.data(i));
-    if (slot.kind == sd::Kind::Fixed) return copy_map<int16_t>(slot, engine.data(i));
     return copy_map<uint8_t>(slot, engine.data(i));
 }
 
@@ -77,8 +76,8 @@ NB_MODULE(_native, m) {
     m.def("cpu_features", &sd::cpu_features, "Instruction-set extensions of this CPU; empty on other machines than x86.");
     m.def("instruction_sets", &instruction_sets, "Kernels that this CPU can run, the widest first; the last is 'portable'.");
 
-    nb::enum_<sd::Kind>(m, "Kind").value("FIXED", sd::Kind::Fixed).value("SPIKES", sd::Kind::Spikes).value("REAL", sd::Kind::Real);
-    nb::enum_<sd::Mode>(m, "Mode").value("ROWS", sd::Mode::Rows).value("DENSE", sd::Mode::Dense).value("DEPTHWISE", sd::Mode::Depthwise);
+    nb::enum_<sd::Kind>(m, "Kind").value("SPIKES", sd::Kind::Spikes).value("REAL", sd::Kind::Real);
+    nb::enum_<sd::Mode>(m, "Mode").value("ROWS", sd::Mode::Rows).value("DENSE", sd::Mode::Dense).value("DEPTHWISE", sd::Mode::Depthwise).value("FLOAT", sd::Mode::Float);
     nb::class_<sd::Neuron>(m, "Neuron").def(nb::init<>());
     m.def("lif", &lif, "leak"_a, "parametric"_a, "threshold"_a, "rest"_a, "hard_reset"_a, "decay_input"_a);
     m.def("integer", &integer, "levels"_a, "half_up"_a);
@@ -87,22 +86,22 @@ NB_MODULE(_native, m) {
         .def_rw("source", &sd::Linear::in)
         .def_rw("residual", &sd::Linear::residual)
         .def_rw("real", &sd::Linear::real)
-        .def_rw("fixed", &sd::Linear::fixed)
         .def_rw("spikes", &sd::Linear::spikes)
         .def_rw("kernel_h", &sd::Linear::kernel_h)
         .def_rw("kernel_w", &sd::Linear::kernel_w)
         .def_rw("step", &sd::Linear::step)
         .def_rw("pad", &sd::Linear::pad)
         .def_rw("levels", &sd::Linear::levels)
-        .def_rw("shift", &sd::Linear::shift)
         .def_rw("mode", &sd::Linear::mode)
         .def_rw("neuron", &sd::Linear::neuron);
     nb::class_<sd::Engine>(m, "Engine")
         .def(nb::init<const std::string&, int>(), "isa"_a, "time_steps"_a)
         .def("add_slot", &sd::Engine::add_slot, "kind"_a, "steps"_a, "height"_a, "width"_a, "channels"_a)
-        .def("quantize", &sd::Engine::quantize)
+        .def("image", &sd::Engine::image)
         .def("linear", [](sd::Engine& e, const sd::Linear& layer, const Array<int16_t>& weight, const Array<float>& scale,
                           const Array<float>& bias) { e.linear(layer, view(weight), view(scale), view(bias)); })
+        .def("float_linear", [](sd::Engine& e, const sd::Linear& layer, const Array<float>& weight, const Array<float>& scale,
+                                const Array<float>& bias) { e.float_linear(layer, view(weight), view(scale), view(bias)); })
         .def("fire", &sd::Engine::fire)
         .def("pool", &sd::Engine::pool)
         .def("masked_attention", &sd::Engine::masked_attention)

@@ -56,28 +56,17 @@ SD_INLINE uint16_t* list_rows(const Window& w, const uint8_t* in, int position, 
 
 /// Sums of 32 * N columns over the listed rows; n is a multiple of 4.
 template <int N> SD_INLINE void add_rows(const uint16_t* list, int n, const int16_t* weights, int32_t* acc) {
-    i32x16 even[N] = {}, odd[N] = {};
-    auto add = [&](i16x32(&sum)[N], int i) {
-        const int16_t* row = weights + size_t(list[i]) * BLOCK;
-        for (int j = 0; j < N; ++j) sum[j] += load<i16x32>(row + 32 * j);
-    };
-    int i = 0;
-    for (; i + CHUNK <= n; i += CHUNK) {
-        i16x32 sum[N] = {};
-#pragma GCC unroll 16
-        for (int k = 0; k < CHUNK; ++k) add(sum, i + k);
-        for (int j = 0; j < N; ++j) widen_add(sum[j], even[j], odd[j]);
-    }
-    if (i < n) {
-        i16x32 sum[N] = {};
-        for (; i < n; i += 4)
+    // two sets of sums, so that an addition need not wait for the one before it
+    i32x16 even[2][N] = {}, odd[2][N] = {};
+    for (int i = 0; i < n; i += 4)
 #pragma GCC unroll 4
-            for (int k = 0; k < 4; ++k) add(sum, i + k);
-        for (int j = 0; j < N; ++j) widen_add(sum[j], even[j], odd[j]);
-    }
+        for (int k = 0; k < 4; ++k) {
+            const int16_t* row = weights + size_t(list[i + k]) * BLOCK;
+            for (int j = 0; j < N; ++j) widen_add(load<i16x32>(row + 32 * j), even[k & 1][j], odd[k & 1][j]);
+        }
     for (int j = 0; j < N; ++j) {
-        store(acc + 32 * j, even[j]);
-        store(acc + 32 * j + 16, odd[j]);
+        store(acc + 32 * j, even[0][j] + even[1][j]);
+        store(acc + 32 * j + 16, odd[0][j] + odd[1][j]);
     }
 }
 
