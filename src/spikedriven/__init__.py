@@ -1,5 +1,6 @@
 """spikedriven: spike-driven vision transformers, trained, measured, proved and deployed."""
 
+from spikedriven.engine import compile, load_program
 from spikedriven.export.nir import export_nir
 from spikedriven.export.onnx import export_onnx
 from spikedriven.graph.audit import audit
@@ -14,6 +15,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "audit",
+    "compile",
     "create_model",
     "energy",
     "expand",
@@ -23,5 +25,6 @@ __all__ = [
     "fuse",
     "list_models",
     "load_official",
+    "load_program",
     "trace",
 ]

@@ -17,6 +17,7 @@ COMMANDS: dict[str, str] = {
     "attention": "where a network fires: maps per block and time step over an image",
     "report": "one self-contained HTML page about a run or a network",
     "bench": "how fast a network runs here, against the other ways to run it",
+    "compile": "write a network as a program for the event-driven CPU engine, and check it",
     "export": "write a network as ONNX or NIR, and check the file by running it",
     "data": "list the data sets, and check what is in the data folder",
     "convert": "turn a published checkpoint into safetensors",

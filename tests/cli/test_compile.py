@@ -1,0 +1,53 @@
+"""The compile command."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+import spikedriven as sd
+from spikedriven.cli import main
+from spikedriven.training.target import random_batch, wake_up
+
+SMALL = ["sdt_2_256_cifar", "--img-size", "32", "--time-steps", "2", "--images", "3"]
+
+
+def test_the_file_computes_what_the_network_computes(tmp_path, capsys):
+    path = tmp_path / "sdt.sdp"
+    torch.manual_seed(0)
+    assert main(["compile", *SMALL, "--out", str(path), "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    torch.manual_seed(0)
+    model = sd.create_model(SMALL[0], img_size=32, time_steps=2).eval()
+    batch = random_batch(model, 3)
+    wake_up(model, batch)
+    program = sd.load_program(path)
+    with torch.no_grad():
+        difference = float((program(batch) - model(batch)).abs().max())
+    assert found["largest_difference"] == pytest.approx(difference) and found["checked"] == 3
+    assert found["largest_difference"] < 1e-2 * found["largest_output"] and found["same_top1"] == 1.0
+    spikes = [value for m, value in program.maps(batch[:1]) if m.kind == "spikes"]
+    assert found["density"] == np.mean(np.concatenate([value.flatten() for value in spikes]) > 0)
+    assert found["bytes"] == path.stat().st_size and found["trained"] is False
+    assert sum(found["operations"].values()) == len(program.plan.operations)
+    assert found["operations"]["MaskedAttention"] == 2
+
+
+def test_text_pictures_and_overwriting(tmp_path, capsys):
+    path, picture = tmp_path / "sdt.sdp", tmp_path / "noise.png"
+    Image.fromarray(np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(picture)
+    command = ["compile", *SMALL, "--out", str(path)]
+    assert main([*command, "--image", str(picture)]) == 0
+    shown = capsys.readouterr().out
+    assert "on 1 inputs (the pictures given)" in shown and "same top-1 100.0%" in shown and "RANDOM WEIGHTS" in shown
+    before = path.read_bytes()
+    assert main(command) == 2 and path.read_bytes() == before
+    assert "give --force to overwrite" in capsys.readouterr().err
+
+
+def test_what_the_engine_cannot_compile_is_refused(tmp_path, capsys):
+    path = str(tmp_path / "x.sdp")
+    assert main(["compile", "sdt_2_256_cifar", "--images", "0", "--out", path]) == 2
+    assert "at least 1" in capsys.readouterr().err
