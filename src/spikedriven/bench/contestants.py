@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import spikedriven as sd
 from spikedriven.bench.subject import load_inputs, load_model
+from spikedriven.errors import InputError
 from spikedriven.neurons import decompositions
 
 Run = Callable[[Tensor], Tensor]
@@ -52,6 +53,8 @@ def _compile_program(task: Task) -> None:
 
 def _load_program(task: Task) -> Run:
     program = sd.load_program(task.folder / "program.sdp")
+    if not program.is_native:
+        raise InputError("this installation has no compiled engine, and the time of its readable twin says nothing")
     program.threads = task.threads
     return program
 

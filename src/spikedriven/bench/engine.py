@@ -76,11 +76,15 @@ def measure(
     task = Task(subject.folder, threads, batch)
     results = {name: _prepare(name, contestants, task, tell) for name in contestants}
     with ExitStack() as stack:
-        workers: dict[str, Worker] = {}
+        tell("starting, each in its own process")
+        workers = {n: Worker(n, task, contestants) for n, result in results.items() if result.status == "measured"}
+        for worker in workers.values():
+            stack.callback(worker.stop)
         for name, result in results.items():
-            if result.status == "measured":
-                results[name] = _start(result, contestants, task, expected, workers, stack, tell)
+            if name in workers:
+                results[name] = _compared(result, workers[name], expected)
             tell(None)
+        workers = {name: worker for name, worker in workers.items() if results[name].status == "measured"}
         tell(f"{rounds} rounds")
         times, failed = alternate(workers, rounds, after=lambda: tell(None))
         for name in times:
@@ -108,19 +112,12 @@ def _prepare(name: str, contestants: Mapping[str, Contestant], task: Task, tell:
     return result
 
 
-def _start(
-    result: Result, contestants: Mapping[str, Contestant], task: Task, expected: Tensor, workers: dict[str, Worker],
-    stack: ExitStack, tell: Tell,
-) -> Result:  # fmt: skip
-    """Start the process that will be timed, and compare what it computes with the float model."""
-    tell(f"starting {result.name}")
-    worker = Worker(result.name, task, contestants)
-    stack.callback(worker.stop)
+def _compared(result: Result, worker: Worker, expected: Tensor) -> Result:
+    """Wait for a worker to be ready, and compare what it computes with the float model."""
     try:
         outputs = worker.receive()
     except WorkerError as error:
         return _failed(result, str(error))
-    workers[result.name] = worker
     axis = outputs.ndim - 2
     expected = expected.narrow(axis, 0, outputs.shape[axis])
     return replace(

@@ -18,8 +18,9 @@ RUNTIMES = ("onnxruntime", "onnx", "openvino")
 
 def machine() -> dict[str, Any]:
     """Versions and processor, the flags that matter, usable cores, and how busy the machine is now."""
+    irrelevant = ("threads of torch", "GPU")  # every contestant has its own threads, and none uses a GPU
     return {
-        **environment(),
+        **{key: value for key, value in environment().items() if key not in irrelevant},
         **{name: _version(name) for name in RUNTIMES},
         "flags": [flag for flag in FLAGS if flag in _flags()],
         "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

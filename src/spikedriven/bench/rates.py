@@ -134,14 +134,14 @@ def _sweep(
 
     def shift(node: str, value: Tensor) -> None:
         if (name := inputs.get(node)) is not None:
-            moved = _shift(model.get_submodule(name), value, wishes[name])
+            moved = shift_for(model.get_submodule(name), value, wishes[name])
             value += moved
             graph.weights[biases[name]].add_(moved)
 
     run(graph, batch, shift)
 
 
-def _shift(neuron: nn.Module, x: Tensor, share: float) -> float:
+def shift_for(neuron: nn.Module, x: Tensor, share: float) -> float:
     """What to add to a neuron's input [T, ...] for it to fire with a share of ``share``: by bisection."""
     assert isinstance(neuron, Neuron)
     stride = max(1, x.numel() // SAMPLE)

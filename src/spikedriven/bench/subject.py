@@ -68,14 +68,14 @@ def make_subject(
         raise InputError("--rule takes the rule's weights as they are; --rate moves their biases: give one of the two")
     batch, images_text = _inputs(loaded, target, images, inputs)
     weights, unmoved = _weights(loaded, target, batch, USUAL_RATE if rate is None and not rule else rate)
-    with torch.no_grad():
-        outputs = loaded.model(batch)
+    with torch.no_grad():  # one by one: in random networks, the rounding of another batch size can flip spikes
+        outputs = [loaded.model(image) for image in batch.split(1)]
     folder.mkdir(parents=True)
     (folder / "target.json").write_text(json.dumps(asdict(target), default=str))
     # clones: heads that share a tensor would be refused
     state = {key: value.clone().contiguous() for key, value in loaded.model.state_dict().items()}
     safetensors.torch.save_file(state, folder / "weights.safetensors")
-    tensors = {"inputs": batch.contiguous(), "outputs": outputs.contiguous()}
+    tensors = {"inputs": batch.contiguous(), "outputs": torch.cat(outputs, outputs[0].ndim - 2)}
     safetensors.torch.save_file(tensors, folder / "inputs.safetensors")
     steps = getattr(loaded.model, "time_steps", 1)
     shape = tuple(batch.shape[1:])
