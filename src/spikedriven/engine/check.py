@@ -156,6 +156,7 @@ class _Walk:
 
     @check.register
     def _(self, layer: WeightLayer) -> None:
+        _require(layer.mode in MODES, f"mode must be one of {', '.join(MODES)}, found {layer.mode!r}")
         source = self.map(layer.source, "real" if layer.mode == "float" else "spikes")
         height, width, channels = _check_weights(layer, source)
         if layer.mode != "float":
@@ -257,7 +258,6 @@ def _window(m: Map, kernel_h: int, kernel_w: int, step: int, pad: int) -> tuple[
 def _check_weights(layer: WeightLayer, source: Map) -> tuple[int, int, int]:
     """Shapes of a weight layer's arrays and its mode; returns the output's height, width and channels."""
     shape, depth = layer.weight.shape, 1 if layer.mode == "depthwise" else source.channels
-    _require(layer.mode in MODES, f"mode must be one of {', '.join(MODES)}, found {layer.mode!r}")
     is_float = layer.weight.dtype == np.float32
     _require(is_float == (layer.mode == "float"), f"a layer of mode {layer.mode!r} with weights {layer.weight.dtype}")
     _require(len(shape) == 4 and shape[0] >= 1 and shape[1] == depth,

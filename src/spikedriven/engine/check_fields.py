@@ -36,7 +36,7 @@ def _fits(value: Any, hint: Any) -> bool:
     if hint is int:
         return type(value) is int and abs(value) < 2**31
     if hint is float:
-        return type(value) is float and abs(value) <= np.finfo(np.float32).max
+        return type(value) is float and abs(value) <= float(np.finfo(np.float32).max)
     return type(value) is hint
 
 

@@ -1,5 +1,6 @@
 """The compiled engine behind the same plan as `twin`; None where the package was installed without a compiler."""
 
+import threading
 from functools import singledispatchmethod
 from types import ModuleType
 from typing import Any
@@ -47,6 +48,7 @@ class NativeRun:
         if _native is None:
             raise RuntimeError("spikedriven was installed without its compiled engine")
         self.output = plan.output
+        self._lock = threading.Lock()  # the maps lie in one memory, and a run lets other Python threads go on
         self.engine = _native.Engine(isa, plan.time_steps)
         kinds = {"spikes": _native.Kind.SPIKES, "real": _native.Kind.REAL}
         for m in plan.maps:
@@ -57,8 +59,9 @@ class NativeRun:
 
     def __call__(self, sample: NDArray[np.float32], threads: int) -> NDArray[np.float32]:
         """One sample, float32 [steps, C, H, W] -> the output map."""
-        self.engine.run(sample, threads)
-        return self.read(self.output)
+        with self._lock:
+            self.engine.run(sample, threads)
+            return self.read(self.output)
 
     def read(self, index: int) -> NDArray[Any]:
         """A map of the last run, [steps, height, width, channels]."""

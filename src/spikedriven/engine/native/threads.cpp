@@ -1,5 +1,11 @@
 #include "threads.h"
 
+#include <new>
+#include <utility>
+#if __has_include(<unistd.h>)
+#include <unistd.h>
+#endif
+
 namespace sd {
 
 namespace {
@@ -13,13 +19,45 @@ inline void pause() {
 #endif
 }
 
-}  // namespace
-
-Threads::Threads(int size) {
-    for (int i = 1; i < size; ++i) workers_.emplace_back([this, i] { work(i); });
+inline long this_process() {
+#if __has_include(<unistd.h>)
+    return long(getpid());
+#else
+    return 0;   // nothing forks there
+#endif
 }
 
+}  // namespace
+
+Threads::Threads(int size) { start(size); }
+
 Threads::~Threads() {
+    if (forked()) forget();
+    stop();
+}
+
+bool Threads::forked() const { return process_ != this_process(); }
+
+/// In a process made by fork there are no workers: their handles are left as they are, and what they may hold is new.
+void Threads::forget() {
+    new std::vector<std::thread>(std::move(workers_));
+    new (&mutex_) std::mutex;
+    new (&wake_) std::condition_variable;
+    workers_.clear();
+    round_ = 0;   // new workers count from here
+}
+
+void Threads::start(int size) {
+    process_ = this_process();
+    try {
+        for (int i = 1; i < size; ++i) workers_.emplace_back([this, i] { work(i); });
+    } catch (...) {
+        stop();
+        throw;
+    }
+}
+
+void Threads::stop() {
     {
         const std::lock_guard lock(mutex_);
         stop_ = true;
@@ -27,12 +65,18 @@ Threads::~Threads() {
     }
     wake_.notify_all();
     for (std::thread& worker : workers_) worker.join();
+    workers_.clear();
 }
 
 void Threads::each(int parts, const std::function<void(int, int)>& part) {
     if (parts <= 1 || workers_.empty()) {
         for (int i = 0; i < parts; ++i) part(i, 0);
         return;
+    }
+    if (forked()) {
+        const int threads = size();
+        forget();
+        start(threads);
     }
     part_ = &part;
     parts_ = parts;
@@ -45,10 +89,17 @@ void Threads::each(int parts, const std::function<void(int, int)>& part) {
     wake_.notify_all();
     take(0);
     while (busy_.load() > 0) pause();
+    if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
 void Threads::take(int thread) {
-    for (int i = next_++; i < parts_; i = next_++) (*part_)(i, thread);
+    try {
+        for (int i = next_++; i < parts_; i = next_++) (*part_)(i, thread);
+    } catch (...) {
+        const std::lock_guard lock(mutex_);
+        error_ = std::current_exception();
+        next_ = parts_;
+    }
 }
 
 void Threads::work(int thread) {

@@ -1,0 +1,89 @@
+"""The compiled engine where programs are served: concurrent calls, processes made by fork, a system out of threads."""
+
+import os
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+import torch
+
+from spikedriven.engine import Program
+from spikedriven.engine.native import available
+from tests.engine.nets import thin, thin_plan
+
+pytestmark = pytest.mark.skipif(not available(), reason="installed without the compiled engine")
+
+# the extension by itself: a network of one operation on 64 rows, and its outputs for one input
+ENGINE = """
+import importlib.util, os, resource, signal, sys
+import numpy as np
+spec = importlib.util.spec_from_file_location("_native", sys.argv[1])
+native = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(native)
+engine = native.Engine("", 1)
+engine.add_slot(native.Kind.REAL, 1, 64, 8, 3)
+engine.image(0)
+engine.finish(0, True)
+x = np.random.default_rng(0).normal(size=(1, 3, 64, 8)).astype(np.float32)
+def run(threads):
+    engine.run(x, threads)
+    return np.array_equal(engine.read(0), x.transpose(0, 2, 3, 1))
+"""
+
+
+def alone(program: str) -> subprocess.CompletedProcess:
+    from spikedriven.engine import _native
+
+    command = [sys.executable, "-c", ENGINE + program, str(Path(_native.__file__))]
+    return subprocess.run(command, capture_output=True, text=True, timeout=60)
+
+
+def test_concurrent_calls_do_not_mix() -> None:
+    program = Program(thin_plan("sdt_2_256_cifar"), native=True)
+    program.threads = 2
+    batch = thin("sdt_2_256_cifar")[1].repeat(4, 1, 1, 1)
+    batch = batch + 0.3 * torch.randn_like(batch)
+    alone = [program(x[None]) for x in batch]
+    assert len({tuple(y[0].tolist()) for y in alone}) == len(batch)
+    with ThreadPoolExecutor(4) as pool:
+        together = list(pool.map(lambda x: program(x[None]), [*batch] * 5))
+    assert all(torch.equal(y, alone[i % len(batch)]) for i, y in enumerate(together))
+
+
+def test_a_forked_process_computes_and_ends() -> None:
+    ran = alone("""
+assert run(3)
+child = os.fork()
+if not child:
+    signal.alarm(20)  # ends the process where it would wait for threads that are not there
+    ok = run(3) and run(3) and run(2)
+    del engine
+    os._exit(7 if ok else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert run(3)
+""")
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="the sanitizer itself needs the memory")
+def test_a_system_without_more_threads_is_an_error_and_no_crash() -> None:
+    ran = alone("""
+assert run(2)
+resource.setrlimit(resource.RLIMIT_AS, (2**31, 2**31))
+try:
+    run(1000)
+except RuntimeError as error:
+    print("refused:", error)
+assert run(2)
+""")
+    assert ran.returncode == 0 and "refused: Resource temporarily unavailable" in ran.stdout, ran.stderr
+
+
+@pytest.mark.parametrize("threads", [0, -1, 1025])
+def test_numbers_of_threads_that_make_no_sense(threads: int) -> None:
+    program = Program(thin_plan("sdt_2_256_cifar"), native=True)
+    program.threads = threads
+    with pytest.raises(ValueError, match="number of threads must lie in"):
+        program(thin("sdt_2_256_cifar")[1])
