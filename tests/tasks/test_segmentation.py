@@ -70,6 +70,13 @@ def test_loss_leaves_255_out_and_divides_by_all_pixels():
     assert torch.equal(pixel_loss(small, labels), pixel_loss(grown, labels))
 
 
+def test_class_weights_scale_the_loss_of_their_pixels():
+    logits, labels = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
+    weights = torch.tensor([0.25, 1.0, 2.0])
+    each = F.cross_entropy(logits, labels, reduction="none")
+    assert pixel_loss(logits, labels, weights).item() == pytest.approx((each * weights[labels]).mean().item())
+
+
 def test_shares_of_processes_add_up(monkeypatch):
     """Whatever a process counted, the sum over processes is what one process counts alone."""
     logits, labels = torch.randn(6, 3, 4, 4), torch.randint(0, 3, (6, 4, 4))

@@ -59,8 +59,12 @@ class SegmentationTask:
 
     def __init__(self, recipe: Recipe[SegmentationDataConfig]) -> None:
         self.recipe = recipe
-        if recipe.loss != LossConfig():
-            raise RecipeError("loss: segmentation has its own loss, cross entropy per pixel; leave the section out")
+        weights = recipe.loss.class_weights
+        if recipe.loss != LossConfig(class_weights=weights):
+            raise RecipeError("loss: segmentation has its own loss, cross entropy per pixel; only class_weights is read")
+        if weights is not None and (min(weights, default=0) < 0 or sum(weights) == 0):
+            raise RecipeError(f"loss.class_weights: expected numbers of at least 0, not all 0, found {weights}")
+        self.weights = None if weights is None else torch.tensor(weights)
 
     def train_loader(self, rank: int, size: int) -> Any:
         """Training batches (images, label maps); takes the number of classes from the data where it is left open."""
@@ -77,6 +81,8 @@ class SegmentationTask:
                 f"model.num_classes={classes}, but data set {self.recipe.data.dataset!r} has {loader.num_classes} "
                 "classes; leave num_classes out, or name another data set"
             )
+        if self.weights is not None and len(self.weights) != loader.num_classes:
+            raise RecipeError(f"loss.class_weights: expected {loader.num_classes} numbers, found {len(self.weights)}")
         return loader
 
     def build_model(self) -> Segmenter:
@@ -84,7 +90,7 @@ class SegmentationTask:
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         images, labels = batch
-        return pixel_loss(model(images), labels)
+        return pixel_loss(model(images), labels, self.weights)
 
     def evaluate(self, model: nn.Module, world: World) -> dict[str, float]:
         """miou, pixel_accuracy (per cent) and cross entropy over the test part, whole images."""
@@ -108,11 +114,12 @@ def build_segmenter(model: ModelConfig, data: SegmentationDataConfig) -> Segment
     return create_segmenter(model.name, **{**classes, **model.args, "backbone_args": body})
 
 
-def pixel_loss(logits: Tensor, labels: Tensor) -> Tensor:
+def pixel_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
     """Cross entropy of logits [B, K, h, w], enlarged to the labels [B, H, W], summed over labelled pixels and divided
-    by the number of all pixels, those labelled 255 included (MMSegmentation's default)."""
+    by the number of all pixels, those labelled 255 included (MMSegmentation's default). weights: per class, [K]."""
     logits = resize(logits, (labels.shape[-2], labels.shape[-1]))
-    return F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum") / labels.numel()
+    weights = None if weights is None else weights.to(logits)
+    return F.cross_entropy(logits, labels, weights, ignore_index=IGNORE, reduction="sum") / labels.numel()
 
 
 def measure_overlap(model: nn.Module, loader: Iterable[Any], num_classes: int, world: World) -> Overlap:

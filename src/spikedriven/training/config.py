@@ -124,6 +124,8 @@ class LossConfig:
     """Weight of the term that pulls all logits towards tet_means."""
     tet_means: float = 1.0
     """See tet_lamb."""
+    class_weights: tuple[float, ...] | None = None
+    """Segmentation only: a factor for the loss of each class's pixels (MMSegmentation's class_weight)."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from timm.loss import BinaryCrossEntropy
 from torch import Tensor, nn
 
-from spikedriven.errors import InputError
+from spikedriven.errors import InputError, RecipeError
 from spikedriven.training.config import LossConfig
 
 Criterion = Callable[[Tensor, Tensor], Tensor]
@@ -38,6 +38,8 @@ class TETLoss(nn.Module):
 
 def create_loss(config: LossConfig) -> nn.Module:
     """The training loss: (logits, targets) -> scalar mean over the batch."""
+    if config.class_weights is not None:
+        raise RecipeError("loss.class_weights: only segmentation weighs classes; leave it out")
     criterion: nn.Module = nn.CrossEntropyLoss()  # takes class numbers as well as soft targets
     if config.kind == "binary_cross_entropy":
         criterion = BinaryCrossEntropy(smoothing=0.0, target_threshold=config.bce_target_thresh)
