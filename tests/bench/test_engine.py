@@ -61,7 +61,8 @@ def results(subject):
 
 def test_what_does_not_work_says_why_and_the_others_go_on(results):
     assert {name: result.status for name, result in results.items()} == {
-        "engine": "measured", "hungry": "measured", "fatal": "failed", "unprepared": "failed", "absent": "not installed",
+        "engine": "measured", "hungry": "measured", "fatal": "failed", "unprepared": "failed",
+        "absent": "not installed",
     }  # fmt: skip
     assert results["fatal"].reason == "its process ended with exit code 7"
     assert results["unprepared"].reason == "ValueError: no such luck"

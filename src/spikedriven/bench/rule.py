@@ -16,12 +16,12 @@ from torch import Tensor, nn
 
 from spikedriven.models import load_official, official_state_dict
 
-#: Registered names, first match wins -> factors under which their neurons fire neither always nor never.
-GAINS: dict[str, dict[str, float]] = {
-    r"sdt_|spikingformer_": {"gain": 2.0, "norm_gain": 1.0},
-    r"e_spikeformer_(83m|171m)": {"gain": 1.0, "norm_gain": 1.25},
-    r"spike_mae_": {"gain": 1.0, "norm_gain": 1.0},
-    r"": {"gain": 1.0, "norm_gain": 1.75},
+#: Registered names, first match wins -> (gain, norm_gain) under which their neurons fire neither always nor never.
+GAINS: dict[str, tuple[float, float]] = {
+    r"sdt_|spikingformer_": (2.0, 1.0),
+    r"e_spikeformer_(83m|171m)": (1.0, 1.25),
+    r"spike_mae_": (1.0, 1.0),
+    r"": (1.0, 1.75),
 }
 #: Last part of a key -> limits of uniform values. Layer scales start near zero: as they are, attention would not show.
 LAYER_SCALES = {f"layer_scale{i}": (0.5, 1.5) for i in (1, 2, 3)}
@@ -42,7 +42,7 @@ def rule_tensor(
     if key.endswith("num_batches_tracked"):
         return torch.zeros(shape, dtype=torch.int64)
     if last in uniform:
-        value = rng.uniform(*uniform[last], shape)
+        value = rng.uniform(uniform[last][0], uniform[last][1], shape)
     elif key.endswith("running_var"):
         value = rng.uniform(0.5, 1.5, shape)
     elif key.endswith("running_mean"):
@@ -63,9 +63,9 @@ def load_rule(model: nn.Module, name: str) -> None:
 
     Scalars (time constants of parametric neurons) keep their initial values.
     """
-    gains = next(values for pattern, values in GAINS.items() if re.match(pattern, name))
+    gain, norm_gain = next(values for pattern, values in GAINS.items() if re.match(pattern, name))
     initial = official_state_dict(model)
     load_official(model, {
-        key: rule_tensor(key, tuple(value.shape), **gains, uniform=LAYER_SCALES) if value.ndim else value
+        key: rule_tensor(key, tuple(value.shape), gain, norm_gain, LAYER_SCALES) if value.ndim else value
         for key, value in initial.items()
     })  # fmt: skip

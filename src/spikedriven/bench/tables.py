@@ -19,7 +19,7 @@ def table(subject: Subject, results: Sequence[Result]) -> Group:
     title = f"{subject.target.target}, T = {subject.time_steps}, input {list(subject.input_shape)}"
     shown = Table(title=title, box=box.SIMPLE_HEAD)
     for index, column in enumerate(COLUMNS):
-        shown.add_column(column, justify="right" if index else "left", no_wrap=True)
+        shown.add_column(column, justify="right" if index else "left", no_wrap=not index)
     for result in results:
         shown.add_row(*_cells(result))
     notes = [f"{r.name}: {r.status}: {r.reason}" for r in results if r.reason]

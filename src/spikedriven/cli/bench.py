@@ -9,7 +9,7 @@ Example:
     spikedriven bench engine --models meta_spikeformer_15m@4 --rate 0.1
 
 Every contestant runs in a process of its own, on the same weights and inputs; all are asked in turns for one timed run.
-onnxruntime (pip install 'spikedriven[export]') and openvino take part where they are installed. Names may carry their
+onnxruntime and openvino take part where they are installed (pip install 'spikedriven[bench]'). Names may carry their
 time steps: NAME@T. `spikedriven bench engine --help` lists the options; docs/engine.md says how it is measured.
 """
 
@@ -70,7 +70,7 @@ def engine(argv: list[str]) -> int:
     if arguments.checkpoint is not None and len(arguments.models) != 1:
         raise InputError("--checkpoint goes with one model: name it with --models")
     choose(arguments.only)  # an unknown name is told before anything runs
-    console = Console()
+    console = Console() if sys.stdout.isatty() else Console(width=120)
     report: dict[str, Any] = {"machine": machine(), "settings": _settings(arguments), "models": []}
     failed = False
     for target in [_target(name, arguments) for name in arguments.models]:

@@ -1,0 +1,35 @@
+"""Each way to run a network, in this process: what it computes."""
+
+import pytest
+import torch
+
+from spikedriven.bench.contestants import CONTESTANTS, Task
+from spikedriven.bench.subject import load_inputs, make_subject
+from spikedriven.training.target import Target
+
+INSTALLED = [name for name, contestant in CONTESTANTS.items() if contestant.installed]
+#: The rounding of these may flip spikes of a network with random weights, which the outputs then show.
+COARSE = ("engine", "compile-bf16", "onnxruntime-int8", "openvino")
+
+
+@pytest.fixture(scope="module")
+def task(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("bench") / "subject"
+    make_subject(folder, Target("sdt_2_256_cifar", img_size=16, time_steps=1), inputs=4)
+    return Task(folder, threads=1, batch=2)
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n.startswith("compile") else n for n in INSTALLED]
+)
+def test_outputs(name, task, request):
+    contestant = CONTESTANTS[name]
+    if contestant.prepare is not None:
+        contestant.prepare(task)
+    run, (inputs, expected) = contestant.load(task), load_inputs(task.folder)
+    found = run(inputs[:2])
+    assert found.shape == expected[:2].shape and found.dtype == torch.float32
+    assert torch.equal(run(inputs[:2]), found)
+    assert not torch.equal(run(inputs[2:]), found)
+    error = (found - expected[:2]).norm() / expected[:2].norm()
+    assert error < (1.0 if name in COARSE else 0.3), error  # 1.4 where outputs have nothing to do with each other
