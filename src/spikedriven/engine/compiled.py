@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from spikedriven.engine.check import check_plan
 from spikedriven.engine.lower import lower
 from spikedriven.engine.native import NativeRun, available
 from spikedriven.engine.program import Map, Plan, WeightLayer
@@ -101,11 +102,12 @@ def compile(model: nn.Module, example: Tensor, native: bool | None = None) -> Pr
 
     example: real inputs [B, C, H, W] or [B, T, C, H, W]; how often neurons fire on the first of them decides, layer by
     layer, between adding rows and multiplying (same result). native: see `Program`.
-    Raises InputError for layers that the engine does not know.
+    Raises InputError for layers that the engine does not know, and for an example that does not fit the network.
     """
     if not isinstance(example, Tensor) or example.ndim not in (4, 5) or not len(example):
         raise InputError("give an example input [B, C, H, W] or [B, T, C, H, W]")
     plan = lower(model, example).plan()
+    check_plan(plan)
     if native is not False and available():
         plan = _choose_modes(plan, example)
     return Program(plan, native)
