@@ -21,6 +21,8 @@ from spikedriven.training.target import Loaded, Target, is_model_name, load_targ
 
 #: Share of neurons that fire where nothing else is asked for: about that of the published networks.
 USUAL_RATE = 0.15
+#: Inputs on which rates are set and measured: enough for a mean over millions of neuron outputs.
+MEASURED = 4
 
 
 @dataclass(frozen=True)
@@ -79,9 +81,8 @@ def make_subject(
     safetensors.torch.save_file(tensors, folder / "inputs.safetensors")
     steps = getattr(loaded.model, "time_steps", 1)
     shape = tuple(batch.shape[1:])
-    return Subject(
-        folder, target, weights, images_text, shape, steps, density(loaded.model, batch), tuple(unmoved)
-    )  # fmt: skip
+    fired = density(loaded.model, batch[:MEASURED])
+    return Subject(folder, target, weights, images_text, shape, steps, fired, tuple(unmoved))
 
 
 def load_model(folder: Path) -> nn.Module:
@@ -106,7 +107,7 @@ def _weights(loaded: Loaded, target: Target, batch: Tensor, rate: float | None) 
     load_rule(loaded.model, target.target)
     if rate is None:
         return "random, by the rule of the golden figures", []
-    return f"random, biases moved to a rate of {rate:g}", set_rates(loaded.model, batch, rate)
+    return f"random, biases moved to a rate of {rate:g}", set_rates(loaded.model, batch[:MEASURED], rate)
 
 
 def _inputs(loaded: Loaded, target: Target, images: Sequence[Path], count: int) -> tuple[Tensor, str]:
