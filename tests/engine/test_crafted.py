@@ -62,4 +62,4 @@ def test_mutated_plans(name: str, times: int) -> None:
         if available():
             for index, ((_, a), (_, b)) in enumerate(zip(expected, Program(plan, native=True).maps(x), strict=True)):
                 assert torch.equal(a, b) or a.isnan().any(), (index, name)
-    assert ran >= times / 10
+    assert ran > times / 20
