@@ -37,6 +37,10 @@ from spikedriven.neurons import IntegerNeuron
 from spikedriven.neurons.modules import LIF
 
 
+#: What the sparse accumulator takes (native/rows.h).
+ROWS_MOST_LEVELS, ROWS_MOST_GROUPS = 15, 64
+
+
 @dataclass(frozen=True)
 class Content:
     """What a map of spikes holds. unit: worth of one count; levels: the largest count."""
@@ -104,7 +108,7 @@ class Builder:
                 raise InputError(f"the engine has no depthwise convolution on real values, found one in {self.where!r}")
             mode, weight, scale = "float", conv.weight.detach().float().numpy().copy(), np.ones(conv.out_channels, "f4")
         else:
-            mode = "depthwise" if depthwise else "rows"
+            mode = "depthwise" if depthwise else "rows" if self._adds_rows(source) else "dense"
             weight, steps = scales.quantized(conv.weight.detach().double().numpy(), content.levels)
             scale = scales.as_scale(steps, content.unit)
         height, width = ((size + 2 * pad - kernel) // step + 1 for size in (like.height, like.width))
@@ -114,6 +118,11 @@ class Builder:
             WeightLayer(source, weight, scale, bias.float().numpy().copy(), step, pad, content.levels, mode, real=out)
         )
         return out
+
+    def _adds_rows(self, source: int) -> bool:
+        """Whether rows can be added for this input: counts of four bits, at most 64 groups of steps."""
+        steps, levels = self.maps[source].steps, self.content[source].levels
+        return levels <= ROWS_MOST_LEVELS and (steps if levels > 1 else -(-steps // 4)) <= ROWS_MOST_GROUPS
 
     def add(self, first: int, second: int) -> int:
         """Residual: merged into the layer that made one of the two last, where nothing else reads that."""

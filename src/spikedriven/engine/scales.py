@@ -14,11 +14,14 @@ def quantized(weight: Array, levels: int) -> tuple[Int16, Array]:
     """Weights [out, ...] as 16-bit multiples of a step per output channel, and these steps, [out].
 
     levels: the largest count that a weight is multiplied by. Even if every input counts that far, sums fit 32 bits.
+    On binary inputs the sum of any two weights fits 16 bits, so that the engine may add them before it widens; counts
+    keep the last bit, which they need more than the speed (docs/engine.md).
     """
-    sizes = np.abs(weight.reshape(len(weight), -1))
+    sizes = -np.sort(-np.abs(weight.reshape(len(weight), -1)), axis=1)
     # rounding adds at most one half per weight
     largest_sum = sizes.sum(axis=1) * levels / (LIMIT32 - levels * sizes.shape[1])
-    step = np.maximum(sizes.max(axis=1) / LIMIT16, largest_sum)
+    together = sizes[:, : 2 if levels == 1 else 1]
+    step = np.maximum(together.sum(axis=1) / (LIMIT16 - 1), largest_sum)
     step = np.where(step > 0, step, 1.0)
     return np.rint(weight / step.reshape(-1, *[1] * (weight.ndim - 1))).astype(np.int16), step
 

@@ -1,8 +1,8 @@
 #include "engine.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
-#include <cstring>
 #include <stdexcept>
 
 #include "dispatch.h"
@@ -121,7 +121,12 @@ void Engine::run(const float* input, int threads) {
         scratch_.resize(threads);
     }
     input_ = input;
-    for (const auto& operation : operations_) operation->run(*this);
+    seconds_.clear();
+    for (const auto& operation : operations_) {
+        const auto start = std::chrono::steady_clock::now();
+        operation->run(*this);
+        seconds_.push_back(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+    }
 }
 
 }  // namespace sd

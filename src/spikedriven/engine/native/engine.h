@@ -77,6 +77,8 @@ class Engine {
     const Slot& slot(int i) const { return slots_.at(i); }
     const void* data(int i) const { return places_.at(i); }
     size_t memory() const { return arena_size_; }
+    /// Seconds that each operation took in the last run.
+    const std::vector<double>& seconds() const { return seconds_; }
 
     // For operations.
     const Kernels& kernels() const { return *kernels_; }
@@ -101,6 +103,7 @@ class Engine {
     std::vector<char*> places_;
     std::unique_ptr<char[]> arena_;
     size_t arena_size_ = 0;
+    std::vector<double> seconds_;
     std::unique_ptr<Threads> threads_;
     std::vector<std::pair<std::unique_ptr<char[]>, size_t>> scratch_;
     const float* input_ = nullptr;

@@ -7,27 +7,26 @@
 namespace sd::SD_ISA {
 
 /// One time step of a LIF neuron: v is updated, the return value is 1 where it fired.
-SD_INLINE i32x16 lif_step(const Neuron& n, const f32x16& x, f32x16& v) {
+SD_INLINE u8x16 lif_step(const Neuron& n, const f32x16& x, f32x16& v) {
     const f32x16 above = v - n.rest;
     const f32x16 driven = n.decay_input ? x - above : above;
-    const f32x16 leaked = n.parametric ? driven * n.leak : driven / n.leak;
+    const f32x16 leaked = n.multiply ? driven * n.leak : driven / n.leak;
     const f32x16 h = n.decay_input ? v + leaked : (v - leaked) + x;
-    const i32x16 fired = h >= splat(n.threshold);
+    const Mask fired = at_least(h, splat(n.threshold));
     v = choose(fired, n.hard_reset ? splat(n.rest) : h - n.threshold, h);
-    return fired & 1;
+    return ones(fired);
 }
 
 /// Counts 0..levels. Adding and subtracting 2^23 rounds to the nearest whole number, ties to the even one.
-SD_INLINE i32x16 count_step(const Neuron& n, const f32x16& x) {
-    const f32x16 low = choose(x > splat(0.0f), x, splat(0.0f));
-    const f32x16 clamped = choose(low < splat(n.levels), low, splat(n.levels));
-    if (n.half_up) return __builtin_convertvector(clamped + 0.5f, i32x16);
-    const f32x16 rounded = (clamped + 8388608.0f) - 8388608.0f;
-    return __builtin_convertvector(rounded, i32x16);
+SD_INLINE u8x16 count_step(const Neuron& n, const f32x16& x) {
+    const f32x16 low = choose(at_least(x, splat(0.0f)), x, splat(0.0f));
+    const f32x16 clamped = choose(at_least(low, splat(n.levels)), splat(n.levels), low);
+    const f32x16 rounded = n.half_up ? clamped + 0.5f : (clamped + 8388608.0f) - 8388608.0f;   // the former is cut off
+    return __builtin_convertvector(__builtin_convertvector(rounded, i32x16), u8x16);
 }
 
-SD_INLINE void store_spikes(const Epilogue& e, int t, size_t place, const i32x16& spikes) {
-    store(e.spikes + size_t(t) * e.positions * e.stride + place, __builtin_convertvector(spikes, u8x16));
+SD_INLINE void store_spikes(const Epilogue& e, int t, size_t place, const u8x16& spikes) {
+    store(e.spikes + size_t(t) * e.positions * e.stride + place, spikes);
 }
 
 /// Real values of 16 columns, given by `value(t)` for t < steps, through residual and neuron. place: position, column.

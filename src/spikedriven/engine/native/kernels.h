@@ -17,9 +17,9 @@ enum class NeuronKind { None, Lif, Integer };
 
 struct Neuron {
     NeuronKind kind = NeuronKind::None;
-    float leak = 2;            // tau, or sigmoid(w) of a parametric neuron
+    float leak = 2;            // tau, by which to divide; or a factor
     float threshold = 1, rest = 0;
-    bool parametric = false;   // multiply by leak instead of dividing
+    bool multiply = false;     // leak is a factor
     bool hard_reset = true, decay_input = true;
     float levels = 1;          // integer neurons: counts 0..levels
     bool half_up = false;      // integer neurons: 0.5 -> 1 instead of 0
@@ -42,7 +42,8 @@ struct Window {
     int steps = 1, height = 0, width = 0, stride_in = 0;
     int out_height = 0, out_width = 0;
     int kernel_h = 1, kernel_w = 1, step = 1, pad = 0;
-    int levels = 1;   // largest count in the input
+    int levels = 1;        // largest count in the input
+    bool paired = false;   // the sum of any two rows of weights fits 16 bits
     int positions() const { return out_height * out_width; }
     int rows() const { return kernel_h * kernel_w * stride_in; }
     size_t map() const { return size_t(height) * width * stride_in; }
@@ -87,10 +88,15 @@ inline int column_order(int c) { return (c & 32) + 2 * (c & 15) + ((c >> 4) & 1)
 
 inline int padded16(int n) { return (n + 15) & ~15; }
 
+/// Groups of time steps that `rows` can take; more steps are refused when a program is loaded.
+constexpr int ROW_GROUPS = 64;
+
 /// Bytes of scratch that an accumulator needs for a tile of output positions.
 inline size_t rows_scratch(const Window& w, int positions) {
-    const size_t lists = size_t(positions) * w.steps;
-    return 4 * (lists + 1) + 2 * (lists * (size_t(w.rows()) * w.levels + 4) + 128) + 4 * size_t(w.steps) * BLOCK;
+    const size_t groups = w.levels > 1 ? w.steps : (w.steps + 3) / 4;
+    const size_t rows = size_t(w.rows()) * 4 + 16;   // an input stands in at most four lists, each is padded
+    return w.rows() + 256 + 4 * size_t(w.steps) * BLOCK + 64
+           + groups * (4 * (size_t(positions) * 16 + 1) + 2 * (positions * rows + 64) + 192);
 }
 inline size_t dense_scratch(const Window& w, int positions) {
     return size_t(positions) * w.steps * (4 * BLOCK + 4 * size_t(w.rows() + 1)) + 64;

@@ -1,5 +1,6 @@
 // The operations that hold weights, or make and pool spikes.
 #include <algorithm>
+#include <cstdlib>
 #include <stdexcept>
 #include <type_traits>
 
@@ -129,6 +130,20 @@ struct Pool : Operation {
     }
 };
 
+/// Whether the sum of any two rows fits 16 bits. weight: [channels][count].
+bool fits_in_pairs(const int16_t* weight, size_t count, int channels) {
+    for (int c = 0; c < channels; ++c) {
+        int first = 0, second = 0;
+        for (size_t i = 0; i < count; ++i) {
+            const int size = std::abs(int(*weight++));
+            second = std::max(second, std::min(first, size));
+            first = std::max(first, size);
+        }
+        if (first + second > 32767) return false;
+    }
+    return true;
+}
+
 int out_size(int size, int kernel, int step, int pad) { return (size + 2 * pad - kernel) / step + 1; }
 
 Window make_window(const Slot& in, int kernel_h, int kernel_w, int step, int pad, int levels) {
@@ -176,6 +191,9 @@ void Engine::add_layer(const Linear& layer, View<Weight> weight, View<float> sca
     made->window = make_window(in, layer.kernel_h, layer.kernel_w, layer.step, layer.pad, layer.levels);
     const Window& w = made->window;
     expect_same(w.rows() < 65535, "more than 65534 rows");
+    if (layer.mode == Mode::Rows)
+        expect_same(layer.levels < 16 && (layer.levels > 1 ? w.steps : (w.steps + 3) / 4) <= ROW_GROUPS,
+                    "rows are added for counts below 16 and a bounded number of steps; use dense");
     const int channels = int(scale.size), stride = (channels + 31) / 32 * 32;
     const size_t taps = size_t(w.kernel_h) * w.kernel_w, depth = layer.mode == Mode::Depthwise ? 1 : in.channels;
     expect_same(weight.size == taps * depth * channels && bias.size == scale.size, "weights, scale and bias disagree");
@@ -204,6 +222,8 @@ void Engine::add_layer(const Linear& layer, View<Weight> weight, View<float> sca
     std::copy(scale.data, scale.data + channels, made->scale.begin());
     std::copy(bias.data, bias.data + channels, made->bias.begin());
     made->pack(weight.data, in.channels, channels);
+    if constexpr (std::is_integral_v<Weight>)
+        made->window.paired = fits_in_pairs(weight.data, weight.size / channels, channels);
     made->reads = {layer.in, layer.residual};
     made->writes = {layer.real, layer.spikes};
     append(std::move(made));

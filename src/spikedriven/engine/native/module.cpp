@@ -28,8 +28,11 @@ std::vector<std::string> instruction_sets() {
 sd::Neuron lif(float leak, bool parametric, float threshold, float rest, bool hard_reset, bool decay_input) {
     sd::Neuron n;
     n.kind = sd::NeuronKind::Lif;
-    n.leak = leak, n.parametric = parametric, n.threshold = threshold, n.rest = rest;
+    n.leak = leak, n.multiply = parametric, n.threshold = threshold, n.rest = rest;
     n.hard_reset = hard_reset, n.decay_input = decay_input;
+    int exponent;
+    if (!parametric && std::frexp(leak, &exponent) == 0.5f)   // a power of two: its inverse gives the same bits, faster
+        n.leak = 1 / leak, n.multiply = true;
     return n;
 }
 
@@ -116,5 +119,6 @@ NB_MODULE(_native, m) {
         .def("finish", &sd::Engine::finish, "output"_a, "keep"_a)
         .def("run", &run_sample, "x"_a, "threads"_a)
         .def("read", &read_map, "slot"_a)
+        .def_prop_ro("seconds", &sd::Engine::seconds, "time of each operation in the last run")
         .def_prop_ro("memory", &sd::Engine::memory, "bytes of all maps");
 }

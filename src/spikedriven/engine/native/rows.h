@@ -1,25 +1,33 @@
-// The sparse accumulator: for each output position and time step, add the rows of weights whose input fired.
+// The sparse accumulator: for each output position, add the rows of weights whose input fired.
+//
+// A row is loaded once for a group of four time steps. Inputs are sorted by their code, the pattern of steps at which
+// they fired; each code's rows are summed, and the sum is added to the steps of the pattern. Codes that are rare are split
+// into single steps. A count (of an integer neuron) is a code as well: its bits take the place of the steps.
 #pragma once
+
+#include <utility>
 
 #include "epilogue.h"
 
 namespace sd::SD_ISA {
 
-/// Places in [0, count) where bytes are at least `least`, plus base, appended to out. May write 64 entries too many.
-SD_INLINE uint16_t* list_fired(const uint8_t* bytes, int count, int least, int base, uint16_t* out) {
+constexpr int GROUP = 4;    // time steps, or bits of a count, that share loads
+constexpr int CODES = 16;   // patterns of a group; code 0 is silence
+
+/// Places in [0, count) whose code has its byte set in `table`, appended to out. May write 64 entries too many.
+SD_INLINE uint16_t* list_codes(const uint8_t* codes, int count, const uint8_t* table, uint16_t* out) {
 #ifdef __AVX512VBMI2__
     const __m512i iota = _mm512_set_epi8(
         63, 62, 61, 60, 59, 58, 57, 56, 55, 54, 53, 52, 51, 50, 49, 48, 47, 46, 45, 44, 43, 42, 41, 40, 39, 38, 37, 36,
         35, 34, 33, 32, 31, 30, 29, 28, 27, 26, 25, 24, 23, 22, 21, 20, 19, 18, 17, 16, 15, 14, 13, 12, 11, 10, 9, 8, 7,
         6, 5, 4, 3, 2, 1, 0);
+    const __m512i listed = _mm512_broadcast_i32x4(_mm_loadu_si128(reinterpret_cast<const __m128i*>(table)));
     for (int i = 0; i < count; i += 64) {
-        const __mmask64 there = count - i >= 64 ? ~__mmask64(0) : (__mmask64(1) << (count - i)) - 1;
-        const __m512i v = _mm512_maskz_loadu_epi8(there, bytes + i);
-        const __mmask64 fired = _mm512_cmpge_epu8_mask(v, _mm512_set1_epi8(char(least))) & there;
-        if (!fired) continue;
-        const __m512i places = _mm512_maskz_compress_epi8(fired, iota);
-        const __m512i offset = _mm512_set1_epi16(short(base + i));
-        const int n = __builtin_popcountll(fired);
+        const __m512i v = _mm512_loadu_si512(codes + i);   // there are 64 zeros behind the last code
+        const __mmask64 found = _mm512_movepi8_mask(_mm512_shuffle_epi8(listed, v));
+        if (!found) continue;
+        const __m512i places = _mm512_maskz_compress_epi8(found, iota), offset = _mm512_set1_epi16(short(i));
+        const int n = __builtin_popcountll(found);
         _mm512_storeu_si512(out, _mm512_add_epi16(_mm512_cvtepu8_epi16(_mm512_castsi512_si256(places)), offset));
         if (n > 32)
             _mm512_storeu_si512(
@@ -29,85 +37,227 @@ SD_INLINE uint16_t* list_fired(const uint8_t* bytes, int count, int least, int b
 #else
     for (int i = 0; i < count; i += 8) {
         uint64_t word;
-        std::memcpy(&word, bytes + i, 8);
+        std::memcpy(&word, codes + i, 8);
         if (!word) continue;
         for (int j = 0; j < 8; ++j) {
-            *out = uint16_t(base + i + j);
-            out += bytes[i + j] >= least;
+            *out = uint16_t(i + j);
+            out += table[codes[i + j]] >> 7;
         }
     }
 #endif
     return out;
 }
 
-/// Rows that reach one output position at one time step; a count c stands c times in the list.
-SD_INLINE uint16_t* list_rows(const Window& w, const uint8_t* in, int position, uint16_t* out) {
+/// Codes of all rows that reach an output position, for `steps` time steps from `in` on; 0 outside the map.
+SD_INLINE void gather_codes(const Window& w, const uint8_t* in, int steps, int position, uint8_t* codes) {
     const int y0 = position / w.out_width * w.step - w.pad, x0 = position % w.out_width * w.step - w.pad;
-    for (int tap = 0, ky = 0; ky < w.kernel_h; ++ky)
-        for (int kx = 0; kx < w.kernel_w; ++kx, ++tap) {
+    for (int ky = 0; ky < w.kernel_h; ++ky)
+        for (int kx = 0; kx < w.kernel_w; ++kx, codes += w.stride_in) {
             const int y = y0 + ky, x = x0 + kx;
-            if (y < 0 || y >= w.height || x < 0 || x >= w.width) continue;
+            if (y < 0 || y >= w.height || x < 0 || x >= w.width) {
+                std::memset(codes, 0, w.stride_in);
+                continue;
+            }
             const uint8_t* bytes = in + (size_t(y) * w.width + x) * w.stride_in;
-            for (int least = 1; least <= w.levels; ++least)
-                out = list_fired(bytes, w.stride_in, least, tap * w.stride_in, out);
+            for (int c = 0; c < w.stride_in; c += 32) {   // a count is its own code
+                u8x32 code = load<u8x32>(bytes + c);
+                for (int t = 1; t < steps; ++t) code |= load<u8x32>(bytes + t * w.map() + c) << t;
+                store(codes + c, code);
+            }
         }
-    return out;
 }
 
-/// Sums of 32 * N columns over the listed rows; n is a multiple of 4.
-template <int N> SD_INLINE void add_rows(const uint16_t* list, int n, const int16_t* weights, int32_t* acc) {
-    // two sets of sums, so that an addition need not wait for the one before it
-    i32x16 even[2][N] = {}, odd[2][N] = {};
-    for (int i = 0; i < n; i += 4)
-#pragma GCC unroll 4
-        for (int k = 0; k < 4; ++k) {
-            const int16_t* row = weights + size_t(list[i + k]) * BLOCK;
-            for (int j = 0; j < N; ++j) widen_add(load<i16x32>(row + 32 * j), even[k & 1][j], odd[k & 1][j]);
-        }
-    for (int j = 0; j < N; ++j) {
-        store(acc + 32 * j, even[0][j] + even[1][j]);
-        store(acc + 32 * j + 16, odd[0][j] + odd[1][j]);
+/// Which lists are kept: one per code, named by it. member[list][code] is 0x80 where the list holds the code's rows.
+struct Lists {
+    uint8_t member[CODES][CODES] = {};
+    uint16_t used = 0;
+
+    void add(int list, int code) {
+        member[list][code] = 0x80;
+        used |= uint16_t(1 << list);
     }
-}
-
-struct RowLists {
-    uint32_t* starts;   // [positions * steps + 1]
-    uint16_t* entries;
 };
 
-SD_INLINE RowLists list_tile(const Window& w, const uint8_t* in, int first, int last, void* scratch) {
-    RowLists lists{static_cast<uint32_t*>(scratch), nullptr};
-    lists.entries = reinterpret_cast<uint16_t*>(lists.starts + size_t(last - first) * w.steps + 1);
-    uint16_t* out = lists.entries;
-    uint32_t* start = lists.starts;
-    const size_t step = w.map();
-    *start++ = 0;
-    for (int p = first; p < last; ++p)
-        for (int t = 0; t < w.steps; ++t) {
-            out = list_rows(w, in + t * step, p, out);
-            while ((out - lists.entries) & 3) *out++ = uint16_t(w.rows());   // the row of zeros
-            *start++ = uint32_t(out - lists.entries);
+SD_INLINE bool single(int code) { return (code & (code - 1)) == 0; }
+
+/// counts: how often each code, of so many bits, was seen at `positions` positions. A code has a list of its own where
+/// that saves more than a list costs; else its rows stand in the lists of its bits.
+SD_INLINE Lists choose_lists(const uint32_t* counts, int positions, int bits, int rows, int blocks) {
+    // in additions of a row to a block, measured: a loop that ends at an unforeseen place, and a search through all codes
+    const uint64_t cost = uint64_t(10 + rows / 16 / blocks);
+    Lists lists;
+    for (int code = 1; code < 1 << bits; ++code) {
+        const uint64_t saved = uint64_t(counts[code]) * (__builtin_popcount(unsigned(code)) - 1);
+        if (single(code) || saved > cost * positions) {
+            lists.add(code, code);
+            continue;
         }
+        for (int t = 0; t < bits; ++t)
+            if (code >> t & 1) lists.add(1 << t, code);
+    }
     return lists;
+}
+
+/// Where the list of each position and code begins.
+struct Entries {
+    uint32_t* starts;   // [positions * CODES + 1]
+    uint16_t* rows;
+};
+
+/// The lists of all positions of a tile for one group of steps; of each list the length is even.
+SD_INLINE void list_tile(const Window& w, const uint8_t* in, int steps, int bits, int blocks, int first, int last,
+                         const Entries& entries, Lists& lists, uint8_t* codes) {
+    uint32_t counts[CODES] = {};
+    const int sample = last - first < 4 ? last - first : 4;
+    std::memset(codes + w.rows(), 0, 64);
+    for (int i = 0; i < sample; ++i) {
+        gather_codes(w, in, steps, first + (last - first) * i / sample, codes);
+        for (int row = 0; row < w.rows(); ++row) ++counts[codes[row] & (CODES - 1)];
+    }
+    lists = choose_lists(counts, sample, bits, w.rows(), blocks);
+    uint16_t* out = entries.rows;
+    uint32_t* start = entries.starts;
+    for (int p = first; p < last; ++p) {
+        gather_codes(w, in, steps, p, codes);
+        for (int list = 0; list < CODES; ++list) {
+            *start++ = uint32_t(out - entries.rows);
+            if (!(lists.used >> list & 1)) continue;
+            out = list_codes(codes, w.rows(), lists.member[list], out);
+            if ((out - entries.rows) & 1) *out++ = uint16_t(w.rows());   // the row of zeros
+        }
+    }
+    *start = uint32_t(out - entries.rows);
+}
+
+/// Sums of 32 * N columns.
+template <int N> struct Sums {
+    i32x16 even[N] = {}, odd[N] = {};
+
+    [[gnu::always_inline]] void operator+=(const Sums& other) {
+        for (int j = 0; j < N; ++j) even[j] += other.even[j], odd[j] += other.odd[j];
+    }
+    [[gnu::always_inline]] void add_twice(const Sums& other) {
+        for (int j = 0; j < N; ++j) even[j] += other.even[j] * 2, odd[j] += other.odd[j] * 2;
+    }
+    [[gnu::always_inline]] void widen_add(int j, const i16x32& narrow) { SD_ISA::widen_add(narrow, even[j], odd[j]); }
+    [[gnu::always_inline]] void write(int32_t* acc) const {
+        for (int j = 0; j < N; ++j) {
+            store(acc + 32 * j, even[j]);
+            store(acc + 32 * j + 16, odd[j]);
+        }
+    }
+};
+
+/// The rows of one list, n of them, an even number. PAIRED: any two rows fit 16 bits.
+template <int N, bool PAIRED> SD_INLINE Sums<N> add_rows(const uint16_t* list, uint32_t n, const int16_t* weights) {
+    Sums<N> sums[2];   // two, so that an addition need not wait for the one before it
+    auto row = [&](uint32_t i, int j) { return load<i16x32>(weights + size_t(list[i]) * BLOCK + 32 * j); };
+    auto pair = [&](uint32_t i, Sums<N>& to) {
+        for (int j = 0; j < N; ++j)
+            if constexpr (PAIRED) {
+                to.widen_add(j, row(i, j) + row(i + 1, j));
+            } else {
+                to.widen_add(j, row(i, j));
+                to.widen_add(j, row(i + 1, j));
+            }
+    };
+    uint32_t i = 0;
+    for (; i + 4 <= n; i += 4) {
+        pair(i, sums[0]);
+        pair(i + 2, sums[1]);
+    }
+    if (i < n) pair(i, sums[0]);
+    sums[0] += sums[1];
+    return sums[0];
+}
+
+template <int N, bool PAIRED, int CODE>
+SD_INLINE void add_code(const Entries& e, const uint32_t* start, uint16_t used, const int16_t* weights, Sums<N>* steps) {
+    if (!(used >> CODE & 1)) return;
+    const Sums<N> sums = add_rows<N, PAIRED>(e.rows + start[CODE], start[CODE + 1] - start[CODE], weights);
+    for (int t = 0; t < GROUP; ++t)
+        if (CODE >> t & 1) steps[t] += sums;
+}
+
+/// Sums of one position and block: acc[step][BLOCK] for the steps of one group.
+template <int N, bool PAIRED, int... CODE>
+SD_INLINE void add_position(const Entries& e, const uint32_t* start, uint16_t used, const int16_t* weights, int levels,
+                            int steps, int32_t* acc, std::integer_sequence<int, CODE...>) {
+    Sums<N> sums[GROUP];
+    (add_code<N, PAIRED, CODE>(e, start, used, weights, sums), ...);
+    for (int t = GROUP - 1; levels > 1 && t > 0; --t) sums[t - 1].add_twice(sums[t]);   // bits of a count
+    for (int t = 0; t < GROUP; ++t)
+        if (t < steps) sums[t].write(acc + t * BLOCK);
+}
+
+/// Asks for part i of n of the next block of weights, so that it is near when its turn comes.
+SD_INLINE void fetch(const int16_t* block, size_t values, size_t i, size_t n) {
+    constexpr size_t LINE = 32;
+    const size_t lines = (values + LINE - 1) / LINE;
+    for (size_t line = lines * i / n; line < lines * (i + 1) / n; ++line) __builtin_prefetch(block + line * LINE, 0, 2);
+}
+
+template <int N, bool PAIRED>
+SD_INLINE void add_group(const Window& w, const Entries& e, const uint32_t* start, uint16_t used, const int16_t* weights,
+                         int steps, int32_t* acc) {
+    add_position<N, PAIRED>(e, start, used, weights, w.levels, steps, acc, std::make_integer_sequence<int, CODES>());
+}
+
+/// Group g of time steps: from step first_step(g) on, group_steps(g) of them.
+SD_INLINE int groups(const Window& w) { return w.levels > 1 ? w.steps : (w.steps + GROUP - 1) / GROUP; }
+SD_INLINE int first_step(const Window& w, int g) { return w.levels > 1 ? g : g * GROUP; }
+SD_INLINE int group_steps(const Window& w, int g) {
+    return w.levels > 1 ? 1 : w.steps - g * GROUP < GROUP ? w.steps - g * GROUP : GROUP;
+}
+
+/// Scratch memory of a tile, cut into parts.
+struct Cut {
+    char* next;
+    template <class T> T* take(size_t count) {
+        T* part = reinterpret_cast<T*>(next);
+        next += (count * sizeof(T) + 63) & ~size_t(63);
+        return part;
+    }
+};
+
+template <bool PAIRED>
+static void add_tile(const Window w, const uint8_t* in, const int16_t* weights, int blocks, const Epilogue e, int first,
+                     int last, void* scratch) {
+    constexpr int MOST = ROW_GROUPS;
+    Cut cut{static_cast<char*>(scratch)};
+    uint8_t* codes = cut.take<uint8_t>(w.rows() + 128);
+    int32_t* acc = cut.take<int32_t>(size_t(w.steps) * BLOCK);
+    Entries entries[MOST];
+    Lists lists[MOST];
+    const int count = groups(w), positions = last - first;
+    for (int g = 0; g < count; ++g) {
+        entries[g].starts = cut.take<uint32_t>(size_t(positions) * CODES + 1);
+        entries[g].rows = cut.take<uint16_t>(0);
+        const int steps = group_steps(w, g), bits = w.levels > 1 ? GROUP : steps;
+        list_tile(w, in + first_step(w, g) * w.map(), steps, bits, blocks, first, last, entries[g], lists[g], codes);
+        cut.take<uint16_t>(entries[g].starts[size_t(positions) * CODES] + 64);
+    }
+    const size_t values = size_t(w.rows() + 1) * BLOCK;
+    for (int b = 0; b < blocks; ++b) {
+        const int16_t* block = weights + b * values;
+        const bool half = e.stride - b * BLOCK <= 32;
+        for (int p = first; p < last; ++p) {
+            for (int g = 0; g < count; ++g) {
+                const uint32_t* start = entries[g].starts + size_t(p - first) * CODES;
+                int32_t* to = acc + first_step(w, g) * BLOCK;
+                if (half) add_group<1, PAIRED>(w, entries[g], start, lists[g].used, block, group_steps(w, g), to);
+                else add_group<2, PAIRED>(w, entries[g], start, lists[g].used, block, group_steps(w, g), to);
+            }
+            finish_block(e, p, b, acc, BLOCK);
+            if (b + 1 < blocks) fetch(block + values, values, p - first, positions);
+        }
+    }
 }
 
 static void rows(const Window& w, const uint8_t* in, const int16_t* weights, int blocks, const Epilogue& e, int first,
                  int last, void* scratch) {
-    const RowLists lists = list_tile(w, in, first, last, scratch);
-    int32_t* acc = reinterpret_cast<int32_t*>(lists.entries + ((lists.starts[size_t(last - first) * w.steps] + 95) & ~31u));
-    for (int b = 0; b < blocks; ++b) {
-        const int16_t* block = weights + size_t(b) * (w.rows() + 1) * BLOCK;
-        const bool half = e.stride - b * BLOCK <= 32;
-        for (int p = first; p < last; ++p) {
-            for (int t = 0; t < w.steps; ++t) {
-                const uint32_t* range = lists.starts + size_t(p - first) * w.steps + t;
-                const uint16_t* list = lists.entries + range[0];
-                const int n = int(range[1] - range[0]);
-                half ? add_rows<1>(list, n, block, acc + t * BLOCK) : add_rows<2>(list, n, block, acc + t * BLOCK);
-            }
-            finish_block(e, p, b, acc, BLOCK);
-        }
-    }
+    if (w.paired) return add_tile<true>(w, in, weights, blocks, e, first, last, scratch);
+    add_tile<false>(w, in, weights, blocks, e, first, last, scratch);
 }
 
 }  // namespace sd::SD_ISA

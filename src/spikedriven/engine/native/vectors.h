@@ -29,11 +29,22 @@ template <class V> SD_INLINE void store(void* p, const V& v) { std::memcpy(p, &v
 
 SD_INLINE f32x16 splat(float x) { return f32x16{} + x; }
 
-SD_INLINE i32x16 choose(const i32x16& mask, const i32x16& yes, const i32x16& no) { return (mask & yes) | (~mask & no); }
-
-SD_INLINE f32x16 choose(const i32x16& mask, const f32x16& yes, const f32x16& no) {
-    return (f32x16)choose(mask, (i32x16)yes, (i32x16)no);
+/// Comparisons of 16 lanes, and what they select.
+#ifdef __AVX512BW__
+using Mask = __mmask16;
+SD_INLINE Mask at_least(const f32x16& a, const f32x16& b) { return _mm512_cmp_ps_mask((__m512)a, (__m512)b, _CMP_GE_OQ); }
+SD_INLINE f32x16 choose(Mask mask, const f32x16& yes, const f32x16& no) {
+    return (f32x16)_mm512_mask_blend_ps(mask, (__m512)no, (__m512)yes);
 }
+SD_INLINE u8x16 ones(Mask mask) { return (u8x16)_mm_maskz_set1_epi8(mask, 1); }
+#else
+using Mask = i32x16;
+SD_INLINE Mask at_least(const f32x16& a, const f32x16& b) { return a >= b; }
+SD_INLINE f32x16 choose(const Mask& mask, const f32x16& yes, const f32x16& no) {
+    return (f32x16)((mask & (i32x16)yes) | (~mask & (i32x16)no));
+}
+SD_INLINE u8x16 ones(const Mask& mask) { return __builtin_convertvector(mask & 1, u8x16); }
+#endif
 
 /// Even and odd 16-bit lanes added to two vectors of 32-bit sums.
 SD_INLINE void widen_add(const i16x32& narrow, i32x16& even, i32x16& odd) {
