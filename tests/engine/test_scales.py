@@ -89,22 +89,22 @@ def worst_plan(weight: np.ndarray, mode: str, levels: int = LEVELS) -> Plan:
     return Plan(1, False, maps, operations, 5, "vector")
 
 
-def largest_sums(mode: str) -> tuple[np.ndarray, np.ndarray]:
+def largest_sums(mode: str, levels: int = LEVELS) -> tuple[np.ndarray, np.ndarray]:
     """Integer weights as `quantized` makes them, of one sign, and the sum in the middle, in int64."""
     inputs = 1 if mode == "depthwise" else CHANNELS
     weight = RNG.uniform(0.5, 1.0, size=(CHANNELS if inputs == 1 else 3, inputs, 3, 3))
     weight[1] *= -1
-    integers, _ = scales.quantized(weight, LEVELS)
-    return integers, integers.astype(np.int64).sum(axis=(1, 2, 3)) * LEVELS
+    integers, _ = scales.quantized(weight, levels)
+    return integers, integers.astype(np.int64).sum(axis=(1, 2, 3)) * levels
 
 
 @pytest.mark.skipif(not available(), reason="installed without the compiled engine")
-@pytest.mark.parametrize("mode", ["rows", "dense", "depthwise"])
-def test_the_largest_sums_are_right_in_every_instruction_set(mode: str) -> None:
-    weight, expected = largest_sums(mode)
-    if mode != "depthwise":
+@pytest.mark.parametrize(("mode", "levels"), [("rows", 15), ("dense", 255), ("depthwise", 255)])
+def test_the_largest_sums_are_right_in_every_instruction_set(mode: str, levels: int) -> None:
+    weight, expected = largest_sums(mode, levels)
+    if mode == "dense":
         assert np.abs(expected).max() > 0.99 * LIMIT32
-    plan = worst_plan(weight, mode)
+    plan = worst_plan(weight, mode, levels)
     check_plan(plan)
     x = torch.full((1, 1, 3, 3), 1e6)
     for isa in ("twin", *instruction_sets()):
@@ -137,14 +137,14 @@ def test_weights_that_no_compilation_makes(mode: str, kind: str, levels: int) ->
 
 
 def test_the_check_of_plans_knows_the_bound() -> None:
-    weight, sums = largest_sums("rows")
+    weight, sums = largest_sums("dense")
     spare = (LIMIT32 - int(np.abs(sums[0]))) // LEVELS
     for more, fits in ((spare, True), (spare + 1, False)):
         edge = weight.copy()
         each = np.minimum(LIMIT16 - edge[0].reshape(-1), more)
         edge[0].reshape(-1)[:] += np.diff(np.minimum(np.cumsum(each, dtype=np.int64), more), prepend=0).astype(np.int16)
         assert np.abs(edge[0].astype(np.int64)).sum() == np.abs(weight[0].astype(np.int64)).sum() + more
-        plan = worst_plan(edge, "rows")
+        plan = worst_plan(edge, "dense")
         if fits:
             check_plan(plan)
         else:
@@ -154,7 +154,7 @@ def test_the_check_of_plans_knows_the_bound() -> None:
 
 @pytest.mark.parametrize(("levels", "why"), [(254, "its input counts to 255, but levels is 254"), (255, None)])
 def test_the_check_of_plans_follows_the_counts(levels: int, why: str | None) -> None:
-    plan = worst_plan(largest_sums("rows")[0], "rows")
+    plan = worst_plan(largest_sums("dense")[0], "dense")
     layer = dataclasses.replace(plan.operations[3], levels=levels)
     plan = dataclasses.replace(plan, operations=(*plan.operations[:3], layer, *plan.operations[4:]))
     if why is None:

@@ -30,15 +30,12 @@ from spikedriven.engine.program import (
     TimeMean,
     WeightLayer,
     read_by,
+    rows_fit,
     written_by,
 )
 from spikedriven.errors import InputError
 from spikedriven.neurons import IntegerNeuron
 from spikedriven.neurons.modules import LIF
-
-
-#: What the sparse accumulator takes (native/rows.h).
-ROWS_MOST_LEVELS, ROWS_MOST_GROUPS = 15, 64
 
 
 @dataclass(frozen=True)
@@ -108,7 +105,7 @@ class Builder:
                 raise InputError(f"the engine has no depthwise convolution on real values, found one in {self.where!r}")
             mode, weight, scale = "float", conv.weight.detach().float().numpy().copy(), np.ones(conv.out_channels, "f4")
         else:
-            mode = "depthwise" if depthwise else "rows" if self._adds_rows(source) else "dense"
+            mode = "depthwise" if depthwise else "rows" if rows_fit(like.steps, content.levels) else "dense"
             weight, steps = scales.quantized(conv.weight.detach().double().numpy(), content.levels)
             scale = scales.as_scale(steps, content.unit)
         height, width = ((size + 2 * pad - kernel) // step + 1 for size in (like.height, like.width))
@@ -118,11 +115,6 @@ class Builder:
             WeightLayer(source, weight, scale, bias.float().numpy().copy(), step, pad, content.levels, mode, real=out)
         )
         return out
-
-    def _adds_rows(self, source: int) -> bool:
-        """Whether rows can be added for this input: counts of four bits, at most 64 groups of steps."""
-        steps, levels = self.maps[source].steps, self.content[source].levels
-        return levels <= ROWS_MOST_LEVELS and (steps if levels > 1 else -(-steps // 4)) <= ROWS_MOST_GROUPS
 
     def add(self, first: int, second: int) -> int:
         """Residual: merged into the layer that made one of the two last, where nothing else reads that."""
@@ -256,6 +248,4 @@ def _single(size: Any, conv: nn.Conv2d) -> int:
 def _renumbered(operation: Any, moved: dict[int, int]) -> Any:
     fields = {field.name for field in dataclasses.fields(operation)}
     names = {"source", "q", "k", "v", "a", "b", "residual", "out", "real", "spikes"} & fields
-    return replace(
-        operation, **{n: moved[getattr(operation, n)] for n in names if getattr(operation, n) is not None}
-    )
+    return replace(operation, **{n: moved[getattr(operation, n)] for n in names if getattr(operation, n) is not None})

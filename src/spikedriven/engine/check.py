@@ -29,6 +29,7 @@ from spikedriven.engine.program import (
     TimeMean,
     WeightLayer,
     read_by,
+    rows_fit,
     written_by,
 )
 from spikedriven.engine.scales import LIMIT32
@@ -269,5 +270,8 @@ def _check_weights(layer: WeightLayer, source: Map) -> tuple[int, int, int]:
     height, width = _window(source, shape[2], shape[3], layer.step, layer.pad)
     rows = shape[2] * shape[3] * _padded(source.channels)
     _require(rows <= MAX_ROWS, f"{rows} rows of weights, more than {MAX_ROWS}")
-    _require(source.steps * rows * layer.levels <= MAX_LIST, "steps, rows and levels together are too many")
+    _require(
+        layer.mode != "rows" or rows_fit(source.steps, layer.levels), "mode rows takes counts up to 15 and few steps"
+    )
+    _require(source.steps * rows <= MAX_LIST, "steps and rows together are too many")
     return height, width, shape[0]

@@ -170,9 +170,7 @@ class Sum:
     factor: float = 1.0
 
 
-Operation = (
-    Image | WeightLayer | Fire | Pool | MaskedAttention | LinearAttention | SpaceMean | Head | TimeMean | Sum
-)
+Operation = Image | WeightLayer | Fire | Pool | MaskedAttention | LinearAttention | SpaceMean | Head | TimeMean | Sum
 OPERATIONS: dict[str, type] = {kind.__name__: kind for kind in Operation.__args__}
 #: Fields of operations that name maps: which are read, which are written.
 READS = ("source", "q", "k", "v", "a", "b", "residual")
@@ -190,6 +188,11 @@ class Plan:
     operations: tuple[Any, ...]
     output: int
     output_form: str
+
+
+def rows_fit(steps: int, levels: int) -> bool:
+    """Whether mode "rows" takes such an input: counts of four bits, a bounded number of groups of steps (rows.h)."""
+    return levels <= 15 and (steps if levels > 1 else -(-steps // 4)) <= 64
 
 
 def read_by(operation: Any) -> list[int]:

@@ -61,7 +61,9 @@ class SegmentationTask:
         self.recipe = recipe
         weights = recipe.loss.class_weights
         if recipe.loss != LossConfig(class_weights=weights):
-            raise RecipeError("loss: segmentation has its own loss, cross entropy per pixel; only class_weights is read")
+            raise RecipeError(
+                "loss: segmentation has its own loss, cross entropy per pixel; only class_weights is read"
+            )
         if weights is not None and (min(weights, default=0) < 0 or sum(weights) == 0):
             raise RecipeError(f"loss.class_weights: expected numbers of at least 0, not all 0, found {weights}")
         self.weights = None if weights is None else torch.tensor(weights)
