@@ -1,6 +1,7 @@
 """`compile`: a network as a program that adds integers where neurons fired."""
 
 import os
+import warnings
 from dataclasses import replace
 from typing import Any
 
@@ -16,8 +17,11 @@ from spikedriven.engine.program import Map, Plan, WeightLayer
 from spikedriven.engine.twin import run_twin
 from spikedriven.errors import InputError
 
-#: Mean counts per input above which multiplying everything is faster than adding rows (measured: docs/engine.md).
-DENSE_ABOVE = 0.45
+#: Adding the rows of one input costs so many multiplications of one (measured: docs/engine.md). A binary input is added
+#: once for up to four time steps; rows of counts are added one at a time and not in pairs.
+ROW_COST, COUNT_ROW_COST = 1.2, 2.2
+STEPS_TOGETHER = 4
+MOST_THREADS = 1024
 
 
 class Program:
@@ -33,6 +37,12 @@ class Program:
             raise InputError(
                 "this installation has no compiled engine; install a C++ compiler and reinstall spikedriven, or leave "
                 "native=None to use the slower twin"
+            )
+        if native is None and not available():
+            warnings.warn(
+                "spikedriven was installed without its compiled engine: programs run in the readable twin, which gives "
+                "the same result and is slow. Install a C++ compiler, then spikedriven again (docs/install.md)",
+                stacklevel=3,
             )
         self.plan = plan
         self.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
@@ -69,6 +79,8 @@ class Program:
         save(self.plan, path)
 
     def _run(self, sample: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not isinstance(self.threads, int) or not 1 <= self.threads <= MOST_THREADS:
+            raise InputError(f"threads must be a whole number from 1 to {MOST_THREADS}, found {self.threads!r}")
         if self._native is None:
             return run_twin(self.plan, sample)[self.plan.output]
         return self._native(sample, self.threads)
@@ -115,10 +127,21 @@ def compile(model: nn.Module, example: Tensor, native: bool | None = None) -> Pr
 
 def _choose_modes(plan: Plan, example: Tensor) -> Plan:
     """Layers whose inputs fire often multiply instead of adding rows."""
-    means = [float(value.float().mean()) for _, value in Program(plan, native=True).maps(example[:1])]
+    maps = [value for _, value in Program(plan, native=True).maps(example[:1])]
 
     def chosen(operation: Any) -> Any:
         rows = isinstance(operation, WeightLayer) and operation.mode == "rows"
-        return replace(operation, mode="dense") if rows and means[operation.source] > DENSE_ABOVE else operation
+        if not rows or _rows_pay(maps[operation.source], operation.levels):
+            return operation
+        return replace(operation, mode="dense")
 
     return replace(plan, operations=tuple(chosen(operation) for operation in plan.operations))
+
+
+def _rows_pay(spikes: Tensor, levels: int) -> bool:
+    """Whether adding rows is faster than multiplying all of spikes [steps, H, W, C]."""
+    if levels > 1:
+        return float((spikes > 0).float().mean()) * COUNT_ROW_COST < 1
+    groups = spikes.split(STEPS_TOGETHER)
+    added = sum(float(group.any(dim=0).float().mean()) for group in groups)
+    return added * ROW_COST < len(spikes)

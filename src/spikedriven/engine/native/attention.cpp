@@ -177,6 +177,7 @@ void Engine::linear_attention(int q, int k, int v, int out, int heads, float sca
     expect_same(alike(a, b) && c.steps == a.steps && c.positions() == a.positions(), "q, k and v do not fit");
     expect_same(heads >= 1 && a.channels % heads == 0 && c.channels % heads == 0, "heads must divide the channels");
     check_neuron(neuron, c, to);
+    expect_same(double(a.steps) * a.channels * padded16(c.channels / heads) <= 1 << 28, "the product of k and v is too large");
     auto made = std::make_unique<LinearAttention>(q, k, v, out, neuron, to, scale);
     made->heads = heads;
     append(std::move(made));

@@ -80,15 +80,14 @@ void Engine::finish(int output, bool keep) {
                 born[slot] = dies[slot] = i;
             }
     }
-    require(born[output] >= 0, "the output is never written");
+    for (int slot = 0; slot < count; ++slot) require(born[slot] >= 0, "a map is never written");
     dies[output] = steps;
     // First fit: a map may lie where no other map lies that lives at the same time.
     std::vector<size_t> offsets(count, 0);
     for (int slot = 0; slot < count; ++slot) {
-        if (born[slot] < 0) continue;
         std::vector<std::pair<size_t, size_t>> taken;
         for (int other = 0; other < slot; ++other)
-            if (born[other] >= 0 && (keep || (born[other] <= dies[slot] && born[slot] <= dies[other])))
+            if (keep || (born[other] <= dies[slot] && born[slot] <= dies[other]))
                 taken.emplace_back(offsets[other], offsets[other] + aligned(slots_[other].bytes()));
         std::sort(taken.begin(), taken.end());
         size_t place = 0;

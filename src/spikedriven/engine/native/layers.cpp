@@ -191,6 +191,7 @@ void Engine::add_layer(const Linear& layer, View<Weight> weight, View<float> sca
     made->window = make_window(in, layer.kernel_h, layer.kernel_w, layer.step, layer.pad, layer.levels);
     const Window& w = made->window;
     expect_same(w.rows() < 65535, "more than 65534 rows");
+    expect_same(double(in.steps) * w.rows() <= 1 << 24, "too many rows of weights and time steps");
     if (layer.mode == Mode::Rows)
         expect_same(layer.levels < 16 && (layer.levels > 1 ? w.steps : (w.steps + 3) / 4) <= ROW_GROUPS,
                     "rows are added for counts below 16 and a bounded number of steps; use dense");
@@ -245,7 +246,7 @@ void Engine::pool(int in, int out, int kernel, int step, int pad) {
     expect_same(2 * pad <= kernel, "the padding of a pool is at most half its kernel");
     made->in = in, made->out = out, made->window = make_window(from, kernel, kernel, step, pad, 1);
     const Window& w = made->window;
-    expect_same(to.height == w.out_height && to.width == w.out_width && to.stride == from.stride && to.steps == from.steps,
+    expect_same(to.height == w.out_height && to.width == w.out_width && to.channels == from.channels && to.steps == from.steps,
                 "the pooled map has another shape");
     made->reads = {in}, made->writes = {out};
     append(std::move(made));

@@ -88,7 +88,7 @@ void Threads::each(int parts, const std::function<void(int, int)>& part) {
     }
     wake_.notify_all();
     take(0);
-    while (busy_.load() > 0) pause();
+    for (int spin = 0; busy_.load() > 0; ++spin) spin < SPINS ? pause() : std::this_thread::yield();
     if (error_) std::rethrow_exception(std::exchange(error_, nullptr));
 }
 
