@@ -11,6 +11,7 @@ import torch
 
 from spikedriven.engine import Program
 from spikedriven.engine.native import available
+from spikedriven.errors import InputError
 from tests.engine.nets import thin, thin_plan
 
 pytestmark = pytest.mark.skipif(not available(), reason="installed without the compiled engine")
@@ -85,5 +86,5 @@ assert run(2)
 def test_numbers_of_threads_that_make_no_sense(threads: int) -> None:
     program = Program(thin_plan("sdt_2_256_cifar"), native=True)
     program.threads = threads
-    with pytest.raises(ValueError, match="number of threads must lie in"):
+    with pytest.raises(InputError, match="threads must be a whole number from 1 to 1024"):
         program(thin("sdt_2_256_cifar")[1])
