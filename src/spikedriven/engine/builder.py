@@ -14,6 +14,8 @@ from torch import nn
 
 from spikedriven.engine import scales
 from spikedriven.engine.program import (
+    READS,
+    WRITES,
     Fire,
     Head,
     Image,
@@ -247,5 +249,5 @@ def _single(size: Any, conv: nn.Conv2d) -> int:
 
 def _renumbered(operation: Any, moved: dict[int, int]) -> Any:
     fields = {field.name for field in dataclasses.fields(operation)}
-    names = {"source", "q", "k", "v", "a", "b", "residual", "out", "real", "spikes"} & fields
+    names = {*READS, *WRITES} & fields
     return replace(operation, **{n: moved[getattr(operation, n)] for n in names if getattr(operation, n) is not None})

@@ -223,12 +223,11 @@ struct Cut {
 template <bool PAIRED>
 static void add_tile(const Window w, const uint8_t* in, const int16_t* weights, int blocks, const Epilogue e, int first,
                      int last, void* scratch) {
-    constexpr int MOST = ROW_GROUPS;
     Cut cut{static_cast<char*>(scratch)};
     uint8_t* codes = cut.take<uint8_t>(w.rows() + 128);
     int32_t* acc = cut.take<int32_t>(size_t(w.steps) * BLOCK);
-    Entries entries[MOST];
-    Lists lists[MOST];
+    Entries entries[ROW_GROUPS];
+    Lists lists[ROW_GROUPS];
     const int count = groups(w), positions = last - first;
     for (int g = 0; g < count; ++g) {
         entries[g].starts = cut.take<uint32_t>(size_t(positions) * CODES + 1);

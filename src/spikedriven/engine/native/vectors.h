@@ -13,8 +13,6 @@ using i16x32 [[gnu::vector_size(64), gnu::may_alias]] = int16_t;
 using i32x16 [[gnu::vector_size(64), gnu::may_alias]] = int32_t;
 using f32x16 [[gnu::vector_size(64), gnu::may_alias]] = float;
 using u8x16 [[gnu::vector_size(16), gnu::may_alias]] = uint8_t;
-using i16x16 [[gnu::vector_size(32), gnu::may_alias]] = int16_t;
-using u8x64 [[gnu::vector_size(64), gnu::may_alias]] = uint8_t;
 using u8x32 [[gnu::vector_size(32), gnu::may_alias]] = uint8_t;
 
 #define SD_INLINE [[gnu::always_inline]] static inline
