@@ -16,6 +16,7 @@ COMMANDS: dict[str, str] = {
     "energy": "energy per image under named conventions, from measured firing rates",
     "attention": "where a network fires: maps per block and time step over an image",
     "report": "one self-contained HTML page about a run or a network",
+    "demo": "a page on this machine: draw a garment, watch the spikes, see energy and latency",
     "bench": "how fast a network runs here, against the other ways to run it",
     "compile": "write a network as a program for the event-driven CPU engine, and check it",
     "export": "write a network as ONNX or NIR, and check the file by running it",

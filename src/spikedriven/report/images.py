@@ -13,6 +13,7 @@ from PIL import Image
 from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
+from spikedriven.data.config import DataConfig
 from spikedriven.data.images import UNREADABLE
 from spikedriven.data.segmentation.config import SegmentationDataConfig
 from spikedriven.data.segmentation.transforms import EvalTransform
@@ -33,9 +34,14 @@ def read_image(path: Path, data: Any) -> Tensor:
         return EvalTransform(data).image(pil_to_tensor(read_picture(path)))[None]
     try:
         with Image.open(path) as image:
-            pixels = eval_transform(data)(image)
+            return network_input(image, data)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"{path} cannot be read as an image: {error}") from error
+
+
+def network_input(image: Image.Image, data: DataConfig) -> Tensor:
+    """An image as a classifier sees it in evaluation: [1, C, H, W]."""
+    pixels = eval_transform(data)(image)
     return normalize(torch.from_numpy(np.array(pixels)).reshape(1, data.in_chans, *pixels.shape[-2:]), data)
 
 
@@ -101,6 +107,10 @@ def png(image: np.ndarray, largest: int = LARGEST) -> bytes:
 
 def img(image: np.ndarray, alt: str, side: int, largest: int = LARGEST) -> Html:
     """An ``<img>`` with its pixels inside (at most `largest` along a side), `side` CSS pixels wide."""
-    source = "data:image/png;base64," + base64.b64encode(png(image, largest)).decode()
     height = round(side * image.shape[0] / image.shape[1])
-    return tag("img", src=source, alt=alt, width=side, height=height)
+    return tag("img", src=data_uri(image, largest), alt=alt, width=side, height=height)
+
+
+def data_uri(image: np.ndarray, largest: int = LARGEST) -> str:
+    """The PNG of `png` as the address of an ``<img>``."""
+    return "data:image/png;base64," + base64.b64encode(png(image, largest)).decode()

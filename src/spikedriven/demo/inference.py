@@ -1,0 +1,98 @@
+"""One picture through the network: prediction, spikes, attention, energy, latency, as plain values for the page."""
+
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from spikedriven.demo.latency import latency
+from spikedriven.demo.network import DemoNetwork
+from spikedriven.demo.spikes import recorded_spikes
+from spikedriven.graph.conventions import CONVENTIONS, TECHNOLOGIES
+from spikedriven.graph.energy import EnergyReport, cost, measure
+from spikedriven.report.attention import ATTENTION, FiringMap, firing_maps
+from spikedriven.report.images import data_uri, overlay, picture
+
+
+class Inference:
+    """Runs pictures one at a time, in one thread of its own: timings do not disturb each other, and PyTorch's
+    threads, which belong to the thread that calls it, are not started anew for every request.
+
+    threads: for PyTorch and for the engine alike; None: as many as the engine takes by itself.
+    """
+
+    def __init__(self, network: DemoNetwork, threads: int | None = None) -> None:
+        self.network = network
+        network.program.threads = threads or network.program.threads
+        self._worker = ThreadPoolExecutor(1, "inference", torch.set_num_threads, (network.program.threads,))
+
+    def classify(self, pixels: np.ndarray) -> dict[str, Any]:
+        """uint8 [28, 28], grey -> what the page shows. Waits for its turn."""
+        return self._worker.submit(self._classify, pixels).result()
+
+    def close(self) -> None:
+        """Finish the picture at hand and forget the ones that wait."""
+        self._worker.shutdown(cancel_futures=True)
+
+    def _classify(self, pixels: np.ndarray) -> dict[str, Any]:
+        network = self.network
+        x = network.prepared(Image.fromarray(pixels))
+        with torch.inference_mode(), recorded_spikes(network.model) as layers:
+            means = running_means(network.model, x)
+        engine = network.program(x)
+        return {
+            "shares": means.softmax(-1).tolist(),
+            "predicted": int(means[-1].argmax()),
+            "engine_predicted": int((engine.mean(0) if engine.ndim == 3 else engine).argmax()),
+            "layers": [layer.to_dict() for layer in layers],
+            "attention": attention(network, x),
+            "energy": energy(network, x),
+            "latency": latency(network, x),
+        }
+
+
+def running_means(model: Any, x: Tensor) -> Tensor:
+    """Mean logits after each time step, [T, K], for one image; the last row is what the model answers."""
+    logits = model.head_forward(model.forward_features(x).mean(dim=(-2, -1)))[:, 0]
+    return torch.stack([logits[: t + 1].mean(0) for t in range(len(logits))])
+
+
+def attention(network: DemoNetwork, x: Tensor) -> list[dict[str, Any]]:
+    """The maps of the report page; empty for a network without attention blocks."""
+    if not any(isinstance(module, ATTENTION) for module in network.model.modules()):
+        return []
+    image = picture(x[0], *network.data.normalization())
+    return [_drawn(image, one) for one in firing_maps(network.model, x)]
+
+
+def _drawn(image: np.ndarray, one: FiringMap) -> dict[str, Any]:
+    largest = float(one.rates.max())
+    images = [data_uri(overlay(image, rates, largest)) for rates in one.rates]
+    return {"name": one.label, "largest": largest, "means": one.rates.mean((1, 2)).tolist(), "images": images}
+
+
+def energy(network: DemoNetwork, x: Tensor) -> dict[str, Any]:
+    """Of this very image, under every convention; layers under the first one."""
+    measurement = measure(network.graph, x)
+    reports = {name: {p: cost(measurement, name, p) for p in TECHNOLOGIES} for name in CONVENTIONS}
+    first: EnergyReport = reports["sdt"]["fp32"]
+    return {
+        "conventions": [_convention(prices) for prices in reports.values()],
+        "prices": {p.name: {"mac_pj": p.mac_pj, "ac_pj": p.ac_pj, "source": p.source} for p in TECHNOLOGIES.values()},
+        "equal_ann_mj": {"fp32": first.comparison.ann_mj, "int8": first.comparison.quantised_ann_mj},
+        "layers": [
+            {"name": row.name, "op": row.op, "rate": row.rate, "picojoule": row.picojoule, "formula": row.formula}
+            for row in first.rows
+        ],
+    }
+
+
+def _convention(prices: dict[str, EnergyReport]) -> dict[str, Any]:
+    rule = prices["fp32"].convention
+    return {
+        "name": rule.name, "formula": rule.formula, "source": rule.source, "macs": prices["fp32"].macs,
+        "acs": prices["fp32"].acs, "mj": {name: report.total_mj for name, report in prices.items()},
+    }  # fmt: skip
