@@ -49,15 +49,15 @@ export function showLatency(latency, network, sameClass) {
   const { engine, eager, runs, threads } = latency;
   const largest = Math.max(engine.median, eager.median);
   const row = (name, times, using) => [
-    name, bar(times.median, largest, times.median.toFixed(2)),
-    number(`${times.q1.toFixed(2)} to ${times.q3.toFixed(2)}`), number(String(using))];
+    `${name}, ${using} ${using === 1 ? "thread" : "threads"}`, bar(times.median, largest, times.median.toFixed(2)),
+    number(`${times.q1.toFixed(2)} to ${times.q3.toFixed(2)}`)];
   const times = eager.median / engine.median;
   byId("times").replaceChildren(
     element("p", { class: "headline" }, element("strong", {}, `${engine.median.toFixed(2)} ms`),
       ` in the program of spikedriven.compile, ${figure(times)} times as fast as PyTorch`),
     element("p", {}, `Computed by the ${network.engine}. One picture, median of ${runs} runs of each, in turns, on this `
       + `machine as busy as it is now. ${sameClass ? "The program names the same class." : "The program names another class."}`),
-    table("Milliseconds for one picture", ["what runs", "median", "quartiles", "threads"],
+    table("Milliseconds for one picture", ["what runs", "median", "quartiles"],
       [row("spikedriven.compile", engine, threads.engine), row("PyTorch, eager, fp32", eager, threads.eager)]),
   );
 }

@@ -14,7 +14,8 @@ export function element(name, attributes = {}, ...children) {
 
 /** A captioned table in its own scroller; the first cell of a row is its header; cells are text or elements. */
 export function table(caption, header, rows, kind = "") {
-  const head = element("tr", {}, ...header.map((text) => element("th", { scope: "col" }, text)));
+  const kindOf = (i) => (rows[0][i]?.className?.includes("number") ? "number" : null);
+  const head = element("tr", {}, ...header.map((text, i) => element("th", { scope: "col", class: kindOf(i) }, text)));
   const body = rows.map((cells) => element("tr", {}, ...cells.map((cell, i) => asCell(cell, i))));
   const made = element("table", { class: kind || null },
     element("caption", {}, element("span", {}, caption)), element("thead", {}, head), element("tbody", {}, ...body));
@@ -50,7 +51,7 @@ export function bar(value, largest, text) {
   return element("td", { class: "number" }, element("span", { class: "bars" }, element("span", {}, text), stroke));
 }
 
-const short = new Intl.NumberFormat("en", { maximumSignificantDigits: 3 });
+const short = new Intl.NumberFormat("en", { minimumSignificantDigits: 3, maximumSignificantDigits: 3 });
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });
 
 export const figure = (value) => short.format(value);

@@ -106,7 +106,7 @@ class Card {
     this.canvas = element("canvas", { width: layer.width, height: layer.height, role: "img" });
     this.rate = element("span", { class: "rate" });
     this.bar = element("span", { class: "bar", "aria-hidden": "true" });
-    const rest = layer.name.replace(/^[^.]+(\.\d+)?\.?/, "").replace(/\.?neuron$/, "") || "neuron";
+    const rest = layer.name.replace(/^[^.]+(\.\d+)?\.?/, "").replace(/(^|\.)neuron$|\bbranch\.?/g, "") || "neuron";
     const shape = layer.shape.join(" × ");
     this.item = element("li", {}, this.canvas, element("span", { class: "layer", title: layer.name }, breakable(rest)),
       element("span", { class: "muted" }, shape), this.rate, element("span", { class: "track" }, this.bar));
