@@ -1,5 +1,6 @@
 """Spiking neurons: the readable versions, the registered operators, the modules, and streaming state."""
 
+import spikedriven.neurons.cuda  # noqa: F401  (puts the Triton kernels behind the operators)
 from spikedriven.neurons.decompose import decompositions
 from spikedriven.neurons.dynamics import LIFOptions
 from spikedriven.neurons.expanded import ExpandedNeuron

@@ -1,0 +1,164 @@
+"""The neurons' operators on GPUs: `triton_kernels` behind the names registered in `lif` and `integer`.
+
+Registered where Triton is installed (PyTorch's wheels for GPUs on Linux bring it); elsewhere GPUs run the plain
+implementation. Triton is imported by the first call. ``lif_op.set_kernel_enabled("cuda", False)`` is a context in which
+the plain implementation runs instead.
+"""
+
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from spikedriven.neurons.dynamics import LIFOptions, membrane_dtype
+from spikedriven.neurons.integer import integer_spike, integer_spike_backward
+from spikedriven.neurons.lif import lif_backward_op, lif_op
+
+#: Backward keeps so many time steps in registers; longer inputs are worked on in chunks of so many.
+MAX_STEPS = 16
+FORWARD_BLOCK, BACKWARD_BLOCK = 1024, 512  # elements a program
+
+
+def _launch(kernel, size: int, block: int, *tensors: Tensor | None, **constants) -> None:
+    """One program for each block. No fused multiply-add: it rounds once where the readable neuron rounds twice."""
+    with torch.cuda.device_of(tensors[0]):
+        kernel[(-(-size // block),)](*tensors, size, **constants, BLOCK=block, num_warps=4, enable_fp_fusion=False)
+
+
+def _arranged(tensor: Tensor, strides: tuple[int, ...]) -> Tensor:
+    """The tensor in memory of the given dense strides; itself where it lies so already."""
+    if tensor.stride() == strides:
+        return tensor
+    return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
+
+
+def _strides_of_copy(x: Tensor) -> tuple[int, ...]:
+    """The strides of ``torch.empty_like(x)``: those that the fake implementations promise."""
+    return torch.empty_like(x, device="meta").stride()
+
+
+def _step_after_step(x: Tensor) -> Tensor:
+    """x so that memory has no gaps and its first axis is the slowest; channels-last steps stay as they are."""
+    dense = x.stride() == _strides_of_copy(x)
+    return x if dense and (x.shape[0] == 1 or x.stride(0) == x[0].numel()) else x.contiguous()
+
+
+def _fixed(options: LIFOptions) -> dict[str, object]:
+    """What both LIF kernels are compiled for."""
+    return {
+        "TAU": options.tau, "V_THRESHOLD": options.v_threshold, "V_RESET": options.v_reset, "REST": options.rest,
+        "DECAY_INPUT": options.decay_input,
+    }  # fmt: skip
+
+
+def _chunks(x: Tensor) -> list[slice]:
+    return [slice(start, min(start + MAX_STEPS, len(x))) for start in range(0, len(x) if x.numel() else 0, MAX_STEPS)]
+
+
+def _decay_rate(x: Tensor, w: Tensor | None) -> Tensor | None:
+    return None if w is None else torch.sigmoid(w).to(x.device, membrane_dtype(x))
+
+
+def _arranged_membrane(v: Tensor | None, x: Tensor) -> Tensor | None:
+    return None if v is None else _arranged(v.to(membrane_dtype(x)), x.stride()[1:])
+
+
+def _charge_through(
+    x: Tensor, v: Tensor | None, k: Tensor | None, spikes: Tensor | None, last: Tensor, options: LIFOptions
+) -> None:
+    """Writes spikes, where asked for, and the last membrane. All in the memory layout of x."""
+    from spikedriven.neurons.triton_kernels import lif_forward
+
+    for part in _chunks(x):
+        out = None if spikes is None else spikes[part]
+        _launch(
+            lif_forward, last.numel(), FORWARD_BLOCK, x[part], v, k, out, last, STEPS=len(x[part]), **_fixed(options)
+        )
+        v = last
+
+
+def lif(x: Tensor, v: Tensor | None, w: Tensor | None, *values) -> tuple[Tensor, Tensor]:
+    """`spikedriven::lif`."""
+    steps = _step_after_step(x)
+    spikes, last = torch.empty_like(steps), torch.empty_like(steps[0], dtype=membrane_dtype(x))
+    _charge_through(steps, _arranged_membrane(v, steps), _decay_rate(x, w), spikes, last, LIFOptions(*values))
+    return _arranged(spikes, _strides_of_copy(x)), _arranged(last, _strides_of_copy(x[0]))
+
+
+def lif_backward(
+    grad_spikes: Tensor | None, grad_v: Tensor | None, x: Tensor, v: Tensor | None, w: Tensor | None, *values
+) -> tuple[Tensor, Tensor, Tensor]:
+    """`spikedriven::lif_backward`."""
+    steps, k, options = _step_after_step(x), _decay_rate(x, w), LIFOptions(*values)
+    starts = _membranes_at_chunks(steps, _arranged_membrane(v, steps), k, options)
+    if grad_spikes is not None:
+        grad_spikes = _arranged(grad_spikes, steps.stride())
+    grad_x, grad_v, grad_k = _unwind(steps, starts, k, grad_spikes, _arranged_membrane(grad_v, steps), options)
+    grad_w = grad_k if w is None else (grad_k * (1.0 - k) * k).to(w.dtype)
+    return _arranged(grad_x, _strides_of_copy(x)), _arranged(grad_v, _strides_of_copy(x[0])), grad_w
+
+
+def _membranes_at_chunks(x: Tensor, v: Tensor | None, k: Tensor | None, options: LIFOptions) -> list[Tensor | None]:
+    """The membrane before each chunk of time steps, computed again: none but v for up to MAX_STEPS steps."""
+    starts = [v]
+    for part in _chunks(x)[:-1]:
+        last = torch.empty_like(x[0], dtype=membrane_dtype(x))
+        _charge_through(x[part], starts[-1], k, None, last, options)
+        starts.append(last)
+    return starts
+
+
+def _unwind(
+    x: Tensor, starts: list[Tensor | None], k: Tensor | None, grad_spikes: Tensor | None, grad_v: Tensor | None,
+    options: LIFOptions,
+) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
+    """From the last chunk to the first. Returns the gradients of x, of the first membrane and of k."""
+    from spikedriven.neurons.triton_kernels import lif_backward
+
+    grad_x, grad_v0 = torch.empty_like(x), torch.empty_like(x[0], dtype=membrane_dtype(x))
+    parts_of_grad_k = grad_v0.new_zeros(len(starts), -(-grad_v0.numel() // BACKWARD_BLOCK))
+    for part, v, part_of_grad_k in reversed(list(zip(_chunks(x), starts, parts_of_grad_k, strict=True))):
+        _launch(
+            lif_backward, grad_v0.numel(), BACKWARD_BLOCK, x[part], v, k,
+            None if grad_spikes is None else grad_spikes[part], grad_v, grad_x[part], grad_v0, part_of_grad_k,
+            STEPS=len(x[part]), DETACH_RESET=options.detach_reset, SURROGATE=options.surrogate, ALPHA=options.alpha,
+            **_fixed(options),
+        )  # fmt: skip
+        grad_v = grad_v0
+    return grad_x, grad_v0, parts_of_grad_k.sum()
+
+
+def integer(x: Tensor, levels: int, norm: float, rounding: str, gradient: str) -> Tensor:
+    """`spikedriven::integer_spike`."""
+    from spikedriven.neurons.triton_kernels import integer_forward
+
+    out = torch.empty_like(x)
+    given = _arranged(x, out.stride())
+    if out.numel():
+        _launch(integer_forward, out.numel(), FORWARD_BLOCK, given, out, LEVELS=levels, NORM=norm, ROUNDING=rounding)
+    return out
+
+
+def integer_backward(upstream: Tensor, x: Tensor, levels: int, norm: float, gradient: str) -> Tensor:
+    """`spikedriven::integer_spike_backward`."""
+    from spikedriven.neurons.triton_kernels import integer_backward
+
+    out = torch.empty_like(upstream)
+    given, x = _arranged(upstream, out.stride()), _arranged(x, out.stride())
+    if out.numel():
+        _launch(
+            integer_backward, out.numel(), FORWARD_BLOCK, given, x, out, LEVELS=levels, NORM=norm, GRADIENT=gradient
+        )
+    return out
+
+
+def register(device: str) -> None:
+    """Put the kernels behind the operators on one kind of device."""
+    lif_op.register_kernel(device, lif)
+    lif_backward_op.register_kernel(device, lif_backward)
+    integer_spike.register_kernel(device, integer)
+    integer_spike_backward.register_kernel(device, integer_backward)
+
+
+if find_spec("triton") is not None:
+    register("cuda")
