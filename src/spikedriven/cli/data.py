@@ -5,6 +5,7 @@ Example:
     spikedriven data                                       (every set: found or not, and where)
     spikedriven data --check imagenet --root /data         (opens every image; exit status 1 if any is broken)
     spikedriven data --check fashion-mnist --download      (fetches it first)
+    spikedriven data --check wds --root /data/in22k        (webdataset shards; also writes their tables; hfds: see docs)
 
 The data folder is --root, else the variable SPIKEDRIVEN_DATA, else ~/.cache/spikedriven.
 """
@@ -65,9 +66,13 @@ def _list(folder: Path, as_json: bool) -> None:
         table.add_column(column, no_wrap=column != "licence")
     table.add_column("found in", overflow="fold")
     for row in rows:
-        counts = (str(row["classes"]), f"{row['train_images']:,}", f"{row['test_images']:,}")
+        counts = (_shown(row[part]) for part in ("classes", "train_images", "test_images"))
         table.add_row(row["name"], *counts, row["image"], row["licence"], row["path"] or "[red]not found[/red]")
     Console().print(table)
+
+
+def _shown(count: int | None) -> str:
+    return "as found" if count is None else f"{count:,}"
 
 
 def _row(name: str, folder: Path) -> dict[str, Any]:
@@ -106,7 +111,7 @@ def _open(name: str, split: str, arguments: Arguments) -> Any:
     return create_dataset(name, split, arguments.root, arguments.download)
 
 
-def _check_split(dataset: Any, split: str, published: int) -> dict[str, Any]:
+def _check_split(dataset: Any, split: str, published: int | None) -> dict[str, Any]:
     def problem(index: int) -> str | None:
         try:
             dataset[index]
@@ -137,7 +142,7 @@ def _print_report(name: str, report: list[dict[str, Any]]) -> None:
     table = Table("split", "images", "published", "classes", "broken", title=name)
     for part in report:
         counts = (part["images"], part["published_images"], part["classes"], len(part["broken"]))
-        table.add_row(part["split"], *(f"{count:,}" for count in counts))
+        table.add_row(part["split"], *map(_shown, counts))
     console = Console()
     console.print(table)
     for message in (message for part in report for message in part["broken"]):

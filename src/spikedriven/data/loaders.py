@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from functools import singledispatch
 from typing import Any
 
+import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
@@ -17,8 +18,8 @@ from spikedriven.data.batches import BatchKey, BrokenImage, EvalImages, TrainBat
 from spikedriven.data.config import DataConfig
 from spikedriven.data.events.batches import EvalClips, EventBatches
 from spikedriven.data.events.config import EventDataConfig
+from spikedriven.data.order import epoch_order
 from spikedriven.data.registry import create_dataset, create_event_dataset, train_part
-from spikedriven.data.seeding import permutation
 from spikedriven.errors import DataError, InputError, RecipeError
 
 _log = logging.getLogger(__name__)
@@ -69,7 +70,8 @@ class TrainLoader:
             raise RecipeError(f"batch_size: found {batch_size}; mixup and cutmix mix pairs and need an even number")
         self.classes, self.num_classes = dataset.classes, dataset.num_classes
         self.broken_count, self.broken_files = 0, set[str]()
-        self._order = _EpochOrder(len(dataset), seed, batch_size, rank, world_size)
+        shards = getattr(dataset, "shard_lengths", None)
+        self._order = _EpochOrder(len(dataset), seed, batch_size, rank, world_size, shards)
         self._loader: DataLoader | None = DataLoader(
             _train_batches(cfg, dataset, seed) if batches is None else batches,
             sampler=self._order,
@@ -128,8 +130,10 @@ class TrainLoader:
 class _EpochOrder:
     """The sampler: this process's keys of one epoch, from the batch it was told to start with."""
 
-    def __init__(self, length: int, seed: int, batch_size: int, rank: int, world_size: int) -> None:
-        self.length, self.seed, self.batch_size = length, seed, batch_size
+    def __init__(
+        self, length: int, seed: int, batch_size: int, rank: int, world_size: int, shards: np.ndarray | None = None
+    ) -> None:
+        self.length, self.seed, self.batch_size, self.shards = length, seed, batch_size, shards
         self.offset, self.global_size = rank * batch_size, batch_size * world_size
         self.batches_per_epoch = length // self.global_size
         if self.batches_per_epoch == 0:
@@ -145,7 +149,7 @@ class _EpochOrder:
         return self.batches_per_epoch - self.start_batch
 
     def __iter__(self) -> Iterator[BatchKey]:
-        order = permutation(self.length, "order", self.seed, self.epoch)
+        order = epoch_order(self.length, self.seed, self.epoch, self.shards)
         for batch in range(self.start_batch, self.batches_per_epoch):
             begin = batch * self.global_size + self.offset
             yield BatchKey(self.epoch, batch, order[begin : begin + self.batch_size].tolist())

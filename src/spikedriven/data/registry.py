@@ -1,14 +1,14 @@
 """The image sets by name: what each is, where it is looked for, and how it is opened."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from spikedriven.data import cifar, fashion, imagenet
+from spikedriven.data import cifar, fashion, hfds, imagenet, wds
 from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.events.dataset import EventDataset
 from spikedriven.data.events.registry import find_event_set
@@ -23,12 +23,13 @@ SPLITS = ("train", "val", "test")
 
 @dataclass(frozen=True, kw_only=True)
 class ImageSet:
-    """One entry of the registry. `mean` and `std` are the usual figures of the train images, in 0..1, per channel."""
+    """One entry of the registry. `mean` and `std` are the usual figures of the train images, in 0..1, per channel.
+    Numbers of classes and images are None where they are those of whatever the user's folder holds."""
 
     name: str
-    num_classes: int
-    train_images: int
-    test_images: int
+    num_classes: int | None
+    train_images: int | None
+    test_images: int | None
     size: str
     licence: str
     mean: tuple[float, ...]
@@ -90,8 +91,19 @@ _IMAGENET = ImageSet(
     open=imagenet.load,
     locate=imagenet.locate,
 )
+_WDS = replace(
+    _IMAGENET,
+    name="wds",
+    num_classes=None,
+    train_images=None,
+    test_images=None,
+    licence="that of your shards",
+    open=wds.load,
+    locate=wds.locate,
+)
+_HFDS = replace(_WDS, name="hfds", licence="that of your set", open=hfds.load, locate=hfds.locate)
 IMAGE_SETS: dict[str, ImageSet] = {
-    entry.name: entry for entry in (_FASHION_MINI, _FASHION_MNIST, _CIFAR10, _CIFAR100, _IMAGENET)
+    entry.name: entry for entry in (_FASHION_MINI, _FASHION_MNIST, _CIFAR10, _CIFAR100, _IMAGENET, _WDS, _HFDS)
 }
 
 
@@ -145,9 +157,8 @@ def train_part(dataset: Any, fraction: float, seed: int) -> Any:
     if fraction == 1.0:
         return dataset
     kept = []
-    for label in np.unique(dataset.targets):
-        members = np.flatnonzero(dataset.targets == label)
-        order = permutation(len(members), "train part", seed, int(label)).numpy()
+    for label, members in _by_class(dataset.targets):
+        order = permutation(len(members), "train part", seed, label).numpy()
         kept.append(members[order[: max(1, round(fraction * len(members)))]])
     return dataset.subset(np.sort(np.concatenate(kept)))
 
@@ -155,12 +166,18 @@ def train_part(dataset: Any, fraction: float, seed: int) -> Any:
 def _held_out(targets: np.ndarray, fraction: float) -> np.ndarray:
     """Boolean `[N]`: round(fraction * n) images of each class, drawn with a fixed seed."""
     mask = np.zeros(len(targets), dtype=bool)
-    for label in np.unique(targets):
-        members = np.flatnonzero(targets == label)
-        order = permutation(len(members), "validation part", int(label)).numpy()
+    for label, members in _by_class(targets):
+        order = permutation(len(members), "validation part", label).numpy()
         mask[members[order[: round(fraction * len(members))]]] = True
     if not mask.any() or mask.all():
         raise InputError(
             f"val_fraction {fraction} puts {mask.sum()} of {len(targets)} train images aside; both parts need images"
         )
     return mask
+
+
+def _by_class(targets: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """(label, indices of its samples in order) of each class that has any; one sort, whatever the number of classes."""
+    labels, counts = np.unique(targets, return_counts=True)
+    members = np.split(np.argsort(targets, kind="stable"), np.cumsum(counts)[:-1])
+    yield from zip(labels.tolist(), members, strict=True)
