@@ -3,6 +3,7 @@
 import dataclasses
 import itertools
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -120,3 +121,54 @@ def test_options_of_the_other_kind_are_refused(run: Path, capsys: pytest.Capture
     assert main(["eval", str(run), "--checkpoint", "x.safetensors"]) == 2
     assert main(["eval", str(run), "--time-steps", "1"]) == 2
     assert capsys.readouterr().err.count("goes with a model name") == 2
+
+
+# Folders ----------------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_of_runs_is_a_table_and_a_broken_one_a_row(run: Path, tmp_path: Path, capsys) -> None:
+    runs = tmp_path / "runs"
+    for name in ("b", "a", "damaged"):
+        shutil.copytree(run, runs / name)
+    (runs / "notes").mkdir()
+    for weights in (runs / "damaged").glob("checkpoints/*/model.safetensors"):
+        weights.write_bytes(b"x")
+    words = ["eval", str(runs), "--split", "train", "--workers", "0"]
+    assert main([*words, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    one = evaluate([str(run), "--split", "train"], capsys)
+    assert list(found) == ["a", "b", "damaged"]
+    assert found["a"] == found["b"] == one
+    assert "model.safetensors: damaged" in found["damaged"]["error"]
+    assert main(words) == 1
+    shown = capsys.readouterr().out
+    assert "top1" in shown and f"{one['top1']:.4f}" in shown and "damaged: not evaluated: " in shown
+
+
+def test_the_checkpoints_of_a_run(tmp_path: Path, capsys) -> None:
+    steps = ("--run.checkpoint-steps", "5", "--run.max-steps", "10", "--run.keep", "5")
+    assert main(["train", TINY, "--run.out", str(tmp_path / "run"), *steps]) == 0
+    (tmp_path / "run" / "checkpoints" / ".step_00000099.tmp").mkdir()
+    capsys.readouterr()
+    found = evaluate([str(tmp_path / "run" / "checkpoints"), "--split", "train", "--workers", "0"], capsys)
+    assert list(found) == ["step_00000005", "step_00000010"]
+    assert [row["count"] for row in found.values()] == [200, 200]
+    assert found["step_00000005"]["loss"] != found["step_00000010"]["loss"]
+    assert found["step_00000010"] == evaluate([str(tmp_path / "run"), "--split", "train"], capsys)
+
+
+def test_a_folder_of_weights_files(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cli_eval, "build_eval_loader", lambda *a, **k: TwoBatches(build_eval_loader(*a, **k)))
+    words = ["sdt_2_256_cifar", "--checkpoint", str(tmp_path), "--data", "fashion-mini", "--workers", "0"]
+    words += ["--time-steps", "1", "--img-size", "16", "--batch-size", "20"]
+    assert main(["eval", *words]) == 2
+    assert "no file in this folder ends in .safetensors" in capsys.readouterr().err
+    model = create_model("sdt_2_256_cifar", num_classes=10, time_steps=1)
+    weights = {name: value.clone() for name, value in model.state_dict().items()}
+    safetensors.torch.save_file(weights, tmp_path / "w.safetensors")
+    (tmp_path / "other.pth").write_bytes(b"no checkpoint")
+    (tmp_path / "readme.txt").write_text("")
+    assert main(["eval", *words, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert list(found) == ["other.pth", "w.safetensors"]
+    assert found["w.safetensors"]["count"] == 40 and "other.pth" in found["other.pth"]["error"]

@@ -5,16 +5,22 @@ Example:
     spikedriven eval runs/quickstart                        (the run's newest checkpoint, on its test images)
     spikedriven eval runs/quickstart/best --json
     spikedriven eval sdt_8_768 --checkpoint authors.pth.tar --data imagenet --root /data --img-size 288 --crop-pct 1.0
+    spikedriven eval runs                                   (every run in the folder, one row each)
+    spikedriven eval runs/quickstart/checkpoints --json     (every checkpoint of a run)
+    spikedriven eval sdt_8_512 --checkpoint FOLDER --data imagenet --root /data    (every weights file in the folder)
+    torchrun --nproc-per-node 8 -m spikedriven eval runs/big    (the images shared out, each counted once)
 
 A run whose weights were averaged is evaluated with the average (--weights trained: with the trained ones). A checkpoint
 of a model may be one of the authors' files or a .safetensors file in our key names. Shown are top-1 and top-5 accuracy,
 recall per class and, for up to 20 classes, the confusion matrix; of a segmenter the intersection over union per class,
 of a detector COCO's average precision of boxes and masks.
+
+Of a folder of runs, checkpoints or weights files: a table with their figures. What cannot be evaluated is a row with
+the reason, and the exit status is then 1.
 """
 
 import dataclasses
-import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -23,34 +29,36 @@ import torch
 import tyro
 from rich.console import Console
 from rich.progress import track
-from rich.table import Table
 from torch import nn
 
+from spikedriven.cli.eval_tables import Evaluation, of_classifier, of_detector, of_segmenter, show_sweep
 from spikedriven.data import build_eval_loader, evaluation_config, find_any_set
 from spikedriven.data.detection import build_detection_eval_loader
 from spikedriven.data.sections import described
-from spikedriven.errors import InputError
+from spikedriven.errors import CheckpointError, InputError, RecipeError
 from spikedriven.models import create_model, variant_of
 from spikedriven.models.detection import Detector
 from spikedriven.models.segmentation import Segmenter
-from spikedriven.tasks.classification import Accuracy, measure_accuracy
+from spikedriven.tasks.classification import measure_accuracy
 from spikedriven.tasks.detection import measure_map
-from spikedriven.tasks.segmentation import Overlap, measure_overlap
+from spikedriven.tasks.segmentation import measure_overlap
 from spikedriven.training.amp import autocast
-from spikedriven.training.checkpoint import load_run
+from spikedriven.training.checkpoint import MANIFEST, load_run
 from spikedriven.training.distributed import World, open_world
 from spikedriven.training.target import is_model_name, load_file
 
-LARGEST_MATRIX = 20
+WEIGHTS = (".safetensors", ".pth", ".pt", ".tar", ".bin")
+_OF_ONE = ("recipe.yaml", MANIFEST)  # what a run folder, and a checkpoint folder, is known by
 _EMA = {"auto": None, "averaged": True, "trained": False}
 
 
 @dataclass(frozen=True)
 class Arguments:
     target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
-    """A run folder, RUN/best, a checkpoint folder of a run, or a registered model name."""
+    """A run folder, RUN/best, a checkpoint folder of a run, a folder of runs or of checkpoints, or a registered model
+    name."""
     checkpoint: Path | None = None
-    """Weights for a model name: the authors' file, or .safetensors in our key names."""
+    """Weights for a model name: the authors' file, .safetensors in our key names, or a folder of such files."""
     data: str | None = None
     """Data set. Default for a run: the run's."""
     root: Path | None = None
@@ -80,18 +88,52 @@ class Arguments:
 
 
 def run(argv: list[str]) -> int:
-    """Parse `argv`, evaluate, print."""
+    """Parse `argv`, evaluate, print; returns 0, or 1 where something in a folder could not be evaluated."""
     arguments = tyro.cli(Arguments, args=argv, prog="spikedriven eval", description=__doc__)
+    with open_world(arguments.device) as world:
+        members = members_of(arguments)
+        if members:
+            return _sweep(members, world, arguments.json)
+        found = evaluate(arguments, world)
+    if world.is_main:
+        found.show(arguments.json)
+    return 0
+
+
+def evaluate(arguments: Arguments, world: World) -> Evaluation:
+    """Evaluate one run, checkpoint or model; the processes share the samples, each sample counted once."""
     model, data, amp = _from_name(arguments) if is_model_name(arguments.target) else _from_run(arguments)
     if isinstance(model, Detector):
-        return eval_detector(model, data, amp, arguments)
+        return of_detector(*_measure(model, data, amp, arguments, world, _precision, build_detection_eval_loader))
     if isinstance(model, Segmenter):
-        return eval_segmenter(model, data, amp, arguments)
-    with open_world(arguments.device) as world:
-        result, classes = _measure(model, data, amp, arguments, world)
+        return of_segmenter(*_measure(model, data, amp, arguments, world, measure_overlap))
+    return of_classifier(*_measure(model, data, amp, arguments, world, measure_accuracy), described(data))
+
+
+def members_of(arguments: Arguments) -> dict[str, Arguments]:
+    """What is to be evaluated, by name, where the user gave a folder of runs, checkpoints or weights; else nothing."""
+    weights, target = arguments.checkpoint, Path(arguments.target)
+    if weights is not None and weights.is_dir():
+        files = sorted(path for path in weights.iterdir() if path.name.endswith(WEIGHTS))
+        if not files:
+            raise InputError(f"--checkpoint {weights}: no file in this folder ends in {', '.join(WEIGHTS)}")
+        return {path.name: dataclasses.replace(arguments, checkpoint=path) for path in files}
+    if not target.is_dir() or any((target / name).is_file() for name in _OF_ONE):
+        return {}
+    inside = sorted(path for path in target.glob("[!.]*") if any((path / name).is_file() for name in _OF_ONE))
+    return {path.name: dataclasses.replace(arguments, target=str(path)) for path in inside}
+
+
+def _sweep(members: dict[str, Arguments], world: World, as_json: bool) -> int:
+    rows: dict[str, Evaluation | str] = {}
+    for name, arguments in members.items():
+        try:
+            rows[name] = evaluate(arguments, world)
+        except (CheckpointError, InputError, RecipeError) as error:  # the same at every process; a DataError is not
+            rows[name] = str(error)
     if world.is_main:
-        _print(result, classes, described(data), arguments.json)
-    return 0
+        show_sweep(rows, as_json)
+    return int(any(isinstance(row, str) for row in rows.values()))
 
 
 def _from_run(arguments: Arguments) -> tuple[nn.Module, Any, str]:
@@ -127,13 +169,9 @@ def _from_name(arguments: Arguments) -> tuple[nn.Module, Any, str]:
         raise InputError(f"{arguments.target} is a model name: it needs --checkpoint FILE and --data NAME")
     variant = variant_of(arguments.target)
     channels, side, _ = variant.input_size
-    steps: dict[str, Any] = {} if arguments.time_steps is None else {"time_steps": arguments.time_steps}
-    model: Any = create_model(
-        arguments.target,
-        img_size=arguments.img_size or side,
-        num_classes=find_any_set(arguments.data).num_classes,
-        **steps,
-    )
+    given = {"time_steps": arguments.time_steps, "num_classes": find_any_set(arguments.data).num_classes}
+    keywords: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    model: Any = create_model(arguments.target, img_size=arguments.img_size or side, **keywords)
     data = evaluation_config(
         arguments.data,
         root=arguments.root,
@@ -149,112 +187,19 @@ def _from_name(arguments: Arguments) -> tuple[nn.Module, Any, str]:
 
 
 def _measure(
-    model: nn.Module, data: Any, amp: str, arguments: Arguments, world: World, measure: Any = measure_accuracy
-) -> tuple[Any, list[str]]:
-    loader: Any = build_eval_loader(
-        data, arguments.split, batch_size=arguments.batch_size, rank=world.rank, world_size=world.size
+    model: nn.Module, data: Any, amp: str, arguments: Arguments, world: World, measure: Callable[..., Any],
+    build: Callable[..., Any] | None = None,
+) -> tuple[Any, list[str]]:  # fmt: skip
+    """(what `measure` finds, names of the classes). build: of the loader; None: the usual one."""
+    loader = (build or build_eval_loader)(
+        data, split=arguments.split, batch_size=arguments.batch_size, rank=world.rank, world_size=world.size
     )
-    batches: Iterable[Any] = loader
+    classes, batches = list(loader.dataset.classes), loader
     if world.is_main:
         batches = track(loader, "evaluating", console=Console(stderr=True), transient=True)
     with torch.inference_mode(), autocast(amp, world.device):
-        result = measure(model.to(world.device), batches, loader.dataset.num_classes, world)
-    return result, list(loader.dataset.classes)
+        return measure(model.to(world.device), batches, len(classes), world), classes
 
 
-def eval_detector(model: nn.Module, data: Any, amp: str, arguments: Arguments) -> int:
-    """Average precision of a detection run, overall and per class."""
-    with open_world(arguments.device) as world:
-        loader: Any = build_detection_eval_loader(
-            data, batch_size=arguments.batch_size, rank=world.rank, world_size=world.size, split=arguments.split
-        )
-        batches: Iterable[Any] = loader
-        if world.is_main:
-            batches = track(loader, "evaluating", console=Console(stderr=True), transient=True)
-        with torch.inference_mode(), autocast(amp, world.device):
-            found = measure_map(model.to(world.device), batches, world, per_class=True)
-    if world.is_main:
-        _print_precision(found, loader.dataset.classes, arguments.json)
-    return 0
-
-
-def _print_precision(found: dict[str, Any], classes: Sequence[str], as_json: bool) -> None:
-    figures = {name: value for name, value in found.items() if isinstance(value, float)}
-    kinds = [kind for kind in ("box", "segm") if f"{kind}_map" in found]
-    columns = [found[f"{kind}_map_per_class"] for kind in kinds]
-    rows = {classes[label - 1]: row for label, *row in zip(found["classes"], *columns, strict=True)}
-    if as_json:
-        per_class = {name: dict(zip(kinds, row, strict=True)) for name, row in rows.items()}
-        print(json.dumps({**figures, "map_per_class": per_class}, indent=1))
-        return
-    console = Console()
-    console.print("   ".join(f"{name} {value:.4f}" for name, value in figures.items()))
-    table = Table("class", *(f"{kind} mAP" for kind in kinds), title="average precision per class, IoU 0.5 to 0.95")
-    for name, row in rows.items():
-        table.add_row(name, *(f"{value:.3f}" for value in row))
-    console.print(table)
-
-
-def eval_segmenter(model: nn.Module, data: Any, amp: str, arguments: Arguments) -> int:
-    """Mean and per-class intersection over union of a segmentation run, whole images."""
-    with open_world(arguments.device) as world:
-        result, classes = _measure(model, data, amp, arguments, world, measure_overlap)
-    if world.is_main:
-        _print_overlap(result, classes, arguments.json)
-    return 0
-
-
-def _print_overlap(result: Overlap, classes: list[str], as_json: bool) -> None:
-    figures = {"miou": result.miou, "pixel_accuracy": result.pixel_accuracy, "loss": result.loss}
-    ious, recalls = result.iou().tolist(), result.recall().tolist()
-    if as_json:
-        known = {name: None if value != value else value for name, value in zip(classes, ious, strict=True)}
-        print(json.dumps({**figures, "images": result.images, "iou": known}, indent=1))
-        return
-    table = Table("class", "pixels", "IoU %", "recall %", title="intersection over union per class")
-    for name, pixels, iou, recall in zip(classes, result.confusion.sum(1).tolist(), ious, recalls, strict=True):
-        table.add_row(name, f"{pixels:,}", f"{iou:.1f}", f"{recall:.1f}")
-    console = Console()
-    console.print(
-        f"mIoU {result.miou:.2f} %   pixel accuracy {result.pixel_accuracy:.2f} %   cross entropy {result.loss:.4f}   "
-        f"{result.images} images"
-    )
-    console.print(table)
-
-
-def _print(result: Accuracy, classes: list[str], origin: str, as_json: bool) -> None:
-    if as_json:
-        print(json.dumps({"data": origin, **_record(result, classes)}, indent=1))
-        return
-    console = Console()
-    console.print(f"data: {origin}, {result.count} samples")
-    console.print(f"top-1 {result.top1:.2f} %   top-5 {result.top5:.2f} %   cross entropy {result.loss:.4f}")
-    console.print(_per_class(result, classes))
-    if len(classes) <= LARGEST_MATRIX:
-        console.print(_matrix(result, classes))
-
-
-def _record(result: Accuracy, classes: list[str]) -> dict[str, Any]:
-    recall = result.per_class().tolist()
-    return {
-        "top1": result.top1,
-        "top5": result.top5,
-        "loss": result.loss,
-        "count": result.count,
-        "recall": {name: None if value != value else value for name, value in zip(classes, recall, strict=True)},
-        "confusion": result.confusion.tolist(),
-    }
-
-
-def _per_class(result: Accuracy, classes: list[str]) -> Table:
-    table = Table("class", "images", "recall %", title="recall per class")
-    for name, count, recall in zip(classes, result.confusion.sum(1).tolist(), result.per_class().tolist(), strict=True):
-        table.add_row(name, str(count), f"{recall:.1f}")
-    return table
-
-
-def _matrix(result: Accuracy, classes: list[str]) -> Table:
-    table = Table("", *(str(i) for i in range(len(classes))), title="rows: true class, columns: predicted class")
-    for index, (name, row) in enumerate(zip(classes, result.confusion.tolist(), strict=True)):
-        table.add_row(f"{index} {name}", *(str(count) if count else "." for count in row))
-    return table
+def _precision(model: nn.Module, batches: Iterable[Any], _num_classes: int, world: World) -> dict[str, Any]:
+    return measure_map(model, batches, world, per_class=True)
