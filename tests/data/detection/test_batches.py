@@ -106,7 +106,7 @@ def test_evaluation_sees_each_image_once_and_unchanged():
     assert object_classes(scenes) == scenes.classes[1:]
 
 
-def test_broken_images_are_replaced_in_training_and_stop_evaluation(tmp_path):
+def test_broken_images_are_replaced_in_training_and_stop_evaluation(tmp_path, two_classes):
     root = write(tmp_path)
     for part in ("train2017", "val2017"):
         (root / "coco" / part / "0.png").write_bytes(b"no image")
@@ -120,7 +120,7 @@ def test_broken_images_are_replaced_in_training_and_stop_evaluation(tmp_path):
         _all(build_detection_train_loader(dataclasses.replace(cfg, skip_broken=False), batch_size=2, seed=0), 0)
 
 
-def test_grey_pictures_have_three_channels(tmp_path):
+def test_grey_pictures_have_three_channels(tmp_path, two_classes):
     root = write(tmp_path)
     path = root / "coco" / "val2017" / "0.png"
     Image.fromarray(np.asarray(Image.open(path).convert("L"))).save(path)

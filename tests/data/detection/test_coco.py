@@ -65,6 +65,15 @@ def _changed(path, change):
         (lambda c: c["annotations"][0].update(category_id=5), "annotation 1: image 7 or category 5 is not in the file"),
         (lambda c: c["annotations"][0].update(image_id=99), "annotation 1: image 99 or category 90 is not"),
         (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), r"annotation 1: bbox must be \[x, y, width, height\]"),
+        (
+            lambda c: c["annotations"][0].update(bbox=[1, 2, "3", 4]),
+            r"annotation 1: bbox must be .* found \[1, 2, '3', 4\]",
+        ),
+        (lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 4]), r"annotation 1: bbox must be .* nan"),
+        (lambda c: c["annotations"][0].update(area="400"), "annotation 1: area must be a number, found '400'"),
+        (lambda c: c["annotations"][0].update(category_id=[90]), r"annotation 1: image 7 or category \[90\] is not"),
+        (lambda c: c["images"][0].update(height=None), "image 7: expected numbers as id, height and width"),
+        (lambda c: c["images"][0].update(file_name=5), "image 7: expected numbers as id, .* and a file_name"),
         (lambda c: c["annotations"][2].pop("area"), "entry 2 of 'annotations' has no area"),
         (lambda c: c["images"][0].pop("width"), "entry 0 of 'images' has no width"),
         (lambda c: c.pop("categories"), "no list 'categories'"),
@@ -74,6 +83,12 @@ def _changed(path, change):
 def test_wrong_annotations(tmp_path, change, message):
     with pytest.raises(DataError, match=message):
         load_coco(_changed(tmp_path, change), "train")
+
+
+@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "a/../../secret.png", "..", "", "a\x00.png"])
+def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, name):
+    with pytest.raises(DataError, match=r"instances_train2017\.json: image 7: expected a path below .*train2017"):
+        load_coco(_changed(tmp_path, lambda c: c["images"][0].update(file_name=name)), "train")
 
 
 @pytest.mark.parametrize(
@@ -110,6 +125,10 @@ def test_missing_and_broken_files(tmp_path):
         load_coco(root, "test")
 
 
-def test_found_by_name(tmp_path):
-    root = write(tmp_path)
-    assert len(create_detection_dataset(DetectionDataConfig(root=root), "train")) == 2
+def test_found_by_name(tmp_path, two_classes):
+    assert len(create_detection_dataset(DetectionDataConfig(root=write(tmp_path)), "train")) == 2
+
+
+def test_another_list_of_categories_is_refused(tmp_path):
+    with pytest.raises(DataError, match=r"instances_train2017\.json has 2 categories; expected the 80 of COCO 2017"):
+        create_detection_dataset(DetectionDataConfig(root=write(tmp_path)), "train")

@@ -6,6 +6,7 @@ lengths; faster-coco-eval turns them into pixels, with the rules of COCO's own t
 
 import importlib
 import json
+import math
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from spikedriven.data.images import UNREADABLE
+from spikedriven.data.lookup import below
 from spikedriven.errors import DataError, InputError
 
 PARTS = {"train": "train2017", "test": "val2017"}
@@ -51,10 +53,12 @@ class CocoInstances(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         categories = sorted(_entries(content, "categories", annotations, ("id", "name")), key=lambda c: c["id"])
         self.classes = tuple(str(category["name"]) for category in categories)
         self.labels = {category["id"]: i + 1 for i, category in enumerate(categories)}
+        for image in _entries(content, "images", annotations, ("id", "file_name", "height", "width")):
+            _check_image(image, folder, f"{annotations}: image {image['id']}")
         by_image = self._annotations(content, training)
         self.images = [
             CocoImage(image["file_name"], image["height"], image["width"], tuple(by_image.get(image["id"], ())))
-            for image in _entries(content, "images", annotations, ("id", "file_name", "height", "width"))
+            for image in content["images"]
         ]
         if training:
             self.images = [i for i in self.images if i.annotations and min(i.height, i.width) >= SMALLEST_IMAGE]
@@ -101,15 +105,19 @@ class CocoInstances(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
 
     def _annotations(self, content: dict[str, Any], training: bool) -> dict[int, list[dict[str, Any]]]:
-        sizes = {image["id"]: image for image in _entries(content, "images", self.source, ("id",))}
+        sizes = {image["id"]: image for image in content["images"]}
         by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
         keys = ("image_id", "bbox", "category_id", "segmentation", "area")
         for a in _entries(content, "annotations", self.source, keys):
             where = f"{self.source}: annotation {a.get('id')}"
-            if a["image_id"] not in sizes or a["category_id"] not in self.labels:
+            if not _are_numbers(a["image_id"], a["category_id"]) or not (
+                a["image_id"] in sizes and a["category_id"] in self.labels
+            ):
                 raise DataError(f"{where}: image {a['image_id']} or category {a['category_id']} is not in the file")
-            if not (isinstance(a["bbox"], list) and len(a["bbox"]) == 4):
-                raise DataError(f"{where}: bbox must be [x, y, width, height], found {a['bbox']!r}")
+            if not (isinstance(a["bbox"], list) and len(a["bbox"]) == 4 and _are_numbers(*a["bbox"])):
+                raise DataError(f"{where}: bbox must be [x, y, width, height] in numbers, found {a['bbox']!r}")
+            if not _are_numbers(a["area"]):
+                raise DataError(f"{where}: area must be a number, found {a['area']!r}")
             if training and a.get("iscrowd", 0):
                 continue
             if _is_degenerate(a["bbox"], sizes[a["image_id"]]):
@@ -188,10 +196,20 @@ def _entries(content: dict[str, Any], name: str, path: Path, keys: tuple[str, ..
     return entries
 
 
+def _check_image(image: dict[str, Any], folder: Path, where: str) -> None:
+    if not (isinstance(image["file_name"], str) and _are_numbers(image["id"], image["height"], image["width"])):
+        raise DataError(f"{where}: expected numbers as id, height and width, and a file_name, found {image!r}")
+    below(folder, image["file_name"], where)
+
+
+def _are_numbers(*values: Any) -> bool:
+    return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
+
+
 def _is_degenerate(bbox: list[float], image: dict[str, Any]) -> bool:
     x, y, w, h = bbox
-    visible_w = min(x + w, image.get("width", np.inf)) - max(x, 0)
-    visible_h = min(y + h, image.get("height", np.inf)) - max(y, 0)
+    visible_w = min(x + w, image["width"]) - max(x, 0)
+    visible_h = min(y + h, image["height"]) - max(y, 0)
     return min(w, h, visible_w, visible_h) < 1
 
 

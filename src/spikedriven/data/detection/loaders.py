@@ -9,7 +9,7 @@ from torch.utils.data import Dataset
 from torchvision.transforms.v2 import functional as transforms
 
 from spikedriven.data.batches import BatchKey, BrokenImage, read_or_next
-from spikedriven.data.detection.coco import load_coco
+from spikedriven.data.detection.coco import CocoInstances, load_coco
 from spikedriven.data.detection.config import DetectionDataConfig
 from spikedriven.data.detection.transforms import Sample, Target, eval_sample, train_sample
 from spikedriven.data.loaders import EvalLoader, TrainLoader, build_eval_loader, worker_options
@@ -27,9 +27,19 @@ def create_detection_dataset(cfg: DetectionDataConfig, split: str) -> Any:
     if split not in SPLITS:
         raise InputError(f"split {split!r} does not exist; expected one of {', '.join(SPLITS)}")
     if cfg.dataset == "coco2017":
-        return load_coco(data_folder(cfg.root), split)
+        return _with_all_classes(load_coco(data_folder(cfg.root), split), cfg.num_classes)
     length = cfg.train_images if split == "train" else cfg.test_images
     return FashionScenes(split, cfg.scene_size, cfg.scene_seed, length)
+
+
+def _with_all_classes(dataset: CocoInstances, expected: int) -> CocoInstances:
+    """Labels are places in the file's list of categories: a file with another list means other objects."""
+    if dataset.num_classes != expected:
+        raise DataError(
+            f"{dataset.source} has {dataset.num_classes} categories; expected the {expected} of COCO 2017. Unpack its "
+            "own instances_*.json"
+        )
+    return dataset
 
 
 def object_classes(dataset: Any) -> tuple[str, ...]:

@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from spikedriven.data.events.config import EventDataConfig
-from spikedriven.data.events.recordings import RecordedEvents, Recording, below, find_folder, read_lines
+from spikedriven.data.events.recordings import RecordedEvents, Recording, find_folder, read_lines
+from spikedriven.data.lookup import below
 from spikedriven.errors import DataError
 
 NAMES = ("dvs128-gesture", "DvsGesture", "DVS128Gesture", "dvs128_gesture", "dvs_gesture")

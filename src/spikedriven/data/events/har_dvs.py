@@ -24,8 +24,9 @@ from torchvision.transforms.v2 import functional as F
 
 from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.events.dataset import EventDataset
-from spikedriven.data.events.recordings import below, find_folder, read_lines
+from spikedriven.data.events.recordings import find_folder, read_lines
 from spikedriven.data.images import UNREADABLE
+from spikedriven.data.lookup import below
 from spikedriven.data.seeding import derive_seed
 from spikedriven.errors import DataError
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Self
 
 import numpy as np
@@ -110,14 +110,6 @@ def find_folder(data_folder: Path, names: Sequence[str], sign: str) -> Path | No
             if (inner / sign).exists():
                 return inner
     return None
-
-
-def below(folder: Path, name: str, origin: str) -> Path:
-    """folder / name of a list file; DataError for a name that leads out of the folder. origin: file and line."""
-    parts = PurePosixPath(name).parts
-    if not parts or PurePosixPath(name).is_absolute() or ".." in parts or "\x00" in name or "\\" in name:
-        raise DataError(f"{origin}: expected a path below {folder}, found {name!r}")
-    return folder / name
 
 
 def read_lines(path: Path) -> list[tuple[str, str]]:
