@@ -16,7 +16,7 @@ def read_pixels(body: bytes) -> np.ndarray:
     try:
         value = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"the request is no JSON ({error}); expected {EXPECTED}") from error
+        raise InputError(f"the request is no JSON ({str(error)[:60]}); expected {EXPECTED}") from error
     if not isinstance(value, dict) or value.keys() != {"pixels"}:
         raise InputError(f"expected {EXPECTED}")
     rows = value["pixels"]

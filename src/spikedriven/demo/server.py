@@ -19,7 +19,7 @@ import numpy as np
 from spikedriven.demo.inference import Inference
 from spikedriven.demo.network import samples
 from spikedriven.demo.pixels import read_pixels
-from spikedriven.errors import InputError, SpikedrivenError
+from spikedriven.errors import InputError
 from spikedriven.report.images import COLOURS
 from spikedriven.training.signals import stop_flag
 
@@ -109,14 +109,20 @@ class Handler(BaseHTTPRequestHandler):
             self._refuse(404, "only /classify takes a POST")
             return
         try:
-            answer = self.server.inference.classify(read_pixels(self._body()))
-        except SpikedrivenError as error:
+            pixels = read_pixels(self._body())
+        except InputError as error:
             self._refuse(400, str(error))
+        else:
+            self._classify(pixels)
+
+    def _classify(self, pixels: np.ndarray) -> None:
+        try:
+            answer = _json(self.server.inference.classify(pixels))
         except Exception:
             logger.exception("classifying failed")
             self._refuse(500, "the server failed; the reason is in the terminal where it runs")
         else:
-            self._answer(200, _json(answer), "application/json")
+            self._answer(200, answer, "application/json")
 
     def _is_local(self) -> bool:
         """Whether the request was made for this machine, by a page of this server or by no page."""

@@ -1,0 +1,196 @@
+"""The server: one address, fixed routes, and nothing that is sent to it is believed."""
+
+import json
+import re
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+from spikedriven.demo import DemoServer
+from spikedriven.demo.network import samples
+from spikedriven.demo.server import FILES, LARGEST_BODY, Handler
+from spikedriven.errors import InputError
+from tests.demo.conftest import ask
+
+BLANK = [[0] * 28] * 28
+
+
+def body(pixels: object = BLANK) -> bytes:
+    return json.dumps({"pixels": pixels}).encode()
+
+
+@pytest.fixture(scope="module")
+def server(servers):
+    return servers["lif"]
+
+
+def test_it_listens_on_one_address_only(server):
+    address, port = server.server_address
+    assert address == "127.0.0.1" and server.url == f"http://127.0.0.1:{port}/"
+    with pytest.raises(OSError), socket.create_connection(("127.0.0.2", port), timeout=5):
+        pass  # a server on all interfaces would have answered
+    own = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)} - {"127.0.0.1"}
+    for other in own:
+        with pytest.raises(OSError), socket.create_connection((other, port), timeout=5):
+            pass
+
+
+def test_every_file_of_the_page_is_served_and_fetches_nothing(server):
+    for path, (package, name, kind) in FILES.items():
+        answer = ask(server, "GET", path)
+        assert answer.status == 200 and answer.headers["Content-Type"].startswith(kind)
+        assert answer.body == files(package).joinpath(name).read_bytes()
+        assert not re.search(rb"https?://|@import|url\(", answer.body), path
+        assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
+        assert answer.headers["X-Content-Type-Options"] == "nosniff"
+    shipped = {f"page/{entry.name}" for entry in files("spikedriven.demo").joinpath("page").iterdir()}
+    assert shipped == {name for package, name, _ in FILES.values() if package == "spikedriven.demo"}
+
+
+def test_samples(server):
+    found = ask(server, "GET", "/samples").json
+    assert found["network"]["name"] == "lif <b>" and found["network"]["time_steps"] == 2
+    assert len(found["network"]["classes"]) == 10 and len(found["palette"]) == 64
+    assert [s["label"] for s in found["samples"]] == [s.label for s in samples()]
+    assert found["samples"][5]["pixels"] == np.asarray(samples()[5].image).tolist()
+
+
+def test_classify_answers_what_inference_computes(server):
+    sample = samples()[9]
+    found = ask(server, "POST", "/classify", body(np.asarray(sample.image).tolist())).json
+    expected = server.inference.classify(np.asarray(sample.image))
+    assert {k: v for k, v in found.items() if k != "latency"} == {k: v for k, v in expected.items() if k != "latency"}
+
+
+def test_several_at_a_time(server):
+    bodies = [body(np.asarray(s.image).tolist()) for s in samples()[::6]] * 2
+    with ThreadPoolExecutor(len(bodies)) as pool:
+        answers = list(pool.map(lambda b: ask(server, "POST", "/classify", b).json["shares"], bodies))
+    assert answers[:5] == answers[5:] and len({str(a) for a in answers}) >= 3
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "localhost", "LOCALHOST:8765", "127.0.0.1:1"])
+def test_own_hosts(server, host):
+    assert ask(server, "GET", "/samples", host=host).status == 200
+
+
+@pytest.mark.parametrize(
+    "host",
+    [None, "", "evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.nip.io", "127.0.0.1@evil",
+     "0.0.0.0", "localhost:99999999", "127.0.0.2", "xlocalhost"],
+)  # fmt: skip
+@pytest.mark.parametrize("method", ["GET", "POST"])
+def test_foreign_hosts_are_refused(server, host, method):
+    """A name that someone points at 127.0.0.1: what the browser then sends names it."""
+    answer = ask(server, method, "/" if method == "GET" else "/classify", body(), host=host)
+    assert answer.status == 403 and b"localhost only" in answer.body
+
+
+def test_two_hosts_are_refused(server):
+    port = server.server_address[1]
+    with socket.create_connection(("127.0.0.1", port), timeout=20) as connection:
+        connection.sendall(b"GET / HTTP/1.0\r\nHost: localhost\r\nHost: evil.example\r\n\r\n")
+        assert connection.recv(100).startswith(b"HTTP/1.0 403")
+
+
+def test_other_pages_may_not_ask(server):
+    own = server.url.rstrip("/")
+    assert ask(server, "POST", "/classify", body(), origin=own).status == 200
+    for origin in ("http://evil.example", "null", "https://127.0.0.1", "http://localhost:1"):
+        assert ask(server, "POST", "/classify", body(), origin=origin).status == 403
+    for kind in ("text/plain", "application/x-www-form-urlencoded", None):  # what a form can send unasked
+        assert ask(server, "POST", "/classify", body(), content_type=kind).status == 400
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/../server.py", "/page/page.html", "/page.html", "//etc/passwd", "/.", "/%2e%2e/server.py", "/etc/passwd",
+     "/..%2f..%2fetc/passwd", "/page.js/../../server.py", "/page.js?x=1", "/page.js%00.css",
+     "\\..\\server.py", "http://127.0.0.1/page.js", "*"],
+)  # fmt: skip
+def test_no_path_leads_elsewhere(server, path):
+    assert ask(server, "GET", path).status == 404
+    assert ask(server, "POST", path, body()).status == 404
+
+
+def test_methods(server):
+    assert ask(server, "GET", "/classify").status == 405
+    assert ask(server, "POST", "/samples", body()).status == 404
+    for method in ("PUT", "DELETE", "OPTIONS", "TRACE", "BREW"):
+        assert ask(server, method, "/classify").status == 501
+
+
+WRONG = {
+    "not JSON": (b"pixels", "no JSON"),
+    "nothing": (b"", "no JSON"),
+    "no text": (b"\xff\xfe\x00", "no JSON"),
+    "nested": (b"[" * 16000, "no JSON"),
+    "NaN": (body().replace(b"[[0", b"[[NaN", 1), "NaN is no number"),
+    "infinity": (body().replace(b"[[0", b"[[-Infinity", 1), "-Infinity is no number"),
+    "a list": (b"[]", "expected {"),
+    "another key": (b'{"pixels": [], "x": 1}', "expected {"),
+    "no list": (body("0" * 784), "no list but str"),
+    "27 rows": (body([[0] * 28] * 27), "a list of 27"),
+    "29 columns": (body([[0] * 29] * 28), "row 0 is a list of 29"),
+    "a number as row": (body([*BLANK[1:], 7]), "row 27 is no list but int"),
+    "fraction": (body([*BLANK[1:], [0.5] * 28]), "row 27 holds 0.5"),
+    "true": (body([[True] * 28, *BLANK[1:]]), "row 0 holds True"),
+    "null": (body([[None] * 28, *BLANK[1:]]), "row 0 holds None"),
+    "negative": (body([[-1] * 28, *BLANK[1:]]), "row 0 holds -1"),
+    "256": (body([[256] * 28, *BLANK[1:]]), "row 0 holds 256"),
+    "large": (body([[10**300] * 28, *BLANK[1:]])[:LARGEST_BODY], "row 0 holds 1000"),
+    "many digits": (b'{"pixels": ' + b"9" * 6000 + b"}", "no JSON"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_wrong_bodies_are_told_in_one_message(server, case):
+    sent, message = WRONG[case]
+    answer = ask(server, "POST", "/classify", sent)
+    assert answer.status == 400 and answer.json.keys() == {"error"}
+    assert message in answer.json["error"] and "\n" not in answer.json["error"]
+    assert len(answer.json["error"]) < 250
+
+
+@pytest.mark.parametrize("size", [LARGEST_BODY + 1, 900_000])
+def test_a_body_that_is_too_large_is_refused_unread(server, size):
+    answer = ask(server, "POST", "/classify", b" " * size)
+    assert answer.status == 400 and f"{size} bytes; at most {LARGEST_BODY}" in answer.json["error"]
+
+
+@pytest.mark.parametrize("length", [None, "", "-1", "1e3", "٣", "99999999999999999"])
+def test_a_body_without_a_length_is_refused(server, length):
+    encoded = None if length is None else length.encode().decode("latin-1")
+    answer = ask(server, "POST", "/classify", content_length=encoded)
+    assert answer.status == 400 and "Content-Length" in answer.json["error"]
+
+
+def test_a_sender_that_stops_is_dropped(server, monkeypatch):
+    monkeypatch.setattr(Handler, "timeout", 0.2)
+    with socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=20) as connection:
+        connection.sendall(b"POST /classify HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+                           b"Content-Length: 100\r\n\r\n{")  # fmt: skip
+        assert connection.recv(100) == b""
+    assert ask(server, "GET", "/").status == 200
+
+
+def test_a_failure_inside_is_named_without_its_details(server, monkeypatch, caplog):
+    def fail(pixels):
+        raise ZeroDivisionError("secret")
+
+    monkeypatch.setattr(server.inference, "classify", fail)
+    answer = ask(server, "POST", "/classify", body())
+    assert answer.status == 500 and "in the terminal" in answer.json["error"] and b"secret" not in answer.body
+    assert "secret" in caplog.text
+
+
+def test_a_port_that_is_taken(server):
+    port = server.server_address[1]
+    with pytest.raises(InputError, match=f"port {port} of 127.0.0.1 is in use; give another with --port"):
+        DemoServer(server.inference, port)
+    for wrong in (-1, 65536):
+        with pytest.raises(InputError, match=f"--port {wrong}"):
+            DemoServer(server.inference, wrong)
