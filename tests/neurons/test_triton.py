@@ -7,6 +7,8 @@ CPU key. Where there is a GPU, the same comparisons run there too, compiled.
 import dataclasses
 import itertools
 import multiprocessing
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, field
 from importlib.util import find_spec
@@ -189,7 +191,8 @@ def compare_layouts(device: str) -> None:
         "channels last": x.movedim(2, -1).contiguous().movedim(-1, 2),
         "batch first": x.transpose(0, 1).contiguous().transpose(0, 1),
         "every other": x.repeat_interleave(2, -1)[..., ::2],
-        "shared": x[:1].expand_as(x),
+        "one image for all steps": x[:1].expand_as(x),
+        "one image, channels last": x[:1].movedim(2, -1).contiguous().movedim(-1, 2).expand_as(x),
         "one step": x[:1],
         "empty": x[:, :0],
     }
@@ -291,3 +294,14 @@ def test_opcheck(on_kernels):
 def test_stand_behind_the_operators_on_gpus():
     for op in (lif_op, lif_backward_op, integer_spike, integer_spike_backward):
         assert torch._C._dispatch_has_kernel_for_dispatch_key(op._qualname, "CUDA")
+
+
+def test_without_triton_gpus_run_the_plain_implementation():
+    code = """if True:
+        import sys
+        sys.modules["triton"] = None  # as if it were not installed
+        import torch, spikedriven
+        assert not torch._C._dispatch_has_kernel_for_dispatch_key("spikedriven::lif", "CUDA")
+        assert torch._C._dispatch_has_kernel_for_dispatch_key("spikedriven::lif", "CompositeExplicitAutograd")
+    """
+    subprocess.run([sys.executable, "-c", code], check=True)

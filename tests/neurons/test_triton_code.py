@@ -7,12 +7,12 @@ from importlib.util import find_spec
 
 import pytest
 
-from spikedriven.neurons.cuda import BACKWARD_BLOCK, FORWARD_BLOCK, MAX_STEPS
+from spikedriven.neurons.cuda import BACKWARD_BLOCK, COMPILER, FORWARD_BLOCK, MAX_STEPS
 
 pytestmark = pytest.mark.skipif(
     find_spec("triton") is None, reason="Triton is missing: pip install 'spikedriven[triton]'"
 )
-DYNAMICS = {"TAU": 1.5, "V_THRESHOLD": 1.0, "V_RESET": 0.0, "REST": 0.0, "DECAY_INPUT": True}
+DYNAMICS = {"STILL": False, "TAU": 1.5, "V_THRESHOLD": 1.0, "V_RESET": 0.0, "REST": 0.0, "DECAY_INPUT": True}
 LEARNING = {"DETACH_RESET": False, "SURROGATE": "sigmoid", "ALPHA": 4.0}
 TARGETS = {"sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
 
@@ -36,8 +36,7 @@ def compiled(name: str, target: str, pointers: dict[str, str | None], constants:
     signature = {key: types.get(key, "constexpr") for key in kernel.arg_names}
     values = {key: constants.get(key) for key, kind in signature.items() if kind == "constexpr"}
     source = ASTSource(kernel, signature=signature, constexprs=values, attrs=aligned)
-    options = {"num_warps": 4, "enable_fp_fusion": False}
-    return triton.compile(source, target=GPUTarget(*TARGETS[target]), options=options).asm
+    return triton.compile(source, target=GPUTarget(*TARGETS[target]), options=COMPILER).asm
 
 
 def forward(dtype: str, k: str | None, target: str = "sm_80", steps: int = 4, **constants) -> dict[str, str]:
@@ -102,6 +101,13 @@ def test_memory_is_passed_over_once():
     assert found["ld.global.v4.b32"] == (2 * 4 + 2) * each  # x, grad_spikes, v, grad_v
     assert found["st.global.v4.b32"] == (4 + 1) * each  # grad_x, grad_v0
     assert not {name for name in found if name.startswith(("ld.local", "st.local"))}
+
+
+@pytest.mark.parametrize("build", [forward, backward])
+def test_offsets_have_64_bits(build):
+    """All steps of a large batch may have more than 2^31 elements."""
+    into_blocks = re.findall(r"tt\.addptr .*tensor<\d+x(i\d+)>", build("fp32", None)["ttir"])
+    assert set(into_blocks) == {"i64"}
 
 
 @pytest.mark.parametrize("k", [None, "fp32"])

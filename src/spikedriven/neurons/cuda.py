@@ -17,12 +17,16 @@ from spikedriven.neurons.lif import lif_backward_op, lif_op
 #: Backward keeps so many time steps in registers; longer inputs are worked on in chunks of so many.
 MAX_STEPS = 16
 FORWARD_BLOCK, BACKWARD_BLOCK = 1024, 512  # elements a program
+#: No fused multiply-add: it rounds once where the readable neuron rounds twice.
+COMPILER = {"num_warps": 4, "enable_fp_fusion": False}
 
 
 def _launch(kernel, size: int, block: int, *tensors: Tensor | None, **constants) -> None:
-    """One program for each block. No fused multiply-add: it rounds once where the readable neuron rounds twice."""
+    """One program for each block."""
+    if not size:
+        return
     with torch.cuda.device_of(tensors[0]):
-        kernel[(-(-size // block),)](*tensors, size, **constants, BLOCK=block, num_warps=4, enable_fp_fusion=False)
+        kernel[(-(-size // block),)](*tensors, size, **constants, BLOCK=block, **COMPILER)
 
 
 def _arranged(tensor: Tensor, strides: tuple[int, ...]) -> Tensor:
@@ -38,9 +42,14 @@ def _strides_of_copy(x: Tensor) -> tuple[int, ...]:
 
 
 def _step_after_step(x: Tensor) -> Tensor:
-    """x so that memory has no gaps and its first axis is the slowest; channels-last steps stay as they are."""
-    dense = x.stride() == _strides_of_copy(x)
-    return x if dense and (x.shape[0] == 1 or x.stride(0) == x[0].numel()) else x.contiguous()
+    """x with time outermost and no gaps in a step, or with one step for all (stride 0); itself where it lies so."""
+    dense = x.stride()[1:] == _strides_of_copy(x[0])
+    return x if dense and (len(x) == 1 or x.stride(0) in (0, x[0].numel())) else x.contiguous()
+
+
+def _strides_after_step(x: Tensor) -> tuple[int, ...]:
+    """For tensors of x's shape: each step in the memory layout of x's, one after the other."""
+    return (x[0].numel(), *x.stride()[1:])
 
 
 def _fixed(options: LIFOptions) -> dict[str, object]:
@@ -51,8 +60,12 @@ def _fixed(options: LIFOptions) -> dict[str, object]:
     }  # fmt: skip
 
 
+def _steps(x: Tensor) -> dict[str, object]:
+    return {"STEPS": len(x), "STILL": len(x) > 1 and x.stride(0) == 0}
+
+
 def _chunks(x: Tensor) -> list[slice]:
-    return [slice(start, min(start + MAX_STEPS, len(x))) for start in range(0, len(x) if x.numel() else 0, MAX_STEPS)]
+    return [slice(start, min(start + MAX_STEPS, len(x))) for start in range(0, len(x), MAX_STEPS)]
 
 
 def _decay_rate(x: Tensor, w: Tensor | None) -> Tensor | None:
@@ -72,7 +85,7 @@ def _charge_through(
     for part in _chunks(x):
         out = None if spikes is None else spikes[part]
         _launch(
-            lif_forward, last.numel(), FORWARD_BLOCK, x[part], v, k, out, last, STEPS=len(x[part]), **_fixed(options)
+            lif_forward, last.numel(), FORWARD_BLOCK, x[part], v, k, out, last, **_steps(x[part]), **_fixed(options)
         )
         v = last
 
@@ -80,7 +93,8 @@ def _charge_through(
 def lif(x: Tensor, v: Tensor | None, w: Tensor | None, *values) -> tuple[Tensor, Tensor]:
     """`spikedriven::lif`."""
     steps = _step_after_step(x)
-    spikes, last = torch.empty_like(steps), torch.empty_like(steps[0], dtype=membrane_dtype(x))
+    spikes = torch.empty_strided(x.shape, _strides_after_step(steps), dtype=x.dtype, device=x.device)
+    last = torch.empty_like(steps[0], dtype=membrane_dtype(x))
     _charge_through(steps, _arranged_membrane(v, steps), _decay_rate(x, w), spikes, last, LIFOptions(*values))
     return _arranged(spikes, _strides_of_copy(x)), _arranged(last, _strides_of_copy(x[0]))
 
@@ -92,7 +106,7 @@ def lif_backward(
     steps, k, options = _step_after_step(x), _decay_rate(x, w), LIFOptions(*values)
     starts = _membranes_at_chunks(steps, _arranged_membrane(v, steps), k, options)
     if grad_spikes is not None:
-        grad_spikes = _arranged(grad_spikes, steps.stride())
+        grad_spikes = _arranged(grad_spikes, _strides_after_step(steps))
     grad_x, grad_v, grad_k = _unwind(steps, starts, k, grad_spikes, _arranged_membrane(grad_v, steps), options)
     grad_w = grad_k if w is None else (grad_k * (1.0 - k) * k).to(w.dtype)
     return _arranged(grad_x, _strides_of_copy(x)), _arranged(grad_v, _strides_of_copy(x[0])), grad_w
@@ -115,13 +129,15 @@ def _unwind(
     """From the last chunk to the first. Returns the gradients of x, of the first membrane and of k."""
     from spikedriven.neurons.triton_kernels import lif_backward
 
-    grad_x, grad_v0 = torch.empty_like(x), torch.empty_like(x[0], dtype=membrane_dtype(x))
-    parts_of_grad_k = grad_v0.new_zeros(len(starts), -(-grad_v0.numel() // BACKWARD_BLOCK))
+    grad_x = torch.empty_strided(x.shape, _strides_after_step(x), dtype=x.dtype, device=x.device)
+    grad_v0 = torch.empty_like(x[0], dtype=membrane_dtype(x))
+    programs = 0 if k is None else -(-grad_v0.numel() // BACKWARD_BLOCK)
+    parts_of_grad_k = grad_v0.new_zeros(len(starts), programs)
     for part, v, part_of_grad_k in reversed(list(zip(_chunks(x), starts, parts_of_grad_k, strict=True))):
         _launch(
             lif_backward, grad_v0.numel(), BACKWARD_BLOCK, x[part], v, k,
             None if grad_spikes is None else grad_spikes[part], grad_v, grad_x[part], grad_v0, part_of_grad_k,
-            STEPS=len(x[part]), DETACH_RESET=options.detach_reset, SURROGATE=options.surrogate, ALPHA=options.alpha,
+            **_steps(x[part]), DETACH_RESET=options.detach_reset, SURROGATE=options.surrogate, ALPHA=options.alpha,
             **_fixed(options),
         )  # fmt: skip
         grad_v = grad_v0
@@ -134,8 +150,7 @@ def integer(x: Tensor, levels: int, norm: float, rounding: str, gradient: str) -
 
     out = torch.empty_like(x)
     given = _arranged(x, out.stride())
-    if out.numel():
-        _launch(integer_forward, out.numel(), FORWARD_BLOCK, given, out, LEVELS=levels, NORM=norm, ROUNDING=rounding)
+    _launch(integer_forward, out.numel(), FORWARD_BLOCK, given, out, LEVELS=levels, NORM=norm, ROUNDING=rounding)
     return out
 
 
@@ -144,11 +159,8 @@ def integer_backward(upstream: Tensor, x: Tensor, levels: int, norm: float, grad
     from spikedriven.neurons.triton_kernels import integer_backward
 
     out = torch.empty_like(upstream)
-    given, x = _arranged(upstream, out.stride()), _arranged(x, out.stride())
-    if out.numel():
-        _launch(
-            integer_backward, out.numel(), FORWARD_BLOCK, given, x, out, LEVELS=levels, NORM=norm, GRADIENT=gradient
-        )
+    tensors = _arranged(upstream, out.stride()), _arranged(x, out.stride()), out
+    _launch(integer_backward, out.numel(), FORWARD_BLOCK, *tensors, LEVELS=levels, NORM=norm, GRADIENT=gradient)
     return out
 
 

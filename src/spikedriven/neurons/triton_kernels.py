@@ -1,12 +1,13 @@
 """The neurons as Triton kernels: all time steps of one element in registers, one pass over memory each way.
 
 The expressions are those of `dynamics` and `naive`, in the same order and with the same roundings, so that spikes and
-membranes are equal bit by bit: true division (`_divide`), and no product and sum fused into one rounding (launched with
-``enable_fp_fusion=False``). Backward recomputes the membranes, in the same way. `cuda` launches what stands here.
+membranes are equal bit by bit: true division (`_divide`), and no product and sum fused into one rounding (`cuda`, which
+launches the kernels, compiles them so). Backward recomputes the membranes in the same way.
 
-Common arguments: one time step has ``size`` elements, and step t + 1 follows step t in memory. A pointer may be None.
-``k`` points to ``sigmoid(w)`` of the parametric neuron; without it the leak divides by TAU. Upper-case arguments are
-constants of compilation. One program works on BLOCK elements.
+Common arguments: one time step has ``size`` elements, and step t + 1 follows step t in memory, except that with STILL
+all steps of x are the same memory. A pointer may be None. ``k`` points to ``sigmoid(w)`` of the parametric neuron;
+without it the leak divides by TAU. Upper-case arguments are constants of compilation. One program works on BLOCK
+elements.
 """
 
 import math
@@ -55,7 +56,7 @@ def _load_or(pointer, at, inside, VALUE: tl.constexpr, DTYPE: tl.constexpr, BLOC
 
 @triton.jit
 def lif_forward(
-    x, v, k, spikes, last, size, STEPS: tl.constexpr, TAU: tl.constexpr, V_THRESHOLD: tl.constexpr,
+    x, v, k, spikes, last, size, STEPS: tl.constexpr, STILL: tl.constexpr, TAU: tl.constexpr, V_THRESHOLD: tl.constexpr,
     V_RESET: tl.constexpr, REST: tl.constexpr, DECAY_INPUT: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """x [STEPS, size], v [size] -> spikes [STEPS, size], last [size]. Without v: at rest. last may be v."""
@@ -65,13 +66,15 @@ def lif_forward(
     k = None if k is None else tl.load(k)
     membrane = _load_or(v, at, inside, REST, last.dtype.element_ty, BLOCK)
     for _ in tl.static_range(STEPS):
-        x_t = tl.load(x + at, mask=inside, other=0.0).to(membrane.dtype)
+        x_t = tl.load(x + here, mask=inside, other=0.0).to(membrane.dtype)
         h = _charge(membrane, x_t, k, TAU, REST, DECAY_INPUT)
         s = _fire(h, V_THRESHOLD)
         membrane = _reset(h, s, V_THRESHOLD, V_RESET)
         if spikes is not None:
             tl.store(spikes + at, s, mask=inside)
         at += size
+        if not STILL:
+            x += size
     tl.store(last + here, membrane, mask=inside)
 
 
@@ -110,8 +113,8 @@ def _grad_charged(
 
 @triton.jit
 def lif_backward(
-    x, v, k, grad_spikes, grad_v, grad_x, grad_v0, grad_k, size, STEPS: tl.constexpr, TAU: tl.constexpr,
-    V_THRESHOLD: tl.constexpr, V_RESET: tl.constexpr, REST: tl.constexpr, DECAY_INPUT: tl.constexpr,
+    x, v, k, grad_spikes, grad_v, grad_x, grad_v0, grad_k, size, STEPS: tl.constexpr, STILL: tl.constexpr,
+    TAU: tl.constexpr, V_THRESHOLD: tl.constexpr, V_RESET: tl.constexpr, REST: tl.constexpr, DECAY_INPUT: tl.constexpr,
     DETACH_RESET: tl.constexpr, SURROGATE: tl.constexpr, ALPHA: tl.constexpr, BLOCK: tl.constexpr,
 ):  # fmt: skip
     """grad_spikes [STEPS, size], grad_v [size] -> grad_x [STEPS, size], grad_v0 [size], grad_k [programs].
@@ -126,7 +129,7 @@ def lif_backward(
     charged = ()  # H_t of every step, in registers
     leaking = ()  # dH_t/dk of every step, where there is k
     for _ in tl.static_range(STEPS):
-        x_t = tl.load(x + at, mask=inside, other=0.0).to(membrane.dtype)
+        x_t = tl.load(x + here, mask=inside, other=0.0).to(membrane.dtype)
         h = _charge(membrane, x_t, k, TAU, REST, DECAY_INPUT)
         charged = charged + (h,)  # noqa: RUF005  (Triton knows no unpacking)
         if k is not None:
@@ -134,6 +137,8 @@ def lif_backward(
             leaking = leaking + (slope,)  # noqa: RUF005
         membrane = _reset(h, _fire(h, V_THRESHOLD), V_THRESHOLD, V_RESET)
         at += size
+        if not STILL:
+            x += size
     carry = _load_or(grad_v, here, inside, 0.0, membrane.dtype, BLOCK)
     total = tl.zeros([BLOCK], membrane.dtype)
     for i in tl.static_range(STEPS):
@@ -154,7 +159,7 @@ def lif_backward(
 
 @triton.jit
 def _widen(block):
-    """Half precision is computed in float32 and rounded after each operation, as PyTorch does."""
+    """Half precision is computed in float32 and rounded once, when it is stored."""
     return block if block.dtype == tl.float64 else block.to(tl.float32)
 
 
@@ -165,8 +170,7 @@ def integer_forward(
     """x [size] -> round(clamp(x, 0, LEVELS)) / NORM [size]."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < size
-    given = tl.load(x + at, mask=inside, other=0.0)
-    wide = _widen(given)
+    wide = _widen(tl.load(x + at, mask=inside, other=0.0))
     clamped = tl.where(wide < 0, 0.0, tl.where(wide > LEVELS, LEVELS * 1.0, wide))  # not a number stays so
     if ROUNDING == "half_even":
         below = tl.floor(clamped)
@@ -175,7 +179,7 @@ def integer_forward(
         counts = below + tl.where((beyond > 0.5) | ((beyond == 0.5) & (odd == 1.0)), 1.0, 0.0)
     else:
         tl.static_assert(ROUNDING == "half_up")
-        counts = tl.floor(_widen((clamped + 0.5).to(given.dtype)))
+        counts = tl.floor(clamped + 0.5)
     tl.store(out + at, _divide(counts, NORM), mask=inside)
 
 
