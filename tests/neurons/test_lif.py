@@ -62,7 +62,10 @@ def test_operator_equals_published_vectors(case):
     expect(spikes, case["spikes"])
     expect(last, case["v_after_reset"][-1])
     (spikes * upstream).sum().backward()
-    expect(x.grad, case["grad_x"])
+    if x.dtype == torch.float64:
+        expect(x.grad, case["grad_x"])
+    else:  # the compiled surrogate has an exponential of its own, which may differ in the last place
+        torch.testing.assert_close(x.grad, torch.tensor(case["grad_x"]), rtol=1e-6, atol=1e-7)
     if w is not None:
         assert w.grad.item() == pytest.approx(case["grad_w"], rel=1e-14 if x.dtype == torch.float64 else 1e-6)
 

@@ -36,6 +36,11 @@ def available() -> bool:
     return _native is not None
 
 
+def extension() -> ModuleType | None:
+    """The compiled extension, for the operators of training."""
+    return _native
+
+
 def instruction_sets() -> list[str]:
     """Kernels this machine can run, the widest first; empty without the extension."""
     return _native.instruction_sets() if _native else []

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from spikedriven.layers.units import ConvBN, FireProject
+from spikedriven.layers.units import ConvBN, FireProject, in_a_row
 from spikedriven.neurons import NeuronFactory
 
 
@@ -24,7 +24,7 @@ class SpikeMLP(nn.Module):
         self.inner_residual = inner_residual
 
     def forward(self, x: Tensor) -> Tensor:
+        if not self.inner_residual:
+            return in_a_row(x, self.fc1, self.fc2)
         hidden = self.fc1(x)
-        if self.inner_residual:
-            return hidden + self.fc2(x + hidden)
-        return self.fc2(hidden)
+        return hidden + self.fc2(x + hidden)

@@ -2,7 +2,7 @@
 
 from torch import Tensor, nn
 
-from spikedriven.layers.units import ConvBN, FireProject, over_time
+from spikedriven.layers.units import ConvBN, FireProject, in_a_row, over_time
 from spikedriven.neurons import NeuronFactory
 
 
@@ -34,7 +34,7 @@ class SepConv(nn.Module):
         self.contract = FireProject(neuron(), SeparableConvBN(hidden, dim, kernel))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.contract(self.expand(x))
+        return in_a_row(x, self.expand, self.contract)
 
 
 class SpikeSepConv(nn.Module):
@@ -51,4 +51,4 @@ class SpikeSepConv(nn.Module):
         self.contract = FireProject(neuron(), ConvBN(hidden, dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.contract(self.depthwise(self.expand(x)))
+        return in_a_row(x, self.expand, self.depthwise, self.contract)

@@ -5,8 +5,13 @@ run over T, B, H and W.
 """
 
 from collections.abc import Callable
+from itertools import pairwise
 
+import torch
 from torch import Tensor, nn
+
+from spikedriven.layers.norm_fire import can_fuse, norm_fire, unwatched
+from spikedriven.neurons.native_cpu import is_still
 
 
 def over_time(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -25,7 +30,17 @@ class ConvBN(nn.Module):
         self.bn = nn.BatchNorm2d(out_chans)
 
     def forward(self, x: Tensor) -> Tensor:
+        if is_still(x) and not self.training and not torch.compiler.is_compiling():
+            return self(x[:1]).expand(x.shape[0], -1, -1, -1, -1)  # the same image, so the same map
         return over_time(lambda images: self.bn(self.conv(images)), x)
+
+
+def project_and_fire(project: nn.Module, neuron: nn.Module, x: Tensor) -> Tensor:
+    """``neuron(project(x))``, [T, B, C, H, W] -> spikes; norm and neuron as one operation where that is offered."""
+    if not (isinstance(project, ConvBN) and can_fuse(project.bn, neuron, x) and unwatched(project, project.conv)):
+        return neuron(project(x))
+    maps = over_time(project.conv, x[:1] if is_still(x) else x)
+    return norm_fire(maps, project.bn, neuron, x.shape[0])
 
 
 class MaxPool(nn.MaxPool2d):
@@ -49,7 +64,7 @@ class ProjectFire(nn.Module):
         self.pool = pool or nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.pool(self.neuron(self.project(x)))
+        return self.pool(project_and_fire(self.project, self.neuron, x))
 
 
 class FireProject(nn.Module):
@@ -63,3 +78,15 @@ class FireProject(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.project(self.pool(self.neuron(x)))
+
+
+def in_a_row(x: Tensor, *units: FireProject) -> Tensor:
+    """The units one after the other, each one's norm joined to the neuron of the next."""
+    if not (all(isinstance(unit.pool, nn.Identity) for unit in units) and unwatched(*units)):
+        for unit in units:
+            x = unit(x)
+        return x
+    spikes = units[0].neuron(x)
+    for unit, following in pairwise(units):
+        spikes = project_and_fire(unit.project, following.neuron, spikes)
+    return units[-1].project(spikes)

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from spikedriven.errors import InputError
 from spikedriven.models.official import OfficialNames
+from spikedriven.models.recompute import recomputed
 from spikedriven.neurons import StreamState, open_stream
 
 OUTPUTS = ("mean", "per_step")
@@ -48,6 +49,7 @@ class SpikeDrivenModel(nn.Module):
         self.num_classes, self.in_chans, self.time_steps = num_classes, in_chans, time_steps
         self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
         self.output, self.input_layout = output, input_layout
+        self.grad_checkpointing = False
         #: One dict per feature map: num_chs, reduction (true stride), module (qualified name).
         self.feature_info: list[dict] = []
 
@@ -74,8 +76,12 @@ class SpikeDrivenModel(nn.Module):
         """Public input -> last feature map [T, B, C, H, W], real-valued."""
         x = self.arrange(x)
         for _, module in self.body():
-            x = module(x)
+            x = recomputed(module, x) if self.grad_checkpointing and torch.is_grad_enabled() else module(x)
         return x
+
+    def set_grad_checkpointing(self, enable: bool = True) -> None:
+        """Training keeps what enters each module of `body` and computes the rest again on the way back."""
+        self.grad_checkpointing = enable
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
         """Feature map [T, B, C, H, W] -> output; with ``pre_logits`` the classifier's input, mean over time [B, C]."""

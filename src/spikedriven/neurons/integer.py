@@ -13,6 +13,8 @@ import torch
 from torch import Tensor
 
 from spikedriven.errors import InputError
+from spikedriven.neurons import native_cpu
+from spikedriven.neurons.dynamics import membrane_dtype
 from spikedriven.neurons.modules import Neuron
 
 ROUNDINGS = ("half_even", "half_up")
@@ -21,9 +23,9 @@ GRADIENTS = ("inclusive", "strict")
 
 def integer_spike_plain(x: Tensor, levels: int, norm: float, rounding: str) -> Tensor:
     """Forward in plain operators: x of any shape -> n / norm, same shape and dtype."""
-    clamped = x.clamp(0, levels)
+    clamped = x.to(membrane_dtype(x)).clamp(0, levels)
     counts = clamped.round() if rounding == "half_even" else (clamped + 0.5).floor()
-    return counts / norm
+    return (counts / norm).to(x.dtype)
 
 
 class _StraightThrough(torch.autograd.Function):
@@ -48,9 +50,9 @@ def integer_spike_naive(x: Tensor, levels: int, norm: float, rounding: str, grad
 @torch.library.custom_op("spikedriven::integer_spike", mutates_args=())
 def integer_spike(x: Tensor, levels: int, norm: float, rounding: str, gradient: str) -> Tensor:
     """The operator. x: any shape -> n / norm, same shape and dtype."""
-    counts = x.clamp(0, levels)
-    counts = counts.round_() if rounding == "half_even" else counts.add_(0.5).floor_()
-    return counts.div_(norm)
+    if native_cpu.takes(x):
+        return native_cpu.integer_forward(x, levels, norm, rounding)
+    return integer_spike_plain(x, levels, norm, rounding)
 
 
 @integer_spike.register_fake
@@ -61,6 +63,8 @@ def _(x, levels, norm, rounding, gradient):
 @torch.library.custom_op("spikedriven::integer_spike_backward", mutates_args=())
 def integer_spike_backward(upstream: Tensor, x: Tensor, levels: int, norm: float, gradient: str) -> Tensor:
     """The upstream gradient / norm where the gradient convention lets it pass, else 0."""
+    if native_cpu.takes(x):
+        return native_cpu.integer_backward(upstream, x, levels, norm, gradient)
     outside = (x < 0) | (x > levels) if gradient == "inclusive" else (x <= 0) | (x >= levels)
     return (upstream / norm).masked_fill_(outside, 0.0)
 

@@ -1,14 +1,16 @@
 """``spikedriven::lif``: the LIF neuron as one operator of torch.
 
 Registered with torch.library, so that `torch.export` keeps each neuron as one node, `torch.compile(fullgraph=True)`
-takes it, and a faster implementation can be put behind the same name. Forward and backward are written out by hand,
-in a few buffers that every time step reuses (fresh memory costs more than the arithmetic); `naive.py` is the readable
-version that tests hold them equal to. The backward pass recomputes membranes instead of storing one per step.
+takes it, and faster implementations stand behind the same name (`native_cpu.py`). What is here works for every dtype
+and device: forward and backward written out by hand, in a few buffers that every time step reuses (fresh memory costs
+more than the arithmetic); `naive.py` is the readable version that tests hold all of them equal to. The backward pass
+recomputes membranes instead of storing one per step.
 """
 
 import torch
 from torch import Tensor
 
+from spikedriven.neurons import native_cpu
 from spikedriven.neurons.dynamics import LIFOptions, membrane_dtype
 from spikedriven.neurons.surrogate import SURROGATES
 
@@ -28,6 +30,8 @@ def lif_op(
 ) -> tuple[Tensor, Tensor]:
     """x: [T, ...], v: [...] or None (at rest), w: scalar or None. Returns spikes [T, ...], last membrane [...]."""
     options = LIFOptions(tau, v_threshold, v_reset, decay_input, detach_reset, surrogate, alpha)
+    if native_cpu.takes(x):
+        return native_cpu.lif_forward(x, v, w, options)
     k = None if w is None else torch.sigmoid(w)
     spikes, membrane = torch.empty_like(x), torch.empty_like(x[0], dtype=membrane_dtype(x))
     h = torch.empty_like(membrane)
@@ -87,6 +91,8 @@ def lif_backward_op(
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Gradients of x [T, ...], of v [...] and of w (0-dim; zero without w), by the recursion over t = T..1."""
     options = LIFOptions(tau, v_threshold, v_reset, decay_input, detach_reset, surrogate, alpha)
+    if native_cpu.takes(x):
+        return native_cpu.lif_backward(grad_spikes, grad_v, x, v, w, options)
     k = None if w is None else torch.sigmoid(w)
     inputs = x.to(membrane_dtype(x))
     charged = torch.empty_like(inputs)

@@ -11,6 +11,10 @@ from typing import Any, Generic, Literal, TypeVar
 from spikedriven.errors import RecipeError
 
 
+#: A month, seconds.
+LONGEST_TIMEOUT_S = 31 * 24 * 3600
+
+
 @dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     name: str
@@ -174,6 +178,10 @@ class RunConfig:
     """torch.compile the model."""
     channels_last: bool = False
     """Keep images and convolution weights with channels last in memory; often faster, the same function."""
+    compact: bool = True
+    """Keep the spikes that the backward pass needs as bits. The same numbers in less memory; CPUs only."""
+    recompute: bool = False
+    """Keep only what enters each block and compute the rest again on the way back (activation checkpointing)."""
     seed: int = 42
     """Every random draw is a function of this, the step and the process."""
     eval_epochs: int = 1
@@ -190,6 +198,9 @@ class RunConfig:
     """Write TensorBoard files beside the log (pip install 'spikedriven[log]')."""
     max_steps: int = 0
     """Stop after so many optimiser steps, the schedule unchanged. 0: run to the end."""
+    timeout_s: float = 1800.0
+    """Several processes: seconds that one waits for the others before it gives up. Loading and evaluating may differ
+    by less than this between them, and the first one writes its checkpoints in this time."""
 
     def __post_init__(self) -> None:
         at_least_one = ("batch_size", "accumulation", "eval_epochs", "checkpoint_epochs", "keep", "log_steps")
@@ -198,6 +209,8 @@ class RunConfig:
             for name in names:
                 if getattr(self, name) < lowest:
                     raise RecipeError(f"run.{name}: expected at least {lowest}, found {getattr(self, name)}")
+        if not 0 < self.timeout_s <= LONGEST_TIMEOUT_S:
+            raise RecipeError(f"run.timeout_s: expected a number from 0 to {LONGEST_TIMEOUT_S}, found {self.timeout_s}")
         if self.ema is not None and not 0 < self.ema < 1:
             raise RecipeError(f"run.ema: expected a decay between 0 and 1, found {self.ema}")
 

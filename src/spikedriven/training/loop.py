@@ -21,9 +21,11 @@ from torch.nn.parallel import DistributedDataParallel
 
 from spikedriven.data.seeding import derive_seed
 from spikedriven.errors import CheckpointError, RecipeError
+from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.tasks import create_task
 from spikedriven.training.amp import autocast
 from spikedriven.training.checkpoint import Checkpoint, CheckpointStore, load_weights
+from spikedriven.training.compact import alphabets, compact_saved
 from spikedriven.training.config import Recipe
 from spikedriven.training.diagnose import NonFiniteError, first_non_finite
 from spikedriven.training.distributed import World, average, first_of_all, share_buffers, wrap_model
@@ -112,13 +114,25 @@ class Trainer:
         torch.manual_seed(run.seed)
         layout = torch.channels_last if run.channels_last else torch.contiguous_format
         self.net = self.task.build_model().to(self.world.device, memory_format=layout)
+        if run.recompute:
+            self._recompute_blocks()
         self.taken = start_from(self.net, model.init, model.init_strict) if model.init and fresh else None
         self.ema = ModelEmaV3(self.net, decay=run.ema, use_warmup=run.ema_warmup) if run.ema is not None else None
         self.model = wrap_model(self.net, self.world, run.sync_bn)
         self.call = cast(nn.Module, torch.compile(self.model)) if run.compile else self.model
         self.optimizer = create_optimizer(self.net, self.recipe.optim, self.global_batch)
         self.scaler = torch.amp.GradScaler(self.world.device.type, enabled=run.amp == "fp16")
+        self.alphabets = alphabets(self.net)
         self.meter = Meter()
+
+    def _recompute_blocks(self) -> None:
+        models = [module for module in self.net.modules() if isinstance(module, SpikeDrivenModel)]
+        if not models:
+            raise RecipeError(
+                f"run.recompute: {self.recipe.model.name} is none of this package's networks; set it false"
+            )
+        for model in models:
+            model.set_grad_checkpointing()
 
     def _train_epoch(self) -> bool:
         """Take the steps that are left of this epoch. False: asked to stop, and a checkpoint is written."""
@@ -188,7 +202,7 @@ class Trainer:
                 nullcontext() if alone else cast(DistributedDataParallel, self.model).no_sync()
             )
             with sync:
-                with self._autocast():
+                with self._autocast(), self._saving():
                     loss = self.task.loss(self.call, _to(batch, self.world.device)) / len(batches)
                 self.scaler.scale(loss).backward()
             losses.append(loss.detach())
@@ -199,6 +213,12 @@ class Trainer:
 
     def _autocast(self) -> AbstractContextManager[Any]:
         return autocast(self.recipe.run.amp, self.world.device)
+
+    def _saving(self) -> AbstractContextManager[Any]:
+        """How tensors are kept for the backward pass. A compiled graph keeps its own."""
+        return (
+            compact_saved(self.alphabets) if self.recipe.run.compact and not self.recipe.run.compile else nullcontext()
+        )
 
     def _evaluate(self) -> bool:
         """Evaluate the averaged weights where the run keeps them, else the trained ones. True: better than ever

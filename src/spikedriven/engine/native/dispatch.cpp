@@ -34,11 +34,31 @@ std::vector<std::string> detect() { return {}; }
 #endif
 
 // The features that each set of flags in CMakeLists.txt assumes.
-[[maybe_unused]] bool cpu_has(std::initializer_list<const char*> wanted) {
+bool cpu_has(std::initializer_list<const char*> wanted) {
   const std::vector<std::string> found = cpu_features();
   return std::all_of(wanted.begin(), wanted.end(),
                      [&](const char* name) { return std::find(found.begin(), found.end(), name) != found.end(); });
 }
+
+// One table per instruction set, of those that were compiled and can run here.
+template <class Table> std::vector<const Table*> runnable(const Table* avx512, const Table* avx2, const Table* portable) {
+  std::vector<const Table*> tables;
+  if (avx512 && cpu_has({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "avx512vbmi", "avx512vbmi2"})) tables.push_back(avx512);
+  if (avx2 && cpu_has({"avx2"})) tables.push_back(avx2);
+  tables.push_back(portable);
+  return tables;
+}
+
+#ifdef SD_HAS_AVX512
+#define SD_AVX512(table) &avx512::table()
+#else
+#define SD_AVX512(table) nullptr
+#endif
+#ifdef SD_HAS_AVX2
+#define SD_AVX2(table) &avx2::table()
+#else
+#define SD_AVX2(table) nullptr
+#endif
 
 }  // namespace
 
@@ -47,16 +67,10 @@ std::vector<std::string> cpu_features() {
   return found;
 }
 
-std::vector<const Kernels*> runnable_kernels() {
-  std::vector<const Kernels*> tables;
-#ifdef SD_HAS_AVX512
-  if (cpu_has({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "avx512vbmi", "avx512vbmi2"})) tables.push_back(&avx512::table());
-#endif
-#ifdef SD_HAS_AVX2
-  if (cpu_has({"avx2"})) tables.push_back(&avx2::table());
-#endif
-  tables.push_back(&portable::table());
-  return tables;
+std::vector<const Kernels*> runnable_kernels() { return runnable<Kernels>(SD_AVX512(table), SD_AVX2(table), &portable::table()); }
+
+std::vector<const TrainingKernels*> runnable_training_kernels() {
+  return runnable<TrainingKernels>(SD_AVX512(training_table), SD_AVX2(training_table), &portable::training_table());
 }
 
 }  // namespace sd

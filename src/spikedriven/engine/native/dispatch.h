@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels.h"
+#include "training.h"
 
 namespace sd {
 
@@ -13,5 +14,8 @@ std::vector<std::string> cpu_features();
 
 // The kernel tables compiled in that this CPU can run, the widest first; the last is always the portable one.
 std::vector<const Kernels*> runnable_kernels();
+
+// The same of the training kernels.
+std::vector<const TrainingKernels*> runnable_training_kernels();
 
 }  // namespace sd

@@ -9,6 +9,7 @@
 
 #include "dispatch.h"
 #include "engine.h"
+#include "training_module.h"
 
 namespace nb = nanobind;
 using namespace nb::literals;
@@ -121,4 +122,5 @@ NB_MODULE(_native, m) {
         .def("read", &read_map, "slot"_a)
         .def_prop_ro("seconds", &sd::Engine::seconds, "time of each operation in the last run")
         .def_prop_ro("memory", &sd::Engine::memory, "bytes of all maps");
+    bind_training(m);
 }

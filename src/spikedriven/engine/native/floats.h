@@ -1,0 +1,62 @@
+// Sixteen float32 lanes from and to memory of either type, and the exponential.
+#pragma once
+
+#include "vectors.h"
+
+namespace sd::SD_ISA {
+
+using u16x16 [[gnu::vector_size(32), gnu::may_alias]] = uint16_t;
+using u32x16 [[gnu::vector_size(64), gnu::may_alias]] = uint32_t;
+
+struct BFloat16 { uint16_t bits; };
+
+SD_INLINE f32x16 widen(const float* p) { return load<f32x16>(p); }
+SD_INLINE f32x16 widen(const BFloat16* p) {
+    return (f32x16)(__builtin_convertvector(load<u16x16>(p), u32x16) << 16);
+}
+SD_INLINE void narrow(float* p, const f32x16& x) { store(p, x); }
+/// To the nearest, ties to even, as PyTorch rounds; NaN stays NaN.
+SD_INLINE void narrow(BFloat16* p, const f32x16& x) {
+    const u32x16 bits = (u32x16)x;
+    const u32x16 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
+    const u32x16 nan = (u32x16)(x != x);
+    store(p, __builtin_convertvector((rounded & ~nan) | (nan & 0x7fc0), u16x16));
+}
+
+/// The first `count` lanes only.
+template <class T> SD_INLINE f32x16 widen(const T* p, int count) {
+    if (count == 16) return widen(p);
+    T some[16] = {};
+    std::memcpy(some, p, sizeof(T) * count);
+    return widen(some);
+}
+template <class T> SD_INLINE void narrow(T* p, const f32x16& x, int count) {
+    if (count == 16) return narrow(p, x);
+    T some[16];
+    narrow(some, x);
+    std::memcpy(p, some, sizeof(T) * count);
+}
+
+/// NaN in x stays.
+SD_INLINE f32x16 at_most(const f32x16& x, const f32x16& top) { return choose(at_least(x, top), top, x); }
+SD_INLINE f32x16 not_below(const f32x16& x, const f32x16& floor) { return choose(at_least(floor, x), floor, x); }
+
+/// To the nearest whole number, ties to even; |x| < 2^22.
+SD_INLINE f32x16 nearest(const f32x16& x) { return (x + 12582912.0f) - 12582912.0f; }
+
+/// e^x to 2 units in the last place, for |x| <= 80; what lies beyond is taken as 80.
+SD_INLINE f32x16 exponential(const f32x16& x) {
+    const f32x16 bounded = at_most(not_below(x, splat(-80.0f)), splat(80.0f));
+    const f32x16 whole = nearest(bounded * 1.44269504089f);
+    const f32x16 r = (bounded - whole * 0.693145751953125f) - whole * 1.42860682030941723e-6f;
+    f32x16 p = splat(1.9875691500e-4f);
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * (r * r) + r + 1.0f;
+    return p * (f32x16)((__builtin_convertvector(whole, i32x16) + 127) << 23);
+}
+
+}  // namespace sd::SD_ISA

@@ -1,0 +1,70 @@
+// What the training operators compute in one pass over memory: neurons over all time steps, with the batch norm in
+// front of them where there is one, and back.
+//
+// A tensor holds `steps` time steps of `n` values, in any dense order that all tensors of a call share. Arithmetic is
+// float32; values in memory are float32 or bfloat16.
+#pragma once
+
+#include "kernels.h"
+
+namespace sd {
+
+enum class Surrogate { Sigmoid, Atan };
+
+/// y = x * scale[c] + shift[c]. Channel c of element e is (e / plane) % channels: plane 1 is channels-last.
+/// Arrays over channels are spread out so that sixteen values may be read anywhere: see `spread`.
+struct Norm {
+    int channels = 0;   // 0: no norm
+    size_t plane = 1;
+    size_t width() const { return plane > 1 ? size_t(channels) * 16 : size_t(channels) + 16; }
+    size_t channel(size_t column) const { return plane > 1 ? column / 16 : column % channels; }
+    const float* scale = nullptr;
+    const float* shift = nullptr;
+    const float* mean = nullptr;
+};
+
+struct Firing {
+    Neuron neuron;
+    Norm norm;
+    bool half = false;    // bfloat16
+    bool still = false;   // x holds one step, which is shown at every time step; so does grad_x, summed over them
+    int steps = 1;
+    size_t n = 0;
+    const void* x = nullptr;
+    const float* before = nullptr;   // membrane before the first step [n]; null: at rest
+    // forward
+    void* spikes = nullptr;
+    float* after = nullptr;          // membrane after the last step [n], or null
+    // backward
+    Surrogate surrogate = Surrogate::Sigmoid;
+    float alpha = 4, divisor = 1;    // divisor: what an integer neuron's counts are divided by
+    bool detach_reset = true, inclusive = true;
+    bool learns = false;             // the leak factor has a gradient
+    const void* grad_spikes = nullptr;   // [steps][n], or null
+    const float* grad_after = nullptr;   // [n], or null
+    void* grad_x = nullptr;
+    float* grad_before = nullptr;    // [n], or null
+};
+
+/// Ranges are of elements, or of planes where the norm has planes. `sums` is [2][norm.width()], added to.
+struct TrainingKernels {
+    void (*forward)(const Firing&, size_t first, size_t last);
+    /// Adds up dy and dy * (x - mean) per channel where there is a norm; returns the gradient of the leak factor.
+    double (*backward)(const Firing&, size_t first, size_t last, float* sums);
+    /// Adds up x - mean and its square per channel.
+    void (*norm_sums)(const Norm&, bool half, const void* x, size_t first, size_t last, float* sums);
+    /// In place: dy -> scale * dy + slope * (x - mean) + shift.
+    void (*norm_backward)(const Norm&, const float* slope, bool half, const void* x, void* grad, size_t first,
+                          size_t last);
+    /// Values that lie in values[0], values[1], .. as codes of 1 bit (two values) or 4 bits, 64 to a group; false at the
+    /// first one that does not. `inverse` times a value is its code, rounded.
+    bool (*pack)(bool half, const void* x, size_t first, size_t last, int bits, const float* values, float inverse,
+                 uint8_t* codes);
+    void (*unpack)(bool half, const uint8_t* codes, size_t first, size_t last, int bits, const float* values, void* x);
+};
+
+namespace portable { const TrainingKernels& training_table(); }
+namespace avx2 { const TrainingKernels& training_table(); }
+namespace avx512 { const TrainingKernels& training_table(); }
+
+}  // namespace sd
