@@ -73,7 +73,7 @@ def run(argv: list[str]) -> int:
 
 
 def _train(recipe: Recipe, folder: Path, resume: bool) -> int:
-    with open_world(recipe.run.device) as world:
+    with open_world(recipe.run.device, recipe.run.timeout_s) as world:
         outcome = Trainer(recipe, folder, world, resume=resume).fit()
     status = exit_status(outcome)
     if world.is_main and status:

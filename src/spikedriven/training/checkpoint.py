@@ -12,6 +12,7 @@ import logging
 import shutil
 import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,7 +47,7 @@ class CheckpointStore:
         self.folder, self.keep = run / "checkpoints", keep
 
     def save(self, step: int, checkpoint: Checkpoint) -> Path:
-        """Write the checkpoint of `step`, then remove all but the newest `keep` and the best one."""
+        """Write the checkpoint of `step`, then remove all before it but the newest `keep` and the best one."""
         target = self.folder / f"step_{step:08d}"
         temporary = self.folder / f".{target.name}.tmp"
         with explain_os_errors(target):
@@ -58,7 +59,7 @@ class CheckpointStore:
             except OSError:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
-        self._prune()
+        self._prune(target)
         return target
 
     def _put(self, temporary: Path, target: Path) -> None:
@@ -78,20 +79,27 @@ class CheckpointStore:
         write_atomic(self.folder / "best.json", json.dumps(record).encode())
 
     def best(self) -> Path | None:
-        """The folder of the best checkpoint, if one was marked."""
+        """The folder of the best checkpoint, if one was marked. CheckpointError if the mark cannot be read."""
         record = self.folder / "best.json"
-        return self.folder / f"step_{json.loads(record.read_text())['step']:08d}" if record.is_file() else None
+        if not record.is_file():
+            return None
+        try:
+            return self.folder / f"step_{int(json.loads(record.read_bytes())['step']):08d}"
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(
+                f"{record}: cannot be read ({type(error).__name__}: {error}). Which checkpoint was the best one is no "
+                "longer known; delete the file to go on without"
+            ) from error
 
     def paths(self) -> list[Path]:
         """All complete checkpoints, newest first."""
         return sorted((path.parent for path in self.folder.glob(f"step_*/{MANIFEST}")), reverse=True)
 
     def newest(self) -> tuple[Path, Checkpoint] | None:
-        """The newest checkpoint that can be read; a broken one is passed over with a warning. None: no checkpoint."""
-        for aside in self.folder.glob(".step_*.aside"):
-            target = self.folder / aside.name.removeprefix(".").removesuffix(".aside")
-            if not target.exists():
-                aside.replace(target)
+        """The newest checkpoint that can be read; a broken one is passed over with a warning. None: no checkpoint.
+        CheckpointError too where the mark of the best one is damaged: `save` would not know what to keep."""
+        self._bring_back()
+        self.best()
         problems = []
         for path in self.paths():
             try:
@@ -103,9 +111,29 @@ class CheckpointStore:
             raise CheckpointError("no checkpoint of this run can be read:\n" + "\n".join(problems))
         return None
 
-    def _prune(self) -> None:
-        kept = {*self.paths()[: self.keep], self.best()}
-        for path in self.paths():
+    def tidy(self) -> None:
+        """Remove what writes that were killed have left in the run folder. Not while another process writes there."""
+        self._bring_back()
+        for rest in [*self.folder.parent.glob(".*.tmp"), *self.folder.glob(".*.tmp"), *self.folder.glob(".*.aside")]:
+            if rest.is_dir():
+                shutil.rmtree(rest, ignore_errors=True)
+            else:
+                rest.unlink(missing_ok=True)
+
+    def _bring_back(self) -> None:
+        """Give a checkpoint its name again that a kill in `_put` left aside. Several processes may do so at once."""
+        for aside in self.folder.glob(".step_*.aside"):
+            target = self.folder / aside.name.removeprefix(".").removesuffix(".aside")
+            if not target.exists():
+                with suppress(FileNotFoundError):  # another process was faster
+                    aside.replace(target)
+
+    def _prune(self, newest: Path) -> None:
+        """Checkpoints of later steps than the newest are damaged ones that the run fell back from: they stay, and do
+        not count."""
+        paths = [path for path in self.paths() if path.name <= newest.name]
+        kept = {*paths[: self.keep], self.best()}
+        for path in paths:
             if path not in kept:
                 shutil.rmtree(path, ignore_errors=True)
 

@@ -10,6 +10,9 @@ from typing import Any, Generic, Literal, TypeVar
 
 from spikedriven.errors import RecipeError
 
+#: A month, seconds.
+LONGEST_TIMEOUT_S = 31 * 24 * 3600
+
 
 #: A month, seconds.
 LONGEST_TIMEOUT_S = 31 * 24 * 3600

@@ -1,9 +1,11 @@
 """One process or several: what torchrun's environment says, and the few exchanges the loop needs."""
 
 import os
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import Any
 
 import torch
@@ -11,7 +13,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
-from spikedriven.errors import RecipeError
+from spikedriven.errors import RecipeError, SpikedrivenError
 
 
 @dataclass(frozen=True)
@@ -27,10 +29,14 @@ class World:
         return self.rank == 0
 
 
+class LostProcessError(SpikedrivenError):
+    """Another process of the run has died, or did not answer in time."""
+
+
 @contextmanager
-def open_world(device: str = "auto") -> Iterator[World]:
+def open_world(device: str = "auto", timeout_s: float = 1800.0) -> Iterator[World]:
     """Join the other processes if torchrun started us (RANK and WORLD_SIZE are set), else be alone. nccl on GPUs,
-    gloo on CPUs."""
+    gloo on CPUs. timeout_s: how long an exchange waits for the other processes before it is a LostProcessError."""
     if device == "cuda" and not torch.cuda.is_available():
         raise RecipeError("run.device=cuda: torch sees no GPU here; use --run.device cpu, or auto")
     use_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
@@ -41,11 +47,38 @@ def open_world(device: str = "auto") -> Iterator[World]:
     if size == 1:
         yield World(0, 1, place)
         return
-    dist.init_process_group("nccl" if use_cuda else "gloo")
+    dist.init_process_group("nccl" if use_cuda else "gloo", timeout=timedelta(seconds=timeout_s))
+    world = World(rank, size, place)
     try:
-        yield World(rank, size, place)
+        with _explain_lost_process(world):
+            yield world
     finally:
         dist.destroy_process_group()
+
+
+@contextmanager
+def _explain_lost_process(world: World) -> Iterator[None]:
+    """Turn a failed exchange with the other processes into a LostProcessError that says what to do."""
+    try:
+        yield
+    except RuntimeError as error:
+        if not _is_lost_exchange(error):
+            raise
+        raise LostProcessError(
+            f"process {world.rank} of {world.size}: another process of the run has died, or did not answer within "
+            f"run.timeout_s ({_reason(error)}). Its own message, if it had any, stands above or in its node's log. "
+            "Checkpoints are intact; start all processes again with --resume"
+        ) from error
+
+
+def _is_lost_exchange(error: RuntimeError) -> bool:
+    """nccl, and gloo's first contact, have classes of their own; gloo's later failures have only a text."""
+    return isinstance(error, dist.DistError) or "gloo" in str(error).lower()
+
+
+def _reason(error: RuntimeError) -> str:
+    """What happened, without the source line before it and the advice behind it."""
+    return re.sub(r"^\[[^]]*]\s*", "", str(error).splitlines()[0]).split(". This is typically")[0]
 
 
 def wrap_model(model: nn.Module, world: World, sync_bn: bool) -> nn.Module:

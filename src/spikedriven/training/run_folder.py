@@ -8,6 +8,7 @@ RUN/checkpoints/  see `checkpoint`
 from pathlib import Path
 
 from spikedriven.errors import CheckpointError, RecipeError
+from spikedriven.training.checkpoint import CheckpointStore
 from spikedriven.training.config import Recipe
 from spikedriven.training.files import explain_os_errors, write_atomic
 from spikedriven.training.recipe_io import differing_fields, read_recipe, recipe_to_yaml
@@ -16,7 +17,7 @@ from spikedriven.training.recipe_io import differing_fields, read_recipe, recipe
 CHANGEABLE = {
     "description", "data.workers", "data.root", "data.download", "run.out", "run.device", "run.compile",
     "run.eval_epochs", "run.checkpoint_epochs", "run.checkpoint_steps", "run.keep", "run.log_steps", "run.tensorboard",
-    "run.max_steps",
+    "run.max_steps", "run.timeout_s",
 }  # fmt: skip
 
 
@@ -32,7 +33,8 @@ def prepare_folder(run: Path, recipe: Recipe, resume: bool) -> None:
         _check_same(stored, recipe)
     with explain_os_errors(run):
         run.mkdir(parents=True, exist_ok=True)
-    write_atomic(stored, recipe_to_yaml(recipe).encode())
+        write_atomic(stored, recipe_to_yaml(recipe).encode())
+        CheckpointStore(run).tidy()
 
 
 def _check_same(stored: Path, recipe: Recipe) -> None:

@@ -59,7 +59,8 @@ class RunLog:
             yield self
         finally:
             self.progress.stop()
-            self.file.close()
+            with explain_os_errors(self.path):  # a line that the disk had no room for is tried again here
+                self.file.close()
             if self.board is not None:
                 self.board.close()
 
