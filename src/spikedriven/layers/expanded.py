@@ -22,10 +22,10 @@ def accumulate(x: Tensor, levels: int) -> Tensor:
 class Accumulate(nn.Module):
     """A weight layer on binary sub-steps: accumulates ``W s_d`` over d, adds the bias once.
 
-    layer: convolution or linear layer that read ``count / norm``; its weights take over the factor 1 / norm.
+    layer: (transposed) convolution or linear layer that read ``count / norm``; its weights take over the factor 1 / norm.
     """
 
-    def __init__(self, layer: nn.Conv2d | nn.Linear, levels: int, norm: float) -> None:
+    def __init__(self, layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, levels: int, norm: float) -> None:
         super().__init__()
         self.layer, self.levels = copy.deepcopy(layer), levels
         self.bias, self.layer.bias = self.layer.bias, None
@@ -36,7 +36,7 @@ class Accumulate(nn.Module):
         total = accumulate(self.layer(x), self.levels)
         if self.bias is None:
             return total
-        return total + (self.bias.view(-1, 1, 1) if isinstance(self.layer, nn.Conv2d) else self.bias)
+        return total + (self.bias if isinstance(self.layer, nn.Linear) else self.bias.view(-1, 1, 1))
 
 
 class ExpandedSelfAttention(nn.Module):

@@ -18,7 +18,9 @@ def test_the_released_pyramid_clips_at_one_in_evaluation_only():
     neuron = ClippingNeuron(levels=4, norm=1.0)
     x = torch.tensor([-1.0, 0.4, 0.6, 1.6, 3.2, 9.0])
     assert neuron.train()(x).tolist() == [0, 0, 1, 2, 3, 4]
+    assert neuron.levels == 4
     assert neuron.eval()(x).tolist() == [0, 0, 1, 1, 1, 1]
+    assert neuron.levels == 1
 
 
 def test_modes_differ_as_documented():

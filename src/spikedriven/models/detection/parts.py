@@ -13,7 +13,6 @@ from torch import Tensor, nn
 from spikedriven.layers import ConvBN, FireProject, over_time
 from spikedriven.layers.fold import FoldedConv
 from spikedriven.neurons import IntegerNeuron, NeuronFactory
-from spikedriven.neurons.integer import integer_spike
 
 MODES = ("corrected", "released")
 
@@ -24,9 +23,14 @@ class ClippingNeuron(IntegerNeuron):
     Its divisor is 1, and evaluation clips at the divisor where training clips at D (measured on the release).
     """
 
-    def forward(self, x: Tensor) -> Tensor:
-        levels = self.levels if self.training else int(self.norm)
-        return integer_spike(x, levels, self.norm, self.rounding, self.gradient)
+    @property
+    def levels(self) -> int:  # type: ignore[override]
+        """D of the mode the module is in, for whoever counts or expands its spikes."""
+        return self.trained_levels if self.training else int(self.norm)
+
+    @levels.setter
+    def levels(self, value: int) -> None:
+        self.trained_levels = value
 
 
 class PlainConv(FoldedConv):
