@@ -5,6 +5,7 @@ compile it and time the program, write the report.
 """
 
 import argparse
+import shlex
 import statistics
 import sys
 import time
@@ -72,7 +73,11 @@ def main() -> int:
     show_firing_rates(run)
     show_engine(run)
     page = write_report(run, run / "report.html")
-    sys.stdout.write(f"\nRun saved in {run.resolve()}\nReport, for any browser: {page.resolve()}\n")
+    demo = shlex.join([str(Path(sys.executable).parent / "spikedriven"), "demo", str(run)])
+    sys.stdout.write(
+        f"\nRun saved in {run.resolve()}\nReport, for any browser: {page.resolve()}\n"
+        f"Draw a garment and watch it being classified: {demo}\n"
+    )
     return 0
 
 

@@ -13,17 +13,11 @@ import pytest
 from spikedriven.cli import main
 from spikedriven.demo import DemoNetwork, DemoServer, Inference, open_network
 
-#: A tenth of the images, sixteen steps, no evaluation.
+#: A few of the images, and a stop before the evaluation at the end.
 SHORT = [
-    "--data.val-fraction",
-    "0.9",
-    "--schedule.epochs",
-    "2",
-    "--schedule.warmup-epochs",
-    "0.5",
-    "--run.max-steps",
-    "39",
-]
+    "--data.val-fraction", "0.9", "--schedule.epochs", "2", "--schedule.warmup-epochs", "0.5", "--run.eval-epochs", "2",
+    "--run.max-steps", "39",
+]  # fmt: skip
 RECIPES = {"lif <b>": ["quickstart", "--data.img-size", "16"], "integer": ["study_sfa_1x4"]}
 
 

@@ -14,7 +14,7 @@ export function element(name, attributes = {}, ...children) {
 
 /** A captioned table in its own scroller; the first cell of a row is its header; cells are text or elements. */
 export function table(caption, header, rows, kind = "") {
-  const kindOf = (i) => (rows[0][i]?.className?.includes("number") ? "number" : null);
+  const kindOf = (i) => (rows[0][i]?.className?.includes("number") && !rows[0][i].querySelector(".bars") ? "number" : null);
   const head = element("tr", {}, ...header.map((text, i) => element("th", { scope: "col", class: kindOf(i) }, text)));
   const body = rows.map((cells) => element("tr", {}, ...cells.map((cell, i) => asCell(cell, i))));
   const made = element("table", { class: kind || null },
