@@ -1,10 +1,12 @@
 """Augmentation and mixing of clips: what each does, one draw for all steps, nothing but the draw."""
 
 import dataclasses
+import math
 
 import numpy as np
 import pytest
 import torch
+from torchvision.transforms import functional as F
 
 from spikedriven.data.events import transforms
 from spikedriven.data.events.config import EventDataConfig
@@ -101,6 +103,28 @@ def test_the_snn_augment_draws_all_six_operations():
             seen["turned"] += 1
     assert all(count >= 3 for count in seen.values()), seen
     assert 30 < seen["x"] < 75 and seen["y"] > 30, seen
+
+
+def test_the_shear_is_that_of_the_releases(monkeypatch: pytest.MonkeyPatch):
+    """0.3 is an angle in radians there: 17.19 degrees, while 0.3 as a tangent is 16.70."""
+    monkeypatch.setattr(transforms, "SNN_OPERATIONS", ("shear",))
+    frames = clip(side=64)
+    published = [F.affine(frames, 0.0, [0, 0], 1.0, [math.degrees(m), 0.0]) for m in torch.linspace(-0.3, 0.3, 31)]
+    found = {_index_of(snn_augment(frames, draws(seed)), published) for seed in range(200)}
+    assert found == set(range(31))
+    tangent = F.affine(frames, 0.0, [0, 0], 1.0, [math.degrees(math.atan(0.3)), 0.0])
+    assert not torch.equal(tangent, published[-1])
+
+
+def _index_of(frames: torch.Tensor, among: list[torch.Tensor]) -> int | None:
+    return next((i for i, other in enumerate(among) if torch.equal(frames, other)), None)
+
+
+def test_the_shear_of_a_recipe_is_a_tangent():
+    frames = torch.zeros(1, 2, 65, 65)
+    frames[..., 2, 32] = 1
+    sheared = {int(augment(frames, config(shear=1.0), draws(seed))[0, 0, 2].argmax()) - 32 for seed in range(100)}
+    assert -30 <= min(sheared) < -25 and 25 < max(sheared) <= 30, "30 rows off the centre, at most 30 columns"
 
 
 def test_the_erased_square_is_as_large_as_published(monkeypatch: pytest.MonkeyPatch):

@@ -59,8 +59,9 @@ class EventDataConfig:
     cutout: int = 0
     """Training: side of one square that is emptied, pixels; 0: off."""
     snn_augment: bool = False
-    """Training: one of six, equally likely: nothing, shear up to 0.3, shift up to 5 pixels along x or y, rotation up to
-    30 degrees, an erased square of up to 11 % of the area."""
+    """Training: one of six, equally likely: nothing, shear up to 0.3 radians, shift up to 5 pixels along x or y,
+    rotation up to 30 degrees, an erased square of up to 11 % of the area (the Spikingformer release; that of SDT has
+    the first five, behind a flag)."""
     event_mix: float = 0.0
     """Alpha of the Beta distribution of EventMix, which mixes regions of two clips in time and space; 0: off."""
     event_mix_prob: float = 0.5

@@ -12,7 +12,8 @@ from torchvision.transforms.v2 import functional as F
 
 from spikedriven.data.events.config import EventDataConfig
 
-#: The SNN augment of the releases: magnitudes come from so many evenly spaced values from -largest to +largest.
+#: The SNN augment of the releases: magnitudes come from so many evenly spaced values from -largest to +largest. The
+#: shear is an angle in radians there (0.3 moves rows by tan 0.3 = 0.309 per row), shifts are pixels, rotations degrees.
 SNN_BINS, SNN_SHEAR, SNN_SHIFT, SNN_ROTATION, SNN_ERASED = 31, 0.3, 5.0, 30.0, (0.001, 0.11)
 SNN_OPERATIONS = ("identity", "shear", "shift x", "shift y", "rotate", "erase")
 
@@ -31,14 +32,17 @@ def augment(frames: Tensor, cfg: EventDataConfig, draws: np.random.Generator) ->
         shifts = draws.integers(-cfg.roll, cfg.roll, 2, endpoint=True).tolist()
         frames = frames.roll(shifts, dims=(-2, -1))
     if cfg.rotation or cfg.shear:
-        frames = _affine(frames, draws.uniform(-cfg.rotation, cfg.rotation), shear=draws.uniform(-cfg.shear, cfg.shear))
+        frames = _affine(
+            frames, draws.uniform(-cfg.rotation, cfg.rotation), shear=math.atan(draws.uniform(-cfg.shear, cfg.shear))
+        )
     if cfg.snn_augment:
         frames = snn_augment(frames, draws)
     return _cutout(frames, cfg.cutout, draws) if cfg.cutout else frames
 
 
 def snn_augment(frames: Tensor, draws: np.random.Generator) -> Tensor:
-    """One of `SNN_OPERATIONS`, all equally likely, as in the releases of SDT and Spikingformer."""
+    """One of `SNN_OPERATIONS`, all equally likely, as in the release of Spikingformer; that of SDT (behind a flag that
+    none of its configurations sets) has the same without the erased square."""
     operation = SNN_OPERATIONS[draws.integers(len(SNN_OPERATIONS))]
     share = np.linspace(-1, 1, SNN_BINS)[draws.integers(SNN_BINS)]
     if operation == "shear":
@@ -65,9 +69,8 @@ def _flip(frames: Tensor, cfg: EventDataConfig, draws: np.random.Generator) -> T
 
 
 def _affine(frames: Tensor, angle: float = 0.0, shift: tuple[int, int] = (0, 0), shear: float = 0.0) -> Tensor:
-    """Around the centre, nearest neighbour, zeros where nothing was. angle: degrees; shear: tangent, along x."""
-    degrees = [math.degrees(math.atan(shear)), 0.0]
-    return F.affine(frames, float(angle), list(shift), 1.0, degrees, fill=0.0)
+    """Around the centre, nearest neighbour, zeros where nothing was. angle: degrees; shear: radians, along x."""
+    return F.affine(frames, float(angle), list(shift), 1.0, [math.degrees(shear), 0.0], fill=0.0)
 
 
 def _cutout(frames: Tensor, side: int, draws: np.random.Generator) -> Tensor:
