@@ -11,6 +11,7 @@ from spikedriven.data.detection import (
     DetectionDataConfig,
     build_detection_eval_loader,
     build_detection_train_loader,
+    transforms,
 )
 from spikedriven.data.detection.loaders import object_classes
 from spikedriven.data.detection.transforms import train_sample
@@ -64,6 +65,16 @@ def test_flip():
     cfg = dataclasses.replace(SCENES, hflip=1.0, sizes=(100,), test_size=100)
     image, target = train_sample(*rectangle(), cfg)
     assert target["boxes"].tolist() == [[70.0, 20.0, 130.0, 60.0]] and image[0, 30, 75] == 1 and image[0, 30, 65] == 0
+
+
+def test_a_crop_is_drawn_from_what_fits_into_the_image():
+    """Not clamped afterwards: with sides of 60 to 200 in a height of 100, a crop as high as the image would be usual."""
+    torch.manual_seed(0)
+    parts = transforms._typed(*rectangle(height=100, width=160))
+    sizes = torch.tensor([transforms._crop(parts, (60, 200))["image"].shape[-2:] for _ in range(400)])
+    assert sizes.min(0).values.tolist() == [60, 60] and sizes.max(0).values.tolist() == [100, 160]
+    assert (sizes[:, 0] == 100).sum() < 40 and (sizes[:, 1] == 160).sum() < 20  # of 400; about 10 and 4
+    assert transforms._crop(parts, (384, 600))["image"].shape[-2:] == (100, 160)
 
 
 def _all(loader, epoch, start=0):

@@ -98,7 +98,8 @@ def _resized(parts: dict[str, Any], height: int, width: int) -> dict[str, Any]:
 
 
 def _crop(parts: dict[str, Any], span: tuple[int, int]) -> dict[str, Any]:
-    """A rectangle whose height and width lie in `span` (and in the image), anywhere in the image."""
-    sides = [min(int(torch.randint(span[0], span[1] + 1, ())), size) for size in _size(parts)]
+    """A rectangle anywhere in the image. Height and width are drawn from `span` as far as it lies in the image, as
+    MMDetection draws them for DETR: clamping afterwards would give most small images their whole side."""
+    sides = [int(torch.randint(min(span[0], size), min(span[1], size) + 1, ())) for size in _size(parts)]
     top, left = (int(torch.randint(size - side + 1, ())) for size, side in zip(_size(parts), sides, strict=True))
     return _each(parts, F.crop, top=top, left=left, height=sides[0], width=sides[1])
