@@ -7,6 +7,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
+TORCHRUN_4 = [*TORCHRUN[:-1], "4"]
 
 
 def start(*words: str | Path) -> subprocess.Popen[str]:

@@ -175,6 +175,8 @@ class RunConfig:
     """Decay of the moving average of the weights, which is then what is evaluated. None: no average."""
     ema_warmup: bool = False
     """Let the decay grow from 0 as the run proceeds (timm's rule)."""
+    parallel: Literal["ddp", "fsdp"] = "ddp"
+    """Several processes: ddp keeps all weights and optimiser state at each, fsdp (FSDP2) a share at each."""
     sync_bn: bool = False
     """Batch statistics over all processes (GPUs only)."""
     compile: bool = False
@@ -214,6 +216,8 @@ class RunConfig:
                     raise RecipeError(f"run.{name}: expected at least {lowest}, found {getattr(self, name)}")
         if not 0 < self.timeout_s <= LONGEST_TIMEOUT_S:
             raise RecipeError(f"run.timeout_s: expected a number from 0 to {LONGEST_TIMEOUT_S}, found {self.timeout_s}")
+        if self.parallel == "fsdp" and self.compile:
+            raise RecipeError("run.parallel=fsdp: not offered with run.compile; switch one of them off")
         if self.ema is not None and not 0 < self.ema < 1:
             raise RecipeError(f"run.ema: expected a decay between 0 and 1, found {self.ema}")
 

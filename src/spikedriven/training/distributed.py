@@ -3,17 +3,20 @@
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
 import torch
 import torch.distributed as dist
+from timm.utils import ModelEmaV3
 from torch import Tensor, nn
+from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
 from spikedriven.errors import RecipeError, SpikedrivenError
+from spikedriven.training.sharded import shard
 
 
 @dataclass(frozen=True)
@@ -81,16 +84,34 @@ def _reason(error: RuntimeError) -> str:
     return re.sub(r"^\[[^]]*]\s*", "", str(error).splitlines()[0]).split(". This is typically")[0]
 
 
-def wrap_model(model: nn.Module, world: World, sync_bn: bool) -> nn.Module:
-    """The model as it is when alone, else under DistributedDataParallel. Without `sync_bn` each process normalises
-    with the statistics of its own part of the batch, and rank 0's running statistics are the ones kept."""
+def wrap_model(model: nn.Module, world: World, sync_bn: bool, parallel: str = "ddp") -> nn.Module:
+    """The model as it is when alone, else under DistributedDataParallel, or (parallel "fsdp") sharded in place. Without
+    `sync_bn` each process normalises with the statistics of its own part of the batch, and rank 0's running statistics
+    are the ones kept."""
     if sync_bn and world.device.type != "cuda":
         raise RecipeError("run.sync_bn: PyTorch's SyncBatchNorm needs GPUs; switch it off with --run.no-sync-bn")
     if world.size == 1:
         return model
     if sync_bn:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
+    if parallel == "fsdp":
+        return shard(model, world.size, world.device)
     return DistributedDataParallel(model, device_ids=[world.device.index] if world.device.type == "cuda" else None)
+
+
+def wrap_average(average: ModelEmaV3 | None, world: World, parallel: str) -> None:
+    """Spread the averaged weights as the model's are, in place."""
+    if average is not None and parallel == "fsdp" and world.size > 1:
+        shard(average.module, world.size, world.device)
+        average.foreach = False  # buffers are whole and weights are shares: not one list
+
+
+def exchange_gradients(model: nn.Module, wanted: bool) -> AbstractContextManager[Any]:
+    """Whether a backward pass within it ends with the mean over the processes; those before the last one of an
+    accumulation need not."""
+    if isinstance(model, FSDPModule):
+        model.set_requires_gradient_sync(wanted)
+    return model.no_sync() if isinstance(model, DistributedDataParallel) and not wanted else nullcontext()
 
 
 def average(values: Tensor, world: World) -> Tensor:

@@ -17,7 +17,6 @@ from typing import Any, cast
 import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 
 from spikedriven.data.seeding import derive_seed
 from spikedriven.errors import CheckpointError, RecipeError
@@ -28,12 +27,21 @@ from spikedriven.training.checkpoint import Checkpoint, CheckpointStore, load_we
 from spikedriven.training.compact import alphabets, compact_saved
 from spikedriven.training.config import Recipe
 from spikedriven.training.diagnose import NonFiniteError, first_non_finite
-from spikedriven.training.distributed import World, average, first_of_all, share_buffers, wrap_model
+from spikedriven.training.distributed import (
+    World,
+    average,
+    exchange_gradients,
+    first_of_all,
+    share_buffers,
+    wrap_average,
+    wrap_model,
+)
 from spikedriven.training.meter import Meter
 from spikedriven.training.optim import create_optimizer, peak_learning_rate
 from spikedriven.training.run_folder import prepare_folder
 from spikedriven.training.runlog import RunLog
 from spikedriven.training.schedule import learning_rate, set_learning_rate
+from spikedriven.training.sharded import full, gathered, optimizer_shares, shares_of, whole
 from spikedriven.training.signals import stop_flag
 from spikedriven.training.start import start_from
 
@@ -118,7 +126,8 @@ class Trainer:
             self._recompute_blocks()
         self.taken = start_from(self.net, model.init, model.init_strict) if model.init and fresh else None
         self.ema = ModelEmaV3(self.net, decay=run.ema, use_warmup=run.ema_warmup) if run.ema is not None else None
-        self.model = wrap_model(self.net, self.world, run.sync_bn)
+        wrap_average(self.ema, self.world, run.parallel)
+        self.model = wrap_model(self.net, self.world, run.sync_bn, run.parallel)
         self.call = cast(nn.Module, torch.compile(self.model)) if run.compile else self.model
         self.optimizer = create_optimizer(self.net, self.recipe.optim, self.global_batch)
         self.scaler = torch.amp.GradScaler(self.world.device.type, enabled=run.amp == "fp16")
@@ -197,11 +206,7 @@ class Trainer:
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
         for index, batch in enumerate(batches):
-            alone = self.world.size == 1 or index == len(batches) - 1
-            sync: AbstractContextManager[Any] = (
-                nullcontext() if alone else cast(DistributedDataParallel, self.model).no_sync()
-            )
-            with sync:
+            with exchange_gradients(self.model, wanted=index == len(batches) - 1):
                 with self._autocast(), self._saving():
                     loss = self.task.loss(self.call, _to(batch, self.world.device)) / len(batches)
                 self.scaler.scale(loss).backward()
@@ -226,7 +231,7 @@ class Trainer:
         model = self.net if self.ema is None else self.ema.module
         share_buffers(model, self.world)
         model.eval()
-        with torch.inference_mode(), self._autocast():
+        with whole(model), torch.inference_mode(), self._autocast():
             self.figures = self.task.evaluate(model, self.world)
         self.log.record("eval", self.at.step, epoch=self.at.epoch, **self.figures)
         shown = ", ".join(f"{name} {value:.4g}" for name, value in self.figures.items())
@@ -237,18 +242,19 @@ class Trainer:
         return better
 
     def _save(self, best: bool = False) -> None:
+        model, optimizer = gathered(self.net.state_dict()), gathered(self.optimizer.state_dict())
+        ema = None if self.ema is None else gathered(self.ema.module.state_dict())
         if not self.world.is_main:
             return
         self.log.record("checkpoint", self.at.step)
         state = {
             "counters": asdict(self.at),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": optimizer,
             "scaler": self.scaler.state_dict(),
             "log_position": self.log.position(),
             "processes": self.world.size,
         }
-        ema = None if self.ema is None else self.ema.module.state_dict()
-        self.store.save(self.at.step, Checkpoint(self.net.state_dict(), ema, state))
+        self.store.save(self.at.step, Checkpoint(model, ema, state))
         if best:
             assert self.at.best is not None
             self.store.mark_best(self.at.step, self.task.metric, self.at.best)
@@ -266,14 +272,14 @@ class Trainer:
                 f"{path}: the run was started with {state['processes']} processes, now there are "
                 f"{self.world.size}; the batches would differ. Resume with {state['processes']}"
             )
-        load_weights(self.net, checkpoint.model, path)
+        load_weights(self.net, shares_of(checkpoint.model, self.net), path)
         if self.ema is not None:
             if checkpoint.ema is None:
                 raise CheckpointError(
                     f"{path}: run.ema is on but the checkpoint has no averaged weights; switch run.ema off"
                 )
-            load_weights(self.ema.module, checkpoint.ema, path)
-        self.optimizer.load_state_dict(state["optimizer"])
+            load_weights(self.ema.module, shares_of(checkpoint.ema, self.ema.module), path)
+        self.optimizer.load_state_dict(optimizer_shares(state["optimizer"], self.optimizer))
         if self.scaler.is_enabled():
             self.scaler.load_state_dict(state["scaler"])
         self.at = Counters(**state["counters"])
@@ -338,7 +344,7 @@ def _groups(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
 def _clip(parameters: list[nn.Parameter], largest: float | None) -> float:
     """Clip the global gradient norm in place; returns what it was."""
     limit = math.inf if largest is None else largest
-    return float(nn.utils.clip_grad_norm_(parameters, limit))
+    return float(full(nn.utils.clip_grad_norm_(parameters, limit)))
 
 
 def _to(batch: Any, device: torch.device) -> Any:
