@@ -68,7 +68,7 @@ def test_flip():
 
 
 def test_a_crop_is_drawn_from_what_fits_into_the_image():
-    """Not clamped afterwards: with sides of 60 to 200 in a height of 100, a crop as high as the image would be usual."""
+    """Not clamped afterwards: with sides of 60 to 200 in a height of 100, most crops would be as high as it."""
     torch.manual_seed(0)
     parts = transforms._typed(*rectangle(height=100, width=160))
     sizes = torch.tensor([transforms._crop(parts, (60, 200))["image"].shape[-2:] for _ in range(400)])
