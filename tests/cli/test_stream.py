@@ -25,6 +25,7 @@ from spikedriven.training.checkpoint import load_run
 from spikedriven.training.config import Recipe
 from spikedriven.training.recipe_io import recipe_to_yaml
 from spikedriven.training.target import wake_up
+from tests.data.events.sets import write_har
 
 SMALL = {"embed_dim": 16, "depth": 1, "stem_pools": "1110", "num_heads": 2, "mlp_ratio": 1, "released_params": False}
 
@@ -267,6 +268,23 @@ def test_a_network_for_images_is_refused(tmp_path: Path, clip: Path, capsys: pyt
     assert main(["train", str(tiny), "--run.out", str(tmp_path / "run"), "--run.max-steps", "1"]) == 0
     assert main(["stream", str(tmp_path / "run"), str(clip)]) == 2
     assert "was made for fashion-mini, not for events" in capsys.readouterr().err
+
+
+def test_a_network_for_pictures_of_events_is_refused(
+    tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    network = ["--model.name", "sdt_2_256_gesture", "--model.time-steps", "2"]
+    network += [
+        word for key, value in SMALL.items() if key != "stem_pools" for word in (f"--model.args.{key}", str(value))
+    ]
+    write_har(tmp_path)
+    words = ["--data.root", str(tmp_path), "--data.time-steps", "2", "--data.img-size", "32", "--data.workers", "0"]
+    words += ["--run.batch-size", "4", "--run.max-steps", "1", "--run.amp", "none", "--run.device", "cpu"]
+    out = tmp_path / "run"
+    assert main(["train", "e_spikeformer_hardvs_19m", *network, *words, "--run.out", str(out)]) == 0
+    assert main(["stream", str(out), str(clip), "--step-us", "5000"]) == 2
+    message = " ".join(capsys.readouterr().err.split())
+    assert "was trained on har-dvs: pictures of events" in message and "spikedriven eval" in message
 
 
 def test_evaluation_and_listing_say_simulated(run: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -26,6 +26,7 @@ from spikedriven.data import EventDataConfig, create_event_dataset, data_folder,
 from spikedriven.data.events.events import Events
 from spikedriven.data.events.fashion_events import clip_time
 from spikedriven.data.events.files import stream_events
+from spikedriven.data.events.registry import find_event_set
 from spikedriven.data.events.stream import Frame, frames_by_number, frames_by_time
 from spikedriven.data.events.transforms import resize
 from spikedriven.errors import DataError, InputError
@@ -82,6 +83,12 @@ def _load(arguments: Arguments) -> tuple[Any, EventDataConfig]:
         raise InputError(
             f"{arguments.target} was made for {data.dataset}, not for events; a stream needs a spiking network that "
             "was trained on an event set"
+        )
+    if find_event_set(data.dataset).pictures:
+        raise InputError(
+            f"{arguments.target} was trained on {data.dataset}: pictures of events, cropped and cut into two by their "
+            "grey values. No stream of events gives such frames, so an answer would mean nothing; evaluate on the "
+            "set's own pictures with `spikedriven eval`"
         )
     return loaded.model, data
 

@@ -22,7 +22,7 @@ def accumulate(x: Tensor, levels: int) -> Tensor:
 class Accumulate(nn.Module):
     """A weight layer on binary sub-steps: accumulates ``W s_d`` over d, adds the bias once.
 
-    layer: (transposed) convolution or linear layer that read ``count / norm``; its weights take over the factor 1 / norm.
+    layer: (transposed) convolution or linear layer that read ``count / norm``; its weights take over 1 / norm.
     """
 
     def __init__(self, layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, levels: int, norm: float) -> None:

@@ -136,3 +136,14 @@ def test_train_fraction(root: Path):
 def test_values_that_cannot_be_used_are_named(root: Path, change: dict, message: str):
     with pytest.raises(RecipeError, match=message):
         config(root, **change)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"split_by": "time"}, {"split_by": "time", "step_us": 9}, {"values": "binary"}, {"antialias": True},
+     {"cache_dir": Path("frames")}],
+)  # fmt: skip
+def test_what_pictures_have_no_use_for_is_refused(root: Path, change: dict):
+    with pytest.raises(RecipeError, match=rf"^{next(iter(change))}: found .* har-dvs comes as pictures"):
+        config(root, "har-dvs", **change)
+    assert config(root, "har-dvs", cache=False) and config(root, **change)

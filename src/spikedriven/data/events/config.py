@@ -1,10 +1,14 @@
 """Everything a recipe says about its event recordings: which set, how they become frames, how those are augmented."""
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from spikedriven.errors import InputError, RecipeError
+
+#: What makes frames of events, and keeps them: of no use for a set that comes as pictures.
+FRAMING = ("split_by", "step_us", "values", "antialias", "cache_dir")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,7 +48,8 @@ class EventDataConfig:
     antialias: bool = False
     """Resize as an image is made smaller, without aliasing. False, as in the releases: plain interpolation."""
     cache: bool = True
-    """Keep the frames of each recording on disk, in the sensor's size, and read those from the second time on."""
+    """Keep the frames of each recording on disk, in the sensor's size, and read those from the second time on. The
+    pictures of har-dvs are not kept a second time."""
     cache_dir: Path | None = None
     """Where; default: spikedriven-frames/ in the data folder."""
 
@@ -96,12 +101,14 @@ class EventDataConfig:
         from spikedriven.data.events.registry import find_event_set  # the registry's sets read this configuration
 
         try:
-            find_event_set(self.dataset)
+            entry = find_event_set(self.dataset)
         except InputError as error:
             raise RecipeError(f"dataset: {error}") from error
         self._check_counts()
         self._check_shares()
         self._check_choices()
+        if entry.pictures:
+            self._check_nothing_is_framed()
         if self.labels == "direction":
             self._check_direction()
 
@@ -162,6 +169,12 @@ class EventDataConfig:
         }.items():
             if getattr(self, field) not in choices:
                 _refuse(field, getattr(self, field), f"one of {', '.join(choices)}")
+
+    def _check_nothing_is_framed(self) -> None:
+        defaults = {field.name: field.default for field in dataclasses.fields(self)}
+        for name in FRAMING:
+            if getattr(self, name) != defaults[name]:
+                _refuse(name, getattr(self, name), f"nothing: {self.dataset} comes as pictures, which are its frames")
 
     def _check_direction(self) -> None:
         """No step may hold parts of two places, which would show a direction by itself, and nothing may turn it."""

@@ -26,6 +26,8 @@ class EventSet:
     locate: Callable[[Path], Path | None]
     simulated: bool = False
     """Made by a program, not recorded by a camera: every figure over it says so."""
+    pictures: bool = False
+    """Distributed as pictures of events: nothing is framed or cached, and no stream of events gives such pictures."""
 
 
 _FASHION_EVENTS = EventSet(
@@ -68,6 +70,7 @@ _HAR_DVS = EventSet(
     licence="see the authors",
     open=har_dvs.open_set,
     locate=har_dvs.locate,
+    pictures=True,
 )
 EVENT_SETS: dict[str, EventSet] = {
     entry.name: entry for entry in (_FASHION_EVENTS, _CIFAR10_DVS, _DVS128_GESTURE, _HAR_DVS)
