@@ -49,4 +49,5 @@ def test_effective_values(name):
     data = dataclasses.asdict(recipe.data)
     assert data["sizes"] == tuple(range(480, 801, 32)) and data["crop_resize"] == (400, 500, 600)
     assert (data["crop"], data["crop_range"], data["max_size"], data["test_size"]) == (True, (384, 600), 1333, 800)
+    assert data["workers"] == 8
     assert data["mean"] == (0.485, 0.456, 0.406) and data["hflip"] == 0.5 and data["dataset"] == "coco2017"
