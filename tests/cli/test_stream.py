@@ -297,6 +297,19 @@ def test_evaluation_and_listing_say_simulated(run: Path, capsys: pytest.CaptureF
     assert "simulated" in rows["fashion-events"]["image"] and rows["fashion-events"]["found"]
 
 
+def test_energy_compile_and_the_log_say_simulated(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    said = "fashion-events (simulated, direction)"
+    assert main(["energy", str(run), "--images", "4"]) == 0
+    assert f"measured on test samples of {said}" in capsys.readouterr().out
+    assert main(["energy", str(run), "--images", "4", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["data"] == said
+    assert main(["compile", str(run), "--images", "2", "--out", str(tmp_path / "file.sdp"), "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["inputs"] == f"test samples of {said}"
+    assert json.loads((run / "log.jsonl").read_text().splitlines()[0])["data"] == said
+
+
 def test_the_report_says_simulated(run: Path, tmp_path: Path) -> None:
     words = ["--accuracy-images", "8", "--images", "4", "--samples", "0", "--maps", "0"]
     assert main(["report", str(run), "--split", "val", "--out", str(tmp_path / "page.html"), *words]) == 0

@@ -22,6 +22,7 @@ from rich.console import Console
 from torch import Tensor
 
 from spikedriven.data import build_eval_loader
+from spikedriven.data.sections import described
 from spikedriven.engine import Program, compile, load_program
 from spikedriven.engine.native import instruction_sets
 from spikedriven.errors import InputError
@@ -87,7 +88,7 @@ def _inputs(loaded: Loaded, arguments: Arguments) -> tuple[Tensor, str]:
         return random_batch(model, arguments.images), "RANDOM INPUT"
     data = data_config(loaded, arguments, arguments.data or "", arguments.root)
     loader = build_eval_loader(data, arguments.split, batch_size=arguments.images)
-    return next(iter(loader))[0], f"{arguments.split} samples of {data.dataset}"
+    return next(iter(loader))[0], f"{arguments.split} samples of {described(data)}"
 
 
 def _contents(program: Program, batch: Tensor) -> dict[str, Any]:

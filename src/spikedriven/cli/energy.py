@@ -19,6 +19,7 @@ import tyro
 from torch import Tensor
 
 from spikedriven.data import build_eval_loader
+from spikedriven.data.sections import described
 from spikedriven.graph.conventions import CONVENTIONS
 from spikedriven.graph.energy import EnergyReport, cost, measure
 from spikedriven.graph.tables import text_table
@@ -48,35 +49,39 @@ def run(argv: list[str]) -> int:
     """Parse `argv`, measure, print."""
     arguments = tyro.cli(Arguments, args=argv, prog="spikedriven energy", description=__doc__)
     loaded = load_target(arguments)
-    batches, notes = _batches(loaded, arguments)
+    batches, source, notes = _batches(loaded, arguments)
     measurement = measure(loaded.model, batches, progress=True)
     names = list(CONVENTIONS) if arguments.convention == "all" else [arguments.convention]
     reports = [cost(measurement, name, arguments.technology) for name in names]
     if arguments.json:
-        print(json.dumps({"notes": notes, "reports": [report.to_dict() for report in reports]}, indent=1))
+        found = {"data": source, "notes": notes, "reports": [report.to_dict() for report in reports]}
+        print(json.dumps(found, indent=1))
     else:
-        print("\n".join([str(reports[0]) if len(reports) == 1 else side_by_side(reports), *notes]))
+        measured = [] if source is None else [f"measured on {arguments.split} samples of {source}"]
+        print("\n".join([str(reports[0]) if len(reports) == 1 else side_by_side(reports), *measured, *notes]))
     return 0
 
 
-def _batches(loaded: Loaded, arguments: Arguments) -> tuple[Any, list[str]]:
-    """The images to measure on, and what the reader must know about them."""
+def _batches(loaded: Loaded, arguments: Arguments) -> tuple[Any, str | None, list[str]]:
+    """The images to measure on, the data set they are of, and what the reader must know about them."""
     if loaded.data is None and arguments.data is None:
         batch = random_batch(loaded.model, min(arguments.images or 8, 8))
         if loaded.trained:
-            return batch, [f"RANDOM INPUT: {len(batch)} samples of noise"]
+            return batch, None, [f"RANDOM INPUT: {len(batch)} samples of noise"]
         wake_up(loaded.model, batch)
-        return batch, [
+        note = (
             f"RANDOM WEIGHTS AND RANDOM INPUT ({len(batch)} samples of noise, batch norms set to their statistics): "
             "rates and energies say nothing about a trained network"
-        ]
+        )
+        return batch, None, [note]
     data = data_config(loaded, arguments, arguments.data or "", arguments.root)
     loader = build_eval_loader(data, arguments.split, batch_size=arguments.batch_size)
     batches = _limited(loader, arguments.images)
     if loaded.trained:
-        return batches, []
+        return batches, described(data), []
     wake_up(loaded.model, next(iter(loader))[0])
-    return batches, ["RANDOM WEIGHTS, batch norms set to the first batch: the rates are not those of a trained network"]
+    note = "RANDOM WEIGHTS, batch norms set to the first batch: the rates are not those of a trained network"
+    return batches, described(data), [note]
 
 
 def _limited(loader: Any, images: int) -> Iterator[Tensor]:

@@ -22,6 +22,7 @@ from rich.console import Console
 from rich.table import Table
 
 from spikedriven.data import data_config_type
+from spikedriven.data.sections import described
 from spikedriven.errors import InputError, RecipeError
 from spikedriven.recipes import list_recipes, load_recipe
 from spikedriven.training.config import Recipe
@@ -80,7 +81,8 @@ def _train(recipe: Recipe, folder: Path, resume: bool) -> int:
         print(f"stopped at step {outcome.step}, checkpoint written. Continue: spikedriven train {folder} --resume")
     elif world.is_main:
         figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.figures.items())
-        print(f"run saved in {folder} (step {outcome.step}) {figures}\nevaluate it: spikedriven eval {folder}")
+        print(f"run saved in {folder} (step {outcome.step}) {figures}")
+        print(f"trained on {described(recipe.data)}; evaluate it: spikedriven eval {folder}")
     return status
 
 

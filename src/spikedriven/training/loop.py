@@ -18,6 +18,7 @@ import torch
 from timm.utils import ModelEmaV3
 from torch import Tensor, nn
 
+from spikedriven.data.sections import described
 from spikedriven.data.seeding import derive_seed
 from spikedriven.errors import CheckpointError, RecipeError
 from spikedriven.models.base import SpikeDrivenModel
@@ -106,7 +107,8 @@ class Trainer:
     def fit(self) -> Outcome:
         """Train to the end, to `run.max_steps`, or until a signal asks to stop (a checkpoint is written first)."""
         with stop_flag() as self.stop, self.log.open():
-            self.log.record("start", self.at.step, processes=self.world.size, device=str(self.world.device))
+            data, device = described(self.recipe.data), str(self.world.device)
+            self.log.record("start", self.at.step, processes=self.world.size, device=device, data=data)
             if self.taken is not None:
                 self.log.record("init", self.at.step, **asdict(self.taken))
                 self.log.say(f"starting weights: {self.taken}")
