@@ -1,4 +1,4 @@
-"""Two processes under torchrun against one process with the joined batch.
+"""Two and four processes under torchrun against one process with the joined batch.
 
 The toy network has no BN: batch statistics are taken per process, so a network with BN differs by design
 (docs/training.md). Everything is float64; what remains is that the mean over the batch is summed in two halves.
@@ -11,7 +11,7 @@ import safetensors.torch
 import torch
 
 from spikedriven.tasks import TASKS
-from tests.end_to_end.processes import TORCHRUN, finish, start
+from tests.end_to_end.processes import TORCHRUN, TORCHRUN_4, finish, start
 from tests.training.toys import ToyTask, toy_recipe, train
 
 
@@ -20,11 +20,16 @@ def weights(run: Path, name: str) -> dict[str, torch.Tensor]:
     return safetensors.torch.load_file(newest / name)
 
 
-def test_two_processes_equal_one_with_the_joined_batch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two processes with two batches of 2 a step each, against one process with one batch of 8."""
+@pytest.mark.parametrize(
+    ("launcher", "accumulation"), [(TORCHRUN, 2), pytest.param(TORCHRUN_4, 1, marks=pytest.mark.slow)]
+)
+def test_processes_equal_one_with_the_joined_batch(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: list[str], accumulation: int
+) -> None:
+    """Two processes with two batches of 2 a step each, or four with one, against one process with one batch of 8."""
     monkeypatch.setitem(TASKS, "toy", ToyTask)
     train(toy_recipe({"batch_size": 8, "ema": 0.9}), tmp_path / "one")
-    output = finish(start(*TORCHRUN, "-m", "tests.end_to_end.toy_run", tmp_path / "two", 2, 2))
+    output = finish(start(*launcher, "-m", "tests.end_to_end.toy_run", tmp_path / "two", 2, accumulation))
     assert output.count("epoch 3/3: top1") == 1, "only the first process talks"
     for name in ("model.safetensors", "ema.safetensors"):
         one, two = weights(tmp_path / "one", name), weights(tmp_path / "two", name)

@@ -96,7 +96,21 @@ def wrap_model(model: nn.Module, world: World, sync_bn: bool, parallel: str = "d
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if parallel == "fsdp":
         return shard(model, world.size, world.device)
-    return DistributedDataParallel(model, device_ids=[world.device.index] if world.device.type == "cuda" else None)
+    wrapped = DistributedDataParallel(model, device_ids=[world.device.index] if world.device.type == "cuda" else None)
+    if world.device.type == "cpu":
+        wrapped.register_comm_hook(None, _mean_of_each_gradient)
+    return wrapped
+
+
+def _mean_of_each_gradient(_state: None, bucket: dist.GradBucket) -> torch.futures.Future[Tensor]:
+    """The mean over the processes, tensor by tensor, so that a resumed run adds in the same order.
+
+    A ring adds each part of a buffer in another order of ranks, and after its first step DistributedDataParallel deals
+    the gradients out to its buckets anew: with more than two processes the step after a restart would round otherwise.
+    """
+    sums = [dist.all_reduce(gradient, async_op=True).get_future() for gradient in bucket.gradients()]
+    mean = bucket.buffer()
+    return torch.futures.collect_all(sums).then(lambda _: mean.div_(dist.get_world_size()))
 
 
 def wrap_average(average: ModelEmaV3 | None, world: World, parallel: str) -> None:
