@@ -14,6 +14,8 @@ from spikedriven.graph.trace import as_graphed
 from spikedriven.neurons import LIF, ParametricLIF
 from spikedriven.training.target import random_batch, wake_up
 from tests.graph.networks import Attention, Mask, Net, images, integer
+from tests.models.detection.detectors import awake
+from tests.models.detection.detectors import small as small_detector
 
 SMALL = {"img_size": 16, "num_classes": 5, "time_steps": 1}
 #: Every family, thinned out: the operators are those of the full networks.
@@ -65,6 +67,14 @@ def test_every_family(name, tmp_path):
     batch = random_batch(model, 2)
     wake_up(model, batch)
     check(model, batch, tmp_path / "net.onnx")
+
+
+def test_a_detector(tmp_path):
+    batch = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+    model = awake(small_detector("retinanet", extra_levels=0, out_indices=(2,)), batch)
+    report = export_onnx(model, batch, tmp_path / "net.onnx")
+    assert report.ok and report.largest_output > 1
+    assert report.largest_difference < 1e-4, "NaN would not be"
 
 
 def test_the_encoder_of_a_masked_autoencoder(tmp_path):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from spikedriven import audit, expand, fuse, trace
+from spikedriven import audit, expand, firing_rates, fuse, trace
+from spikedriven.neurons import Neuron
 from tests.models.detection.detectors import META, awake, small
 
 X = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
@@ -30,6 +31,24 @@ def test_the_released_box_outputs_do_not_read_spikes():
     rows = {row.module: row for row in audit(small(mode="released"), X).rows}
     assert "real" in rows["roi_heads.box_predictor.fc_cls"].operands
     assert "real" not in {row.module: row for row in audit(small(), X).rows}["roi_heads.box_predictor.fc_cls"].operands
+
+
+@pytest.mark.parametrize("name", ["mask_rcnn", "retinanet"])
+def test_firing_rates_are_those_of_every_neuron(name):
+    model = awake(small(name, extra_levels=1), X)
+    rates = firing_rates(model, X)
+    neurons = {n for n, m in model.named_modules() if isinstance(m, Neuron)}
+    unused = neurons - rates.keys()
+    assert unused <= {"backbone.body.head_neuron"}, "the classifier's, which a detector does not have"
+    assert all(0 <= rate <= 1 for rate in rates.values())
+    assert sum(rate > 0 for rate in rates.values()) > 0.9 * len(rates)
+    last = "roi_heads.mask_predictor.conv_logits" if name == "mask_rcnn" else "head.regression_head.branch.out"
+    read = []
+    model.get_submodule(f"{last}.project").register_forward_pre_hook(
+        lambda _module, args: read.append(args[0].flatten())
+    )
+    model.dense(X)
+    assert rates[f"{last}.neuron"] == pytest.approx(torch.cat(read).double().mean().item(), rel=1e-6)
 
 
 FORMS = {

@@ -48,6 +48,21 @@ def test_images_without_objects_train_too(name):
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
 
 
+def test_a_batch_with_one_roi_trains_too():
+    model = small(roi_samples=1).train()
+    norms = [layer.project.project.bn for layer in model.roi_heads.box_head.shared_fcs]
+    before = [norm.running_mean.clone() for norm in norms]
+    losses = model(*scenes((128, 128)))
+    assert all(loss.isfinite() for loss in losses.values())
+    sum(losses.values()).backward()
+    assert [n for n, p in model.named_parameters() if p.grad is None] == []
+    assert all(torch.equal(norm.running_mean, mean) for norm, mean in zip(norms, before, strict=True))
+    assert all(norm.training for norm in norms)
+    model.roi_heads.fg_bg_sampler.batch_size_per_image = 8
+    model(*scenes((128, 128)))
+    assert not any(torch.equal(norm.running_mean, mean) for norm, mean in zip(norms, before, strict=True))
+
+
 def test_detections_are_in_the_pixels_of_the_image_they_were_found_in():
     model = small(score_thresh=0.0)
     found = predict(model, torch.randint(0, 256, (3, 40, 80), dtype=torch.uint8))

@@ -62,14 +62,25 @@ class ShuffleUp(nn.Module):
 
 
 class Flat(nn.Module):
-    """A fully connected layer with batch norm on RoI features: a 1x1 convolution. [T, R, F, 1, 1] in and out."""
+    """A fully connected layer with batch norm on RoI features: a 1x1 convolution. [T, R, F, 1, 1] in and out.
+
+    One value per feature has no variance: a training batch with a single RoI is normalised by the running statistics,
+    as in evaluation, and leaves them as they are.
+    """
 
     def __init__(self, in_features: int, out_features: int) -> None:
         super().__init__()
         self.project = ConvBN(in_features, out_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        return self.project(x)
+        if not (self.training and x.shape[0] * x.shape[1] == 1 and type(self.project.bn) is nn.BatchNorm2d):
+            return self.project(x)  # SyncBatchNorm sees the RoIs of the other processes too
+        was_training = self.project.bn.training
+        self.project.bn.eval()
+        try:
+            return self.project(x)
+        finally:
+            self.project.bn.train(was_training)
 
 
 @dataclass(frozen=True)
