@@ -2,6 +2,7 @@
 
 from torch import Tensor, nn
 
+from spikedriven.layers.depthwise import DepthwiseConv2d
 from spikedriven.layers.units import ConvBN, FireProject, in_a_row, over_time
 from spikedriven.neurons import NeuronFactory
 
@@ -14,7 +15,7 @@ class SeparableConvBN(nn.Module):
 
     def __init__(self, in_chans: int, out_chans: int, kernel: int) -> None:
         super().__init__()
-        self.depthwise = nn.Conv2d(in_chans, in_chans, kernel, padding=kernel // 2, groups=in_chans, bias=False)
+        self.depthwise = DepthwiseConv2d(in_chans, kernel)
         self.pointwise = ConvBN(in_chans, out_chans)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -10,6 +10,7 @@ from itertools import pairwise
 import torch
 from torch import Tensor, nn
 
+from spikedriven.layers.depthwise import DepthwiseConv2d
 from spikedriven.layers.norm_fire import can_fuse, norm_fire, unwatched
 from spikedriven.neurons.native_cpu import is_still
 
@@ -26,7 +27,10 @@ class ConvBN(nn.Module):
         self, in_chans: int, out_chans: int, kernel: int = 1, stride: int = 1, groups: int = 1, bias: bool = False
     ) -> None:
         super().__init__()
-        self.conv = nn.Conv2d(in_chans, out_chans, kernel, stride, kernel // 2, groups=groups, bias=bias)
+        if 1 < groups == in_chans == out_chans and stride == 1 and not bias:
+            self.conv: nn.Conv2d = DepthwiseConv2d(out_chans, kernel)
+        else:
+            self.conv = nn.Conv2d(in_chans, out_chans, kernel, stride, kernel // 2, groups=groups, bias=bias)
         self.bn = nn.BatchNorm2d(out_chans)
 
     def forward(self, x: Tensor) -> Tensor:

@@ -131,6 +131,11 @@ _EVENTS: dict[str, Any] = {
     "std": (1.0, 1.0),
     "source": "DVS folder of BICLab/Spike-Driven-Transformer-V3",
 }
+_FASHION: dict[str, Any] = {
+    "mean": (0.2860,),
+    "std": (0.3530,),
+    "source": "ours, see docs/results.md; not a network of the paper",
+}
 _EVENT_MODEL: dict[str, Any] = {
     "embed_dims": (64, 128, 256, 360), "time_steps": 8, "input_layout": "events", "layer_scale": 1e-6,
     "head_init": "default",
@@ -149,6 +154,13 @@ register_family(
         ),
         "e_spikeformer_hardvs_19m": Variant(
             {**_EVENT_MODEL, "norm": 1.0}, num_classes=300, input_size=(2, 224, 224), **_EVENTS
+        ),
+        "e_spikeformer_fashion": Variant(
+            {
+                "embed_dims": (64, 64, 128, 128), "depths": (1, 1, 1, 2, 0), "strides": (1, 2, 2, 1, 1),
+                "num_heads": 4, "mlp_ratio": 2,
+            },
+            num_classes=10, input_size=(1, 28, 28), crop_pct=1.0, **_FASHION,
         ),
         "e_spikeformer_gesture_6m": Variant(
             {**_EVENT_MODEL, "norm": 8.0, "depths": (1, 1, 2, 1, 0)},

@@ -73,4 +73,8 @@ std::vector<const TrainingKernels*> runnable_training_kernels() {
   return runnable<TrainingKernels>(SD_AVX512(training_table), SD_AVX2(training_table), &portable::training_table());
 }
 
+std::vector<const DepthwiseKernels*> runnable_depthwise_kernels() {
+  return runnable<DepthwiseKernels>(SD_AVX512(depthwise_table), SD_AVX2(depthwise_table), &portable::depthwise_table());
+}
+
 }  // namespace sd

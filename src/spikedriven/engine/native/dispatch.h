@@ -17,5 +17,6 @@ std::vector<const Kernels*> runnable_kernels();
 
 // The same of the training kernels.
 std::vector<const TrainingKernels*> runnable_training_kernels();
+std::vector<const DepthwiseKernels*> runnable_depthwise_kernels();
 
 }  // namespace sd

@@ -63,8 +63,23 @@ struct TrainingKernels {
     void (*unpack)(bool half, const uint8_t* codes, size_t first, size_t last, int bits, const float* values, void* x);
 };
 
-namespace portable { const TrainingKernels& training_table(); }
-namespace avx2 { const TrainingKernels& training_table(); }
-namespace avx512 { const TrainingKernels& training_table(); }
+/// Up to sixteen channels of one image, channels-last. kernel: 3, 5 or 7.
+struct Planes {
+    bool half = false;
+    int height = 0, width = 0, channels = 0, kernel = 3;
+    int lanes = 16;   // channels from the pointers on
+};
+
+/// Pointers are to the first of the channels; weights and sums are [kernel * kernel][channels].
+struct DepthwiseKernels {
+    /// The convolution; with the taps in reverse order, the gradient of its input.
+    void (*filter)(const Planes&, const void* in, const float* weight, void* out);
+    /// Adds the gradient of the weights.
+    void (*correlate)(const Planes&, const void* in, const void* grad, float* sums);
+};
+
+namespace portable { const TrainingKernels& training_table(); const DepthwiseKernels& depthwise_table(); }
+namespace avx2 { const TrainingKernels& training_table(); const DepthwiseKernels& depthwise_table(); }
+namespace avx512 { const TrainingKernels& training_table(); const DepthwiseKernels& depthwise_table(); }
 
 }  // namespace sd

@@ -9,6 +9,7 @@
 #include <atomic>
 #include <optional>
 #include <stdexcept>
+#include <type_traits>
 
 #include "dispatch.h"
 #include "parallel.h"
@@ -164,6 +165,63 @@ void norm_backward(const Array& x, const Array& grad, int channels, size_t plane
     });
 }
 
+const sd::DepthwiseKernels& depthwise_kernels() {
+    static const sd::DepthwiseKernels& widest = *sd::runnable_depthwise_kernels().front();
+    return widest;
+}
+
+sd::Planes planes(const Array& x, int images, int height, int width, int channels, int kernel) {
+    expect(images > 0 && height > 0 && width > 0 && channels > 0 && (kernel == 3 || kernel == 5 || kernel == 7));
+    expect(x.size() == size_t(images) * height * width * channels);
+    sd::Planes p;
+    p.half = is_half(x), p.height = height, p.width = width, p.channels = channels, p.kernel = kernel;
+    return p;
+}
+
+template <class T> T* at(T* data, size_t offset, bool half) {
+    return reinterpret_cast<T*>(reinterpret_cast<std::conditional_t<std::is_const_v<T>, const char, char>*>(data) + offset * (half ? 2 : 4));
+}
+
+void depthwise(const Array& x, int images, int height, int width, int channels, int kernel, const Floats& weight, const Array& out,
+               int threads) {
+    const sd::Planes all = planes(x, images, height, width, channels, kernel);
+    expect(out.size() == x.size() && is_half(out) == all.half && weight.size() == size_t(kernel) * kernel * channels);
+    const int blocks = (channels + 15) / 16;
+    const nb::gil_scoped_release release;
+    sd::parallel(threads, blocks * images, [&](int i) {
+        sd::Planes p = all;
+        const int channel = i % blocks * 16;
+        p.lanes = std::min(16, channels - channel);
+        const size_t e = size_t(i / blocks) * height * width * channels + channel;
+        depthwise_kernels().filter(p, at(x.data(), e, p.half), weight.data() + channel, at(out.data(), e, p.half));
+    });
+}
+
+/// grad_weight: [kernel * kernel][channels], written.
+void depthwise_weight(const Array& x, int images, int height, int width, int channels, int kernel, const Array& grad,
+                      const Floats& grad_weight, int threads) {
+    const sd::Planes all = planes(x, images, height, width, channels, kernel);
+    const size_t taps = size_t(kernel) * kernel * channels;
+    expect(grad.size() == x.size() && is_half(grad) == all.half && grad_weight.size() == taps);
+    const int blocks = (channels + 15) / 16, groups = std::min(images, 8);   // groups of images, each with sums of its own
+    std::vector<float> sums(groups * taps);
+    const nb::gil_scoped_release release;
+    sd::parallel(threads, blocks * groups, [&](int i) {
+        sd::Planes p = all;
+        const int channel = i % blocks * 16, group = i / blocks;
+        p.lanes = std::min(16, channels - channel);
+        for (int image = group; image < images; image += groups) {
+            const size_t e = size_t(image) * height * width * channels + channel;
+            depthwise_kernels().correlate(p, at(x.data(), e, p.half), at(grad.data(), e, p.half), sums.data() + group * taps + channel);
+        }
+    });
+    for (size_t t = 0; t < taps; ++t) {
+        double sum = 0;
+        for (int group = 0; group < groups; ++group) sum += sums[group * taps + t];
+        grad_weight.data()[t] = float(sum);
+    }
+}
+
 size_t code_bytes(size_t n, int bits) { return (n + 15) / 16 * 2 * bits; }
 
 bool pack(const Array& x, int bits, const Floats& values, float inverse, const Bytes& codes, int threads) {
@@ -208,6 +266,9 @@ void bind_training(nb::module_& m) {
           "grad_before"_a.none(), "sums"_a.none(), "threads"_a);
     m.def("norm_sums", &norm_sums, "x"_a, "channels"_a, "plane"_a, "mean"_a, "sums"_a, "threads"_a);
     m.def("norm_backward", &norm_backward, "x"_a, "grad"_a, "channels"_a, "plane"_a, "mean"_a, "scale"_a, "slope"_a, "shift"_a, "threads"_a);
+    m.def("depthwise", &depthwise, "x"_a, "images"_a, "height"_a, "width"_a, "channels"_a, "kernel"_a, "weight"_a, "out"_a, "threads"_a);
+    m.def("depthwise_weight", &depthwise_weight, "x"_a, "images"_a, "height"_a, "width"_a, "channels"_a, "kernel"_a, "grad"_a,
+          "grad_weight"_a, "threads"_a);
     m.def("pack", &pack, "x"_a, "bits"_a, "values"_a, "inverse"_a, "codes"_a, "threads"_a);
     m.def("unpack", &unpack, "codes"_a, "bits"_a, "values"_a, "x"_a, "threads"_a);
 }
