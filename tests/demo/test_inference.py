@@ -111,6 +111,8 @@ def test_counts_become_spikes_in_order():
     neuron = IntegerNeuron(levels=4)
     spikes = binary_steps(neuron, torch.tensor([[0.0, 0.25, 0.75, 1.0]]))
     assert spikes.long().tolist() == [[0, 1, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 1]]
+    spikes = binary_steps(neuron, torch.tensor([[0.25], [0.75]]))  # two time steps, one after the other
+    assert spikes.long().flatten().tolist() == [1, 0, 0, 0, 1, 1, 1, 0]
 
 
 @BOTH
