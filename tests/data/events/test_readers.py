@@ -209,6 +209,24 @@ def test_memory_does_not_grow_with_the_archive(tmp_path: Path):
     assert peak < 8_000_000
 
 
+@pytest.mark.parametrize(
+    "content",
+    [AEDAT2_HEADER + aedat2_event(5, 1, 1, 1) * 1_000_000,
+     AEDAT31_HEADER + packet([aedat31_event(5, 1, 1, 1)] * 1000) * 1000],
+    ids=["aedat 2.0", "aedat 3.1"],
+)  # fmt: skip
+def test_memory_does_not_grow_with_the_recording(content: bytes, tmp_path: Path):
+    path = tmp_path / "a.aedat"
+    path.write_bytes(content)
+    assert path.stat().st_size > 8_000_000
+    tracemalloc.start()
+    total = sum(map(len, stream_events(path, 10_000)))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert total == 1_000_000
+    assert peak < 2_000_000
+
+
 def test_missing_file_and_missing_array_and_bad_chunk(tmp_path: Path):
     with pytest.raises(DataError, match="No such file"):
         read_events(tmp_path / "none")
