@@ -46,13 +46,17 @@ def interpret_kernels() -> None:
     assert isinstance(triton_kernels.lif_forward, interpreter.InterpretedFunction)
     cuda.register("cpu")
     torch.set_num_threads(1)
-    interpreter_convert = interpreter._convert_float
+    original = interpreter._convert_float
 
     def convert(data, source, target, mode):
-        """GPUs round float32 to the nearest bfloat16, as Triton documents; its interpreter (3.8) cuts bits off."""
-        if str(target) != "bf16":
-            return interpreter_convert(data, source, target, mode)
-        return torch.from_numpy(data.copy()).to(torch.bfloat16).view(torch.uint16).numpy()
+        """As GPUs do, and Triton documents: its interpreter (3.8) cuts bits off instead of rounding to the nearest
+        bfloat16, and takes bfloat16's subnormal numbers for zeros."""
+        values = torch.from_numpy(data.copy())
+        if str(target) == "bf16":
+            return values.to(torch.bfloat16).view(torch.uint16).numpy()
+        if str(source) == "bf16":
+            return values.view(torch.bfloat16).float().numpy()
+        return original(data, source, target, mode)
 
     interpreter._convert_float = convert
 
@@ -262,7 +266,7 @@ def compare_integer(levels, norm, rounding, gradient, dtype, device: str) -> Non
     values = torch.cat([halves + 0.25, halves, torch.nextafter(halves, far), torch.nextafter(halves, -far)])
     results = []
     for function, where in ((integer_spike, device), (integer_spike_naive, "cpu")):
-        x = values.to(where).requires_grad_()
+        x = values.detach().clone().to(where).requires_grad_()
         out = function(x, levels, norm, rounding, gradient)
         out.backward(torch.linspace(-2, 3, len(values)).to(out))
         results.append((out.detach().cpu(), x.grad.cpu()))
