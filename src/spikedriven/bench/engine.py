@@ -22,7 +22,7 @@ REFERENCE = "engine"
 class Result:
     """One row. status: "measured", "not installed" or "failed" (reason says why; everything else is then None).
 
-    milliseconds: of one call. slower: than the engine, ratio per round; None where the engine was not measured.
+    milliseconds: of one call. slower: than the reference, ratio per round; None where that was not measured.
     memory: of the process that ran it. prepare_seconds: for writing what it loads. top1_agreement: share of outputs
     whose largest class is that of the float model; largest_difference: of outputs, absolute, where largest_output is
     the float model's largest. times_ms: one per round.
@@ -73,7 +73,14 @@ def measure(
             f"found threads {threads}, rounds {rounds}, batch {batch}: expected at least 1 of each, and a batch of at "
             f"most {len(inputs)}, the number of inputs"
         )
-    task = Task(subject.folder, threads, batch)
+    return run_contestants(Task(subject.folder, threads, batch), contestants, expected, rounds, REFERENCE, tell)
+
+
+def run_contestants(
+    task: Task, contestants: Mapping[str, Contestant], expected: Tensor | None, rounds: int, reference: str, tell: Tell
+) -> list[Result]:
+    """Prepare, start, compare and time. expected: what the outputs are compared with, or None. reference: whose time
+    the others' are divided by."""
     results = {name: _prepare(name, contestants, task, tell) for name in contestants}
     with ExitStack() as stack:
         tell("starting, each in its own process")
@@ -82,13 +89,13 @@ def measure(
             stack.callback(worker.stop)
         for name, result in results.items():
             if name in workers:
-                results[name] = _compared(result, workers[name], expected)
+                results[name] = _ready(result, workers[name], expected)
             tell(None)
         workers = {name: worker for name, worker in workers.items() if results[name].status == "measured"}
         tell(f"{rounds} rounds")
         times, failed = alternate(workers, rounds, after=lambda: tell(None))
         for name in times:
-            results[name] = _measured(results[name], times, workers[name])
+            results[name] = _measured(results[name], times, reference, workers[name])
     for name, reason in failed.items():
         results[name] = _failed(results[name], reason)
     return list(results.values())
@@ -112,12 +119,14 @@ def _prepare(name: str, contestants: Mapping[str, Contestant], task: Task, tell:
     return result
 
 
-def _compared(result: Result, worker: Worker, expected: Tensor) -> Result:
-    """Wait for a worker to be ready, and compare what it computes with the float model."""
+def _ready(result: Result, worker: Worker, expected: Tensor | None) -> Result:
+    """Wait for a worker to be ready, and compare what it computes with what is expected."""
     try:
         outputs = worker.receive()
     except WorkerError as error:
         return _failed(result, str(error))
+    if expected is None:
+        return result
     axis = outputs.ndim - 2
     expected = expected.narrow(axis, 0, outputs.shape[axis])
     return replace(
@@ -132,12 +141,12 @@ def _failed(result: Result, reason: str) -> Result:
     return Result(result.name, result.what, "failed", reason, prepare_seconds=result.prepare_seconds)
 
 
-def _measured(result: Result, times: Mapping[str, Sequence[float]], worker: Worker) -> Result:
+def _measured(result: Result, times: Mapping[str, Sequence[float]], reference: str, worker: Worker) -> Result:
     milliseconds = tuple(1e3 * seconds for seconds in times[result.name])
     return replace(
         result,
         milliseconds=Spread.of(milliseconds),
-        slower=ratios(times[result.name], times[REFERENCE]) if REFERENCE in times else None,
+        slower=ratios(times[result.name], times[reference]) if reference in times else None,
         memory=worker.ask(None),
         times_ms=milliseconds,
     )

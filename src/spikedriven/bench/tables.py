@@ -1,6 +1,7 @@
 """Results as a table for the terminal."""
 
 from collections.abc import Sequence
+from dataclasses import astuple
 
 from rich import box
 from rich.console import Group
@@ -10,6 +11,7 @@ from rich.text import Text
 from spikedriven.bench.engine import Result
 from spikedriven.bench.rounds import Spread
 from spikedriven.bench.subject import Subject
+from spikedriven.bench.training import REFERENCE, Step
 
 COLUMNS = ("contestant", "ms (quartiles)", "x engine", "top-1", "difference", "MB (own)")
 
@@ -24,6 +26,24 @@ def table(subject: Subject, results: Sequence[Result]) -> Group:
         shown.add_row(*_cells(result))
     notes = [f"{r.name}: {r.status}: {r.reason}" for r in results if r.reason]
     return Group(shown, Text("\n".join([*notes, *_density(subject)])))
+
+
+def training_table(step: Step, results: Sequence[Result]) -> Group:
+    """One training step: a row per contestant."""
+    args = "".join(f", {key} {value}" for key, value in step.args)
+    shown = Table(title=f"{step.model}{args}, batch {step.batch}: forward and backward", box=box.SIMPLE_HEAD)
+    for index, column in enumerate(("contestant", "ms/image (quartiles)", f"x {REFERENCE}", "peak MB", "own MB")):
+        shown.add_column(column, justify="right" if index else "left", no_wrap=not index)
+    for result in results:
+        if result.milliseconds is None or result.memory is None:
+            shown.add_row(result.name, result.status)
+            continue
+        per_image = Spread(*(value / step.batch for value in astuple(result.milliseconds)))
+        slower = _spread(result.slower) if result.slower else ""
+        shown.add_row(
+            result.name, _spread(per_image), slower, f"{result.memory.peak:.0f}", f"{result.memory.own:.0f}"
+        )  # fmt: skip
+    return Group(shown, Text("\n".join(f"{r.name}: {r.status}: {r.reason}" for r in results if r.reason)))
 
 
 def _cells(result: Result) -> list[str]:

@@ -7,6 +7,7 @@ Example:
     spikedriven bench engine --models runs/quickstart --only engine eager openvino
     spikedriven bench engine --models sdt_8_512 --checkpoint authors.pth.tar --image cat.jpg dog.jpg
     spikedriven bench engine --models meta_spikeformer_15m@4 --rate 0.1
+    spikedriven bench train --model e_spikeformer_5m --batch 8        (training steps, against other neurons)
 
 Every contestant runs in a process of its own, on the same weights and inputs; all are asked in turns for one timed run.
 onnxruntime and openvino take part where they are installed (pip install 'spikedriven[bench]'). Names may carry their
@@ -29,6 +30,7 @@ from spikedriven.bench.engine import Result, choose, measure, steps
 from spikedriven.bench.machine import load, machine
 from spikedriven.bench.subject import Subject, make_subject
 from spikedriven.bench.tables import table
+from spikedriven.cli.bench_train import train
 from spikedriven.errors import InputError
 from spikedriven.training.target import Target
 
@@ -132,7 +134,7 @@ def _conditions(report: dict[str, Any]) -> str:
 
 
 #: What can be measured -> the function that takes the words after it.
-KINDS: dict[str, Callable[[list[str]], int]] = {"engine": engine}
+KINDS: dict[str, Callable[[list[str]], int]] = {"engine": engine, "train": train}
 
 
 def run(argv: list[str]) -> int:

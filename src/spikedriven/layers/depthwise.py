@@ -1,4 +1,4 @@
-"""Depthwise convolution with compiled forward and backward passes for training on CPUs, where libraries are slow at it."""
+"""Depthwise convolution with forward and backward passes of our own for training on CPUs: libraries are slow at it."""
 
 from typing import Any
 

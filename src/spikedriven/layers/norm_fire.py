@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from spikedriven.neurons import native_cpu
 from spikedriven.neurons.integer import IntegerNeuron
-from spikedriven.neurons.modules import LIF
+from spikedriven.neurons.modules import LIF, ParametricLIF
 
 
 def can_fuse(bn: nn.Module, neuron: nn.Module, x: Tensor) -> bool:
@@ -29,7 +29,7 @@ def can_fuse(bn: nn.Module, neuron: nn.Module, x: Tensor) -> bool:
         and bn.affine
         and bn.track_running_stats
         and bn.momentum is not None
-        and isinstance(neuron, (LIF, IntegerNeuron))
+        and type(neuron) in (LIF, ParametricLIF, IntegerNeuron)
         and not neuron.streaming
         and unwatched(bn, neuron)
     )

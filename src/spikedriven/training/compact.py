@@ -6,6 +6,7 @@ tensor holds is looked up in the tensor itself, value by value, so nothing is as
 at the first value that is not in the alphabet.
 """
 
+import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -31,6 +32,7 @@ class Alphabet:
     def bits(self) -> int:
         return 1 if self.levels == 1 else 4
 
+    @functools.lru_cache(maxsize=64)  # noqa: B019 (alphabets are few and frozen)
     def values(self, dtype: torch.dtype) -> Tensor:
         """float32 [16]: each value as ``dtype`` holds it. Codes above levels stand for NaN, which no value equals."""
         values = torch.full((16,), torch.nan)

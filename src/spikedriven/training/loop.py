@@ -37,6 +37,7 @@ from spikedriven.training.distributed import (
     wrap_average,
     wrap_model,
 )
+from spikedriven.training.memory import keep_freed_memory
 from spikedriven.training.meter import Meter
 from spikedriven.training.optim import create_optimizer, peak_learning_rate
 from spikedriven.training.run_folder import prepare_folder
@@ -121,6 +122,8 @@ class Trainer:
     def _build(self, fresh: bool) -> None:
         """fresh: there is no checkpoint to continue, so the recipe's starting weights are loaded."""
         run, model = self.recipe.run, self.recipe.model
+        if self.world.device.type == "cpu":
+            keep_freed_memory()
         torch.manual_seed(run.seed)
         layout = torch.channels_last if run.channels_last else torch.contiguous_format
         self.net = self.task.build_model().to(self.world.device, memory_format=layout)

@@ -1,0 +1,199 @@
+"""`spikedriven bench train`: one training step (forward and backward), the same network with other neurons.
+
+Every contestant has a process of its own and starts from the same weights, images and labels; all are asked in turns
+for one timed step. See `rounds.py` for how ratios are taken and `worker.py` for how memory is.
+"""
+
+import json
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+import spikedriven as sd
+from spikedriven.bench.contestants import Contestant, Run, Task
+from spikedriven.bench.eager import released_neurons, spikingjelly_neurons
+from spikedriven.bench.engine import Result, Tell, run_contestants
+from spikedriven.bench.rounds import Spread, ratios
+from spikedriven.bench.subject import load_inputs, smooth_images
+from spikedriven.errors import InputError
+from spikedriven.neurons import lif
+from spikedriven.training.compact import alphabets, compact_saved
+from spikedriven.training.memory import keep_freed_memory
+
+REFERENCE = "ours-bf16"
+
+
+@dataclass(frozen=True)
+class Step:
+    """A training step to time. args: keywords of `create_model`, as (key, value) pairs."""
+
+    model: str
+    batch: int = 32
+    args: tuple[tuple[str, Any], ...] = ()
+
+    def build(self) -> nn.Module:
+        """The network in training mode, its weights drawn from a fixed seed."""
+        torch.manual_seed(0)
+        return sd.create_model(self.model, **dict(self.args)).train()
+
+
+def write_subject(folder: Path, step: Step) -> None:
+    """What every contestant's process reads: the network's name, images and labels."""
+    model = step.build()
+    images = smooth_images(model.example_input(step.batch))
+    labels = torch.arange(step.batch) % model.num_classes
+    folder.mkdir(parents=True)
+    (folder / "step.json").write_text(json.dumps(asdict(step)))
+    safetensors.torch.save_file({"inputs": images, "outputs": labels.double()}, folder / "inputs.safetensors")
+
+
+def read_step(folder: Path) -> Step:
+    fields = json.loads((folder / "step.json").read_text())
+    args = tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in fields.pop("args"))
+    return Step(**fields, args=args)
+
+
+def _training(
+    task: Task, amp: bool, saving: Callable[[nn.Module], AbstractContextManager[Any]] = lambda model: nullcontext(),
+    neurons: Callable[[nn.Module], None] = lambda model: None, channels_last: bool = False,
+    wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
+) -> Run:  # fmt: skip
+    """The function that takes images and does one step; it returns the loss [1]."""
+    model = read_step(task.folder).build()
+    neurons(model)
+    layout = torch.channels_last if channels_last else torch.contiguous_format
+    model = model.to(memory_format=layout)
+    called, labels = wrap(model), load_inputs(task.folder)[1].long()
+
+    def step(images: Tensor) -> Tensor:
+        model.zero_grad(set_to_none=True)
+        with torch.autocast("cpu", torch.bfloat16, enabled=amp), saving(model):
+            loss = F.cross_entropy(called(images).float(), labels)
+        loss.backward()
+        return loss.detach().view(1)
+
+    return step
+
+
+def _compact(model: nn.Module) -> AbstractContextManager[Any]:
+    return compact_saved(alphabets(model))
+
+
+def _ours(task: Task) -> Run:
+    keep_freed_memory()  # as `spikedriven train` does
+    return _training(task, False, _compact, channels_last=True)
+
+
+def _ours_bf16(task: Task) -> Run:
+    keep_freed_memory()
+    return _training(task, True, _compact, channels_last=True)
+
+
+def _ours_recompute(task: Task) -> Run:
+    keep_freed_memory()
+    return _training(task, True, _compact, lambda model: model.set_grad_checkpointing(), channels_last=True)
+
+
+def _ours_compiled(task: Task) -> Run:
+    keep_freed_memory()
+    return _training(task, True, channels_last=True, wrap=torch.compile)
+
+
+def _released(task: Task) -> Run:
+    return _training(task, False, neurons=released_neurons)
+
+
+def _released_bf16(task: Task) -> Run:
+    return _training(task, True, neurons=released_neurons)
+
+
+def _spikingjelly(task: Task) -> Run:
+    return _training(task, False, neurons=spikingjelly_neurons)
+
+
+def _spikingjelly_bf16(task: Task) -> Run:
+    return _training(task, True, neurons=spikingjelly_neurons)
+
+
+CONTESTANTS: dict[str, Contestant] = {
+    "ours-bf16": Contestant("this package, bf16 autocast, channels last, spikes kept as bits", _ours_bf16),
+    "ours": Contestant("this package, fp32, channels last, spikes kept as bits", _ours),
+    "ours-recompute": Contestant("ours-bf16 with activation checkpointing", _ours_recompute),
+    "ours-compile": Contestant("this package under torch.compile, bf16 autocast", _ours_compiled),
+    "released": Contestant("PyTorch fp32 with neurons as the releases run them", _released),
+    "released-bf16": Contestant("the same under bf16 autocast", _released_bf16),
+    "spikingjelly": Contestant("fp32 with SpikingJelly's neurons", _spikingjelly, package="spikingjelly"),
+    "spikingjelly-bf16": Contestant("the same under bf16 autocast", _spikingjelly_bf16, package="spikingjelly"),
+}
+
+
+def choose(only: Sequence[str]) -> dict[str, Contestant]:
+    """The named contestants in the table's order; all for none. InputError for an unknown name."""
+    unknown = set(only) - CONTESTANTS.keys()
+    if unknown:
+        raise InputError(f"no contestant is called {', '.join(sorted(unknown))}; choose from {', '.join(CONTESTANTS)}")
+    return {name: contestant for name, contestant in CONTESTANTS.items() if not only or name in only}
+
+
+def steps(contestants: Mapping[str, Contestant], rounds: int) -> int:
+    """How often `measure` tells of a finished step."""
+    return len(contestants) * (2 + rounds)
+
+
+def measure(
+    folder: Path, step: Step, contestants: Mapping[str, Contestant], threads: int = 2, rounds: int = 5,
+    tell: Tell = lambda _text: None,
+) -> list[Result]:  # fmt: skip
+    """Results in the order of ``contestants``; ``slower`` is relative to `REFERENCE`. folder: a new one, to write into.
+
+    threads: for each contestant. One that is not installed or fails has a row that says so.
+    """
+    if threads < 1 or rounds < 1 or step.batch < 1:
+        raise InputError(f"found threads {threads}, rounds {rounds}, batch {step.batch}: at least 1 of each is needed")
+    write_subject(folder, step)
+    return run_contestants(Task(folder, threads, step.batch), contestants, None, rounds, REFERENCE, tell)
+
+
+@dataclass(frozen=True)
+class NeuronCost:
+    """Milliseconds of a LIF neuron alone, forward and backward, of copying as many bytes, and the ratio of the two."""
+
+    neuron: Spread
+    copy: Spread
+    ratio: Spread
+
+
+def measure_neuron(threads: int = 2, rounds: int = 20, elements: int = 2**22, time_steps: int = 4) -> NeuronCost:
+    """A LIF neuron on float32 [T, elements] against a copy of the bytes it must move at least.
+
+    Forward reads x and writes spikes; backward reads x and the gradient and writes a gradient: 20 bytes a value and
+    time step. A copy moves 8 bytes a value.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    x = torch.randn(time_steps, elements, requires_grad=True)
+    upstream, values = torch.randn(time_steps, elements), time_steps * elements * 20 // 8
+    source, target = torch.ones(values), torch.empty(values)
+
+    def neuron() -> None:
+        x.grad = None
+        lif(x)[0].backward(upstream)
+
+    pairs = [(_seconds(neuron), _seconds(lambda: target.copy_(source))) for _ in range(rounds + 1)][1:]
+    torch.set_num_threads(before)
+    neurons, copies = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
+    return NeuronCost(*(Spread.of([1e3 * s for s in times]) for times in (neurons, copies)), ratios(neurons, copies))
+
+
+def _seconds(call: Callable[[], Any]) -> float:
+    start = time.perf_counter()
+    call()
+    return time.perf_counter() - start
