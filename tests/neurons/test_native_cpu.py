@@ -132,3 +132,18 @@ def test_the_number_of_threads_changes_nothing():
         torch.set_num_threads(before)
     for other in results[1:]:
         assert all(torch.equal(a, b) for a, b in zip(results[0], other, strict=True))
+
+
+@pytest.mark.parametrize("order", ["transposed", "sliced", "channels_last"])
+def test_results_have_the_memory_order_that_a_compiled_graph_expects(order):
+    x = inputs(4, 3, 6, 5, 5)
+    if order == "transposed":
+        x = inputs(3, 4, 6, 5, 5).transpose(0, 1)  # event frames [B, T, ...]
+    elif order == "sliced":
+        x = inputs(4, 3, 6, 5, 10)[..., ::2]
+    else:
+        x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (4, 3))
+    spikes, membrane = lif(x)
+    assert spikes.stride() == torch.empty_like(x).stride() and membrane.stride() == torch.empty_like(x[0]).stride()
+    assert integer_spike(x, 4, 4.0, "half_even", "strict").stride() == torch.empty_like(x).stride()
+    assert torch.equal(spikes, lif_naive(x)[0])

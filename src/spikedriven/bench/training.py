@@ -177,6 +177,7 @@ def measure_neuron(threads: int = 2, rounds: int = 20, elements: int = 2**22, ti
     Forward reads x and writes spikes; backward reads x and the gradient and writes a gradient: 20 bytes a value and
     time step. A copy moves 8 bytes a value.
     """
+    keep_freed_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     x = torch.randn(time_steps, elements, requires_grad=True)
@@ -187,13 +188,14 @@ def measure_neuron(threads: int = 2, rounds: int = 20, elements: int = 2**22, ti
         x.grad = None
         lif(x)[0].backward(upstream)
 
-    pairs = [(_seconds(neuron), _seconds(lambda: target.copy_(source))) for _ in range(rounds + 1)][1:]
+    pairs = [(seconds_of(neuron), seconds_of(lambda: target.copy_(source))) for _ in range(rounds + 1)][1:]
     torch.set_num_threads(before)
     neurons, copies = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     return NeuronCost(*(Spread.of([1e3 * s for s in times]) for times in (neurons, copies)), ratios(neurons, copies))
 
 
-def _seconds(call: Callable[[], Any]) -> float:
+def seconds_of(call: Callable[[], Any]) -> float:
+    """Wall-clock time of one call."""
     start = time.perf_counter()
     call()
     return time.perf_counter() - start

@@ -95,7 +95,7 @@ def _conditions(report: dict[str, Any]) -> str:
     if neuron:
         lines.append(
             f"a LIF neuron alone, forward and backward, T 4, fp32: {neuron['neuron']['median']:.1f} ms, "
-            f"{neuron['ratio']['median']:.2f} ({neuron['ratio']['q1']:.2f}-{neuron['ratio']['q3']:.2f}) times a copy of "
-            "the bytes it moves at least"
+            f"{neuron['ratio']['median']:.2f} ({neuron['ratio']['q1']:.2f}-{neuron['ratio']['q3']:.2f}) times a "
+            "copy of the bytes it moves at least"
         )
     return "\n".join(lines)

@@ -27,7 +27,6 @@ def can_fuse(bn: nn.Module, neuron: nn.Module, x: Tensor) -> bool:
         and type(bn) is nn.BatchNorm2d
         and bn.training
         and bn.affine
-        and bn.track_running_stats
         and bn.momentum is not None
         and type(neuron) in (LIF, ParametricLIF, IntegerNeuron)
         and not neuron.streaming
@@ -50,12 +49,18 @@ def norm_fire(x: Tensor, bn: nn.BatchNorm2d, neuron: nn.Module, steps: int) -> T
     """
     mean, variance = batch_statistics(x)
     count = x[:, :, 0].numel() * (steps // x.shape[0])
-    with torch.no_grad():
-        bn.num_batches_tracked.add_(1)
-        bn.running_mean.lerp_(mean.to(bn.running_mean), bn.momentum)
-        bn.running_var.lerp_((variance * (count / max(count - 1, 1))).to(bn.running_var), bn.momentum)
+    if bn.track_running_stats:
+        _update(bn, mean, variance * (count / max(count - 1, 1)))
     time_constant = neuron.time_constant() if isinstance(neuron, LIF) else None
     return _NormFire.apply(x, bn.weight, bn.bias, time_constant, mean, variance, bn.eps, neuron, steps)
+
+
+@torch.no_grad()
+def _update(bn: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
+    """The running statistics after one more batch."""
+    bn.num_batches_tracked.add_(1)
+    bn.running_mean.lerp_(mean.to(bn.running_mean), bn.momentum)
+    bn.running_var.lerp_(variance.to(bn.running_var), bn.momentum)
 
 
 def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:

@@ -76,8 +76,11 @@ class SpikeDrivenModel(nn.Module):
         """Public input -> last feature map [T, B, C, H, W], real-valued."""
         x = self.arrange(x)
         for _, module in self.body():
-            x = recomputed(module, x) if self.grad_checkpointing and torch.is_grad_enabled() else module(x)
+            x = self._through(module, x)
         return x
+
+    def _through(self, module: nn.Module, *inputs: Tensor) -> Tensor:
+        return recomputed(module, *inputs) if self.grad_checkpointing and torch.is_grad_enabled() else module(*inputs)
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Training keeps what enters each module of `body` and computes the rest again on the way back."""
@@ -145,7 +148,7 @@ class SpikeDrivenModel(nn.Module):
         names = [info["module"] for info in self.feature_info]
         maps, x = {}, self.arrange(x)
         for name, module in self.body():
-            x = module(x)
+            x = self._through(module, x)
             if name in names:
                 maps[names.index(name)] = x
             if stop_early and intermediates_only and last in maps:

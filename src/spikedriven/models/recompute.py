@@ -8,13 +8,14 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.utils.checkpoint import checkpoint
 
 
-def recomputed(module: nn.Module, x: Tensor) -> Tensor:
-    """``module(x)``, of which only x is kept for the backward pass; same values, gradients and running statistics."""
+def recomputed(module: nn.Module, *inputs: Tensor) -> Tensor:
+    """``module(*inputs)``, of which only the inputs are kept for the backward pass; same values, gradients and running
+    statistics."""
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), _statistics_stand_still(module)
 
-    return checkpoint(module, x, use_reentrant=False, context_fn=contexts)
+    return checkpoint(module, *inputs, use_reentrant=False, context_fn=contexts)
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from timm.models import build_model_with_cfg, generate_default_cfgs, register_mo
 from torch import nn
 
 from spikedriven.errors import InputError
+from spikedriven.models.pretrained import load_pretrained
 
 
 @dataclass(frozen=True)
@@ -58,16 +59,14 @@ def _timm_cfg(variant: Variant, first_conv: str, paper: str) -> dict[str, Any]:
 
 def _entry_point(cls: type[nn.Module], name: str, variant: Variant):
     def entry(pretrained: bool = False, **kwargs: Any) -> nn.Module:
-        if pretrained:
-            raise InputError(
-                f"no trained weights of {name} ship with this package (their licences forbid it or give none); build "
-                f"the model with pretrained=False and use spikedriven.load_official(model, path) on the authors' file"
-            )
         check_keywords(cls, name, kwargs)
         size = {"img_size": variant.input_size[1:]}
         # Feature maps come from forward_intermediates: timm's other wrappers bypass forward, and with it the time axis.
         feature_cfg = {"out_indices": (0, 1, 2, 3), "feature_cls": "getter"}
-        return build_model_with_cfg(cls, name, False, feature_cfg=feature_cfg, **{**size, **variant.args, **kwargs})
+        model = build_model_with_cfg(cls, name, False, feature_cfg=feature_cfg, **{**size, **variant.args, **kwargs})
+        if pretrained:
+            load_pretrained(model, name)
+        return model
 
     entry.__name__ = entry.__qualname__ = name
     entry.__module__ = cls.__module__
@@ -117,7 +116,7 @@ def family_of(name: str) -> type[nn.Module]:
 
 
 def create_model(name: str, *, pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Build a registered model with random weights.
+    """Build a registered model with random weights, or with those that ship (``pretrained=True``; docs/results.md, F).
 
     name: see `list_models`. kwargs: constructor keywords of the family (``num_classes``, ``time_steps``, ``in_chans``,
     ``img_size``, ``output`` ...), and timm's ``features_only=True, out_indices=...`` for a backbone that returns maps

@@ -187,7 +187,7 @@ class SpikeMAE(SpikeDrivenModel):
         active = active.unflatten(1, self.grid)
         x = self.arrange(x) * on_map(active, x.shape[-2:]).unsqueeze(1)
         for stage in self.stages:
-            x = stage(x, active)
+            x = self._through(stage, x, active)
         return self.norm(x.mean(0)).flatten(2).transpose(1, 2)
 
     def encode_image(self, x: Tensor) -> Tensor:

@@ -56,6 +56,14 @@ def is_dense(x: Tensor) -> bool:
     return torch.empty_like(x, device="meta").stride() == x.stride()  # only dense tensors keep their strides there
 
 
+def ordered(result: Tensor, given: Tensor) -> Tensor:
+    """A result in the memory order that ``torch.empty_like(given)`` has: what torch.compile expects of an operator."""
+    stride = torch.empty_like(given, device="meta").stride()
+    if result.stride() == stride:
+        return result
+    return torch.empty_strided(result.shape, stride, dtype=result.dtype).copy_(result)
+
+
 def like(x: Tensor, source: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """source in the memory order of x (same shape) and in dtype."""
     if source is None or (source.dtype == dtype and source.stride() == x.stride()):
@@ -82,15 +90,15 @@ def lif_slope(options: LIFOptions, w: Tensor | None) -> Any:
 
 def lif_forward(x: Tensor, v: Tensor | None, w: Tensor | None, options: LIFOptions) -> tuple[Tensor, Tensor]:
     """Spikes [T, ...] and the last membrane [...], as `lif.lif_op`."""
-    steps = x.shape[0]
-    x = dense(x[:1] if is_still(x) else x)
+    given, steps, still = x, x.shape[0], is_still(x)
+    x = dense(x[:1] if still else x)
     spikes, membrane = repeated(x, steps), torch.empty_like(x[0], dtype=torch.float32)
     before = like(membrane, v, torch.float32)
     _native().fire_forward(
         lif_neuron(options, w), flat(x), steps, 1.0, _maybe(before), 0, 1, None, None, flat(spikes),
         flat(membrane), torch.get_num_threads(),
     )  # fmt: skip
-    return spikes, membrane
+    return (spikes, membrane) if still else (ordered(spikes, given), ordered(membrane, given[0]))
 
 
 def lif_backward(
@@ -98,7 +106,7 @@ def lif_backward(
     options: LIFOptions,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     """Gradients of x [T, ...], of the membrane before [...] and of w (0-dim), as `lif.lif_backward_op`."""
-    x = dense(x)
+    given, x = x, dense(x)
     grad_x, carry = torch.empty_like(x), torch.empty_like(x[0], dtype=torch.float32)
     grad_spikes, grad_v = like(x, grad_spikes, x.dtype), like(carry, grad_v, torch.float32)
     leak = _native().fire_backward(
@@ -106,7 +114,7 @@ def lif_backward(
         None, None, None, x.numel(), _maybe(grad_spikes), _maybe(grad_v), flat(grad_x), flat(carry), None,
         torch.get_num_threads(),
     )  # fmt: skip
-    return grad_x, carry, grad_of_w(leak, w, x)
+    return ordered(grad_x, given), ordered(carry, given[0]), grad_of_w(leak, w, x)
 
 
 def grad_of_w(leak: float, w: Tensor | None, x: Tensor) -> Tensor:
@@ -130,24 +138,24 @@ def integer_slope(norm: float, gradient: str) -> Any:
 
 def integer_forward(x: Tensor, levels: int, norm: float, rounding: str) -> Tensor:
     """Counts / norm, any shape, as `integer.integer_spike`."""
-    x = x if is_dense(x) else x.contiguous()
+    given, x = x, x if is_dense(x) else x.contiguous()
     out = torch.empty_like(x)
     _native().fire_forward(
         integer_neuron(levels, rounding), flat(x), 1, norm, None, 0, 1, None, None, flat(out), None,
         torch.get_num_threads(),
     )  # fmt: skip
-    return out
+    return ordered(out, given)
 
 
 def integer_backward(upstream: Tensor, x: Tensor, levels: int, norm: float, gradient: str) -> Tensor:
     """The gradient of x, as `integer.integer_spike_backward`."""
-    x = x if is_dense(x) else x.contiguous()
+    given, x = x, x if is_dense(x) else x.contiguous()
     grad_x, upstream = torch.empty_like(x), like(x, upstream, x.dtype)
     _native().fire_backward(
         integer_neuron(levels, "half_even"), integer_slope(norm, gradient), flat(x), 1, None, 0, 1, None, None, None,
         x.numel(), flat(upstream), None, flat(grad_x), None, None, torch.get_num_threads(),
     )  # fmt: skip
-    return grad_x
+    return ordered(grad_x, given)
 
 
 def _native() -> ModuleType:

@@ -1,4 +1,4 @@
-"""Freed memory stays with the process: asking the system for fresh pages costs more than computing what is put there."""
+"""Freed memory stays with the process: fresh pages from the system cost more than computing what is put there."""
 
 import ctypes
 
@@ -9,8 +9,8 @@ _TRIM_THRESHOLD, _MMAP_THRESHOLD, _LARGEST = -1, -3, 2**31 - 1
 def keep_freed_memory() -> bool:
     """Let the C library keep what training frees for the next step, instead of giving each large tensor back.
 
-    By default glibc maps every tensor of more than 32 MB (at first: 128 KB) anew, and the system zeroes its pages at the
-    first touch. For the whole process. Returns whether the C library has the setting; others are left as they are.
+    By default glibc maps every tensor of more than 32 MB (at first: 128 KB) anew, and the system zeroes its pages at
+    the first touch. For the whole process. Returns whether the C library has the setting; others are left as they are.
     """
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:

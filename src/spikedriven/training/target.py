@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from spikedriven.data import DataConfig, evaluation_config
 from spikedriven.errors import CheckpointError, InputError
 from spikedriven.models import create_model, load_official, variant_of
+from spikedriven.models.pretrained import weights_of
 from spikedriven.training.checkpoint import load_run, load_weights
 
 
@@ -20,7 +21,8 @@ class Target:
     target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
     """A run folder, RUN/best, a checkpoint folder of a run, or a registered model name."""
     checkpoint: Path | None = None
-    """Weights for a model name: the authors' file, or .safetensors in our key names. Default: random weights."""
+    """Weights for a model name: the authors' file, or .safetensors in our key names. Default: those that ship with the
+    package, else random ones."""
     num_classes: int | None = None
     """Classes of a model given by name."""
     img_size: int | None = None
@@ -65,12 +67,13 @@ def load_target(target: Target, device: str = "cpu") -> Loaded:
             raise InputError("--checkpoint, --num-classes, --img-size and --time-steps go with a model name, not a run")
         model, recipe = load_run(target.target)
         return Loaded(model.eval(), True, recipe.data)
+    keywords: dict[str, Any] = {k: v for k, v in _keywords(target).items() if v is not None}
+    ships = target.checkpoint is None and not keywords and device == "cpu" and weights_of(target.target) is not None
     with torch.device(device):
-        keywords: dict[str, Any] = {k: v for k, v in _keywords(target).items() if v is not None}
-        model = create_model(target.target, **keywords)
+        model = create_model(target.target, pretrained=ships, **keywords)
     if target.checkpoint is not None:
         load_file(model, target.checkpoint)
-    return Loaded(model.eval(), target.checkpoint is not None, None)
+    return Loaded(model.eval(), ships or target.checkpoint is not None, None)
 
 
 def _keywords(target: Target) -> dict[str, int | None]:

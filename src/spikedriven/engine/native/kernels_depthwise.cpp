@@ -11,15 +11,6 @@ namespace {
 
 constexpr int LANES = 16, TILE = 4;
 
-/// Sums in a fixed order; where the instruction set has it, with one rounding instead of two.
-SD_INLINE f32x16 multiply_add(const f32x16& a, const f32x16& b, const f32x16& c) {
-#ifdef __AVX512F__
-    return (f32x16)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
-#else
-    return a * b + c;
-#endif
-}
-
 struct Sixteen { f32x16 value; };   // a vector that containers may hold
 
 /// Sixteen channels of one image with its border of zeros, and room for a tile beyond the last column.

@@ -97,11 +97,11 @@ template <class T> void forward(const Firing& f, size_t first, size_t last) {
 
 SD_INLINE f32x16 surrogate_slope(const Firing& f, const f32x16& u) {
     if (f.surrogate == Surrogate::Sigmoid) {
-        const f32x16 s = 1.0f / (1.0f + exponential(u * -f.alpha));
-        return f.alpha * (s * (1.0f - s));
+        const f32x16 e = exponential(u * -f.alpha), s = reciprocal(1.0f + e);
+        return f.alpha * (e * s * s);   // s (1 - s), without a difference of nearly equal values
     }
     const f32x16 a = u * (1.57079632679f * f.alpha);
-    return (f.alpha / 2) / (1.0f + a * a);
+    return (f.alpha / 2) * reciprocal(at_most(1.0f + a * a, splat(1e30f)));
 }
 
 /// Time steps whose membranes are kept at once; `backward_lif` needs scratch for more.

@@ -1,0 +1,83 @@
+"""`bench train`: contestants compute the same step, and the table says what was measured."""
+
+import json
+
+import pytest
+import torch
+
+import spikedriven as sd
+from spikedriven.bench.contestants import Task
+from spikedriven.bench.eager import EagerInteger, EagerLIF, released_neurons, spikingjelly_neurons
+from spikedriven.bench.subject import load_inputs
+from spikedriven.bench.training import CONTESTANTS, Step, choose, measure, measure_neuron, read_step, write_subject
+from spikedriven.cli.bench import run
+from spikedriven.errors import InputError
+from spikedriven.neurons import IntegerNeuron, Neuron
+
+SMALL = Step("sdt_2_256_cifar", 4, (("embed_dim", 32), ("img_size", 16)))
+
+
+def test_a_step_comes_back_from_its_folder(tmp_path):
+    step = Step("e_spikeformer_3m", 2, (("embed_dims", (16, 16, 32, 32)), ("img_size", 32)))
+    write_subject(tmp_path / "step", step)
+    assert read_step(tmp_path / "step") == step
+    images, labels = load_inputs(tmp_path / "step")
+    assert images.shape == (2, 3, 32, 32) and labels.tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("name", ["ours", "ours-recompute", "released", "released-bf16", "ours-bf16"])
+def test_contestants_start_from_the_same_loss(name, tmp_path):
+    write_subject(tmp_path / "step", SMALL)
+    task = Task(tmp_path / "step", 1, SMALL.batch)
+    images = load_inputs(task.folder)[0]
+    loss, expected = CONTESTANTS[name].load(task)(images), CONTESTANTS["released"].load(task)(images)
+    assert loss.shape == (1,)
+    torch.testing.assert_close(loss, expected, rtol=0.05 if "bf16" in name or "recompute" in name else 1e-4, atol=0)
+
+
+@pytest.mark.parametrize("name", ["sdt_2_256_cifar", "e_spikeformer_3m"])
+def test_eager_neurons_take_every_place_and_compute_the_same(name):
+    options = {"img_size": 32, "embed_dim": 32} if name.startswith("sdt") else {"img_size": 32}
+    model = sd.create_model(name, **options).eval()
+    x = torch.rand(2, 3, 32, 32)
+    expected = model(x)
+    neurons = sum(isinstance(module, Neuron) for module in model.modules())
+    released_neurons(model)
+    assert sum(isinstance(module, (EagerLIF, EagerInteger)) for module in model.modules()) == neurons
+    torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5)
+
+
+def test_spikingjellys_neurons_are_lif_only():
+    with pytest.raises(InputError, match="IntegerNeuron"):
+        spikingjelly_neurons(torch.nn.Sequential(IntegerNeuron()))
+
+
+def test_measuring_two(tmp_path):
+    results = measure(tmp_path / "step", SMALL, choose(["ours-bf16", "released"]), threads=1, rounds=2)
+    assert [result.name for result in results] == ["ours-bf16", "released"]
+    for result in results:
+        assert result.status == "measured" and len(result.times_ms) == 2 and result.memory.own > 0
+    assert results[0].slower.median == 1.0 and results[1].top1_agreement is None
+
+
+def test_a_neuron_alone():
+    cost = measure_neuron(threads=1, rounds=3, elements=2**12)
+    assert cost.neuron.median > 0 and cost.copy.median > 0
+    assert cost.ratio.q1 <= cost.ratio.median <= cost.ratio.q3
+
+
+def test_the_command_prints_json(capsys):
+    words = ["--model", "e_spikeformer_3m", "--img-size", "32", "--batch", "2", "--rounds", "1", "--threads", "1"]
+    assert run(["train", *words, "--only", "ours", "--no-neuron", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["contestants"][0]["name"] == "ours" and report["neuron"] is None
+
+
+@pytest.mark.parametrize("words, message", [
+    (["--only", "theirs"], "no contestant is called theirs"),
+    (["--rounds", "0"], "at least 1 of each"),
+    (["--batch", "0"], "at least 1"),
+])  # fmt: skip
+def test_what_cannot_be_measured(words, message):
+    with pytest.raises(InputError, match=message):
+        run(["train", *words])
