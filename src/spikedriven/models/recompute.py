@@ -20,12 +20,17 @@ def recomputed(module: nn.Module, *inputs: Tensor) -> Tensor:
 
 @contextmanager
 def _statistics_stand_still(module: nn.Module) -> Iterator[None]:
-    """Batch norms go on normalising by the batch, without adding it to their running statistics."""
+    """Batch norms go on normalising by the batch, and add nothing of it to their running statistics.
+
+    By a momentum of 0, and not by switching the statistics off: what autograd saves must be the same both times.
+    """
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
     for norm in norms:
-        norm.track_running_stats = False
+        norm.momentum = 0.0
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for norm, (momentum, batches) in zip(norms, before, strict=True):
+            norm.momentum = momentum
+            norm.num_batches_tracked.copy_(batches)
