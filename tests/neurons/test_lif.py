@@ -64,10 +64,10 @@ def test_operator_equals_published_vectors(case):
     (spikes * upstream).sum().backward()
     if x.dtype == torch.float64:
         expect(x.grad, case["grad_x"])
-    else:  # the compiled surrogate has an exponential of its own, which may differ in the last place
-        torch.testing.assert_close(x.grad, torch.tensor(case["grad_x"]), rtol=1e-6, atol=1e-7)
+    else:  # the compiled slope is e / (1 + e)^2, without the difference 1 - s: a few float32 roundings of values near 1
+        torch.testing.assert_close(x.grad, torch.tensor(case["grad_x"]), rtol=1e-6, atol=5e-7)
     if w is not None:
-        assert w.grad.item() == pytest.approx(case["grad_w"], rel=1e-14 if x.dtype == torch.float64 else 1e-6)
+        assert w.grad.item() == pytest.approx(case["grad_w"], rel=1e-14 if x.dtype == torch.float64 else 5e-6)
 
 
 @pytest.mark.parametrize("case", VECTORS["ties"], ids=lambda c: f"{c['tau']}-{c['v_threshold']}-{c['dtype']}")
