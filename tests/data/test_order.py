@@ -31,6 +31,14 @@ def test_a_window_holds_few_shards_and_mixes_them():
         assert set(shard_of[other].reshape(3, -1)[0].tolist()) != set(windows[0].tolist()), "other shards come first"
 
 
+def test_the_samples_of_a_shard_come_in_another_order_each_time():
+    orders = [epoch_order(100, seed, epoch, [100]) for seed, epoch in ((1, 0), (1, 1), (2, 0))]
+    assert len({tuple(order.tolist()) for order in orders}) == 3
+    twice = epoch_order(2 * SHUFFLED_TOGETHER * 5, 1, 0, [5] * (2 * SHUFFLED_TOGETHER))
+    first, second = (np.argsort(half) for half in np.split(twice.numpy(), 2))
+    assert not np.array_equal(first, second), "windows are not shuffled alike"
+
+
 def test_without_shards_it_is_one_shuffle():
     assert torch.equal(epoch_order(50, 3, 2), permutation(50, "order", 3, 2))
 

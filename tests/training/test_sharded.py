@@ -49,8 +49,11 @@ def test_the_same_function_also_while_whole():
     x = live_input(plain)
     assert all(isinstance(p, DTensor) for p in model.parameters()) and isinstance(model.blocks[0], FSDPModule)
     assert torch.equal(model(x), plain(x))
-    with whole(model), torch.inference_mode():
-        assert torch.equal(model(x), plain(x))
+    with whole(model):
+        with torch.inference_mode():
+            assert torch.equal(model(x), plain(x))
+        assert not any(isinstance(p, DTensor) for p in model.parameters()), "given back after a forward pass"
+    assert all(isinstance(p, DTensor) for p in model.parameters())
     model(x).sum().backward()
     plain(x).sum().backward()
     for a, b in zip(plain.parameters(), model.parameters(), strict=True):

@@ -191,7 +191,7 @@ def _measure(
     build: Callable[..., Any] | None = None,
 ) -> tuple[Any, list[str]]:  # fmt: skip
     """(what `measure` finds, names of the classes). build: of the loader; None: the usual one."""
-    loader = (build or build_eval_loader)(
+    loader: Any = (build or build_eval_loader)(
         data, split=arguments.split, batch_size=arguments.batch_size, rank=world.rank, world_size=world.size
     )
     classes, batches = list(loader.dataset.classes), loader

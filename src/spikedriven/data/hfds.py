@@ -139,7 +139,6 @@ def _all_labels(root: Path, parts: dict[str, Any], label: str) -> np.ndarray:
 
 def _labels(root: Path, name: str, table: Any, label: str) -> np.ndarray:
     values = np.asarray(table.with_format("numpy", columns=[label])[:][label])
-    missing = np.flatnonzero(~np.isfinite(values)) if values.dtype.kind == "f" else []
-    if values.dtype.kind not in "iuf" or len(missing) or values.min(initial=0) < 0:
+    if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or values.min(initial=0) < 0:
         raise DataError(f"{root}, split {name}: column {label} must hold a class number, 0 or more, in every row")
     return values.astype(np.int64)

@@ -71,7 +71,8 @@ def read_index(path: Path) -> ShardIndex:
             samples = list(_samples(path, tar))
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, MemoryError) as error:
         raise DataError(f"{path}: not a whole uncompressed tar ({error}); copy the shard again") from error
-    table = np.array([(*sample.image, sample.label) for sample in samples], dtype=np.int64).reshape(-1, 3)
+    rows = [(*(sample.image or ()), sample.label) for sample in samples]  # complete ones have both
+    table = np.array(rows, dtype=np.int64).reshape(-1, 3)
     return ShardIndex(*table.T.copy())
 
 

@@ -61,8 +61,8 @@ class ShardImages(ImageDataset):
         return f"{path}, {name}"
 
     def subset(self, indices: np.ndarray) -> Self:
-        parts = (self.shard_of, self.offsets, self.sizes, self.targets)
-        return type(self)(self.shards, *(part[indices] for part in parts), self.classes)
+        shard_of, offsets, sizes = self.shard_of[indices], self.offsets[indices], self.sizes[indices]
+        return type(self)(self.shards, shard_of, offsets, sizes, self.targets[indices], self.classes)
 
 
 def locate(data_folder: Path) -> Path | None:

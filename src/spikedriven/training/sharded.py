@@ -38,12 +38,14 @@ def shard(model: nn.Module, size: int, device: torch.device) -> nn.Module:
 
 def _blocks(model: nn.Module) -> list[nn.Module]:
     """What is gathered and given back at a time: modules that are called as a whole, the members of `blocks`."""
-    found = []
+    found: list[nn.Module] = []
     for module in model.modules():
         if isinstance(module, SparseStage):
             found.append(module)  # calls its blocks part by part
-        elif isinstance(getattr(module, "blocks", None), nn.Sequential | nn.ModuleList):
-            found += list(module.blocks)
+            continue
+        blocks = getattr(module, "blocks", None)
+        if isinstance(blocks, nn.Sequential | nn.ModuleList):
+            found += list(blocks)
     return found
 
 
