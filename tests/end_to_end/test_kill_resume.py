@@ -1,5 +1,7 @@
 """A run that is killed and continued ends with the bits of one that was not."""
 
+import random
+import re
 import signal
 import time
 from pathlib import Path
@@ -8,6 +10,7 @@ import pytest
 import safetensors.torch
 import torch
 
+from spikedriven.training.checkpoint import CheckpointStore
 from tests.end_to_end.processes import finish, start
 
 RECIPE = Path(__file__).parent / "tiny.yaml"
@@ -74,3 +77,37 @@ def test_kill_9_anywhere(step: int, whole: Path, tmp_path: Path) -> None:
     kill_after(tmp_path / "run", step, signal.SIGKILL, -signal.SIGKILL)
     finish(train(tmp_path / "run"))
     assert_same_end(tmp_path / "run", whole)
+
+
+@pytest.mark.slow
+def test_kill_9_twenty_times(whole: Path, tmp_path: Path) -> None:
+    """One run, killed at twenty random moments by the clock; most lives are too short to write a checkpoint."""
+    run, draws = tmp_path / "run", random.Random(0)
+    for _ in range(20):
+        begin, log_before = newest_step(run), inode(run / "log.jsonl")
+        process, deadline = train(run), time.monotonic() + 120
+        wanted = min(begin + draws.randrange(7), LAST_STEP - 2)
+        while inode(run / "log.jsonl") == log_before or steps_in(run) < wanted:  # each life begins with a new log
+            assert process.poll() is None and time.monotonic() < deadline, "the run does not go on"
+            time.sleep(0.002)
+        time.sleep(draws.random() * 0.05)
+        process.send_signal(signal.SIGKILL)
+        finish(process, -signal.SIGKILL)
+        assert steps_in(run) - newest_step(run) <= 5
+    assert newest_step(run) >= 10, "hardly a life came further than the one before"
+    finish(train(run))
+    assert_same_end(run, whole)
+
+
+def inode(path: Path) -> int:
+    return path.stat().st_ino if path.exists() else 0
+
+
+def steps_in(run: Path) -> int:
+    log = run / "log.jsonl"
+    return max(map(int, re.findall(r'"train", "step": (\d+),', log.read_text() if log.exists() else "")), default=0)
+
+
+def newest_step(run: Path) -> int:
+    found = CheckpointStore(run).newest()
+    return 0 if found is None else found[1].state["counters"]["step"]

@@ -146,3 +146,40 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> Non
     (tmp_path / "checkpoints").write_text("a file where the folder should be")
     with pytest.raises(CheckpointError, match="cannot be written"):
         CheckpointStore(tmp_path).save(1, checkpoint(1.0))
+
+
+def test_a_folder_without_its_manifest_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(1, checkpoint(1.0))
+    (store.save(2, checkpoint(2.0)) / "manifest.json").unlink()
+    found = store.newest()
+    assert found is not None and found[0].name == "step_00000001"
+    assert "step_00000002: the checkpoint cannot be read" in caplog.text and "falling back" in caplog.text
+
+
+@pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"step": "x"}', '{"step": null}'])
+def test_a_damaged_mark_of_the_best_stops_before_anything_is_deleted(content: str, tmp_path: Path) -> None:
+    store = CheckpointStore(tmp_path)
+    store.save(1, checkpoint(1.0))
+    (tmp_path / "checkpoints" / "best.json").write_text(content)
+    for ask in (store.best, store.newest, lambda: store.save(2, checkpoint(2.0))):
+        with pytest.raises(CheckpointError, match=r"best\.json: cannot be read.*delete the file"):
+            ask()
+    assert [path.name for path in store.paths()] == ["step_00000002", "step_00000001"]
+
+
+def test_two_processes_may_bring_a_checkpoint_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both see that it stands aside; the second finds it gone when it wants to rename it."""
+    store = CheckpointStore(tmp_path)
+    target = store.save(1, checkpoint(1.0))
+    aside = target.replace(target.with_name(f".{target.name}.aside"))
+    original = Path.replace
+
+    def the_other_was_faster(self: Path, target: Path) -> Path:
+        if self == aside:
+            original(self, target)
+        return original(self, target)
+
+    monkeypatch.setattr(Path, "replace", the_other_was_faster)
+    found = store.newest()
+    assert found is not None and found[0] == target

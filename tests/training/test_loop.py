@@ -1,5 +1,6 @@
 """The loop on a toy task: exact resume, accumulation, averaging, the log, and losses that are not a number."""
 
+import dataclasses
 import json
 import signal
 from pathlib import Path
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from spikedriven.errors import CheckpointError, RecipeError
-from spikedriven.training.checkpoint import load_run
+from spikedriven.training.checkpoint import CheckpointStore, load_run
 from spikedriven.training.diagnose import NonFiniteError
 from spikedriven.training.loop import Trainer, exit_status
 from tests.training.toys import ALONE, BATCHES, ToyTask, toy_recipe, train
@@ -93,6 +94,19 @@ def test_load_run_says_what_is_missing(tmp_path: Path) -> None:
     train(toy_recipe(), tmp_path / "r")
     with pytest.raises(CheckpointError, match="no averaged weights"):
         load_run(tmp_path / "r", ema=True)
+
+
+@pytest.mark.parametrize(
+    "change", [{"counters": {"steps": 1}}, {"counters": None}, {"optimizer": {}}, {"processes": 2}]
+)
+def test_a_state_of_another_version_is_one_clear_error(change: dict, tmp_path: Path) -> None:
+    train(toy_recipe({"max_steps": 2}), tmp_path / "r")
+    store = CheckpointStore(tmp_path / "r")
+    found = store.newest()
+    assert found is not None
+    store.save(2, dataclasses.replace(found[1], state={**found[1].state, **change}))
+    with pytest.raises(CheckpointError, match=r"step_00000002: (its state does not fit|the run was started)"):
+        train(toy_recipe(), tmp_path / "r", resume=True)
 
 
 def test_a_run_folder_is_not_overwritten(tmp_path: Path) -> None:

@@ -77,15 +77,18 @@ def load_full(data_folder: Path, split: str, download: bool) -> ArrayImages:
 
 def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     """Reads an IDX file of unsigned bytes (plain or .gz) and checks that it holds exactly `shape`; uint8."""
+    header = bytes([0, 0, _UNSIGNED_BYTES, len(shape)]) + np.array(shape, ">u4").tobytes()
+    expected = len(header) + int(np.prod(shape))
     try:
-        content = gzip.decompress(path.read_bytes()) if path.suffix == ".gz" else path.read_bytes()
+        with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+            content = file.read(expected + 1)  # a few bytes of a .gz can stand for gigabytes
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{path} cannot be read ({error}); fetch the file again") from error
-    header = bytes([0, 0, _UNSIGNED_BYTES, len(shape)]) + np.array(shape, ">u4").tobytes()
-    if not content.startswith(header) or len(content) != len(header) + int(np.prod(shape)):
+    if not content.startswith(header) or len(content) != expected:
+        more = "more than " if len(content) > expected else ""
         raise DataError(
-            f"{path} is not the expected IDX file: {len(content)} bytes beginning {content[: len(header)].hex()}, "
-            f"expected {len(header) + int(np.prod(shape))} bytes beginning {header.hex()} (shape {shape}); "
+            f"{path} is not the expected IDX file: {more}{min(len(content), expected)} bytes beginning "
+            f"{content[: len(header)].hex()}, expected {expected} bytes beginning {header.hex()} (shape {shape}); "
             "fetch the file again"
         )
     return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)

@@ -13,7 +13,7 @@ from typing import Any, Self
 import numpy as np
 from PIL import Image
 
-from spikedriven.data.images import UNREADABLE, ImageDataset
+from spikedriven.data.images import UNREADABLE, ImageDataset, decode
 from spikedriven.data.order import run_lengths
 from spikedriven.data.wds import class_names, files_of
 from spikedriven.errors import DataError, InputError
@@ -42,10 +42,7 @@ class TableImages(ImageDataset):
 
     def read_image(self, index: int) -> Image.Image:
         try:
-            content = self._content(self.table[int(self.rows[index])][self.column])
-            with Image.open(io.BytesIO(content)) as image:
-                image.load()
-                return image
+            return decode(io.BytesIO(self._content(self.table[int(self.rows[index])][self.column])))
         except UNREADABLE as error:
             raise DataError(f"{self.where(index)} cannot be read as an image ({error}); write the set again") from error
 

@@ -1,7 +1,7 @@
 """Labelled images: a data set gives `(PIL.Image, label)` and knows its classes, labels and the origin of each image."""
 
+import io
 import os
-import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Self
@@ -12,8 +12,37 @@ from torch.utils.data import Dataset
 
 from spikedriven.errors import DataError
 
-# What Pillow raises on damaged files; which one depends on the format and on where the damage is.
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, struct.error, Image.DecompressionBombError)
+#: What `decode` raises on a file that is no usable image.
+UNREADABLE = (OSError, ValueError, Image.DecompressionBombError)
+#: What images of data sets are made of. Of Pillow's other formats some run programs (EPS) or are not images of pixels.
+FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "GIF")
+#: Pixels; Pillow's limit too, above which it only warns (up to twice as many).
+LARGEST_IMAGE = 89_478_485
+#: Long side / short side; resizing the short side of a longer one would need gigabytes.
+LARGEST_RATIO = 100
+
+
+def decode(source: str | Path | io.BytesIO, mode: str | None = None) -> Image.Image:
+    """A whole image, converted to `mode` (None: as it is, and convertible to grey and RGB). Whatever is wrong with the
+    file is one of `UNREADABLE`, and found before memory is taken for pixels where its header says so."""
+    try:
+        with Image.open(source, formats=FORMATS) as image:
+            _check_size(*image.size)
+            image.load()
+            asked = "RGB" if mode is None and image.mode == "LAB" else mode  # Pillow makes no grey of LAB
+            return image if asked is None else image.convert(asked)
+    except UNREADABLE:
+        raise
+    except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > LARGEST_IMAGE or max(width, height) > LARGEST_RATIO * min(width, height):
+        raise ValueError(
+            f"{width} x {height} pixels; expected at most {LARGEST_IMAGE:,} in all, and one side at most "
+            f"{LARGEST_RATIO} times the other"
+        )
 
 
 class ImageDataset(Dataset[tuple[Image.Image, int]]):
@@ -94,9 +123,7 @@ class FileImages(ImageDataset):
     def read_image(self, index: int) -> Image.Image:
         path = self.where(index)
         try:
-            with Image.open(path) as image:
-                image.load()
-                return image
+            return decode(path)
         except UNREADABLE as error:
             raise DataError(
                 f"{path} cannot be read as an image ({error}); restore the file, or remove it from its class folder"

@@ -16,7 +16,7 @@ from typing import Self
 import numpy as np
 from PIL import Image
 
-from spikedriven.data.images import UNREADABLE, ImageDataset
+from spikedriven.data.images import UNREADABLE, ImageDataset, decode
 from spikedriven.data.order import run_lengths
 from spikedriven.data.tar_index import ShardIndex, shard_index
 from spikedriven.errors import DataError
@@ -42,10 +42,7 @@ class ShardImages(ImageDataset):
     def read_image(self, index: int) -> Image.Image:
         path = self.shards[self.shard_of[index]]
         try:
-            content = _read(path, int(self.offsets[index]), int(self.sizes[index]))
-            with Image.open(io.BytesIO(content)) as image:
-                image.load()
-                return image
+            return decode(io.BytesIO(_read(path, int(self.offsets[index]), int(self.sizes[index]))))
         except UNREADABLE as error:
             raise DataError(
                 f"{self.where(index)} cannot be read as an image ({error}); write the shard again"
@@ -117,7 +114,11 @@ def class_names(root: Path, labels: np.ndarray, other_labels: Callable[[], np.nd
     if not listed.is_file():
         largest = max(labels.max(initial=-1), other_labels().max(initial=-1))
         return tuple(str(number) for number in range(int(largest) + 1))
-    names = tuple(line.strip() for line in listed.read_text(encoding="utf-8").splitlines() if line.strip())
+    try:
+        lines = listed.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{listed} cannot be read as a text file: {error}") from error
+    names = tuple(line.strip() for line in lines if line.strip())
     if labels.max(initial=-1) >= len(names):
         raise DataError(f"{root}: label {labels.max()} found, but {listed} names {len(names)} classes, counted from 0")
     return names

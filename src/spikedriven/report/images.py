@@ -14,7 +14,8 @@ from torch import Tensor
 from torchvision.transforms.functional import pil_to_tensor
 
 from spikedriven.data.config import DataConfig
-from spikedriven.data.images import UNREADABLE
+from spikedriven.data.events.npz import BAD_HEADER
+from spikedriven.data.images import UNREADABLE, decode
 from spikedriven.data.segmentation.config import SegmentationDataConfig
 from spikedriven.data.segmentation.transforms import EvalTransform
 from spikedriven.data.transforms import eval_transform, normalize
@@ -32,11 +33,7 @@ def read_image(path: Path, data: Any) -> Tensor:
     """An image file as the network sees it in evaluation: [1, C, H, W]. data: of a classifier or a segmenter."""
     if isinstance(data, SegmentationDataConfig):
         return EvalTransform(data).image(pil_to_tensor(read_picture(path)))[None]
-    try:
-        with Image.open(path) as image:
-            return network_input(image, data)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path} cannot be read as an image: {error}") from error
+    return network_input(_decoded(path), data)
 
 
 def network_input(image: Image.Image, data: DataConfig) -> Tensor:
@@ -47,9 +44,12 @@ def network_input(image: Image.Image, data: DataConfig) -> Tensor:
 
 def read_picture(path: Path) -> Image.Image:
     """An RGB image in its own size; DataError naming the file."""
+    return _decoded(path, "RGB")
+
+
+def _decoded(path: Path, mode: str | None = None) -> Image.Image:
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
+        return decode(path, mode)
     except UNREADABLE as error:
         raise DataError(f"{path} cannot be read as an image: {error}") from error
 
@@ -62,8 +62,8 @@ def read_frames(path: Path, in_chans: int) -> Tensor:
             f"[T, {in_chans}, H, W], found {path.name}"
         )
     try:
-        frames = np.load(path, allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+        frames = np.lib.format.open_memmap(path, mode="r")  # nothing is read before its size has been checked
+    except BAD_HEADER as error:
         raise DataError(f"{path} cannot be read as a .npy array: {error}") from error
     if frames.ndim != 4 or frames.shape[1] != in_chans or not np.issubdtype(frames.dtype, np.number):
         raise InputError(f"{path}: expected numbers [T, {in_chans}, H, W], found {frames.dtype} {list(frames.shape)}")

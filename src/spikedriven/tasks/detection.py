@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from spikedriven.data.detection import build_detection_eval_loader, build_detection_train_loader
 from spikedriven.errors import InputError, RecipeError
 from spikedriven.models.detection import create_detector
+from spikedriven.tasks.networks import explain_arguments
 from spikedriven.training.config import LossConfig, ModelConfig, Recipe
 from spikedriven.training.distributed import World, gather
 
@@ -64,10 +65,8 @@ def build_detector(model: ModelConfig, data: Any) -> nn.Module:
         "num_classes": model.num_classes, "min_size": data.test_size, "max_size": data.max_size,
         "image_mean": data.mean, "image_std": data.std,
     }  # fmt: skip
-    try:
+    with explain_arguments(model):
         return create_detector(model.name, **{**keywords, **model.args})
-    except TypeError as error:
-        raise RecipeError(f"model.args: {error}") from error
 
 
 def need_metrics() -> Any:

@@ -1,16 +1,31 @@
 """The network that a recipe names: one of ours, or one of timm's (`timm/NAME`), e.g. a teacher."""
 
 import difflib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import timm
 from torch import nn
 
 from spikedriven.data import DataConfig, EventDataConfig
-from spikedriven.errors import RecipeError
+from spikedriven.errors import RecipeError, SpikedrivenError
 from spikedriven.training.config import ModelConfig
 
 TIMM = "timm/"
+
+
+@contextmanager
+def explain_arguments(model: ModelConfig) -> Iterator[None]:
+    """Turn what wrong values of `model.args` make a constructor raise into a RecipeError."""
+    try:
+        yield
+    except SpikedrivenError:
+        raise
+    except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, AttributeError, AssertionError) as error:
+        raise RecipeError(
+            f"model {model.name}: it cannot be built with model.args {model.args} ({type(error).__name__}: {error})"
+        ) from error
 
 
 def build_network(model: ModelConfig, data: DataConfig | EventDataConfig, **keywords: Any) -> nn.Module:
@@ -39,7 +54,8 @@ def build_network(model: ModelConfig, data: DataConfig | EventDataConfig, **keyw
         keywords["time_steps"] = model.time_steps
     from spikedriven import create_model  # the package imports this module
 
-    return create_model(model.name, **{**keywords, "img_size": data.img_size, **model.args})
+    with explain_arguments(model):
+        return create_model(model.name, **{**keywords, "img_size": data.img_size, **model.args})
 
 
 def build_timm(name: str, **keywords: Any) -> nn.Module:

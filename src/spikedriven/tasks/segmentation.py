@@ -15,6 +15,7 @@ from spikedriven.data.segmentation.sets import IGNORE
 from spikedriven.errors import InputError, RecipeError
 from spikedriven.models.segmentation import SEGMENTERS, Segmenter, create_segmenter
 from spikedriven.models.segmentation.semantic_fpn import resize
+from spikedriven.tasks.networks import explain_arguments
 from spikedriven.training.config import LossConfig, ModelConfig, Recipe
 from spikedriven.training.distributed import World, total
 
@@ -111,9 +112,10 @@ def build_segmenter(model: ModelConfig, data: SegmentationDataConfig) -> Segment
         raise RecipeError(f"model.name: segmentation is for {', '.join(SEGMENTERS)}, found {model.name!r}; the "
                           "backbone is model.args.backbone")  # fmt: skip
     steps = {} if model.time_steps is None else {"time_steps": model.time_steps}
-    body = {"img_size": data.img_size, **steps, **model.args.get("backbone_args", {})}
     classes = {} if model.num_classes is None else {"num_classes": model.num_classes}
-    return create_segmenter(model.name, **{**classes, **model.args, "backbone_args": body})
+    with explain_arguments(model):
+        body = {"img_size": data.img_size, **steps, **model.args.get("backbone_args", {})}
+        return create_segmenter(model.name, **{**classes, **model.args, "backbone_args": body})
 
 
 def pixel_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:

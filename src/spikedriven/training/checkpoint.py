@@ -93,7 +93,10 @@ class CheckpointStore:
 
     def paths(self) -> list[Path]:
         """All complete checkpoints, newest first."""
-        return sorted((path.parent for path in self.folder.glob(f"step_*/{MANIFEST}")), reverse=True)
+        return [path for path in self._folders() if (path / MANIFEST).exists()]
+
+    def _folders(self) -> list[Path]:
+        return sorted(self.folder.glob("step_*"), reverse=True)
 
     def newest(self) -> tuple[Path, Checkpoint] | None:
         """The newest checkpoint that can be read; a broken one is passed over with a warning. None: no checkpoint.
@@ -101,7 +104,7 @@ class CheckpointStore:
         self._bring_back()
         self.best()
         problems = []
-        for path in self.paths():
+        for path in self._folders():
             try:
                 return path, read_checkpoint(path)
             except CheckpointError as error:
@@ -135,7 +138,9 @@ class CheckpointStore:
         kept = {*paths[: self.keep], self.best()}
         for path in paths:
             if path not in kept:
-                shutil.rmtree(path, ignore_errors=True)
+                # under a name that `tidy` knows: half of a checkpoint must not look like one after a kill
+                rest = path.replace(path.with_name(f".{path.name}.old.tmp"))
+                shutil.rmtree(rest, ignore_errors=True)
 
 
 def read_checkpoint(folder: Path) -> Checkpoint:

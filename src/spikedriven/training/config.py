@@ -4,6 +4,7 @@ A recipe is read from YAML (`recipe_io`), changed on the command line (`--optim.
 the run's folder. Field comments below are the help texts of the command line.
 """
 
+import math
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Generic, Literal, TypeVar
@@ -16,6 +17,15 @@ LONGEST_TIMEOUT_S = 31 * 24 * 3600
 
 #: A month, seconds.
 LONGEST_TIMEOUT_S = 31 * 24 * 3600
+
+
+def _check_range(config: Any, section: str, names: tuple[str, ...], above: bool = False) -> None:
+    """Each of the fields that is given is a finite number of at least 0; above: larger than that."""
+    for name in names:
+        value = getattr(config, name)
+        if value is not None and not (0 < value < math.inf or (value == 0 and not above)):
+            limit = "above 0" if above else "of at least 0"
+            raise RecipeError(f"{section}.{name}: expected a number {limit}, found {value}")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,11 +70,15 @@ class OptimConfig:
     def __post_init__(self) -> None:
         if (self.lr is None) == (self.blr is None):
             raise RecipeError(f"optim: give exactly one of lr and blr, found lr={self.lr}, blr={self.blr}")
+        _check_range(self, "optim", ("lr", "blr", "weight_decay"))
+        _check_range(self, "optim", ("eps",), above=True)
+        if self.betas is not None and not all(0 <= beta < 1 for beta in self.betas):
+            raise RecipeError(f"optim.betas: expected two numbers from 0 to below 1, found {self.betas}")
         if not 0 < self.layer_decay <= 1:
             raise RecipeError(f"optim.layer_decay: expected a number in (0, 1], found {self.layer_decay}")
         if self.decay_all and self.layer_decay < 1:
             raise RecipeError(f"optim.decay_all: not offered beside layer_decay, found layer_decay={self.layer_decay}")
-        if self.head_lr_scale <= 0 or (self.head_lr_scale != 1 and self.layer_decay < 1):
+        if not 0 < self.head_lr_scale < math.inf or (self.head_lr_scale != 1 and self.layer_decay < 1):
             raise RecipeError(
                 f"optim.head_lr_scale: expected a number above 0, and no layer_decay beside it; found "
                 f"{self.head_lr_scale}"
@@ -97,6 +111,7 @@ class ScheduleConfig:
     """poly only; 1: a straight line from the end of the warm-up to min_lr."""
 
     def __post_init__(self) -> None:
+        _check_range(self, "schedule", ("warmup_lr", "min_lr", "gamma", "power"))
         if self.epochs < 1 or self.cooldown_epochs < 0:
             raise RecipeError(
                 f"schedule: expected epochs >= 1 and cooldown_epochs >= 0, "
@@ -134,6 +149,12 @@ class LossConfig:
     class_weights: tuple[float, ...] | None = None
     """Segmentation only: a factor for the loss of each class's pixels (MMSegmentation's class_weight)."""
 
+    def __post_init__(self) -> None:
+        if not 0 <= self.tet_lamb <= 1:
+            raise RecipeError(f"loss.tet_lamb: expected a share from 0 to 1, found {self.tet_lamb}")
+        if self.class_weights is not None and not all(0 <= weight < math.inf for weight in self.class_weights):
+            raise RecipeError(f"loss.class_weights: expected numbers of at least 0, found {self.class_weights}")
+
 
 @dataclass(frozen=True, kw_only=True)
 class DistillConfig:
@@ -153,8 +174,7 @@ class DistillConfig:
     def __post_init__(self) -> None:
         if not 0 <= self.alpha <= 1:
             raise RecipeError(f"distill.alpha: expected a number from 0 to 1, found {self.alpha}")
-        if self.tau <= 0:
-            raise RecipeError(f"distill.tau: expected a number above 0, found {self.tau}")
+        _check_range(self, "distill", ("tau",), above=True)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +228,7 @@ class RunConfig:
     by less than this between them, and the first one writes its checkpoints in this time."""
 
     def __post_init__(self) -> None:
+        _check_range(self, "run", ("clip_grad",), above=True)
         at_least_one = ("batch_size", "accumulation", "eval_epochs", "checkpoint_epochs", "keep", "log_steps")
         at_least_zero = ("checkpoint_steps", "max_steps", "seed")
         for lowest, names in ((1, at_least_one), (0, at_least_zero)):

@@ -13,15 +13,17 @@ class NonFiniteError(SpikedrivenError):
     """The loss or a gradient of a training step is infinite or not a number."""
 
 
-def first_non_finite(model: nn.Module, rerun: Callable[[], Any]) -> str | None:
-    """Name what is non-finite first: a parameter, else the first module (in order of execution) whose output is,
-    else a gradient.
+def first_non_finite(model: nn.Module, rerun: Callable[[], Any], batch: Any = None) -> str | None:
+    """Name what is non-finite first: a parameter, else the batch, else the first module (in order of execution) whose
+    output is, else a gradient.
 
-    rerun: repeats the forward pass that went wrong. None: everything is finite.
+    rerun: repeats the forward pass that went wrong. batch: the tensors of it. None: everything is finite.
     """
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():
             return f"parameter {name} is already non-finite before this step"
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in _tensors(batch)):
+        return "the batch itself is non-finite"
     found = _first_module(model, rerun)
     if found is not None:
         return f"the output of module {found} is the first to be non-finite"

@@ -270,7 +270,15 @@ class Trainer:
         found = self.store.newest()
         if found is None:
             return 0
-        path, checkpoint = found
+        try:
+            return self._take_over(*found)
+        except (LookupError, TypeError, ValueError) as error:
+            raise CheckpointError(
+                f"{found[0]}: its state does not fit this run ({type(error).__name__}: {error}). Was it written by "
+                "another version? `model.init` takes its weights alone"
+            ) from error
+
+    def _take_over(self, path: Path, checkpoint: Checkpoint) -> int:
         state = checkpoint.state
         if state["processes"] != self.world.size:
             raise CheckpointError(
@@ -297,7 +305,9 @@ class Trainer:
                 for batch in batches:
                     self.task.loss(self.net, _to(batch, self.world.device))
 
-        found = first_of_all(first_non_finite(self.net, forward), self.world) or "every module's output is finite"
+        found = (
+            first_of_all(first_non_finite(self.net, forward, batches), self.world) or "every module's output is finite"
+        )
         good = next(iter(self.store.paths()), None)
         raise NonFiniteError(
             f"step {self.at.step} (epoch {self.at.epoch}, batch {self.at.batch}): the loss is {loss} at learning rate "

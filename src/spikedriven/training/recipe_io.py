@@ -3,7 +3,9 @@ the place."""
 
 import dataclasses
 import difflib
+import math
 import re
+import reprlib
 import types
 import typing
 from pathlib import Path
@@ -15,16 +17,35 @@ from spikedriven.data import data_config_type
 from spikedriven.errors import InputError, RecipeError
 from spikedriven.training.config import Recipe
 
+#: Of a recipe file, bytes; the longest that ships has five thousand.
+LARGEST_FILE = 1 << 18
+_LARGEST = (1 << 63) - 1
+#: How a value is shown in a message: not longer than a line or two.
+_SHORT = reprlib.Repr()
+_SHORT.maxstring = _SHORT.maxother = 120
+
 
 class _Loader(yaml.SafeLoader):
-    """SafeLoader that refuses repeated keys and reads `1e-3` as the number it is (YAML 1.1 wants `1.0e-3`)."""
+    """SafeLoader that refuses repeated keys, keys that are no text, and aliases (a few of which can stand for billions
+    of values), and reads `1e-3` as the number it is (YAML 1.1 wants `1.0e-3`)."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):
+            event = self.peek_event()
+            raise RecipeError(
+                f"line {event.start_mark.line + 1}: write the value out; aliases (*{event.anchor}) are not read"
+            )
+        return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for index, key in enumerate(keys):
-            if key in keys[:index]:
-                line = node.value[index][0].start_mark.line + 1
+        seen: set[str] = set()
+        for key_node, _ in node.value:
+            key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
+            if not isinstance(key, str):
+                raise RecipeError(f"line {line}: expected a name before the colon, found {_shown(key)}")
+            if key in seen:
                 raise RecipeError(f"line {line}: {key!r} is given twice; keep one of them")
+            seen.add(key)
         return super().construct_mapping(node, deep)
 
 
@@ -48,10 +69,12 @@ def recipe_from_dict(tree: dict[str, Any], where: str = "recipe") -> Recipe:
 
 def data_section(tree: dict[str, Any]) -> type:
     """The dataclass of the data section in a recipe's tree."""
-    data = tree.get("data")
+    data, task = tree.get("data"), tree.get("task")
     dataset = data.get("dataset") if isinstance(data, dict) else None
-    try:
-        return data_config_type(tree.get("task", Recipe.task), dataset if isinstance(dataset, str) else None)
+    try:  # a task or a name that is no text is for `_convert` to complain about
+        return data_config_type(
+            task if isinstance(task, str) else Recipe.task, dataset if isinstance(dataset, str) else None
+        )
     except InputError as error:
         raise RecipeError(f"data.dataset: {error}") from error
 
@@ -68,25 +91,43 @@ def differing_fields(a: Recipe, b: Recipe) -> list[str]:
 
 
 def _read_tree(source: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
-    try:
-        tree = yaml.load(source.read_text(encoding="utf-8"), Loader=_Loader)  # a SafeLoader: plain data only
-    except FileNotFoundError:
-        raise RecipeError(f"{source}: no such recipe file") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise RecipeError(f"{source}: cannot be read as text: {error}") from error
-    except yaml.YAMLError as error:
-        raise RecipeError(f"{source}: not YAML: {error}") from error
-    except RecipeError as error:
-        raise RecipeError(f"{source}: {error}") from None
+    tree = _parse(source, _read_text(source))
     if not isinstance(tree, dict):
         raise RecipeError(f"{source}: expected a mapping with model, data, optim ..., found {type(tree).__name__}")
     base = tree.pop("base", None)
     if base is None:
         return tree
+    if not isinstance(base, str) or not re.fullmatch(r"[\w.-]{1,100}", base):
+        raise RecipeError(f"{source}: base: expected the name of a recipe of the same folder, found {_shown(base)}")
     path = source.parent / f"{base}.yaml"
     if path in (*children, source):
         raise RecipeError(f"{source}: base {base!r} leads back to itself")
     return _merge(_read_tree(path, (*children, source)), tree)
+
+
+def _read_text(source: Path) -> str:
+    try:
+        with source.open(encoding="utf-8") as file:
+            text = file.read(LARGEST_FILE + 1)
+    except FileNotFoundError:
+        raise RecipeError(f"{source}: no such recipe file") from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise RecipeError(f"{source}: cannot be read as text: {error}") from error
+    if len(text) > LARGEST_FILE:
+        raise RecipeError(f"{source}: more than {LARGEST_FILE} characters; is it a recipe?")
+    return text
+
+
+def _parse(source: Path, text: str) -> Any:
+    try:
+        return yaml.load(text, Loader=_Loader)  # a SafeLoader: plain data only
+    except RecipeError as error:
+        raise RecipeError(f"{source}: {error}") from None
+    except RecursionError as error:
+        raise RecipeError(f"{source}: not a recipe: nested too deeply") from error
+    except (yaml.YAMLError, ValueError, LookupError, TypeError, AttributeError) as error:
+        # PyYAML passes on what a date such as 2026-99-99 or a number of 5,000 digits makes Python raise
+        raise RecipeError(f"{source}: not YAML: {error}") from error
 
 
 def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
@@ -100,7 +141,7 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def _build(cls: type, tree: Any, path: str, types: dict[str, type] | None = None) -> Any:
     """types: of fields whose annotation leaves them open."""
     if not isinstance(tree, dict):
-        raise RecipeError(f"{path.rstrip('.') or 'top level'}: expected a mapping, found {tree!r}")
+        raise RecipeError(f"{path.rstrip('.') or 'top level'}: expected a mapping, found {_shown(tree)}")
     fields = {field.name: field for field in dataclasses.fields(cls)}
     for key in tree:
         if key not in fields:
@@ -124,12 +165,12 @@ def _convert(expected: Any, value: Any, path: str) -> Any:
     """`value` as the annotated type; int is accepted for float, a list for a tuple, and nothing else is bent."""
     origin, options = typing.get_origin(expected), typing.get_args(expected)
     if expected is Any:
-        return value
+        return _plain_values(value, path)
     if isinstance(expected, type) and dataclasses.is_dataclass(expected):
         return _build(expected, value, path + ".")
     if origin in (typing.Union, types.UnionType):
         return _convert_union(options, value, path)
-    if origin is typing.Literal and value in options:
+    if origin is typing.Literal and any(value == option and type(value) is type(option) for option in options):
         return value
     if origin is tuple and isinstance(value, (list, tuple)):
         return _convert_tuple(options, value, path)
@@ -137,11 +178,42 @@ def _convert(expected: Any, value: Any, path: str) -> Any:
         return {key: _convert(options[1], item, f"{path}.{key}") for key, item in value.items()}
     if expected is Path and isinstance(value, str):
         return Path(value)
-    if expected is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+    if expected is float and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return _finite(value, path)
     if isinstance(expected, type) and isinstance(value, expected) and (expected is bool or not isinstance(value, bool)):
+        return _plain_values(value, path)
+    raise RecipeError(f"'{path}': expected {_describe(expected)}, found {_shown(value)}")
+
+
+def _plain_values(value: Any, path: str) -> Any:
+    """The value, if it is made of numbers, text, lists and names only: YAML also has dates, bytes and sets."""
+    if isinstance(value, dict):
+        return {key: _plain_values(item, f"{path}.{key}") for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain_values(item, f"{path}[{i}]") for i, item in enumerate(value)]
+    if isinstance(value, float):
+        return _finite(value, path)
+    if isinstance(value, int) and not -_LARGEST <= value <= _LARGEST:
+        raise RecipeError(f"'{path}': expected a number of 64 bits, found {_shown(value)}")
+    if value is None or isinstance(value, (bool, int, str)):
         return value
-    raise RecipeError(f"'{path}': expected {_describe(expected)}, found {value!r}")
+    raise RecipeError(f"'{path}': expected numbers, text, lists or a mapping, found {_shown(value)}")
+
+
+def _finite(value: float, path: str) -> float:
+    """No field of a recipe has a use for infinity, or for what is not a number."""
+    try:
+        number = float(value)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise RecipeError(f"'{path}': expected a finite number, found {_shown(value)}")
+    return number
+
+
+def _shown(value: Any) -> str:
+    """A value in a message; reprlib also keeps deep and long ones short."""
+    return _SHORT.repr(value)
 
 
 def _convert_union(options: tuple[Any, ...], value: Any, path: str) -> Any:
@@ -152,14 +224,14 @@ def _convert_union(options: tuple[Any, ...], value: Any, path: str) -> Any:
             return _convert(option, value, path)
         except RecipeError:
             continue  # another option of the union may fit; none fitting is reported below
-    raise RecipeError(f"'{path}': expected {_describe(options)}, found {value!r}")
+    raise RecipeError(f"'{path}': expected {_describe(options)}, found {_shown(value)}")
 
 
 def _convert_tuple(options: tuple[Any, ...], value: Any, path: str) -> tuple[Any, ...]:
     if options[-1] is Ellipsis:
         options = (options[0],) * len(value)
     if len(options) != len(value):
-        raise RecipeError(f"'{path}': expected {len(options)} values, found {len(value)}: {value!r}")
+        raise RecipeError(f"'{path}': expected {len(options)} values, found {len(value)}: {_shown(value)}")
     return tuple(
         _convert(kind, item, f"{path}[{i}]") for i, (kind, item) in enumerate(zip(options, value, strict=True))
     )

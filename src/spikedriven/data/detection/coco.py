@@ -15,11 +15,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from spikedriven.data.images import UNREADABLE
+from spikedriven.data.images import UNREADABLE, decode
 from spikedriven.data.lookup import below
 from spikedriven.errors import DataError, InputError
 
@@ -91,8 +90,7 @@ class CocoInstances(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     def _read(self, entry: CocoImage) -> Tensor:
         path = self.folder / entry.file
         try:
-            with Image.open(path) as image:
-                pixels = np.asarray(image.convert("RGB"))
+            pixels = np.asarray(decode(path, "RGB"))
         except FileNotFoundError:
             raise DataError(f"{path} is missing; {self.source} names it") from None
         except UNREADABLE as error:
@@ -131,7 +129,7 @@ class CocoInstances(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         where = f"{self.source}: annotation {annotation.get('id')}"
         try:
             return torch.from_numpy(rasterize(annotation["segmentation"], entry.height, entry.width))
-        except (ValueError, TypeError, KeyError, IndexError) as error:
+        except (ValueError, TypeError, LookupError, RuntimeError, OverflowError) as error:
             raise DataError(f"{where}: its segmentation is neither polygons nor run lengths ({error})") from error
 
 
@@ -148,7 +146,11 @@ def rasterize(segmentation: Any, height: int, width: int) -> np.ndarray:
         return np.ascontiguousarray(tools.decode(segmentation))
     if not segmentation or any(len(p) < 6 or len(p) % 2 for p in segmentation):
         raise ValueError("a polygon needs at least three x, y pairs")
-    parts = tools.frPyObjects([[float(v) for v in polygon] for polygon in segmentation], height, width)
+    polygons = [[float(v) for v in polygon] for polygon in segmentation]
+    side = max(height, width)  # the time that a polygon takes grows with its length, within the image or not
+    if not all(-side <= v <= 2 * side for polygon in polygons for v in polygon):
+        raise ValueError(f"a polygon has points far outside of the {width} x {height} pixels")
+    parts = tools.frPyObjects(polygons, height, width)
     return np.ascontiguousarray(tools.decode(tools.merge(parts)))
 
 
@@ -178,7 +180,7 @@ def _read_json(path: Path) -> dict[str, Any]:
         content = json.loads(path.read_bytes())
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(f"{path} is truncated or no JSON: {error}; unpack the annotations again") from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: expected an object with images, annotations and categories")

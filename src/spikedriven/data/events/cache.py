@@ -11,12 +11,13 @@ from typing import Any
 
 import numpy as np
 
+from spikedriven.data.events.npz import BAD_HEADER
 from spikedriven.errors import DataError
 
 _log = logging.getLogger(__name__)
 #: Part of every key: raise it when the same settings come to mean other frames.
 VERSION = 1
-_UNREADABLE = (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError)
+_UNREADABLE = (*BAD_HEADER, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, MemoryError)
 
 
 class FrameCache:

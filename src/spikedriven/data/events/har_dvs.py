@@ -25,7 +25,7 @@ from torchvision.transforms.v2 import functional as F
 from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.events.dataset import EventDataset
 from spikedriven.data.events.recordings import find_folder, read_lines
-from spikedriven.data.images import UNREADABLE
+from spikedriven.data.images import UNREADABLE, decode
 from spikedriven.data.lookup import below
 from spikedriven.data.seeding import derive_seed
 from spikedriven.errors import DataError
@@ -65,7 +65,8 @@ def open_set(cfg: EventDataConfig, data_folder: Path, split: str) -> "HarDvs":
 
 def _entry(origin: str, text: str) -> tuple[str, int]:
     words = text.rsplit(maxsplit=2)
-    if len(words) != 3 or not words[1].isdigit() or not words[2].isdigit() or int(words[2]) >= NUM_CLASSES:
+    numbers = [word.isdecimal() and len(word) < 10 for word in words[1:]]  # "\u00b2" is a digit, but no number
+    if len(words) != 3 or not all(numbers) or int(words[2]) >= NUM_CLASSES:
         raise DataError(f"{origin}: expected 'path number label' with a label below {NUM_CLASSES}, found {text!r}")
     return words[0], int(words[2])
 
@@ -127,8 +128,7 @@ def _natural(path: Path) -> list[int | str]:
 
 def _read(path: Path) -> Image.Image:
     try:
-        with Image.open(path) as image:
-            return image.convert("L")
+        return decode(path, "L")
     except UNREADABLE as error:
         raise DataError(f"{path} cannot be read as an image ({error}); restore the file") from error
 

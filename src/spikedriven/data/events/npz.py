@@ -5,6 +5,7 @@ have to be unpickled.
 """
 
 import io
+import tokenize
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -23,6 +24,8 @@ ARRAYS = ("t", "x", "y", "p")
 #: Of a sensor, pixels; a frame of a larger one would be gigabytes.
 LARGEST_SIDE = 1 << 12
 _LARGEST_TIME = 1 << 62
+#: What NumPy raises on a damaged .npy header, which is a Python literal.
+BAD_HEADER = (OSError, ValueError, EOFError, OverflowError, SyntaxError, TypeError, KeyError, tokenize.TokenError)
 
 
 @dataclass
@@ -77,7 +80,7 @@ def _explained(path: Path) -> Iterator[None]:
     try:
         yield
     except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
-        raise DataError(f"{path} cannot be read as an .npz archive: {error}") from error
+        raise DataError(f"{path} cannot be read as an .npz archive: {str(error)[:300]}") from error
 
 
 def _open_column(path: Path, archive: zipfile.ZipFile, stack: ExitStack, name: str) -> Column:
@@ -99,7 +102,7 @@ def _read_header(path: Path, name: str, stream: IO[bytes]) -> tuple[tuple[int, .
         if version not in reader:
             _refuse(path, name, "a .npy header of version 1 or 2", version)
         shape, _fortran, dtype = reader[version](stream)
-    except ValueError as error:
+    except BAD_HEADER as error:
         raise DataError(f"{path}, array {name}: not a .npy header: {error}") from error
     return shape, dtype
 

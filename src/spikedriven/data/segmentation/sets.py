@@ -9,7 +9,8 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from spikedriven.data.images import UNREADABLE
+from spikedriven.data.images import UNREADABLE, decode
+from spikedriven.data.lookup import below
 from spikedriven.data.scenes import FashionScenes
 from spikedriven.errors import DataError
 
@@ -72,7 +73,7 @@ class FileMaps(LabelMaps):
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """DataError, naming the file, for one that is missing, damaged, or does not fit the other."""
-        image = np.array(_open(self.images[index]).convert("RGB"))
+        image = np.array(_open(self.images[index], "RGB"))
         found = _open(self.maps[index])
         if found.mode not in ("L", "P"):
             raise DataError(f"{self.maps[index]}: mode {found.mode}, expected one byte per pixel (mode L or P)")
@@ -97,11 +98,9 @@ class FileMaps(LabelMaps):
         return str(self.images[index])
 
 
-def _open(path: Path) -> Image.Image:
+def _open(path: Path, mode: str | None = None) -> Image.Image:
     try:
-        with Image.open(path) as image:
-            image.load()
-            return image
+        return decode(path, mode)
     except UNREADABLE as error:
         raise DataError(f"{path} cannot be read as an image ({error}); restore the file") from error
 
@@ -179,10 +178,11 @@ def open_voc(data_folder: Path, split: str) -> FileMaps:
     names_file = root / "ImageSets" / "Segmentation" / f"{VOC_LISTS[split]}.txt"
     try:
         names = names_file.read_text(encoding="utf-8").split()
-    except OSError as error:
-        raise DataError(f"{names_file} cannot be read ({error.strerror}); unpack the set again") from error
-    images = [root / "JPEGImages" / f"{name}.jpg" for name in names]
-    maps = [root / "SegmentationClass" / f"{name}.png" for name in names]
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{names_file} cannot be read ({error}); unpack the set again") from error
+    stems = [below(Path(), name, str(names_file)) for name in names]
+    images = [root / "JPEGImages" / f"{stem}.jpg" for stem in stems]
+    maps = [root / "SegmentationClass" / f"{stem}.png" for stem in stems]
     _check_pairs(images, maps, names_file)
     return FileMaps(images, maps, VOC_CLASSES, _unchanged)
 
