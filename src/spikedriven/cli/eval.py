@@ -1,10 +1,11 @@
-"""Measure accuracy: of a run, or of a registered model with a checkpoint.
+"""Measure accuracy: of a run, or of a registered model with a checkpoint or with weights that ship.
 
 Example:
 
     spikedriven eval runs/quickstart                        (the run's newest checkpoint, on its test images)
     spikedriven eval runs/quickstart/best --json
     spikedriven eval sdt_8_768 --checkpoint authors.pth.tar --data imagenet --root /data --img-size 288 --crop-pct 1.0
+    spikedriven eval e_spikeformer_fashion --data fashion-mnist    (with the weights that ship with this package)
     spikedriven eval runs                                   (every run in the folder, one row each)
     spikedriven eval runs/quickstart/checkpoints --json     (every checkpoint of a run)
     spikedriven eval sdt_8_512 --checkpoint FOLDER --data imagenet --root /data    (every weights file in the folder)
@@ -38,6 +39,7 @@ from spikedriven.data.sections import described
 from spikedriven.errors import CheckpointError, InputError, RecipeError
 from spikedriven.models import create_model, variant_of
 from spikedriven.models.detection import Detector
+from spikedriven.models.pretrained import weights_of
 from spikedriven.models.segmentation import Segmenter
 from spikedriven.tasks.classification import measure_accuracy
 from spikedriven.tasks.detection import measure_map
@@ -165,13 +167,15 @@ def change_data(data: Any, changes: dict[str, Any]) -> Any:
 
 
 def _from_name(arguments: Arguments) -> tuple[nn.Module, Any, str]:
-    if arguments.checkpoint is None or arguments.data is None:
-        raise InputError(f"{arguments.target} is a model name: it needs --checkpoint FILE and --data NAME")
+    ships = arguments.checkpoint is None and weights_of(arguments.target) is not None
+    if arguments.data is None or (arguments.checkpoint is None and not ships):
+        needed = "--data NAME" if ships else "--checkpoint FILE and --data NAME"
+        raise InputError(f"{arguments.target} is a model name: it needs {needed}")
     variant = variant_of(arguments.target)
     channels, side, _ = variant.input_size
     given = {"time_steps": arguments.time_steps, "num_classes": find_any_set(arguments.data).num_classes}
     keywords: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    model: Any = create_model(arguments.target, img_size=arguments.img_size or side, **keywords)
+    model: Any = create_model(arguments.target, pretrained=ships, img_size=arguments.img_size or side, **keywords)
     data = evaluation_config(
         arguments.data,
         root=arguments.root,
@@ -182,7 +186,8 @@ def _from_name(arguments: Arguments) -> tuple[nn.Module, Any, str]:
         workers=arguments.workers,
     )
     data = change_data(data, {"mean": arguments.mean, "std": arguments.std})
-    load_file(model, arguments.checkpoint)
+    if arguments.checkpoint is not None:
+        load_file(model, arguments.checkpoint)
     return model.eval(), data, arguments.amp or "none"
 
 

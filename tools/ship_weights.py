@@ -1,0 +1,130 @@
+"""Put the weights of a finished run into the package, with a card, the run's log and a figure of how it learnt.
+
+    python tools/ship_weights.py runs/e_spikeformer_fashion
+
+Writes src/spikedriven/models/weights/NAME.safetensors and NAME.md, docs/runs/NAME.jsonl and docs/figures/NAME.svg, where
+NAME is the network of the run. The test images are evaluated here, once; nothing is chosen by them.
+"""
+
+import json
+import sys
+from datetime import date
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+
+matplotlib.use("svg")
+import matplotlib.pyplot as plt
+import safetensors.torch
+
+from spikedriven import firing_rates
+from spikedriven.bench.machine import machine
+from spikedriven.cli.eval import Arguments, evaluate
+from spikedriven.data import build_eval_loader
+from spikedriven.models import pretrained
+from spikedriven.report.files import write_whole
+from spikedriven.training.checkpoint import load_run, read_run
+from spikedriven.training.config import Recipe
+from spikedriven.training.distributed import open_world
+
+DOCS = Path(__file__).parents[1] / "docs"
+LONGEST_STEP = 60.0  # seconds a step; a longer gap in the log is a pause between two sittings
+CARD = """# {name}
+
+A {family} of {parameters:,} parameters, trained by this project from random weights. Apache-2.0, as the package.
+
+| | |
+|---|---|
+| data | {dataset}, train images but {val} held out; 28x28 grey, mean {mean}, deviation {std} |
+| recipe | `spikedriven train {recipe}`, seed {seed}; {epochs} epochs, {steps:,} steps of {batch} images, {amp} autocast |
+| machine | {processor}, {cores} cores, torch {torch}; {hours:.1f} hours of computing in {sittings} sittings, one or two threads, between other work |
+| accuracy | **{test:.2f} %** top-1 on the {tests:,} test images, looked at once ({test_command}); {val_accuracy:.2f} % on the held-out images |
+| weights | the average over steps (`run.ema`) of the last step; no step was chosen |
+| firing | mean output of a neuron {rate:.3f} of its largest, over {rated} test images |
+
+`spikedriven.create_model("{name}", pretrained=True)`. Log of the run: docs/runs/{name}.jsonl; figure: docs/figures/{name}.svg.
+Good for demonstrations and for measuring rates, energy and speed on a network that is trained; 28x28 pictures of
+garments are all it knows. Written {today} by tools/ship_weights.py.
+"""
+
+
+def lines_of(run: Path) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def seconds_of_training(lines: list[dict[str, Any]]) -> float:
+    """Sum over the gaps between log lines of the times that steps took, without the pauses between sittings."""
+    found = [(line["step"], line["time"]) for line in lines if line["kind"] == "train"]
+    gaps = [(late - early, after - before) for (before, early), (after, late) in pairwise(found)]
+    return sum(seconds for seconds, steps in gaps if 0 < steps and seconds < LONGEST_STEP * steps)
+
+
+def accuracy(run: Path, split: str) -> dict[str, Any]:
+    with open_world("cpu") as world:
+        return evaluate(Arguments(str(run), split=split, workers=0, amp="none", device="cpu"), world).record
+
+
+def mean_rate(run: Path) -> tuple[float, int]:
+    """(mean over neurons of output / largest output, images)."""
+    model, recipe = load_run(run)
+    images, _ = next(iter(build_eval_loader(recipe.data, "test", batch_size=500)))
+    rates = firing_rates(model, images)
+    units = [getattr(m, "norm", 1) / getattr(m, "levels", 1) for m in map(model.get_submodule, rates)]
+    return sum(rate * unit for rate, unit in zip(rates.values(), units, strict=True)) / len(rates), len(images)
+
+
+def card(run: Path, recipe: Recipe, test: dict[str, Any], val: dict[str, Any]) -> str:
+    lines, found = lines_of(run), machine()
+    model, _ = load_run(run)
+    rate, rated = mean_rate(run)
+    return CARD.format(
+        name=recipe.model.name, family=type(model).__name__, parameters=sum(p.numel() for p in model.parameters()),
+        dataset=recipe.data.dataset, val=f"{val['count']:,}", mean=recipe.data.mean, std=recipe.data.std,
+        recipe=recipe.model.name, seed=recipe.run.seed, epochs=recipe.schedule.epochs, steps=lines[-1]["step"],
+        batch=recipe.run.batch_size, amp=recipe.run.amp, processor=found["processor"], cores=found["cores"],
+        torch=found["torch"], hours=seconds_of_training(lines) / 3600,
+        sittings=sum(line["kind"] == "start" for line in lines), test=test["top1"], tests=test["count"],
+        test_command=f"`spikedriven eval {recipe.model.name} --data {recipe.data.dataset}`", val_accuracy=val["top1"],
+        rate=rate, rated=rated, today=date.today().isoformat(),
+    )  # fmt: skip
+
+
+def draw(run: Path, name: str, path: Path) -> None:
+    """Loss of the training steps, and accuracy on the held-out images."""
+    lines = lines_of(run)
+    losses = [(line["step"], line["loss"]) for line in lines if line["kind"] == "train"]
+    tops = [(line["step"], line["top1"]) for line in lines if line["kind"] == "eval"]
+    plt.rcParams.update({"font.size": 9, "svg.hashsalt": name, "axes.titlesize": 9})
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.4), layout="constrained")
+    left.plot(*zip(*losses, strict=True), color="#7f7f7f", lw=1)
+    left.set(title="training loss, mean of 50 steps", xlabel="step", yscale="log")
+    right.plot(*zip(*tops, strict=True), color="#2c5f9e", marker="o", ms=3.5)
+    right.set(title="top-1 on the held-out images, averaged weights", xlabel="step", ylabel="%")
+    right.annotate(f"{tops[-1][1]:.2f} %", tops[-1], textcoords="offset points", xytext=(-34, -16))
+    for axes in (left, right):
+        axes.grid(color="#e4e4e4", lw=0.6)
+    figure.suptitle(name)
+    figure.savefig(path, metadata={"Date": None})
+    plt.close(figure)
+
+
+def main() -> None:
+    run = Path(sys.argv[1])
+    recipe, weights, _ = read_run(run)
+    name = recipe.model.name
+    test, val = accuracy(run, "test"), accuracy(run, "val")
+    pretrained.FOLDER.mkdir(exist_ok=True)
+    about = {"licence": "Apache-2.0", "source": "spikedriven", "recipe": name, "top1": f"{test['top1']:.2f}"}
+    whole = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
+    write_whole(pretrained.FOLDER / f"{name}.safetensors", safetensors.torch.save(whole, about))
+    write_whole(pretrained.FOLDER / f"{name}.md", card(run, recipe, test, val).encode())
+    (DOCS / "runs").mkdir(exist_ok=True)
+    write_whole(DOCS / "runs" / f"{name}.jsonl", (run / "log.jsonl").read_bytes())
+    draw(run, name, DOCS / "figures" / f"{name}.svg")
+    sys.stdout.write(card(run, recipe, test, val))
+
+
+if __name__ == "__main__":
+    main()
