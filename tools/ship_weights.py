@@ -2,12 +2,13 @@
 
     python tools/ship_weights.py runs/e_spikeformer_fashion
 
-Writes src/spikedriven/models/weights/NAME.safetensors and NAME.md, docs/runs/NAME.jsonl and docs/figures/NAME.svg, where
-NAME is the network of the run. The test images are evaluated here, once; nothing is chosen by them.
+Writes NAME.safetensors and NAME.md in src/spikedriven/models/weights, docs/runs/NAME.jsonl and docs/figures/NAME.svg,
+where NAME is the network of the run. The test images are evaluated here, once; nothing is chosen by them.
 """
 
 import json
 import sys
+from collections.abc import Sequence
 from datetime import date
 from itertools import pairwise
 from pathlib import Path
@@ -23,30 +24,30 @@ from spikedriven import firing_rates
 from spikedriven.bench.machine import machine
 from spikedriven.cli.eval import Arguments, evaluate
 from spikedriven.data import build_eval_loader
-from spikedriven.models import pretrained
+from spikedriven.models import pretrained, variant_of
 from spikedriven.report.files import write_whole
 from spikedriven.training.checkpoint import load_run, read_run
 from spikedriven.training.config import Recipe
 from spikedriven.training.distributed import open_world
 
 DOCS = Path(__file__).parents[1] / "docs"
-LONGEST_STEP = 60.0  # seconds a step; a longer gap in the log is a pause between two sittings
+SLOWEST_STEP = 2.0  # seconds; what a step took longer in the log is a pause between two sittings
 CARD = """# {name}
 
-A {family} of {parameters:,} parameters, trained by this project from random weights. Apache-2.0, as the package.
+{family} of {parameters:,} parameters, trained by this project from random weights. Apache-2.0, as the package.
 
-| | |
-|---|---|
-| data | {dataset}, train images but {val} held out; 28x28 grey, mean {mean}, deviation {std} |
-| recipe | `spikedriven train {recipe}`, seed {seed}; {epochs} epochs, {steps:,} steps of {batch} images, {amp} autocast |
-| machine | {processor}, {cores} cores, torch {torch}; {hours:.1f} hours of computing in {sittings} sittings, one or two threads, between other work |
-| accuracy | **{test:.2f} %** top-1 on the {tests:,} test images, looked at once ({test_command}); {val_accuracy:.2f} % on the held-out images |
-| weights | the average over steps (`run.ema`) of the last step; no step was chosen |
-| firing | mean output of a neuron {rate:.3f} of its largest, over {rated} test images |
+- **Accuracy**: {test:.2f} % top-1 on the {tests:,} test images of {dataset}, looked at once; {val_accuracy:.2f} % on
+  {val:,} train images that were held out. `spikedriven eval {name} --data {dataset}` repeats the first.
+- **Training**: `spikedriven train {name}`, seed {seed}: {epochs} epochs, {steps:,} steps of {batch} images, {amp}
+  autocast; {processor}, {cores} cores, torch {torch}; {hours:.1f} hours of computing, begun or resumed {starts} times,
+  on one or two threads. One seed.
+- **Weights**: their average over steps (`run.ema`) at the last step. No step was chosen.
+- **Input**: 28x28 grey, less {mean}, divided by {std}.
+- **Firing**: a neuron puts out {rate:.3f} of its largest output in the mean ({rated} test images).
+- **Use**: `spikedriven.create_model("{name}", pretrained=True)`. For demonstrations, and for measuring rates, energy
+  and speed on a network that is trained; pictures of garments are all it knows.
 
-`spikedriven.create_model("{name}", pretrained=True)`. Log of the run: docs/runs/{name}.jsonl; figure: docs/figures/{name}.svg.
-Good for demonstrations and for measuring rates, energy and speed on a network that is trained; 28x28 pictures of
-garments are all it knows. Written {today} by tools/ship_weights.py.
+Log: docs/runs/{name}.jsonl; figure: docs/figures/{name}.svg. Written {today} by tools/ship_weights.py.
 """
 
 
@@ -55,10 +56,10 @@ def lines_of(run: Path) -> list[dict[str, Any]]:
 
 
 def seconds_of_training(lines: list[dict[str, Any]]) -> float:
-    """Sum over the gaps between log lines of the times that steps took, without the pauses between sittings."""
+    """From the times in the log, without pauses."""
     found = [(line["step"], line["time"]) for line in lines if line["kind"] == "train"]
-    gaps = [(late - early, after - before) for (before, early), (after, late) in pairwise(found)]
-    return sum(seconds for seconds, steps in gaps if 0 < steps and seconds < LONGEST_STEP * steps)
+    gaps = [(late - early, after - before) for (early, before), (late, after) in pairwise(found)]
+    return sum(min(seconds, SLOWEST_STEP * max(steps, 0)) for steps, seconds in gaps)
 
 
 def accuracy(run: Path, split: str) -> dict[str, Any]:
@@ -76,19 +77,22 @@ def mean_rate(run: Path) -> tuple[float, int]:
 
 
 def card(run: Path, recipe: Recipe, test: dict[str, Any], val: dict[str, Any]) -> str:
-    lines, found = lines_of(run), machine()
+    lines, found, variant = lines_of(run), machine(), variant_of(recipe.model.name)
     model, _ = load_run(run)
     rate, rated = mean_rate(run)
     return CARD.format(
         name=recipe.model.name, family=type(model).__name__, parameters=sum(p.numel() for p in model.parameters()),
-        dataset=recipe.data.dataset, val=f"{val['count']:,}", mean=recipe.data.mean, std=recipe.data.std,
-        recipe=recipe.model.name, seed=recipe.run.seed, epochs=recipe.schedule.epochs, steps=lines[-1]["step"],
-        batch=recipe.run.batch_size, amp=recipe.run.amp, processor=found["processor"], cores=found["cores"],
-        torch=found["torch"], hours=seconds_of_training(lines) / 3600,
-        sittings=sum(line["kind"] == "start" for line in lines), test=test["top1"], tests=test["count"],
-        test_command=f"`spikedriven eval {recipe.model.name} --data {recipe.data.dataset}`", val_accuracy=val["top1"],
-        rate=rate, rated=rated, today=date.today().isoformat(),
+        dataset=recipe.data.dataset, val=val["count"], mean=_numbers(variant.mean), std=_numbers(variant.std),
+        seed=recipe.run.seed, epochs=recipe.schedule.epochs, steps=lines[-1]["step"], batch=recipe.run.batch_size,
+        amp=recipe.run.amp, processor=found["processor"], cores=found["cores"], torch=found["torch"],
+        hours=seconds_of_training(lines) / 3600, starts=sum(line["kind"] == "start" for line in lines),
+        test=test["top1"], tests=test["count"], val_accuracy=val["top1"], rate=rate, rated=rated,
+        today=date.today().isoformat(),
     )  # fmt: skip
+
+
+def _numbers(values: Sequence[float]) -> str:
+    return ", ".join(f"{value:g}" for value in values)
 
 
 def draw(run: Path, name: str, path: Path) -> None:
