@@ -10,13 +10,13 @@ TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "
 TORCHRUN_4 = [*TORCHRUN[:-1], "4"]
 
 
-def start(*words: str | Path) -> subprocess.Popen[str]:
-    """`python WORDS` at the repository's root; standard output and errors are one pipe."""
+def start(*words: str | Path, group: bool = False) -> subprocess.Popen[str]:
+    """`python WORDS` at the repository's root; standard output and errors are one pipe. group: in a process group."""
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     return subprocess.Popen(
         [sys.executable, *map(str, words)], cwd=ROOT, env=environment, text=True,
-        stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=group,
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """A run that is killed and continued ends with the bits of one that was not."""
 
+import os
 import random
 import re
 import signal
@@ -17,19 +18,22 @@ RECIPE = Path(__file__).parent / "tiny.yaml"
 LAST_STEP = 47
 
 
-def train(run: Path):
-    return start("-m", "spikedriven", "train", RECIPE, "--run.out", run, "--resume")
+def train(run: Path, *words: str, group: bool = False):
+    return start("-m", "spikedriven", "train", RECIPE, "--run.out", run, "--resume", *words, group=group)
 
 
-def kill_after(run: Path, step: int, number: signal.Signals, status: int) -> str:
-    """Start or continue the run, and send it a signal once its log shows `step`."""
-    process = train(run)
+def kill_after(run: Path, step: int, number: signal.Signals, status: int, workers: int = 0) -> str:
+    """Start or continue the run, and send it, and its workers if it has any, a signal once its log shows `step`."""
+    process = train(run, "--data.workers", str(workers), group=workers > 0)
     log, wanted = run / "log.jsonl", f'"train", "step": {step},'
     deadline = time.monotonic() + 120
     while not (log.exists() and wanted in log.read_text()):
         assert process.poll() is None and time.monotonic() < deadline, f"step {step} was not reached"
         time.sleep(0.002)
-    process.send_signal(number)
+    if workers:
+        os.killpg(process.pid, number)
+    else:
+        process.send_signal(number)
     return finish(process, status)
 
 
@@ -62,6 +66,17 @@ def test_kill_9_then_sigterm(whole: Path, tmp_path: Path) -> None:
     assert "checkpoint written" in output and "--resume" in output
     finish(train(run))
     assert_same_end(run, whole)
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_every_process_of_the_job_is_told_to_stop(
+    number: signal.Signals, status: int, whole: Path, tmp_path: Path
+) -> None:
+    """As batch systems and terminals do it: the workers leave it to the main process, which writes a checkpoint."""
+    output = kill_after(tmp_path / "run", 30, number, status, workers=2)
+    assert "checkpoint written" in output and "Traceback" not in output
+    finish(train(tmp_path / "run"))
+    assert_same_end(tmp_path / "run", whole)
 
 
 @pytest.mark.slow

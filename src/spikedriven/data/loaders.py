@@ -8,6 +8,7 @@ import logging
 import signal
 from collections.abc import Iterator
 from functools import singledispatch
+from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -185,13 +186,19 @@ def _open(cfg: Config, split: str, batch_size: int, rank: int, world_size: int) 
 def worker_options(workers: int) -> dict[str, Any]:
     return {
         "num_workers": workers,
-        "worker_init_fn": _ignore_interrupt if workers else None,
+        "worker_init_fn": _leave_stopping_to_the_main_process if workers else None,
         "pin_memory": torch.cuda.is_available(),
         # The DataLoader draws a base seed for its workers: from its own generator, not from the training loop's.
         "generator": torch.Generator().manual_seed(0),
     }
 
 
-def _ignore_interrupt(worker: int) -> None:
-    """Ctrl-C reaches every process of the terminal; what to do about it is the main process's decision alone."""
+def _leave_stopping_to_the_main_process(worker: int) -> None:
+    """Ctrl-C reaches every process of a terminal, and a batch system's SIGTERM every process of a job: what to do about
+    it is the main process's decision alone. A second SIGTERM ends a worker: it is how loaders end one that is stuck."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, _end_next_time)
+
+
+def _end_next_time(number: int, _frame: FrameType | None) -> None:
+    signal.signal(number, signal.SIG_DFL)
