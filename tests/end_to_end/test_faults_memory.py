@@ -22,7 +22,7 @@ def resident(process: subprocess.Popen[str]) -> int:
 
 
 def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
-    log, deadline = run / "log.jsonl", time.monotonic() + 500
+    log, deadline = run / "log.jsonl", time.monotonic() + 1500
     while not (log.exists() and f'"train", "step": {step},' in log.read_text()):
         assert process.poll() is None and time.monotonic() < deadline, f"step {step} was not reached"
         time.sleep(0.005)

@@ -84,7 +84,9 @@ def loss_and_norm(model: nn.Module, x: Tensor) -> Tensor:
 def test_the_first_bad_layer_is_named(name: str, layers: int) -> None:
     model = network(name)
     x = live_input(model).float()
-    modules, good, named = called(model, x), loss_and_norm(model, x), 0
+    modules, named = called(model, x), 0
+    enliven(model)  # re-parameterised convolutions pad with running statistics, which each pass moves
+    good = loss_and_norm(model, x)
     for chosen in random.Random(layers).sample(sorted(modules), layers):
         enliven(model)  # running statistics may be spoilt
         with broken(modules[chosen]):

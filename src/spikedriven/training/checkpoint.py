@@ -59,7 +59,7 @@ class CheckpointStore:
             except OSError:
                 shutil.rmtree(temporary, ignore_errors=True)
                 raise
-        self._prune(target)
+            self._prune(target)
         return target
 
     def _put(self, temporary: Path, target: Path) -> None:
