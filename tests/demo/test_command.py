@@ -13,14 +13,19 @@ import pytest
 from spikedriven.cli import main
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_it_serves_until_it_is_stopped(runs, number):
-    command = [sys.executable, "-m", "spikedriven", "demo", str(runs["lif"]), "--port", "0", "--threads", "1"]
+@pytest.mark.parametrize(
+    ("number", "run", "name"),
+    [(signal.SIGINT, "lif", "lif <b>"), (signal.SIGTERM, None, "e_spikeformer_fashion")],
+    ids=["Ctrl-C on a run", "SIGTERM on the weights that ship"],
+)
+def test_it_serves_until_it_is_stopped(runs, number, run, name):
+    target = [str(runs[run])] if run else []
+    command = [sys.executable, "-m", "spikedriven", "demo", *target, "--port", "0", "--threads", "1"]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
     try:
         line = process.stdout.readline()
-        url = re.fullmatch(r"lif <b>: open (http://127\.0\.0\.1:\d+/) in a browser; Ctrl-C stops\n", line)[1]
+        url = re.fullmatch(rf"{name}: open (http://127\.0\.0\.1:\d+/) in a browser; Ctrl-C stops\n", line)[1]
         with urllib.request.urlopen(url, timeout=20) as answer:
             assert b"Draw or pick a garment" in answer.read()
         process.send_signal(number)

@@ -2,8 +2,8 @@
 
 Example:
 
-    spikedriven train quickstart
-    spikedriven demo runs/quickstart --port 0         (any free port)
+    spikedriven demo                                  (the network whose weights ship, e_spikeformer_fashion)
+    spikedriven demo runs/quickstart --port 0         (a run of your own, on any free port)
 
 Shown are the prediction after each time step, the spikes of every layer at every step, firing rates, attention maps,
 the energy of this very image, and the latency of the compiled program beside PyTorch. The page is served on 127.0.0.1
@@ -21,7 +21,7 @@ from spikedriven.errors import InputError
 
 @dataclass(frozen=True)
 class Arguments:
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")] = "e_spikeformer_fashion"
     """A run on fashion-mini or fashion-mnist (folder, RUN/best or checkpoint), or a name with pretrained weights."""
     port: int = 8765
     """Port of 127.0.0.1; 0: any free one."""
