@@ -9,7 +9,7 @@ from spikedriven.training.target import Target
 
 INSTALLED = [name for name, contestant in CONTESTANTS.items() if contestant.installed]
 #: The rounding of these may flip spikes of a network with random weights, which the outputs then show.
-COARSE = ("engine", "compile-bf16", "onnxruntime-int8", "openvino")
+COARSE = ("engine", "engine-16", "compile-bf16", "onnxruntime-int8", "openvino")
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import copy
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,7 @@ from spikedriven.engine import Program
 from spikedriven.engine.check import check_plan
 from spikedriven.engine.compiled import COUNT_ROW_COST
 from spikedriven.engine.native import available
-from spikedriven.engine.program import WeightLayer
+from spikedriven.engine.program import Plan, WeightLayer
 from spikedriven.errors import InputError
 from spikedriven.neurons import IntegerNeuron, Neuron
 from tests.engine.nets import thin, thin_plan
@@ -93,12 +94,52 @@ def test_the_network_is_left_as_it_was() -> None:
 @pytest.mark.skipif(not available(), reason="installed without the compiled engine")
 def test_layers_that_often_fire_multiply() -> None:
     model, batch = thin("e_spikeformer_5m")
-    program = sd.compile(model, batch)
+    program = sd.compile(model, batch, weight_bits=23)
     shares = [float((value > 0).float().mean()) for _, value in program.maps(batch[:1])]
     modes = {(shares[o.source] * COUNT_ROW_COST >= 1, o.mode) for o in program.plan.operations if _on_spikes(o)}
     assert modes == {(True, "dense"), (False, "rows")}
     check_plan(program.plan)
     assert torch.equal(program(batch), Program(thin_plan("e_spikeformer_5m"), native=True)(batch))
+
+
+@pytest.mark.parametrize(("name", "bits", "kept"), [
+    ("e_spikeformer_5m", 23, np.int32), ("e_spikeformer_5m", 16, np.int16), ("sdt_2_256_cifar", 23, np.int16),
+])  # fmt: skip
+def test_bits_of_weights(name: str, bits: int, kept: type) -> None:
+    model, batch = thin(name)
+    program = sd.compile(model, batch, weight_bits=bits)
+    assert {o.weight.dtype for o in program.plan.operations if _on_spikes(o)} == {np.dtype(kept)}
+    assert torch.equal(program(batch), Program(program.plan, native=False)(batch))
+
+
+def test_wide_weights_in_the_first_half_of_the_arithmetic() -> None:
+    model, batch = thin("e_spikeformer_5m")
+    plans = [sd.compile(model, batch, native=False, weight_bits=bits).plan for bits in (None, 16, 23)]
+    layers = [[o for o in plan.operations if _on_counts(o)] for plan in plans]
+    wide = [layer.weight.dtype == np.int32 for layer in layers[0]]
+    assert wide == sorted(wide, reverse=True)  # first, and then no more
+    work = np.array([o.weight.size * _positions(o, plans[0]) for o in layers[0]])
+    half, count = work.sum() / 2, sum(wide)
+    assert work[:count].sum() <= half < work[: count + 1].sum()
+    for layer, narrow, wider, is_wide in zip(*layers, wide, strict=True):
+        assert np.array_equal(layer.weight, (wider if is_wide else narrow).weight)
+        assert np.array_equal(layer.scale, (wider if is_wide else narrow).scale)
+
+
+def _on_counts(operation: object) -> bool:
+    return isinstance(operation, WeightLayer) and operation.mode != "float"
+
+
+def _positions(layer: WeightLayer, plan: Plan) -> int:
+    out = plan.maps[layer.spikes if layer.real is None else layer.real]
+    return out.height * out.width
+
+
+@pytest.mark.parametrize("bits", [8, 32])
+def test_other_numbers_of_bits_are_refused(bits: int | None) -> None:
+    model, batch = thin("sdt_2_256_cifar")
+    with pytest.raises(InputError, match=r"weight_bits must be one of \(16, 23\) or None, found"):
+        sd.compile(model, batch, weight_bits=bits)
 
 
 def _on_spikes(operation: object) -> bool:

@@ -181,9 +181,9 @@ def of_top(**values: object) -> Edit:
     return lambda described, _: described.update(values)
 
 
-def of_array(name: str, change: Callable[[np.ndarray], np.ndarray]) -> Edit:
+def of_array(name: str, change: Callable[[np.ndarray], np.ndarray], operation: int = 1) -> Edit:
     def edit(described: dict, arrays: dict) -> None:
-        arrays[f"1.{name}"] = np.ascontiguousarray(change(arrays[f"1.{name}"]))
+        arrays[f"{operation}.{name}"] = np.ascontiguousarray(change(arrays[f"{operation}.{name}"]))
 
     return edit
 
@@ -222,7 +222,11 @@ CRAFTED: dict[str, tuple[Edit, str]] = {
     "NaN in scale": (of_array("scale", lambda a: with_first(a, np.nan)), "scale has the wrong type or value"),
     "infinity in bias": (of_array("bias", lambda a: with_first(a, np.inf)), "bias has the wrong type or value"),
     "double scale": (of_array("scale", lambda a: a.astype(np.float64)), "scale has the wrong type"),
-    "weights of 32 bits": (of_array("weight", lambda a: a.astype(np.int32)), "weight has the wrong type"),
+    "weights of 8 bits": (of_array("weight", lambda a: a.astype(np.int8)), "weight has the wrong type"),
+    "weights of more than 23 bits": (
+        of_array("weight", lambda a: with_first(a.astype(np.int32), 2**24), operation=2),
+        "a weight of 16777216, more than 4194239",
+    ),
     "integer weights on the image": (of_array("weight", lambda a: a.astype(np.int16)), "'float' with weights int16"),
     "fewer scales": (of_array("scale", lambda a: a[1:]), "scale .* must be"),
     "flat weights": (of_array("weight", lambda a: a.reshape(-1)), "its weight is"),

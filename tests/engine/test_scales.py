@@ -1,4 +1,4 @@
-"""Integer weights: as exact as 16 bits allow, and no sum leaves 32 bits, not even for the worst input."""
+"""Integer weights: as exact as their bits allow, and no sum leaves 32 bits, not even for the worst input."""
 
 import dataclasses
 
@@ -11,7 +11,7 @@ from spikedriven.engine import Program, scales
 from spikedriven.engine.check import check_plan
 from spikedriven.engine.native import available, instruction_sets
 from spikedriven.engine.program import Fire, Head, Image, IntegerSpec, Map, Plan, SpaceMean, WeightLayer
-from spikedriven.engine.scales import LIMIT16, LIMIT32
+from spikedriven.engine.scales import LIMIT16, LIMIT32, LIMIT_WIDE
 from spikedriven.errors import InputError
 
 RNG = np.random.default_rng(0)
@@ -32,9 +32,10 @@ def adverse(shape: tuple[int, ...], kind: str) -> np.ndarray:
 @pytest.mark.parametrize("levels", [1, 4, 255])
 @pytest.mark.parametrize("kind", ["normal", "equal", "peaks"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_weights_fit_16_bits_and_the_largest_sums_32(shape: tuple[int, ...], kind: str, levels: int) -> None:
+def test_the_largest_sums_fit_32_bits(shape: tuple[int, ...], kind: str, levels: int) -> None:
     weight = adverse(shape, kind)
     integers, step = scales.quantized(weight, levels)
+    assert integers.dtype == (np.int16 if levels == 1 else np.int32) and np.abs(integers).max() <= LIMIT_WIDE
     wide = integers.astype(np.int64).reshape(len(weight), -1)
     # the inputs that reach the largest and the smallest sums: every count `levels` where weights have one sign
     assert (np.where(wide > 0, wide, 0) * levels).sum(axis=1).max() <= LIMIT32
@@ -49,9 +50,10 @@ def test_weights_fit_16_bits_and_the_largest_sums_32(shape: tuple[int, ...], kin
 def test_no_bits_are_given_away(shape: tuple[int, ...], levels: int) -> None:
     integers, _ = scales.quantized(adverse(shape, "normal"), levels)
     sizes = -np.sort(-np.abs(integers.astype(np.int64)).reshape(len(integers), -1), axis=1)
-    together = sizes[:, : 2 if levels == 1 else 1].sum(axis=1)  # two rows of binary inputs are added in 16 bits
-    assert together.max() <= LIMIT16
-    assert ((together >= LIMIT16 - 2) | (sizes.sum(axis=1) * levels > 0.9 * LIMIT32)).all()
+    # two rows of binary inputs are added in 16 bits
+    largest, limit = (sizes[:, :2].sum(axis=1), LIMIT16) if levels == 1 else (sizes[:, 0], LIMIT_WIDE)
+    assert largest.max() <= limit
+    assert ((largest >= limit - 2) | (sizes.sum(axis=1) * levels > 0.9 * LIMIT32)).all()
 
 
 def test_a_channel_of_zeros() -> None:
@@ -71,16 +73,16 @@ def test_scale_in_float32() -> None:
 CHANNELS, LEVELS = 512, 255
 
 
-def worst_plan(weight: np.ndarray, mode: str, levels: int = LEVELS) -> Plan:
+def worst_plan(weight: np.ndarray, mode: str, levels: int = LEVELS, inputs: int = CHANNELS) -> Plan:
     """Image -> the largest counts everywhere -> one 3x3 layer."""
-    first = np.ones((CHANNELS, 1, 1, 1), dtype=np.float32)
+    first = np.ones((inputs, 1, 1, 1), dtype=np.float32)
     out = len(weight)
     ones, none = np.ones, np.zeros
-    image, real, spikes = Map("real", 1, 3, 3, 1), Map("real", 1, 3, 3, CHANNELS), Map("spikes", 1, 3, 3, CHANNELS)
+    image, real, spikes = Map("real", 1, 3, 3, 1), Map("real", 1, 3, 3, inputs), Map("spikes", 1, 3, 3, inputs)
     maps = (image, real, spikes, Map("real", 1, 3, 3, out), Map("real", 1, 1, 1, out), Map("real", 1, 1, 1, 1))
     operations = (
         Image(0),
-        WeightLayer(0, first, ones(CHANNELS, "f4"), none(CHANNELS, "f4"), mode="float", real=1),
+        WeightLayer(0, first, ones(inputs, "f4"), none(inputs, "f4"), mode="float", real=1),
         Fire(1, 2, IntegerSpec(levels, False)),
         WeightLayer(2, weight, ones(out, "f4"), none(out, "f4"), pad=1, levels=levels, mode=mode, real=3),
         SpaceMean(3, 4),
@@ -112,13 +114,17 @@ def test_the_largest_sums_are_right_in_every_instruction_set(mode: str, levels: 
         assert np.array_equal(found[0, 1, 1].numpy(), expected.astype(np.float32)), isa
 
 
-ODD_WEIGHTS = {  # what no compilation makes, but a file may hold: two of them leave 16 bits, or just do not
+ODD_WEIGHTS = {  # what no compilation makes, but a file may hold: the largest; two leave 16 bits, or just do not
     "largest": lambda shape: np.full(shape, 2**15 - 1),
     "smallest": lambda shape: np.full(shape, -(2**15)),
     "just a pair": lambda shape: np.full(shape, 2**14) - np.arange(np.prod(shape)).reshape(shape) % 2,
     "one too many for a pair": lambda shape: np.full(shape, 2**14),
+    "largest wide": lambda shape: np.full(shape, LIMIT_WIDE),
+    "smallest wide": lambda shape: np.full(shape, -LIMIT_WIDE),
+    "halves": lambda shape: np.arange(np.prod(shape)).reshape(shape) % 259 * 64 - 8300,
     "both signs": lambda shape: np.where(np.arange(np.prod(shape)).reshape(shape) % 3 == 0, -(2**15), 2**15 - 1),
 }
+WIDE = ("largest wide", "smallest wide", "halves")
 
 
 @pytest.mark.skipif(not available(), reason="installed without the compiled engine")
@@ -126,9 +132,12 @@ ODD_WEIGHTS = {  # what no compilation makes, but a file may hold: two of them l
 @pytest.mark.parametrize("kind", ODD_WEIGHTS)
 @pytest.mark.parametrize("mode", ["rows", "dense", "depthwise"])
 def test_weights_that_no_compilation_makes(mode: str, kind: str, levels: int) -> None:
-    shape = (CHANNELS, 1, 3, 3) if mode == "depthwise" else (40, CHANNELS, 3, 3)
-    weight = ODD_WEIGHTS[kind](shape).astype(np.int16)
-    plan = worst_plan(weight, mode, levels)
+    inputs = (
+        1 if mode == "depthwise" else 56 // levels if "wide" in kind else CHANNELS
+    )  # sums of the wide ones just fit
+    weight = ODD_WEIGHTS[kind]((CHANNELS if inputs == 1 else 40, inputs, 3, 3))
+    weight = weight.astype(np.int32 if kind in WIDE else np.int16)
+    plan = worst_plan(weight, mode, levels, inputs if inputs > 1 else CHANNELS)
     check_plan(plan)
     expected = (weight.astype(np.int64).sum(axis=(1, 2, 3)) * levels).astype(np.float32)
     for isa in instruction_sets():
@@ -141,8 +150,8 @@ def test_the_check_of_plans_knows_the_bound() -> None:
     spare = (LIMIT32 - int(np.abs(sums[0]))) // LEVELS
     for more, fits in ((spare, True), (spare + 1, False)):
         edge = weight.copy()
-        each = np.minimum(LIMIT16 - edge[0].reshape(-1), more)
-        edge[0].reshape(-1)[:] += np.diff(np.minimum(np.cumsum(each, dtype=np.int64), more), prepend=0).astype(np.int16)
+        each = np.minimum(LIMIT_WIDE - edge[0].reshape(-1), more)
+        edge[0].reshape(-1)[:] += np.diff(np.minimum(np.cumsum(each, dtype=np.int64), more), prepend=0).astype(np.int32)
         assert np.abs(edge[0].astype(np.int64)).sum() == np.abs(weight[0].astype(np.int64)).sum() + more
         plan = worst_plan(edge, "dense")
         if fits:
@@ -150,6 +159,17 @@ def test_the_check_of_plans_knows_the_bound() -> None:
         else:
             with pytest.raises(InputError, match=r"operation 3 \(WeightLayer\): sums of 2147483\d+ do not fit 32 bits"):
                 check_plan(plan)
+
+
+@pytest.mark.parametrize(("largest", "fits"), [(LIMIT_WIDE, True), (LIMIT_WIDE + 1, False), (-(2**31), False)])
+def test_the_check_of_plans_knows_how_large_a_weight_may_be(largest: int, fits: bool) -> None:
+    weight = np.zeros((3, CHANNELS, 3, 3), dtype=np.int32)
+    weight[1, 2, 0, 1] = largest
+    if fits:
+        check_plan(worst_plan(weight, "dense"))
+    else:
+        with pytest.raises(InputError, match=f"a weight of {abs(largest)}, more than {LIMIT_WIDE}"):
+            check_plan(worst_plan(weight, "dense"))
 
 
 @pytest.mark.parametrize(("levels", "why"), [(254, "its input counts to 255, but levels is 254"), (255, None)])

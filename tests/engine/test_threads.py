@@ -68,6 +68,26 @@ assert run(3)
     assert ran.returncode == 0, ran.stderr
 
 
+def test_a_process_forked_beside_pytorch_computes() -> None:
+    ran = subprocess.run([sys.executable, "-c", """
+import os, signal, torch
+import spikedriven as sd
+torch.manual_seed(0)
+model = sd.create_model("sdt_2_256_cifar", embed_dim=32, depth=1).eval()
+x = torch.randn(2, 3, 32, 32)
+program = sd.compile(model, x)
+program.threads = 2
+expected = program(x)          # on the threads that PyTorch has started
+child = os.fork()
+if not child:
+    signal.alarm(30)           # ends the process where it would wait for threads that are not there
+    os._exit(7 if torch.equal(program(x), expected) else 1)
+assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 7
+assert torch.equal(program(x), expected)
+"""], capture_output=True, text=True, timeout=120)  # fmt: skip
+    assert ran.returncode == 0, ran.stderr
+
+
 @pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="the sanitizer itself needs the memory")
 def test_a_system_without_more_threads_is_an_error_and_no_crash() -> None:
     ran = alone("""

@@ -1,11 +1,14 @@
 """Chains of linear layers: the padded batch norm and RepConv against the release's figures; nothing fires inside."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from spikedriven.layers import BatchNormPad2d, RepConvBN, RepPointwise
+from spikedriven.layers.fold import fold
 from tests.golden import rule
 
 UNITS = rule.load("sdtv3_units.json")
@@ -91,3 +94,13 @@ def test_a_pointwise_chain_is_linear_and_has_its_channels(last_bn):
     zero = chain(torch.zeros_like(x))
     assert chain(x).shape == (3, 2, 6, 3, 3)
     torch.testing.assert_close(chain(x + y) - zero, chain(x) + chain(y) - 2 * zero, rtol=1e-12, atol=1e-12)
+
+
+def test_a_fold_is_rounded_once():
+    torch.manual_seed(0)
+    chain = RepPointwise(4, 6, hidden=9, last_bn=True).eval()
+    for norm in (m for m in chain.modules() if isinstance(m, nn.BatchNorm2d)):
+        norm.running_mean.normal_(100.0)
+        norm.running_var.zero_()  # channels that were always the same: a factor of 316 each
+    found, exact = fold(chain), fold(copy.deepcopy(chain).double())
+    assert torch.equal(found.weight, exact.weight.float()) and torch.equal(found.bias, exact.bias.float())

@@ -7,6 +7,7 @@ ONNX file), ``load`` reads it and returns the function to time. So the memory of
 import importlib.util
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -47,12 +48,13 @@ class Contestant:
         return self.package is None or importlib.util.find_spec(self.package) is not None
 
 
-def _compile_program(task: Task) -> None:
-    sd.compile(load_model(task.folder), task.example()).save(task.folder / "program.sdp")
+def _compile_program(task: Task, weight_bits: int | None = None) -> None:
+    program = sd.compile(load_model(task.folder), task.example(), weight_bits=weight_bits)
+    program.save(task.folder / f"program-{weight_bits}.sdp")
 
 
-def _load_program(task: Task) -> Run:
-    program = sd.load_program(task.folder / "program.sdp")
+def _load_program(task: Task, weight_bits: int | None = None) -> Run:
+    program = sd.load_program(task.folder / f"program-{weight_bits}.sdp")
     if not program.is_native:
         raise InputError("this installation has no compiled engine, and the time of its readable twin says nothing")
     program.threads = task.threads
@@ -162,6 +164,11 @@ def _openvino(task: Task) -> Run:
 
 CONTESTANTS: dict[str, Contestant] = {
     "engine": Contestant("this package's event-driven program", _load_program, _compile_program),
+    "engine-16": Contestant(
+        "the same with 16 bits in all weights behind counts: less exact",
+        partial(_load_program, weight_bits=16),
+        partial(_compile_program, weight_bits=16),
+    ),
     "eager": Contestant("PyTorch fp32, as the releases run it", _eager),
     "fused": Contestant("PyTorch fp32 after spikedriven.fuse", _fused),
     "compile": Contestant("torch.compile fp32, weights frozen", _torch_compile),

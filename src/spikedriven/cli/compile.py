@@ -30,7 +30,7 @@ from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.report.images import read_frames, read_image
 from spikedriven.training.target import Loaded, Target, data_config, load_target, preprocessing, random_batch, wake_up
 
-#: Relative to the largest output: well above what 16-bit weights change, far below what one spike changes.
+#: Relative to the largest output: well above what integer weights change, far below what one spike changes.
 ROUNDING = 1e-3
 
 
@@ -48,6 +48,9 @@ class Arguments(Target):
     """Part of the data set."""
     images: int = 8
     """How many inputs, where no pictures are named."""
+    weight_bits: Literal[16, 23] | None = None
+    """Of the weights behind integer neurons. 16: fastest; 23: nearest to the network; None: 23 in the first half of the
+    arithmetic (docs/engine.md)."""
     force: bool = False
     """Overwrite an existing file."""
     json: bool = False
@@ -68,7 +71,7 @@ def run(argv: list[str]) -> int:
     if not loaded.trained:
         wake_up(loaded.model, batch)
     with Console(stderr=True).status("compiling, writing, checking"):
-        compile(loaded.model, batch).save(arguments.out)
+        compile(loaded.model, batch, weight_bits=arguments.weight_bits).save(arguments.out)
         program = load_program(arguments.out)
         found = {"file": str(arguments.out), "bytes": arguments.out.stat().st_size, "trained": loaded.trained}
         found |= _contents(program, batch) | {"inputs": source, **_compared(program, loaded.model, batch)}

@@ -49,10 +49,11 @@ class Content:
 
 
 class Builder:
-    """Maps and operations so far. where: qualified name of the layer at work."""
+    """Maps and operations so far. weight_bits: of weights behind counts, see `scales`. where: qualified name of the
+    layer at work."""
 
-    def __init__(self, time_steps: int, input_frames: bool) -> None:
-        self.time_steps, self.input_frames = time_steps, input_frames
+    def __init__(self, time_steps: int, input_frames: bool, weight_bits: int = 23) -> None:
+        self.time_steps, self.input_frames, self.weight_bits = time_steps, input_frames, weight_bits
         self.maps: list[Map] = []
         self.content: list[Content] = []
         self.operations: list[Any] = []
@@ -108,7 +109,7 @@ class Builder:
             mode, weight, scale = "float", conv.weight.detach().float().numpy().copy(), np.ones(conv.out_channels, "f4")
         else:
             mode = "depthwise" if depthwise else "rows" if rows_fit(like.steps, content.levels) else "dense"
-            weight, steps = scales.quantized(conv.weight.detach().double().numpy(), content.levels)
+            weight, steps = scales.quantized(conv.weight.detach().double().numpy(), content.levels, self.weight_bits)
             scale = scales.as_scale(steps, content.unit)
         height, width = ((size + 2 * pad - kernel) // step + 1 for size in (like.height, like.width))
         out = self._map("real", like.steps, height, width, conv.out_channels)

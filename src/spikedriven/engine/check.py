@@ -32,7 +32,7 @@ from spikedriven.engine.program import (
     rows_fit,
     written_by,
 )
-from spikedriven.engine.scales import LIMIT32
+from spikedriven.engine.scales import LIMIT32, LIMIT_WIDE
 from spikedriven.errors import InputError
 
 OUTPUT_FORMS = ("vector", "per_step", "map")
@@ -179,6 +179,7 @@ class _Walk:
         made = self.levels[layer.source]
         _require(made <= layer.levels, f"its input counts to {made}, but levels is {layer.levels}")
         sizes = np.abs(layer.weight.astype(np.int64)).reshape(len(layer.weight), -1)
+        _require(sizes.max() <= LIMIT_WIDE, f"a weight of {sizes.max()}, more than {LIMIT_WIDE}")
         largest = int(sizes.sum(axis=1).max()) * layer.levels
         _require(largest <= LIMIT32, f"sums of {largest} do not fit 32 bits")
 

@@ -14,18 +14,19 @@ from spikedriven.engine.check import check_plan
 from spikedriven.engine.lower import lower
 from spikedriven.engine.native import NativeRun, available
 from spikedriven.engine.program import Map, Plan, WeightLayer
+from spikedriven.engine.scales import WEIGHT_BITS
 from spikedriven.engine.twin import run_twin
 from spikedriven.errors import InputError
 
 #: Adding the rows of one input costs so many multiplications of one (measured: docs/engine.md). A binary input is added
-#: once for up to four time steps; rows of counts are added one at a time and not in pairs.
-ROW_COST, COUNT_ROW_COST = 1.2, 2.2
+#: once for up to four time steps; a count is added once for each of its bits.
+ROW_COST, COUNT_ROW_COST = 1.2, 3.3
 STEPS_TOGETHER = 4
 MOST_THREADS = 1024
 
 
 class Program:
-    """A compiled network: ``program(x)`` gives what the model gave, up to the rounding of weights to 16 bits.
+    """A compiled network: ``program(x)`` gives what the model gave, up to the rounding of its weights to integers.
 
     plan: the operations. threads: how many cores to use (default: all this process may use). native: False computes
     with the readable twin, True insists on the compiled engine, None takes what is there. isa: kernels to use, "" the
@@ -109,20 +110,50 @@ class Program:
         return values[:, :, 0, 0].transpose(0, 1).expand(self.plan.time_steps, -1, -1)
 
 
-def compile(model: nn.Module, example: Tensor, native: bool | None = None) -> Program:
+def compile(model: nn.Module, example: Tensor, native: bool | None = None, weight_bits: int | None = None) -> Program:
     """Compile a registered network for inputs shaped like ``example``.
 
     example: real inputs [B, C, H, W] or [B, T, C, H, W]; how often neurons fire on the first of them decides, layer by
-    layer, between adding rows and multiplying (same result). native: see `Program`.
+    layer, between adding rows and multiplying (same result). native: see `Program`. weight_bits: of the weights behind
+    integer neurons. 23: slowest, nearest to the network; 16: fastest, changes more classes; None: 23 in the first half
+    of the arithmetic, 16 in the second (docs/engine.md). Binary spikes have 16 in any case.
     Raises InputError for layers that the engine does not know, and for an example that does not fit the network.
     """
     if not isinstance(example, Tensor) or example.ndim not in (4, 5) or not len(example):
         raise InputError("give an example input [B, C, H, W] or [B, T, C, H, W]")
-    plan = lower(model, example).plan()
+    if weight_bits not in (None, *WEIGHT_BITS):
+        raise InputError(f"weight_bits must be one of {WEIGHT_BITS} or None, found {weight_bits!r}")
+    plan = lower(model, example, weight_bits or 23).plan()
+    if weight_bits is None and any(_is_wide(operation) for operation in plan.operations):
+        plan = _wide_first(plan, lower(model, example, 16).plan())
     check_plan(plan)
     if native is not False and available():
         plan = _choose_modes(plan, example)
     return Program(plan, native)
+
+
+def _wide_first(wide: Plan, narrow: Plan) -> Plan:
+    """Wide weights in the layers that do the first half of the arithmetic: what is rounded there goes through all that
+    follows, so that they give most of the exactness. Two plans of one network."""
+    work = [_products(operation, wide) for operation in wide.operations]
+    so_far = np.cumsum(work)
+    chosen = [
+        a if done <= so_far[-1] / 2 else b
+        for a, b, done in zip(wide.operations, narrow.operations, so_far, strict=True)
+    ]
+    return replace(wide, operations=tuple(chosen))
+
+
+def _is_wide(operation: Any) -> bool:
+    return isinstance(operation, WeightLayer) and operation.weight.dtype == np.int32
+
+
+def _products(operation: Any, plan: Plan) -> int:
+    """Products of weights and inputs in one step of a layer on counts, as if dense; 0 for other operations."""
+    if not _is_wide(operation):
+        return 0
+    out = plan.maps[operation.spikes if operation.real is None else operation.real]
+    return operation.weight.size * out.height * out.width
 
 
 def _choose_modes(plan: Plan, example: Tensor) -> Plan:

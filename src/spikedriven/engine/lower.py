@@ -34,14 +34,14 @@ from spikedriven.neurons import IntegerNeuron, Neuron
 from spikedriven.neurons.modules import LIF
 
 
-def lower(model: nn.Module, example: Tensor) -> Builder:
+def lower(model: nn.Module, example: Tensor, weight_bits: int = 23) -> Builder:
     """The operations of a registered network (or one of its class) for inputs shaped like ``example`` [B, ...]."""
     if not isinstance(model, SpikeDrivenModel):
         raise InputError(f"the engine compiles the networks of create_model, found {type(model).__name__}")
     folded = cast(SpikeDrivenModel, folded_copy(model, keep=(SeparableConvBN,)))
     frames = example.ndim == 5
     steps = example.shape[1] if frames else model.time_steps
-    build = Builder(steps, frames)
+    build = Builder(steps, frames, weight_bits)
     value = build.image(tuple(example.shape[-3:]))
     with torch.no_grad():
         for name, module in folded.body():

@@ -92,7 +92,9 @@ class NativeRun:
         native.mode = getattr(_native.Mode, layer.mode.upper())
         if layer.neuron is not None:
             native.neuron = _neuron(layer.neuron)
-        add = self.engine.float_linear if layer.mode == "float" else self.engine.linear
+        add = self.engine.wide_linear if layer.weight.dtype == np.int32 else self.engine.linear
+        if layer.mode == "float":
+            add = self.engine.float_linear
         add(native, np.ascontiguousarray(layer.weight), layer.scale, layer.bias)
 
     @add.register

@@ -17,6 +17,7 @@ KINDS = ("spikes", "real")
 MODES = ("rows", "dense", "depthwise", "float")
 
 Int16 = NDArray[np.int16]
+Int32 = NDArray[np.int32]
 Float32 = NDArray[np.float32]
 
 
@@ -68,14 +69,14 @@ class Image:
 class WeightLayer:
     """Convolution or 1x1 layer: sums, then ``sum * scale + bias``, then the residual, then the neuron.
 
-    mode: on spikes, sums of 16-bit weights in 32-bit integers: "rows" adds the rows of weights that fired, "dense"
+    mode: on spikes, sums of integer weights in 32-bit integers: "rows" adds the rows of weights that fired, "dense"
     multiplies (same integers), "depthwise" filters each channel. On real values, "float": products and sums in
     float32, one after the other in the order (row, column, channel) of the window, zeros outside the map included.
     levels: the largest count in the input.
     """
 
     source: int
-    weight: Int16 | Float32  # [out, in, kh, kw]; depthwise [out, 1, kh, kw]
+    weight: Int16 | Int32 | Float32  # [out, in, kh, kw]; depthwise [out, 1, kh, kw]. int32 holds up to 23 bits
     scale: Float32  # [out]
     bias: Float32
     step: int = 1

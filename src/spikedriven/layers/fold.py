@@ -58,29 +58,32 @@ def fold(module: nn.Module) -> FoldedConv | None:
     return None
 
 
+def _folded(module: ConvBN) -> tuple[Tensor, Tensor]:
+    """(weight, bias) in float64, not rounded on the way to a longer chain."""
+    scale, shift = batch_norm_affine(module.bn)
+    bias = torch.zeros_like(shift) if module.conv.bias is None else module.conv.bias.double()
+    return module.conv.weight.double() * scale.view(-1, 1, 1, 1), bias * scale + shift
+
+
 @fold.register
 def _(module: ConvBN) -> FoldedConv:
-    conv = module.conv
-    scale, shift = batch_norm_affine(module.bn)
-    bias = torch.zeros_like(shift) if conv.bias is None else conv.bias.double()
-    weight = conv.weight.double() * scale.view(-1, 1, 1, 1)
-    return folded_conv(weight, bias * scale + shift, conv, conv.padding[0], conv.stride)
+    return folded_conv(*_folded(module), module.conv, module.conv.padding[0], module.conv.stride)
 
 
 @fold.register
 def _(module: SeparableConvBN) -> FoldedConv:
     """Depthwise D, then 1x1 P: dense kernel ``P[o, c] D[c, y, x]``."""
-    pointwise = fold(module.pointwise)
-    weight = pointwise.weight.double() * module.depthwise.weight.double().squeeze(1)
-    return folded_conv(weight, pointwise.bias.double(), module.pointwise.conv, module.depthwise.padding[0])
+    weight, bias = _folded(module.pointwise)
+    weight = weight * module.depthwise.weight.double().squeeze(1)
+    return folded_conv(weight, bias, module.pointwise.conv, module.depthwise.padding[0])
 
 
 @fold.register
 def _(module: RepPointwise) -> FoldedConv:
     """Two 1x1 convolutions with batch norms: one matrix."""
-    first, last = fold(module.first), fold(module.last)
-    weight = last.weight.double().flatten(1) @ first.weight.double().flatten(1)
-    bias = last.weight.double().flatten(1) @ first.bias.double() + last.bias.double()
+    (first, first_bias), (last, last_bias) = _folded(module.first), _folded(module.last)
+    weight = last.flatten(1) @ first.flatten(1)
+    bias = last.flatten(1) @ first_bias + last_bias
     if isinstance(module.bn, nn.BatchNorm2d):
         scale, shift = batch_norm_affine(module.bn)
         weight, bias = weight * scale.view(-1, 1), bias * scale + shift

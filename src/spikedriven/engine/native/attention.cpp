@@ -53,7 +53,7 @@ struct Masked : Attention {
         std::vector<int32_t> sums(size_t(from.steps) * blocks * BLOCK);
         std::vector<uint8_t> mask(size_t(to.steps) * from.stride);
         std::vector<int32_t> packed(size_t(from.steps) * from.stride);
-        engine.threads().each(from.stride / 32, [&](int i, int) {
+        engine.each(from.stride / 32, [&](int i, int) {
             engine.kernels().masked_sum(engine.at<uint8_t>(k), engine.at<uint8_t>(v), from.steps, from.positions(),
                                         from.stride, 32 * i, packed.data());
         });
@@ -62,7 +62,7 @@ struct Masked : Attention {
         const Epilogue e = firing(neuron, mask.data(), from.steps, to.steps, 1, from.stride, scale, bias);
         engine.kernels().finish(e, 0, blocks, sums.data());
         const size_t map = size_t(from.positions()) * from.stride;
-        each_tile(engine, from.positions(), tile_size(from.positions(), engine.threads().size(), 256),
+        each_tile(engine, from.positions(), tile_size(from.positions(), engine.threads(), 256),
                   [&](int first, int last, int) {
                       for (int t = 0; t < to.steps; ++t)
                           engine.kernels().masked(engine.at<uint8_t>(q) + (from.steps > 1 ? t : 0) * map,
@@ -95,7 +95,7 @@ struct Pooled : Attention {
         const size_t map = size_t(places) * from.stride;
         std::vector<int32_t> sums(size_t(from.steps) * blocks * BLOCK);
         std::vector<uint8_t> mask(size_t(to.steps) * from.stride);
-        engine.threads().each(from.steps, [&](int t, int) {
+        engine.each(from.steps, [&](int t, int) {
             std::vector<uint8_t> product(map), pooled(map);
             const uint8_t *keys = engine.at<uint8_t>(k) + t * map, *values = engine.at<uint8_t>(v) + t * map;
             for (size_t i = 0; i < map; ++i) product[i] = keys[i] * values[i];
@@ -104,7 +104,7 @@ struct Pooled : Attention {
         });
         const Epilogue e = firing(neuron, mask.data(), from.steps, to.steps, 1, from.stride, scale, bias);
         engine.kernels().finish(e, 0, blocks, sums.data());
-        engine.threads().each(to.steps, [&](int t, int) {
+        engine.each(to.steps, [&](int t, int) {
             std::vector<uint8_t> product(map);
             engine.kernels().masked(engine.at<uint8_t>(q) + (from.steps > 1 ? t : 0) * map,
                                     &mask[size_t(t) * from.stride], from.stride, product.data(), 0, places);
@@ -126,7 +126,7 @@ struct LinearAttention : Attention {
         const int dim_k = keys.channels / heads, dim_v = values.channels / heads, places = keys.positions();
         const size_t size = size_t(dim_k) * padded16(dim_v);
         products.resize(size * heads * keys.steps);
-        engine.threads().each(keys.steps * heads, [&](int i, int thread) {
+        engine.each(keys.steps * heads, [&](int i, int thread) {
             const int t = i / heads, head = i % heads;
             engine.kernels().key_value(engine.at<uint8_t>(k) + size_t(t) * places * keys.stride + head * dim_k,
                                        engine.at<uint8_t>(v) + size_t(t) * places * values.stride + head * dim_v, places,
@@ -135,7 +135,7 @@ struct LinearAttention : Attention {
         });
         const int blocks = (values.stride + BLOCK - 1) / BLOCK, width = blocks * BLOCK;
         const Epilogue e = firing(neuron, engine.at<uint8_t>(out), keys.steps, to.steps, places, to.stride, scale, bias);
-        each_tile(engine, places, tile_size(places, engine.threads().size(), 64), [&](int first, int last, int thread) {
+        each_tile(engine, places, tile_size(places, engine.threads(), 64), [&](int first, int last, int thread) {
             int32_t* acc = static_cast<int32_t*>(engine.scratch(thread, 4 * size_t(keys.steps) * width));
             std::memset(acc, 0, 4 * size_t(keys.steps) * width);
             for (int p = first; p < last; ++p) {

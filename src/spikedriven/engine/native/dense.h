@@ -1,14 +1,17 @@
 // The dense accumulators: every product. For spikes that are frequent, in integers; for real inputs, in float32.
 #pragma once
 
+#include <algorithm>
+
 #include "epilogue.h"
 
 namespace sd::SD_ISA {
 
-constexpr int TILE = 4;   // rows of the patch matrix that share a load of weights
+constexpr int TILE = 6;   // rows of the patch matrix that share a load of weights: as many as registers hold sums of
 
 /// The inputs of one output position and time step in a row, zero outside the map.
-template <class In, class Out> SD_INLINE void gather_patch(const Window& w, const In* in, int position, Out* patch) {
+template <class A> SD_INLINE void gather_patch(const Window& w, const typename A::In* in, int position,
+                                               typename A::Patch* patch) {
     const int y0 = position / w.out_width * w.step - w.pad, x0 = position % w.out_width * w.step - w.pad;
     const int row = w.kernel_w * w.stride_in;
     const int left = x0 < 0 ? -x0 : 0;
@@ -16,14 +19,14 @@ template <class In, class Out> SD_INLINE void gather_patch(const Window& w, cons
     for (int ky = 0; ky < w.kernel_h; ++ky, patch += row) {
         const int y = y0 + ky;
         if (y < 0 || y >= w.height || right <= left) {
-            std::memset(patch, 0, sizeof(Out) * row);
+            std::memset(patch, 0, sizeof(typename A::Patch) * row);
             continue;
         }
-        const In* from = in + (ptrdiff_t(y) * w.width + x0) * w.stride_in;
-        int i = 0;
-        for (; i < left * w.stride_in; ++i) patch[i] = 0;
-        for (; i < right * w.stride_in; ++i) patch[i] = from[i];
-        for (; i < row; ++i) patch[i] = 0;
+        const auto* from = in + (ptrdiff_t(y) * w.width + x0) * w.stride_in;
+        const int begin = left * w.stride_in, end = right * w.stride_in;
+        std::fill(patch, patch + begin, typename A::Patch(0));
+        A::copy(from + begin, end - begin, patch + begin);
+        std::fill(patch + end, patch + row, typename A::Patch(0));
     }
 }
 
@@ -37,11 +40,34 @@ struct Integers {
     static int length(const Window& w) { return (w.rows() + 1) / 2 * 2; }
     static constexpr int STEP = 2;
 
+    SD_INLINE void copy(const In* from, int count, Patch* to) {   // a multiple of 32, as of all spikes
+        for (int i = 0; i < count; i += 32) store(to + i, __builtin_convertvector(load<u8x32>(from + i), i16x32));
+    }
     SD_INLINE Vector spread(const Patch* p) {
         int32_t pair;
         std::memcpy(&pair, p, sizeof pair);
         return Vector{} + pair;
     }
+    SD_INLINE Vector add(const Vector& sum, const Vector& x, const Vector& w) { return pair_dot(sum, x, w); }
+};
+
+/// Spikes and `halves` of wide weights: a patch holds each count as HALF times itself, for the high half, and itself.
+struct WideIntegers {
+    using In = uint8_t;
+    using Patch = int32_t;
+    using Weight = int32_t;
+    using Sum = int32_t;
+    using Vector = i32x16;
+    static int length(const Window& w) { return w.rows(); }
+    static constexpr int STEP = 1;
+
+    SD_INLINE void copy(const In* from, int count, Patch* to) {
+        for (int i = 0; i < count; i += 16) {
+            const i32x16 x = __builtin_convertvector(load<u8x16>(from + i), i32x16);
+            store(to + i, x * HALF << 16 | x);
+        }
+    }
+    SD_INLINE Vector spread(const Patch* p) { return splat(*p); }
     SD_INLINE Vector add(const Vector& sum, const Vector& x, const Vector& w) { return pair_dot(sum, x, w); }
 };
 
@@ -55,25 +81,36 @@ struct Reals {
     static int length(const Window& w) { return w.rows(); }
     static constexpr int STEP = 1;
 
+    SD_INLINE void copy(const In* from, int count, Patch* to) { std::memcpy(to, from, sizeof(In) * count); }
     SD_INLINE Vector spread(const Patch* p) { return splat(*p); }
     SD_INLINE Vector add(const Vector& sum, const Vector& x, const Vector& w) { return sum + x * w; }
 };
 
-/// Sums of BLOCK columns for `N` rows of the patch matrix.
-template <class A, int N>
-SD_INLINE void multiply(const typename A::Patch* patches, int length, const typename A::Weight* weights, typename A::Sum* acc) {
+/// Sums of 16 * J columns for N rows of the patch matrix.
+template <class A, int J, int N>
+static void multiply(const typename A::Patch* patches, int length, const typename A::Weight* weights, typename A::Sum* acc) {
     using Vector = typename A::Vector;
-    Vector sum[N][4] = {};
+    Vector sum[N][J] = {};
     for (int k = 0; k < length; k += A::STEP, weights += A::STEP * BLOCK) {
-        Vector w[4];
-        for (int j = 0; j < 4; ++j) w[j] = load<Vector>(weights + 16 * A::STEP * j);
+        Vector w[J];
+        for (int j = 0; j < J; ++j) w[j] = load<Vector>(weights + 16 * A::STEP * j);
         for (int r = 0; r < N; ++r) {
             const Vector x = A::spread(patches + size_t(r) * length + k);
-            for (int j = 0; j < 4; ++j) sum[r][j] = A::add(sum[r][j], x, w[j]);
+            for (int j = 0; j < J; ++j) sum[r][j] = A::add(sum[r][j], x, w[j]);
         }
     }
     for (int r = 0; r < N; ++r)
-        for (int j = 0; j < 4; ++j) store(acc + r * BLOCK + 16 * j, sum[r][j]);
+        for (int j = 0; j < J; ++j) store(acc + r * BLOCK + 16 * j, sum[r][j]);
+}
+
+/// The same for any number of rows.
+template <class A, int J, int N = TILE>
+SD_INLINE void multiply_rows(const typename A::Patch* patches, int length, const typename A::Weight* weights, int rows,
+                             typename A::Sum* acc) {
+    int r = 0;
+    for (; r + N <= rows; r += N) multiply<A, J, N>(patches + size_t(r) * length, length, weights, acc + size_t(r) * BLOCK);
+    if constexpr (N > 1)
+        multiply_rows<A, J, N / 2>(patches + size_t(r) * length, length, weights, rows - r, acc + size_t(r) * BLOCK);
 }
 
 template <class A>
@@ -86,14 +123,12 @@ static void dense(const Window& w, const typename A::In* in, const typename A::W
     for (int r = 0; r < rows; ++r) {
         auto* patch = patches + size_t(r) * length;
         if (length > w.rows()) patch[w.rows()] = 0;
-        gather_patch(w, in + (r % w.steps) * w.map(), first + r / w.steps, patch);
+        gather_patch<A>(w, in + (r % w.steps) * w.map(), first + r / w.steps, patch);
     }
     for (int b = 0; b < blocks; ++b) {
         const auto* block = weights + size_t(b) * length * BLOCK;
-        int r = 0;
-        for (; r + TILE <= rows; r += TILE)
-            multiply<A, TILE>(patches + size_t(r) * length, length, block, acc + size_t(r) * BLOCK);
-        for (; r < rows; ++r) multiply<A, 1>(patches + size_t(r) * length, length, block, acc + size_t(r) * BLOCK);
+        if (e.stride - b * BLOCK <= 32) multiply_rows<A, 2>(patches, length, block, rows, acc);
+        else multiply_rows<A, 4>(patches, length, block, rows, acc);
         for (int p = first; p < last; ++p) finish_block(e, p, b, acc + size_t(p - first) * w.steps * BLOCK, BLOCK);
     }
 }

@@ -115,10 +115,8 @@ void* Engine::scratch(int thread, size_t bytes) {
 void Engine::run(const float* input, int threads) {
     require(!places_.empty(), "the program is not complete");
     require(threads >= 1 && threads <= 1024, "the number of threads must lie in 1..1024");
-    if (!threads_ || threads_->size() != threads) {
-        threads_ = std::make_unique<Threads>(threads);
-        scratch_.resize(threads);
-    }
+    threads_ = threads;
+    scratch_.resize(threads);
     input_ = input;
     seconds_.clear();
     for (const auto& operation : operations_) {

@@ -1,13 +1,13 @@
 // A network as a list of operations on maps, run for one sample at a time.
 #pragma once
 
+#include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <vector>
 
 #include "kernels.h"
-#include "threads.h"
+#include "parallel.h"
 
 namespace sd {
 
@@ -57,6 +57,8 @@ class Engine {
     // Each appends an operation. std::invalid_argument where shapes or slots do not fit.
     void image(int out);
     void linear(const Linear& layer, View<int16_t> weight, View<float> scale, View<float> bias);
+    /// As `linear`, with weights of up to 23 bits.
+    void wide_linear(const Linear& layer, View<int32_t> weight, View<float> scale, View<float> bias);
     /// As `linear`, on real values (mode Float).
     void float_linear(const Linear& layer, View<float> weight, View<float> scale, View<float> bias);
     void fire(int in, int out, const Neuron& neuron);
@@ -82,7 +84,9 @@ class Engine {
 
     // For operations.
     const Kernels& kernels() const { return *kernels_; }
-    Threads& threads() { return *threads_; }
+    int threads() const { return threads_; }
+    /// part(i, thread) for every i < parts, on the threads of this run.
+    void each(int parts, const std::function<void(int, int)>& part) const { parallel(threads_, parts, part); }
     const float* input() const { return input_; }
     template <class T> T* at(int slot) { return slot < 0 ? nullptr : reinterpret_cast<T*>(places_[slot]); }
     /// Scratch memory of one thread, at least this many bytes.
@@ -104,7 +108,7 @@ class Engine {
     std::unique_ptr<char[]> arena_;
     size_t arena_size_ = 0;
     std::vector<double> seconds_;
-    std::unique_ptr<Threads> threads_;
+    int threads_ = 1;
     std::vector<std::pair<std::unique_ptr<char[]>, size_t>> scratch_;
     const float* input_ = nullptr;
 };

@@ -85,7 +85,7 @@ void Engine::sum(int a, int b, int out, float factor) {
                 "the summands have different shapes");
     append(std::make_unique<Call>(std::vector{a, b}, out, [=](Engine& engine) {
         const size_t map = size_t(to.positions()) * to.stride;
-        each_tile(engine, to.positions(), tile_size(to.positions(), engine.threads().size(), 256), [&](int from, int last, int) {
+        each_tile(engine, to.positions(), tile_size(to.positions(), engine.threads(), 256), [&](int from, int last, int) {
             for (int t = 0; t < to.steps; ++t) {
                 const float* x = engine.at<const float>(a) + (first.steps > 1 ? t : 0) * map;
                 const float* y = engine.at<const float>(b) + (second.steps > 1 ? t : 0) * map;

@@ -11,6 +11,11 @@ static void dense_u8(const Window& w, const uint8_t* in, const int16_t* weights,
     dense<Integers>(w, in, weights, blocks, e, first, last, scratch);
 }
 
+static void dense_wide(const Window& w, const uint8_t* in, const int32_t* weights, int blocks, const Epilogue& e,
+                       int first, int last, void* scratch) {
+    dense<WideIntegers>(w, in, weights, blocks, e, first, last, scratch);
+}
+
 static void dense_f32(const Window& w, const float* in, const float* weights, int blocks, const Epilogue& e, int first,
                       int last, void* scratch) {
     dense<Reals>(w, in, weights, blocks, e, first, last, scratch);
@@ -35,29 +40,37 @@ SD_INLINE i32x16 zip_high(const i16x32& a, const i16x32& b) {
                                            25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63);
 }
 
-/// 32 channels of one position and time step: two taps of a row at a time.
-SD_INLINE void filter(const Window& w, const uint8_t* in, const int16_t* weights, int y0, int x0, int32_t* acc) {
+/// 32 channels of one position and time step: two taps of a row at a time, or one tap of wide weights.
+template <bool WIDE, class Weight>
+SD_INLINE void filter(const Window& w, const uint8_t* in, const Weight* weights, int y0, int x0, int32_t* acc) {
+    constexpr int TAPS = WIDE ? 1 : 2;
     i32x16 low = {}, high = {};
-    const int pairs = (w.kernel_w + 1) / 2;
+    const int groups = (w.kernel_w + TAPS - 1) / TAPS;
+    auto counts = [&](int y, int x) {
+        return x >= 0 && x < w.width ? widen(in + (size_t(y) * w.width + x) * w.stride_in) : i16x32{};
+    };
     for (int ky = 0; ky < w.kernel_h; ++ky) {
         const int y = y0 + ky;
         if (y < 0 || y >= w.height) continue;
-        for (int pair = 0; pair < pairs; ++pair) {
-            const int x = x0 + 2 * pair;
-            const uint8_t* at = in + (ptrdiff_t(y) * w.width + x) * w.stride_in;
-            const bool second = x + 1 >= 0 && x + 1 < w.width && 2 * pair + 1 < w.kernel_w;
-            const i16x32 a = x >= 0 && x < w.width ? widen(at) : i16x32{}, b = second ? widen(at + w.stride_in) : i16x32{};
-            const int16_t* taps = weights + size_t(ky * pairs + pair) * w.stride_in * 2;
+        for (int group = 0; group < groups; ++group) {
+            const int kx = TAPS * group;
+            const i16x32 a = counts(y, x0 + kx);
+            const i16x32 b = WIDE ? a * HALF : kx + 1 < w.kernel_w ? counts(y, x0 + kx + 1) : i16x32{};
+            const char* taps = reinterpret_cast<const char*>(weights) + size_t(ky * groups + group) * w.stride_in * 4;
             low = pair_dot(low, zip_low(a, b), load<i32x16>(taps));
-            high = pair_dot(high, zip_high(a, b), load<i32x16>(taps + 32));
+            high = pair_dot(high, zip_high(a, b), load<i32x16>(taps + 64));
         }
     }
     store(acc, low);
     store(acc + 16, high);
 }
 
-static void depthwise(const Window& w, const uint8_t* in, const int16_t* weights, const Epilogue& e, int first, int last,
-                      void* scratch) {
+/// Weight: int16_t, or int32_t for wide ones.
+template <class Weight>
+SD_INLINE void filter_tile(const Window& w, const uint8_t* in, const Weight* weights, const Epilogue& e, int first,
+                           int last, void* scratch) {
+    constexpr bool WIDE = sizeof(Weight) == 4;
+    constexpr int PER_CHANNEL = WIDE ? 1 : 2;   // weights of a channel that lie together
     int32_t* acc = static_cast<int32_t*>(scratch);
     const size_t step = w.map();
     for (int p = first; p < last; ++p) {
@@ -65,10 +78,20 @@ static void depthwise(const Window& w, const uint8_t* in, const int16_t* weights
         for (int c = 0; c < w.stride_in; c += BLOCK) {
             for (int t = 0; t < w.steps; ++t)
                 for (int half = c; half < c + BLOCK && half < w.stride_in; half += 32)
-                    filter(w, in + t * step + half, weights + 2 * half, y0, x0, acc + t * BLOCK + half - c);
+                    filter<WIDE>(w, in + t * step + half, weights + PER_CHANNEL * half, y0, x0, acc + t * BLOCK + half - c);
             finish_block(e, p, c / BLOCK, acc, BLOCK);
         }
     }
+}
+
+static void depthwise(const Window& w, const uint8_t* in, const int16_t* weights, const Epilogue& e, int first, int last,
+                      void* scratch) {
+    filter_tile(w, in, weights, e, first, last, scratch);
+}
+
+static void depthwise_wide(const Window& w, const uint8_t* in, const int32_t* weights, const Epilogue& e, int first,
+                           int last, void* scratch) {
+    filter_tile(w, in, weights, e, first, last, scratch);
 }
 
 static void fire(const float* in, int in_steps, const Epilogue& e, int first, int last) {
@@ -169,8 +192,9 @@ static void finish(const Epilogue& e, int position, int blocks, const int32_t* a
 #define SD_STRING(x) SD_STRING_(x)
 
 const Kernels& table() {
-    static const Kernels kernels{SD_STRING(SD_ISA), rows,       dense_u8, dense_f32, depthwise, fire,  max_u8,
-                                 max_f32,           masked_sum, masked,   key_value, query,     finish};
+    static const Kernels kernels{SD_STRING(SD_ISA), rows,   rows_wide, dense_u8,   dense_wide, dense_f32, depthwise,
+                                 depthwise_wide,    fire,   max_u8,    max_f32,    masked_sum, masked,    key_value,
+                                 query,             finish};
     return kernels;
 }
 

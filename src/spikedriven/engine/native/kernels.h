@@ -43,7 +43,7 @@ struct Window {
     int out_height = 0, out_width = 0;
     int kernel_h = 1, kernel_w = 1, step = 1, pad = 0;
     int levels = 1;        // largest count in the input
-    bool paired = false;   // the sum of any two rows of weights fits 16 bits
+    bool paired = false;   // 16-bit weights: the sum of any two rows fits 16 bits
     int positions() const { return out_height * out_width; }
     int rows() const { return kernel_h * kernel_w * stride_in; }
     size_t map() const { return size_t(height) * width * stride_in; }
@@ -55,15 +55,24 @@ struct Kernels {
     /// in `column_order`. Output positions first..last-1, as in all that follow.
     void (*rows)(const Window&, const uint8_t* in, const int16_t* weights, int blocks, const Epilogue&, int first,
                  int last, void* scratch);
+    /// The same of wide weights, columns in order.
+    void (*rows_wide)(const Window&, const uint8_t* in, const int32_t* weights, int blocks, const Epilogue&, int first,
+                      int last, void* scratch);
     /// Every product is computed. weights: [blocks][pairs of rows][BLOCK][2].
     void (*dense_u8)(const Window&, const uint8_t* in, const int16_t* weights, int blocks, const Epilogue&, int first,
                      int last, void* scratch);
+    /// The same of wide weights, as `halves`: [blocks][rows][BLOCK].
+    void (*dense_wide)(const Window&, const uint8_t* in, const int32_t* weights, int blocks, const Epilogue&, int first,
+                       int last, void* scratch);
     /// Real inputs: products and sums in float32, in the order of the rows. weights: [blocks][rows][BLOCK].
     void (*dense_f32)(const Window&, const float* in, const float* weights, int blocks, const Epilogue&, int first,
                       int last, void* scratch);
     /// One filter per channel. weights: [pairs of taps][stride][2], a pair within one row of the window.
     void (*depthwise)(const Window&, const uint8_t* in, const int16_t* weights, const Epilogue&, int first, int last,
                       void* scratch);
+    /// The same of wide weights, as `halves`: [taps][stride].
+    void (*depthwise_wide)(const Window&, const uint8_t* in, const int32_t* weights, const Epilogue&, int first,
+                           int last, void* scratch);
     /// Real values straight to the neuron.
     void (*fire)(const float* in, int in_steps, const Epilogue&, int first, int last);
     /// Largest value in each window; first..last-1 count output rows over all time steps.
@@ -85,6 +94,14 @@ struct Kernels {
 
 /// Where column c of a block lies in its row of weights, so that widening even and odd lanes yields columns in order.
 inline int column_order(int c) { return (c & 32) + 2 * (c & 15) + ((c >> 4) & 1); }
+
+/// Wide weights, up to WIDE_LIMIT, and how products of 16-bit halves make products of them: with weight = HALF * high + low,
+/// count * weight = (HALF * count) * high + count * low, where HALF * 255 still fits 16 bits.
+constexpr int HALF = 128, WIDE_LIMIT = HALF * 32767 + HALF / 2 - 1;
+inline int32_t halves(int32_t weight) {
+    const int32_t low = ((weight + HALF / 2) & (HALF - 1)) - HALF / 2, high = (weight - low) / HALF;
+    return int32_t(uint32_t(high) << 16 | (uint32_t(low) & 0xffff));
+}
 
 inline int padded16(int n) { return (n + 15) & ~15; }
 

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdlib>
 #include <stdexcept>
+#include <tuple>
 #include <type_traits>
 
 #include "operations.h"
@@ -19,7 +20,7 @@ struct Image : Operation {
         const Slot& slot = engine.slot(out);
         const size_t plane = slot.positions(), image = plane * slot.channels;
         float* to = engine.at<float>(out);
-        engine.threads().each(slot.steps * slot.height, [&](int row, int) {
+        engine.each(slot.steps * slot.height, [&](int row, int) {
             const float* from = engine.input() + row / slot.height * image + row % slot.height * size_t(slot.width);
             for (int x = 0; x < slot.width; ++x)
                 for (int c = 0; c < slot.channels; ++c)
@@ -28,7 +29,7 @@ struct Image : Operation {
     }
 };
 
-/// Weight is int16_t on spikes, float on real values.
+/// Weight is int16_t or, wide, int32_t on spikes, float on real values.
 template <class Weight> struct WeightLayer : Operation {
     Linear layer;
     Window window;
@@ -36,6 +37,7 @@ template <class Weight> struct WeightLayer : Operation {
     int blocks;
     std::vector<Weight> weights;
     std::vector<float> scale, bias;
+    static constexpr bool WIDE = std::is_same_v<Weight, int32_t>;
 
     void run(Engine& engine) override {
         Epilogue e = epilogue;
@@ -44,7 +46,7 @@ template <class Weight> struct WeightLayer : Operation {
         e.residual = engine.at<const float>(layer.residual);
         e.real = engine.at<float>(layer.real);
         e.spikes = engine.at<uint8_t>(layer.spikes);
-        const int tile = tile_size(window.positions(), engine.threads().size(), 128);
+        const int tile = tile_size(window.positions(), engine.threads(), 128);
         each_tile(engine, window.positions(), tile,
                   [&](int first, int last, int thread) { part(engine, e, first, last, thread); });
     }
@@ -59,11 +61,15 @@ template <class Weight> struct WeightLayer : Operation {
             k.dense_f32(window, engine.at<float>(layer.in), weights.data(), blocks, e, first, last, scratch);
         } else {
             const uint8_t* in = engine.at<uint8_t>(layer.in);
-            if (layer.mode == Mode::Rows) k.rows(window, in, weights.data(), blocks, e, first, last, scratch);
-            if (layer.mode == Mode::Dense) k.dense_u8(window, in, weights.data(), blocks, e, first, last, scratch);
-            if (layer.mode == Mode::Depthwise) k.depthwise(window, in, weights.data(), e, first, last, scratch);
+            const auto [rows, dense, depthwise] = functions(k, Weight());
+            if (layer.mode == Mode::Rows) rows(window, in, weights.data(), blocks, e, first, last, scratch);
+            if (layer.mode == Mode::Dense) dense(window, in, weights.data(), blocks, e, first, last, scratch);
+            if (layer.mode == Mode::Depthwise) depthwise(window, in, weights.data(), e, first, last, scratch);
         }
     }
+
+    static auto functions(const Kernels& k, int16_t) { return std::tuple(k.rows, k.dense_u8, k.depthwise); }
+    static auto functions(const Kernels& k, int32_t) { return std::tuple(k.rows_wide, k.dense_wide, k.depthwise_wide); }
 
     /// Weights [out][in][kh][kw] into the order of the kernel.
     void pack(const Weight* from, int channels_in, int channels_out) {
@@ -71,14 +77,19 @@ template <class Weight> struct WeightLayer : Operation {
         weights.assign(packed_size(), Weight(0));
         for (int o = 0; o < channels_out; ++o)
             for (int i = 0; i < (layer.mode == Mode::Depthwise ? 1 : channels_in); ++i)
-                for (int tap = 0; tap < taps; ++tap) weights[place(o, i, tap)] = *from++;
+                for (int tap = 0; tap < taps; ++tap) weights[place(o, i, tap)] = stored(*from++);
+    }
+
+    Weight stored(Weight weight) const {
+        if constexpr (WIDE) return layer.mode == Mode::Rows ? weight : halves(weight);
+        return weight;
     }
 
     size_t packed_size() const {
         const size_t rows = window.rows();
-        if (layer.mode == Mode::Depthwise) return size_t(window.kernel_h) * pairs_per_row() * window.stride_in * 2;
+        if (layer.mode == Mode::Depthwise) return size_t(window.kernel_h) * window.stride_in * taps_per_row();
         if (layer.mode == Mode::Rows) return blocks * (rows + 1) * BLOCK;
-        if (layer.mode == Mode::Dense) return blocks * ((rows + 1) / 2 * 2) * BLOCK;
+        if (layer.mode == Mode::Dense && !WIDE) return blocks * ((rows + 1) / 2 * 2) * BLOCK;
         return blocks * rows * BLOCK;
     }
 
@@ -86,14 +97,17 @@ template <class Weight> struct WeightLayer : Operation {
         const size_t rows = window.rows(), row = size_t(tap) * window.stride_in + i, block = o / BLOCK, column = o % BLOCK;
         if (layer.mode == Mode::Depthwise) {
             const int y = tap / window.kernel_w, x = tap % window.kernel_w;
-            return ((size_t(y) * pairs_per_row() + x / 2) * window.stride_in + o) * 2 + x % 2;
+            if (WIDE) return (size_t(y) * window.kernel_w + x) * window.stride_in + o;
+            return ((size_t(y) * (taps_per_row() / 2) + x / 2) * window.stride_in + o) * 2 + x % 2;
         }
-        if (layer.mode == Mode::Rows) return (block * (rows + 1) + row) * BLOCK + column_order(int(column));
-        if (layer.mode == Mode::Dense) return ((block * ((rows + 1) / 2) + row / 2) * BLOCK + column) * 2 + row % 2;
+        if (layer.mode == Mode::Rows)
+            return (block * (rows + 1) + row) * BLOCK + (WIDE ? column : column_order(int(column)));
+        if (layer.mode == Mode::Dense && !WIDE) return ((block * ((rows + 1) / 2) + row / 2) * BLOCK + column) * 2 + row % 2;
         return (block * rows + row) * BLOCK + column;
     }
 
-    size_t pairs_per_row() const { return (window.kernel_w + 1) / 2; }
+    /// Of a depthwise filter; 16-bit weights lie in pairs.
+    size_t taps_per_row() const { return WIDE ? window.kernel_w : (window.kernel_w + 1) / 2 * 2; }
 };
 
 struct Fire : Operation {
@@ -109,7 +123,7 @@ struct Fire : Operation {
         e.spike_steps = to.steps;
         e.positions = to.positions();
         e.stride = to.stride;
-        each_tile(engine, e.positions, tile_size(e.positions, engine.threads().size(), 256), [&](int first, int last, int) {
+        each_tile(engine, e.positions, tile_size(e.positions, engine.threads(), 256), [&](int first, int last, int) {
             engine.kernels().fire(engine.at<float>(in), from.steps, e, first, last);
         });
     }
@@ -121,7 +135,7 @@ struct Pool : Operation {
 
     void run(Engine& engine) override {
         const int rows = window.steps * window.out_height;
-        each_tile(engine, rows, tile_size(rows, engine.threads().size(), 8), [&](int first, int last, int) {
+        each_tile(engine, rows, tile_size(rows, engine.threads(), 8), [&](int first, int last, int) {
             if (engine.slot(in).kind == Kind::Real)
                 engine.kernels().max_f32(window, engine.at<float>(in), engine.at<float>(out), first, last);
             else
@@ -176,6 +190,14 @@ void Engine::linear(const Linear& layer, View<int16_t> weight, View<float> scale
     add_layer(layer, weight, scale, bias);
 }
 
+void Engine::wide_linear(const Linear& layer, View<int32_t> weight, View<float> scale, View<float> bias) {
+    expect_same(layer.mode != Mode::Float, "integer weights for a float layer");
+    for (size_t i = 0; i < weight.size; ++i)
+        expect_same(std::abs(double(weight.data[i])) <= WIDE_LIMIT, "wide weights have 23 bits");
+    expect(layer.in, Kind::Spikes);
+    add_layer(layer, weight, scale, bias);
+}
+
 void Engine::float_linear(const Linear& layer, View<float> weight, View<float> scale, View<float> bias) {
     expect_same(layer.mode == Mode::Float, "float weights for an integer layer");
     expect(layer.in, Kind::Real);
@@ -223,7 +245,7 @@ void Engine::add_layer(const Linear& layer, View<Weight> weight, View<float> sca
     std::copy(scale.data, scale.data + channels, made->scale.begin());
     std::copy(bias.data, bias.data + channels, made->bias.begin());
     made->pack(weight.data, in.channels, channels);
-    if constexpr (std::is_integral_v<Weight>)
+    if constexpr (std::is_same_v<Weight, int16_t>)
         made->window.paired = fits_in_pairs(weight.data, weight.size / channels, channels);
     made->reads = {layer.in, layer.residual};
     made->writes = {layer.real, layer.spikes};

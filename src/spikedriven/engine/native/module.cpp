@@ -104,6 +104,8 @@ NB_MODULE(_native, m) {
         .def("image", &sd::Engine::image)
         .def("linear", [](sd::Engine& e, const sd::Linear& layer, const Array<int16_t>& weight, const Array<float>& scale,
                           const Array<float>& bias) { e.linear(layer, view(weight), view(scale), view(bias)); })
+        .def("wide_linear", [](sd::Engine& e, const sd::Linear& layer, const Array<int32_t>& weight, const Array<float>& scale,
+                               const Array<float>& bias) { e.wide_linear(layer, view(weight), view(scale), view(bias)); })
         .def("float_linear", [](sd::Engine& e, const sd::Linear& layer, const Array<float>& weight, const Array<float>& scale,
                                 const Array<float>& bias) { e.float_linear(layer, view(weight), view(scale), view(bias)); })
         .def("fire", &sd::Engine::fire)

@@ -15,7 +15,7 @@ inline int tile_size(int positions, int threads, int largest) {
 
 /// part(first, last, thread) over [0, count).
 template <class Part> void each_tile(Engine& engine, int count, int tile, Part part) {
-    engine.threads().each((count + tile - 1) / tile, [&](int i, int thread) {
+    engine.each((count + tile - 1) / tile, [&](int i, int thread) {
         part(i * tile, std::min(count, (i + 1) * tile), thread);
     });
 }

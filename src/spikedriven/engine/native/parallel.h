@@ -5,7 +5,8 @@
 
 namespace sd {
 
-/// part(i) for every i < parts on up to `threads` threads; returns when all are done, throws what a part threw.
-void parallel(int threads, int parts, const std::function<void(int)>& part);
+/// part(i, thread) for every i < parts on up to `threads` threads; returns when all are done, throws what a part threw.
+/// thread < threads differs between parts that run at the same time. std::system_error where the system gives no threads.
+void parallel(int threads, int parts, const std::function<void(int, int)>& part);
 
 }  // namespace sd

@@ -139,7 +139,6 @@ template <int N> struct Sums {
     [[gnu::always_inline]] void add_twice(const Sums& other) {
         for (int j = 0; j < N; ++j) even[j] += other.even[j] * 2, odd[j] += other.odd[j] * 2;
     }
-    [[gnu::always_inline]] void widen_add(int j, const i16x32& narrow) { SD_ISA::widen_add(narrow, even[j], odd[j]); }
     [[gnu::always_inline]] void write(int32_t* acc) const {
         for (int j = 0; j < N; ++j) {
             store(acc + 32 * j, even[j]);
@@ -148,19 +147,41 @@ template <int N> struct Sums {
     }
 };
 
-/// The rows of one list, n of them, an even number. PAIRED: any two rows fit 16 bits.
-template <int N, bool PAIRED> SD_INLINE Sums<N> add_rows(const uint16_t* list, uint32_t n, const int16_t* weights) {
-    Sums<N> sums[2];   // two, so that an addition need not wait for the one before it
-    auto row = [&](uint32_t i, int j) { return load<i16x32>(weights + size_t(list[i]) * BLOCK + 32 * j); };
-    auto pair = [&](uint32_t i, Sums<N>& to) {
+/// 16-bit rows of which any two together fit 16 bits.
+struct Paired {
+    using Weight = int16_t;
+    template <int N> SD_INLINE void add(Sums<N>& sums, const Weight* a, const Weight* b) {
         for (int j = 0; j < N; ++j)
-            if constexpr (PAIRED) {
-                to.widen_add(j, row(i, j) + row(i + 1, j));
-            } else {
-                to.widen_add(j, row(i, j));
-                to.widen_add(j, row(i + 1, j));
-            }
-    };
+            widen_add(load<i16x32>(a + 32 * j) + load<i16x32>(b + 32 * j), sums.even[j], sums.odd[j]);
+    }
+};
+
+/// 16-bit rows.
+struct Narrow {
+    using Weight = int16_t;
+    template <int N> SD_INLINE void add(Sums<N>& sums, const Weight* a, const Weight* b) {
+        for (const Weight* row : {a, b})
+            for (int j = 0; j < N; ++j) widen_add(load<i16x32>(row + 32 * j), sums.even[j], sums.odd[j]);
+    }
+};
+
+/// 32-bit rows, columns in order: their first and second halves take the places of even and odd ones.
+struct Wide {
+    using Weight = int32_t;
+    template <int N> SD_INLINE void add(Sums<N>& sums, const Weight* a, const Weight* b) {
+        for (int j = 0; j < N; ++j) {
+            sums.even[j] += load<i32x16>(a + 32 * j) + load<i32x16>(b + 32 * j);
+            sums.odd[j] += load<i32x16>(a + 32 * j + 16) + load<i32x16>(b + 32 * j + 16);
+        }
+    }
+};
+
+/// The rows of one list, n of them, an even number. Rows: one of the three above.
+template <int N, class Rows>
+SD_INLINE Sums<N> add_rows(const uint16_t* list, uint32_t n, const typename Rows::Weight* weights) {
+    Sums<N> sums[2];   // two, so that an addition need not wait for the one before it
+    auto row = [&](uint32_t i) { return weights + size_t(list[i]) * BLOCK; };
+    auto pair = [&](uint32_t i, Sums<N>& to) { Rows::template add<N>(to, row(i), row(i + 1)); };
     uint32_t i = 0;
     for (; i + 4 <= n; i += 4) {
         pair(i, sums[0]);
@@ -171,36 +192,37 @@ template <int N, bool PAIRED> SD_INLINE Sums<N> add_rows(const uint16_t* list, u
     return sums[0];
 }
 
-template <int N, bool PAIRED, int CODE>
-SD_INLINE void add_code(const Entries& e, const uint32_t* start, uint16_t used, const int16_t* weights, Sums<N>* steps) {
+template <int N, class Rows, int CODE>
+SD_INLINE void add_code(const Entries& e, const uint32_t* start, uint16_t used, const typename Rows::Weight* weights,
+                        Sums<N>* steps) {
     if (!(used >> CODE & 1)) return;
-    const Sums<N> sums = add_rows<N, PAIRED>(e.rows + start[CODE], start[CODE + 1] - start[CODE], weights);
+    const Sums<N> sums = add_rows<N, Rows>(e.rows + start[CODE], start[CODE + 1] - start[CODE], weights);
     for (int t = 0; t < GROUP; ++t)
         if (CODE >> t & 1) steps[t] += sums;
 }
 
 /// Sums of one position and block: acc[step][BLOCK] for the steps of one group.
-template <int N, bool PAIRED, int... CODE>
-SD_INLINE void add_position(const Entries& e, const uint32_t* start, uint16_t used, const int16_t* weights, int levels,
-                            int steps, int32_t* acc, std::integer_sequence<int, CODE...>) {
+template <int N, class Rows, int... CODE>
+SD_INLINE void add_position(const Entries& e, const uint32_t* start, uint16_t used, const typename Rows::Weight* weights,
+                            int levels, int steps, int32_t* acc, std::integer_sequence<int, CODE...>) {
     Sums<N> sums[GROUP];
-    (add_code<N, PAIRED, CODE>(e, start, used, weights, sums), ...);
+    (add_code<N, Rows, CODE>(e, start, used, weights, sums), ...);
     for (int t = GROUP - 1; levels > 1 && t > 0; --t) sums[t - 1].add_twice(sums[t]);   // bits of a count
     for (int t = 0; t < GROUP; ++t)
         if (t < steps) sums[t].write(acc + t * BLOCK);
 }
 
 /// Asks for part i of n of the next block of weights, so that it is near when its turn comes.
-SD_INLINE void fetch(const int16_t* block, size_t values, size_t i, size_t n) {
-    constexpr size_t LINE = 32;
+template <class Weight> SD_INLINE void fetch(const Weight* block, size_t values, size_t i, size_t n) {
+    constexpr size_t LINE = 64 / sizeof(Weight);
     const size_t lines = (values + LINE - 1) / LINE;
     for (size_t line = lines * i / n; line < lines * (i + 1) / n; ++line) __builtin_prefetch(block + line * LINE, 0, 2);
 }
 
-template <int N, bool PAIRED>
-SD_INLINE void add_group(const Window& w, const Entries& e, const uint32_t* start, uint16_t used, const int16_t* weights,
-                         int steps, int32_t* acc) {
-    add_position<N, PAIRED>(e, start, used, weights, w.levels, steps, acc, std::make_integer_sequence<int, CODES>());
+template <int N, class Rows>
+SD_INLINE void add_group(const Window& w, const Entries& e, const uint32_t* start, uint16_t used,
+                         const typename Rows::Weight* weights, int steps, int32_t* acc) {
+    add_position<N, Rows>(e, start, used, weights, w.levels, steps, acc, std::make_integer_sequence<int, CODES>());
 }
 
 /// Group g of time steps: from step first_step(g) on, group_steps(g) of them.
@@ -220,9 +242,9 @@ struct Cut {
     }
 };
 
-template <bool PAIRED>
-static void add_tile(const Window w, const uint8_t* in, const int16_t* weights, int blocks, const Epilogue e, int first,
-                     int last, void* scratch) {
+template <class Rows>
+static void add_tile(const Window w, const uint8_t* in, const typename Rows::Weight* weights, int blocks,
+                     const Epilogue e, int first, int last, void* scratch) {
     Cut cut{static_cast<char*>(scratch)};
     uint8_t* codes = cut.take<uint8_t>(w.rows() + 128);
     int32_t* acc = cut.take<int32_t>(size_t(w.steps) * BLOCK);
@@ -238,14 +260,14 @@ static void add_tile(const Window w, const uint8_t* in, const int16_t* weights, 
     }
     const size_t values = size_t(w.rows() + 1) * BLOCK;
     for (int b = 0; b < blocks; ++b) {
-        const int16_t* block = weights + b * values;
+        const auto* block = weights + b * values;
         const bool half = e.stride - b * BLOCK <= 32;
         for (int p = first; p < last; ++p) {
             for (int g = 0; g < count; ++g) {
                 const uint32_t* start = entries[g].starts + size_t(p - first) * CODES;
                 int32_t* to = acc + first_step(w, g) * BLOCK;
-                if (half) add_group<1, PAIRED>(w, entries[g], start, lists[g].used, block, group_steps(w, g), to);
-                else add_group<2, PAIRED>(w, entries[g], start, lists[g].used, block, group_steps(w, g), to);
+                if (half) add_group<1, Rows>(w, entries[g], start, lists[g].used, block, group_steps(w, g), to);
+                else add_group<2, Rows>(w, entries[g], start, lists[g].used, block, group_steps(w, g), to);
             }
             finish_block(e, p, b, acc, BLOCK);
             if (b + 1 < blocks) fetch(block + values, values, p - first, positions);
@@ -255,8 +277,13 @@ static void add_tile(const Window w, const uint8_t* in, const int16_t* weights, 
 
 static void rows(const Window& w, const uint8_t* in, const int16_t* weights, int blocks, const Epilogue& e, int first,
                  int last, void* scratch) {
-    if (w.paired) return add_tile<true>(w, in, weights, blocks, e, first, last, scratch);
-    add_tile<false>(w, in, weights, blocks, e, first, last, scratch);
+    if (w.paired) return add_tile<Paired>(w, in, weights, blocks, e, first, last, scratch);
+    add_tile<Narrow>(w, in, weights, blocks, e, first, last, scratch);
+}
+
+static void rows_wide(const Window& w, const uint8_t* in, const int32_t* weights, int blocks, const Epilogue& e,
+                      int first, int last, void* scratch) {
+    add_tile<Wide>(w, in, weights, blocks, e, first, last, scratch);
 }
 
 }  // namespace sd::SD_ISA

@@ -67,7 +67,7 @@ struct Channels {
 template <class F> int split(size_t units, size_t grain, int threads, F&& f) {
     const size_t parts = std::clamp<size_t>(units / grain, 1, PARTS), line = grain == GRAIN ? 64 : 1;
     const size_t each = (units + parts * line - 1) / (parts * line) * line;
-    sd::parallel(threads, int(parts), [&](int i) {
+    sd::parallel(threads, int(parts), [&](int i, int) {
         const size_t first = std::min(units, each * i), last = std::min(units, first + each);
         if (first < last) f(first, last, i);
     });
@@ -188,7 +188,7 @@ void depthwise(const Array& x, int images, int height, int width, int channels, 
     expect(out.size() == x.size() && is_half(out) == all.half && weight.size() == size_t(kernel) * kernel * channels);
     const int blocks = (channels + 15) / 16;
     const nb::gil_scoped_release release;
-    sd::parallel(threads, blocks * images, [&](int i) {
+    sd::parallel(threads, blocks * images, [&](int i, int) {
         sd::Planes p = all;
         const int channel = i % blocks * 16;
         p.lanes = std::min(16, channels - channel);
@@ -206,7 +206,7 @@ void depthwise_weight(const Array& x, int images, int height, int width, int cha
     const int blocks = (channels + 15) / 16, groups = std::min(images, 8);   // groups of images, each with sums of its own
     std::vector<float> sums(groups * taps);
     const nb::gil_scoped_release release;
-    sd::parallel(threads, blocks * groups, [&](int i) {
+    sd::parallel(threads, blocks * groups, [&](int i, int) {
         sd::Planes p = all;
         const int channel = i % blocks * 16, group = i / blocks;
         p.lanes = std::min(16, channels - channel);

@@ -26,6 +26,7 @@ template <class V> SD_INLINE V load(const void* p) {
 template <class V> SD_INLINE void store(void* p, const V& v) { std::memcpy(p, &v, sizeof v); }
 
 SD_INLINE f32x16 splat(float x) { return f32x16{} + x; }
+SD_INLINE i32x16 splat(int32_t x) { return i32x16{} + x; }
 
 /// Comparisons of 16 lanes, and what they select.
 #ifdef __AVX512BW__
