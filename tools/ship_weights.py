@@ -1,9 +1,10 @@
 """Put the weights of a finished run into the package, with a card, the run's log and a figure of how it learnt.
 
-    python tools/ship_weights.py runs/e_spikeformer_fashion
+    python tools/ship_weights.py runs/e_spikeformer_fashion [runs/e_spikeformer_fashion_1x4 ...]
 
 Writes NAME.safetensors and NAME.md in src/spikedriven/models/weights, docs/runs/NAME.jsonl and docs/figures/NAME.svg,
-where NAME is the network of the run. The test images are evaluated here, once; nothing is chosen by them.
+where NAME is the network of the run. Further runs, the earliest last, are those that it started from: log, figure and
+card tell of all. The test images are evaluated here, once; nothing is chosen by them.
 """
 
 import json
@@ -36,10 +37,12 @@ CARD = """# {name}
 
 {family} of {parameters:,} parameters, trained by this project from random weights. Apache-2.0, as the package.
 
-- **Accuracy**: {test:.2f} % top-1 on the {tests:,} test images of {dataset}, looked at once; {val_accuracy:.2f} % on
-  {val:,} train images that were held out. `spikedriven eval {name} --data {dataset}` repeats the first.
-- **Training**: `spikedriven train {name}`, seed {seed}: {epochs} epochs, {steps:,} steps of {batch} images, {amp}
-  autocast; {processor}, {cores} cores, torch {torch}; {hours:.1f} hours of computing, begun or resumed {starts} times,
+- **Accuracy**: {test:.2f} % top-1 on the {tests:,} test images of {dataset}, looked at once, after the last step;
+  {val_accuracy:.2f} % on {val:,} train images that were held out. `spikedriven eval {name} --data {dataset}`
+  repeats the first.
+- **Training**: {commands}, seed {seed}:
+  {epochs} epochs, {steps:,} steps of {batch} images, {amp} autocast;
+  {processor}, {cores} cores, torch {torch}; {hours:.1f} hours of computing, begun or resumed {starts} times,
   on one or two threads. One seed.
 - **Weights**: their average over steps (`run.ema`) at the last step. No step was chosen.
 - **Input**: 28x28 grey, less {mean}, divided by {std}.
@@ -51,8 +54,15 @@ Log: docs/runs/{name}.jsonl; figure: docs/figures/{name}.svg. Written {today} by
 """
 
 
-def lines_of(run: Path) -> list[dict[str, Any]]:
-    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+def lines_of(runs: Sequence[Path]) -> list[dict[str, Any]]:
+    """The lines of the runs' logs as of one long run. runs: the earliest first."""
+    lines: list[dict[str, Any]] = []
+    done = 0
+    for run in runs:
+        found = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+        lines += [line | {"step": line["step"] + done} for line in found]
+        done = lines[-1]["step"]
+    return lines
 
 
 def seconds_of_training(lines: list[dict[str, Any]]) -> float:
@@ -76,16 +86,18 @@ def mean_rate(run: Path) -> tuple[float, int]:
     return sum(rate * unit for rate, unit in zip(rates.values(), units, strict=True)) / len(rates), len(images)
 
 
-def card(run: Path, recipe: Recipe, test: dict[str, Any], val: dict[str, Any]) -> str:
-    lines, found, variant = lines_of(run), machine(), variant_of(recipe.model.name)
-    model, _ = load_run(run)
-    rate, rated = mean_rate(run)
+def card(runs: Sequence[Path], recipe: Recipe, test: dict[str, Any], val: dict[str, Any]) -> str:
+    lines, found, variant = lines_of(runs), machine(), variant_of(recipe.model.name)
+    model, _ = load_run(runs[-1])
+    rate, rated = mean_rate(runs[-1])
+    epochs = [read_run(run)[0].schedule.epochs for run in runs]
     return CARD.format(
         name=recipe.model.name, family=type(model).__name__, parameters=sum(p.numel() for p in model.parameters()),
         dataset=recipe.data.dataset, val=val["count"], mean=_numbers(variant.mean), std=_numbers(variant.std),
-        seed=recipe.run.seed, epochs=recipe.schedule.epochs, steps=lines[-1]["step"], batch=recipe.run.batch_size,
+        seed=recipe.run.seed, epochs=" + ".join(map(str, epochs)), steps=lines[-1]["step"], batch=recipe.run.batch_size,
         amp=recipe.run.amp, processor=found["processor"], cores=found["cores"], torch=found["torch"],
         hours=seconds_of_training(lines) / 3600, starts=sum(line["kind"] == "start" for line in lines),
+        commands=", then ".join(f"`spikedriven train {run.name}`" for run in runs),
         test=test["top1"], tests=test["count"], val_accuracy=val["top1"], rate=rate, rated=rated,
         today=date.today().isoformat(),
     )  # fmt: skip
@@ -95,9 +107,9 @@ def _numbers(values: Sequence[float]) -> str:
     return ", ".join(f"{value:g}" for value in values)
 
 
-def draw(run: Path, name: str, path: Path) -> None:
+def draw(runs: Sequence[Path], name: str, path: Path) -> None:
     """Loss of the training steps, and accuracy on the held-out images."""
-    lines = lines_of(run)
+    lines = lines_of(runs)
     losses = [(line["step"], line["loss"]) for line in lines if line["kind"] == "train"]
     tops = [(line["step"], line["top1"]) for line in lines if line["kind"] == "eval"]
     plt.rcParams.update({"font.size": 9, "svg.hashsalt": name, "axes.titlesize": 9})
@@ -115,7 +127,8 @@ def draw(run: Path, name: str, path: Path) -> None:
 
 
 def main() -> None:
-    run = Path(sys.argv[1])
+    run, *before = map(Path, sys.argv[1:])
+    runs = [*reversed(before), run]
     recipe, weights, _ = read_run(run)
     name = recipe.model.name
     test, val = accuracy(run, "test"), accuracy(run, "val")
@@ -123,11 +136,12 @@ def main() -> None:
     about = {"licence": "Apache-2.0", "source": "spikedriven", "recipe": name, "top1": f"{test['top1']:.2f}"}
     whole = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
     write_whole(pretrained.FOLDER / f"{name}.safetensors", safetensors.torch.save(whole, about))
-    write_whole(pretrained.FOLDER / f"{name}.md", card(run, recipe, test, val).encode())
+    write_whole(pretrained.FOLDER / f"{name}.md", card(runs, recipe, test, val).encode())
     (DOCS / "runs").mkdir(exist_ok=True)
-    write_whole(DOCS / "runs" / f"{name}.jsonl", (run / "log.jsonl").read_bytes())
-    draw(run, name, DOCS / "figures" / f"{name}.svg")
-    sys.stdout.write(card(run, recipe, test, val))
+    log = b"".join((run / "log.jsonl").read_bytes() for run in runs)
+    write_whole(DOCS / "runs" / f"{name}.jsonl", log)
+    draw(runs, name, DOCS / "figures" / f"{name}.svg")
+    sys.stdout.write(card(runs, recipe, test, val))
 
 
 if __name__ == "__main__":

@@ -21,6 +21,15 @@ def test_pauses_do_not_count():
     assert ship_weights.seconds_of_training(lines) == 30 + 100 + 0 + 40
 
 
+def test_runs_that_go_on_from_each_other_are_one_log(tmp_path):
+    for name, steps in (("first", [10, 20]), ("second", [10, 15])):
+        (tmp_path / name).mkdir()
+        lines = [json.dumps({"kind": "train", "step": step, "time": float(step)}) + "\n" for step in steps]
+        (tmp_path / name / "log.jsonl").write_text("".join(lines))
+    found = ship_weights.lines_of([tmp_path / "first", tmp_path / "second"])
+    assert [line["step"] for line in found] == [10, 20, 30, 35]
+
+
 def test_a_run_becomes_weights_card_log_and_figure(tmp_path, monkeypatch, capsys):
     run, shipped = tmp_path / "run", tmp_path / "weights"
     assert main(["train", str(RECIPE), "--run.out", str(run), "--run.max-steps", "3"]) == 0

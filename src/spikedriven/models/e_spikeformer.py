@@ -158,7 +158,7 @@ register_family(
         "e_spikeformer_fashion": Variant(
             {
                 "embed_dims": (64, 64, 128, 128), "depths": (1, 1, 1, 2, 0), "strides": (1, 2, 2, 1, 1),
-                "num_heads": 4, "mlp_ratio": 2,
+                "num_heads": 4, "mlp_ratio": 2, "levels": 8, "attention_scale": 2**-0.5,
             },
             num_classes=10, input_size=(1, 28, 28), crop_pct=1.0, **_FASHION,
         ),

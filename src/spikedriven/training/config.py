@@ -15,10 +15,6 @@ from spikedriven.errors import RecipeError
 LONGEST_TIMEOUT_S = 31 * 24 * 3600
 
 
-#: A month, seconds.
-LONGEST_TIMEOUT_S = 31 * 24 * 3600
-
-
 def _check_range(config: Any, section: str, names: tuple[str, ...], above: bool = False) -> None:
     """Each of the fields that is given is a finite number of at least 0; above: larger than that."""
     for name in names:
