@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import safetensors.torch
 import torch
@@ -24,6 +24,7 @@ from spikedriven.bench.engine import Result, Tell, run_contestants
 from spikedriven.bench.rounds import Spread, ratios
 from spikedriven.bench.subject import load_inputs, smooth_images
 from spikedriven.errors import InputError
+from spikedriven.models import SpikeDrivenModel
 from spikedriven.neurons import lif
 from spikedriven.training.compact import alphabets, compact_saved
 from spikedriven.training.memory import keep_freed_memory
@@ -39,10 +40,10 @@ class Step:
     batch: int = 32
     args: tuple[tuple[str, Any], ...] = ()
 
-    def build(self) -> nn.Module:
+    def build(self) -> SpikeDrivenModel:
         """The network in training mode, its weights drawn from a fixed seed."""
         torch.manual_seed(0)
-        return sd.create_model(self.model, **dict(self.args)).train()
+        return cast(SpikeDrivenModel, sd.create_model(self.model, **dict(self.args))).train()
 
 
 def write_subject(folder: Path, step: Step) -> None:
@@ -63,7 +64,7 @@ def read_step(folder: Path) -> Step:
 
 def _training(
     task: Task, amp: bool, saving: Callable[[nn.Module], AbstractContextManager[Any]] = lambda model: nullcontext(),
-    neurons: Callable[[nn.Module], None] = lambda model: None, channels_last: bool = False,
+    neurons: Callable[[SpikeDrivenModel], None] = lambda model: None, channels_last: bool = False,
     wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
 ) -> Run:  # fmt: skip
     """The function that takes images and does one step; it returns the loss [1]."""
@@ -104,7 +105,7 @@ def _ours_recompute(task: Task) -> Run:
 
 def _ours_compiled(task: Task) -> Run:
     keep_freed_memory()
-    return _training(task, True, channels_last=True, wrap=torch.compile)
+    return _training(task, True, channels_last=True, wrap=lambda model: cast(nn.Module, torch.compile(model)))
 
 
 def _released(task: Task) -> Run:
@@ -191,7 +192,8 @@ def measure_neuron(threads: int = 2, rounds: int = 20, elements: int = 2**22, ti
     pairs = [(seconds_of(neuron), seconds_of(lambda: target.copy_(source))) for _ in range(rounds + 1)][1:]
     torch.set_num_threads(before)
     neurons, copies = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    return NeuronCost(*(Spread.of([1e3 * s for s in times]) for times in (neurons, copies)), ratios(neurons, copies))
+    neuron_cost, copy_cost = (Spread.of([1e3 * s for s in times]) for times in (neurons, copies))
+    return NeuronCost(neuron_cost, copy_cost, ratios(neurons, copies))
 
 
 def seconds_of(call: Callable[[], Any]) -> float:

@@ -7,7 +7,7 @@ Example:
 
 import json
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import safetensors.torch
 import tyro
@@ -44,7 +44,7 @@ def main(
     if output.exists() and not force:
         raise CheckpointError(f"{output} exists; give --force to overwrite it")
     given = {"num_classes": num_classes, "in_chans": in_chans, "num_heads": num_heads, "neuron": neuron}
-    keywords = {key: value for key, value in given.items() if value is not None}
+    keywords: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
     network = create_model(model, **keywords)
     report = load_official(network, checkpoint)
     tensors = {key: value.contiguous() for key, value in network.state_dict().items()}

@@ -7,7 +7,7 @@ Example:
 
 import json
 from dataclasses import asdict, dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import torch
 import tyro
@@ -32,7 +32,7 @@ class Row:
 def describe(name: str) -> Row:
     """Build the network without memory for its weights, and read its figures."""
     with torch.device("meta"):
-        model = create_model(name)
+        model: Any = create_model(name)
     steps = model.example_input().shape[1] if model.input_layout == "events" else model.time_steps
     channels, height, width = variant_of(name).input_size
     kind = "event frames" if model.input_layout == "events" else "image"

@@ -146,7 +146,7 @@ class Builder:
         out = self._like(source, "spikes", steps, _counts(neuron))
         index = self._producer(source)
         layer = None if index is None else self.operations[index]
-        if isinstance(layer, WeightLayer) and layer.spikes is None:
+        if index is not None and isinstance(layer, WeightLayer) and layer.spikes is None:
             self.operations[index] = replace(layer, spikes=out, neuron=spec)
         else:
             self.operations.append(Fire(source, out, spec))
@@ -200,8 +200,8 @@ class Builder:
             weight, bias = eye, np.zeros(like.channels, dtype=np.float32)
         elif isinstance(linear, nn.Linear):
             weight = linear.weight.detach().float().numpy().copy()
-            bias = torch.zeros(len(weight)) if linear.bias is None else linear.bias.detach()
-            bias = bias.float().numpy().copy()
+            shift = torch.zeros(len(weight)) if linear.bias is None else linear.bias.detach()
+            bias = shift.float().numpy().copy()
         else:
             raise InputError(f"the engine knows linear classifiers, found {type(linear).__name__}")
         if isinstance(linear, nn.Identity) and like.kind == "real":
@@ -233,8 +233,8 @@ def neuron_spec(neuron: nn.Module) -> NeuronSpec:
     assert isinstance(neuron, LIF)
     options, w = neuron.options, neuron.time_constant()
     leak = options.tau if w is None else torch.sigmoid(w.detach().float()).item()
-    numbers = [float(np.float32(x)) for x in (leak, options.v_threshold, options.rest)]
-    return LIFSpec(*numbers, options.v_reset is not None, options.decay_input, w is not None)
+    leak, threshold, rest = (float(np.float32(x)) for x in (leak, options.v_threshold, options.rest))
+    return LIFSpec(leak, threshold, rest, options.v_reset is not None, options.decay_input, w is not None)
 
 
 def _counts(neuron: nn.Module) -> Content:

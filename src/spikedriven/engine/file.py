@@ -103,7 +103,7 @@ def _sums(described: Any, arrays: Arrays) -> dict[str, str]:
     sums = {"plan": hashlib.sha256(_text(described).encode()).hexdigest()}
     for name, array in arrays.items():
         summed = hashlib.sha256(f"{array.dtype.str} {list(array.shape)} ".encode())
-        summed.update(np.ascontiguousarray(array).reshape(-1))
+        summed.update(np.ascontiguousarray(array).reshape(-1).data)
         sums[name] = summed.hexdigest()
     return sums
 

@@ -1,5 +1,6 @@
 """The compiled engine behind the same plan as `twin`; None where the package was installed without a compiler."""
 
+import importlib
 import threading
 from functools import singledispatchmethod
 from types import ModuleType
@@ -26,7 +27,7 @@ from spikedriven.engine.program import (
 
 _native: ModuleType | None
 try:
-    from spikedriven.engine import _native
+    _native = importlib.import_module("spikedriven.engine._native")
 except ImportError:  # installed without a compiler: the twin computes the same
     _native = None
 

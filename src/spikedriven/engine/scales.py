@@ -31,8 +31,9 @@ def quantized(weight: Array, levels: int, bits: int = 23) -> tuple[Int16 | Int32
     largest = sizes[:, : 2 if levels == 1 else 1].sum(axis=1) / (LIMIT_WIDE if wide else LIMIT16 - 1)
     step = np.maximum(largest, largest_sum)
     step = np.where(step > 0, step, 1.0)
-    integers = np.rint(weight / step.reshape(-1, *[1] * (weight.ndim - 1)))
-    return integers.astype(np.int32 if wide else np.int16), step
+    rounded = np.rint(weight / step.reshape(-1, *[1] * (weight.ndim - 1)))
+    integers: Int16 | Int32 = rounded.astype(np.int32) if wide else rounded.astype(np.int16)
+    return integers, step
 
 
 def as_scale(step: Array, unit: float) -> Float32:

@@ -6,6 +6,8 @@ neuron behind them (an integer neuron has no threshold to move: `expand` gives i
 """
 
 import copy
+from collections.abc import Callable
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -71,7 +73,7 @@ def _fold_scales(module: nn.Module) -> None:
     if isinstance(module, Residual) and module.scale is not None:
         last = [m for m in module.branch.modules() if isinstance(m, FoldedConv)][-1]
         last.weight.mul_(module.scale.view(-1, 1, 1, 1))
-        last.bias.mul_(module.scale)
+        cast(Tensor, last.bias).mul_(module.scale)
         module.scale = None
     if isinstance(module, SpikingSelfAttention) and isinstance(module.out.neuron, LIF):
         module.out.neuron.rescale(1.0 / module.scale)
@@ -83,7 +85,7 @@ def check_input(model: nn.Module, example: Tensor | None) -> Tensor:
     if example is None:
         if not hasattr(model, "example_input"):
             raise InputError("give an example input: only registered models know theirs")
-        example = model.example_input(2)
+        example = cast(Callable[[int], Tensor], model.example_input)(2)
         crop = [slice(None)] * (example.ndim - 2) + [slice(CHECK_SIZE), slice(CHECK_SIZE)]
         example = torch.randn(example[tuple(crop)].shape, generator=torch.Generator().manual_seed(0))
     return example.detach().double().cpu()

@@ -4,6 +4,8 @@ q, k, v: [T, B, C, H, W], spikes or counts. Channels are split into heads as cha
 positions in raster order.
 """
 
+from collections.abc import Sequence
+
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -73,7 +75,7 @@ def _split_heads(x: Tensor, num_heads: int) -> Tensor:
     return x.flatten(3).unflatten(2, (num_heads, -1))
 
 
-def _merge_heads(x: Tensor, size: tuple[int, int]) -> Tensor:
+def _merge_heads(x: Tensor, size: Sequence[int]) -> Tensor:
     """[T, B, heads, d, N] -> [T, B, C, H, W]."""
     return x.flatten(2, 3).unflatten(3, size)
 

@@ -4,6 +4,7 @@ Sub-steps lie on the time axis, [T * D, B, ...]; outputs are [T, B, ...]. Every 
 """
 
 import copy
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -53,7 +54,8 @@ class ExpandedSelfAttention(nn.Module):
         self.num_heads, self.levels = attention.num_heads, neuron.levels
         self.neuron = attention.neuron
         self.q, self.k, self.v, self.out = attention.q, attention.k, attention.v, attention.out
-        self.out.neuron = ExpandedNeuron.of(attention.out.neuron, attention.scale / neuron.norm**3)
+        behind = cast(IntegerNeuron, attention.out.neuron)  # of the kind of q's
+        self.out.neuron = ExpandedNeuron.of(behind, attention.scale / neuron.norm**3)
 
     def forward(self, x: Tensor) -> Tensor:
         spikes = self.neuron(x)

@@ -5,6 +5,7 @@ stored in the layer's own dtype.
 """
 
 from functools import singledispatch
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +29,9 @@ class FoldedConv(nn.Conv2d):
 
 def batch_norm_affine(bn: nn.BatchNorm2d) -> tuple[Tensor, Tensor]:
     """(scale, shift) per channel, float64, of a batch norm in evaluation mode."""
-    scale = bn.weight.double() / torch.sqrt(bn.running_var.double() + bn.eps)
-    return scale, bn.bias.double() - bn.running_mean.double() * scale
+    mean, variance = cast(tuple[Tensor, Tensor], (bn.running_mean, bn.running_var))
+    scale = bn.weight.double() / torch.sqrt(variance.double() + bn.eps)
+    return scale, bn.bias.double() - mean.double() * scale
 
 
 def chained(first: tuple[Tensor, Tensor], second: tuple[Tensor, Tensor]) -> tuple[Tensor, Tensor]:
@@ -43,12 +45,12 @@ def folded_conv(
     """A convolution with these float64 parameters, in the dtype and on the device of ``like``, and with its groups."""
     out_chans, in_per_group, kernel, _ = weight.shape
     conv = FoldedConv(
-        in_per_group * like.groups, out_chans, kernel, stride, padding, groups=like.groups,
+        in_per_group * like.groups, out_chans, kernel, cast(tuple[int, int], stride), padding, groups=like.groups,
         device=like.weight.device, dtype=like.weight.dtype,
     )  # fmt: skip
     with torch.no_grad():
         conv.weight.copy_(weight)
-        conv.bias.copy_(bias)
+        cast(Tensor, conv.bias).copy_(bias)
     return conv.requires_grad_(False)
 
 
@@ -65,9 +67,14 @@ def _folded(module: ConvBN) -> tuple[Tensor, Tensor]:
     return module.conv.weight.double() * scale.view(-1, 1, 1, 1), bias * scale + shift
 
 
+def _padding(conv: nn.Conv2d) -> int:
+    """Of this package's convolutions: a number, the same in both directions."""
+    return cast(tuple[int, ...], conv.padding)[0]
+
+
 @fold.register
 def _(module: ConvBN) -> FoldedConv:
-    return folded_conv(*_folded(module), module.conv, module.conv.padding[0], module.conv.stride)
+    return folded_conv(*_folded(module), module.conv, _padding(module.conv), module.conv.stride)
 
 
 @fold.register
@@ -75,7 +82,7 @@ def _(module: SeparableConvBN) -> FoldedConv:
     """Depthwise D, then 1x1 P: dense kernel ``P[o, c] D[c, y, x]``."""
     weight, bias = _folded(module.pointwise)
     weight = weight * module.depthwise.weight.double().squeeze(1)
-    return folded_conv(weight, bias, module.pointwise.conv, module.depthwise.padding[0])
+    return folded_conv(weight, bias, module.pointwise.conv, _padding(module.depthwise))
 
 
 @fold.register

@@ -6,7 +6,7 @@ running statistics take counts the repetitions. The readable version is ``neuron
 does not (evaluation, GPUs, float64, export, modules with hooks).
 """
 
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -57,10 +57,14 @@ def norm_fire(x: Tensor, bn: nn.BatchNorm2d, neuron: nn.Module, steps: int) -> T
 
 @torch.no_grad()
 def _update(bn: nn.BatchNorm2d, mean: Tensor, variance: Tensor) -> None:
-    """The running statistics after one more batch."""
-    bn.num_batches_tracked.add_(1)
-    bn.running_mean.lerp_(mean.to(bn.running_mean), bn.momentum)
-    bn.running_var.lerp_(variance.to(bn.running_var), bn.momentum)
+    """The running statistics after one more batch, of a norm that tracks them with a fixed momentum (`can_fuse`)."""
+    batches, running_mean, running_var = cast(
+        tuple[Tensor, Tensor, Tensor], (bn.num_batches_tracked, bn.running_mean, bn.running_var)
+    )
+    momentum = cast(float, bn.momentum)
+    batches.add_(1)
+    running_mean.lerp_(mean.to(running_mean), momentum)
+    running_var.lerp_(variance.to(running_var), momentum)
 
 
 def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -122,13 +126,13 @@ def _layout(x: Tensor) -> tuple[int, int]:
     return channels, 1 if x.stride(2) == 1 else plane
 
 
-def _native_neuron(neuron: nn.Module, w: Tensor | None) -> Any:
+def _native_neuron(neuron: LIF | IntegerNeuron, w: Tensor | None) -> Any:
     if isinstance(neuron, IntegerNeuron):
         return native_cpu.integer_neuron(neuron.levels, neuron.rounding)
     return native_cpu.lif_neuron(neuron.options, w)
 
 
-def _native_slope(neuron: nn.Module, w: Tensor | None) -> Any:
+def _native_slope(neuron: LIF | IntegerNeuron, w: Tensor | None) -> Any:
     if isinstance(neuron, IntegerNeuron):
         return native_cpu.integer_slope(neuron.norm, neuron.gradient)
     return native_cpu.lif_slope(neuron.options, w)

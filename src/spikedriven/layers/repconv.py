@@ -17,6 +17,9 @@ class BatchNormPad2d(nn.BatchNorm2d):
     border comes from the running statistics, already updated by this batch, and no gradient flows through it.
     """
 
+    running_mean: Tensor
+    running_var: Tensor
+
     def forward(self, x: Tensor) -> Tensor:
         padded = F.pad(super().forward(x), (1, 1, 1, 1))
         ring = F.pad(torch.zeros_like(x[:1, :1]), (1, 1, 1, 1), value=1.0)

@@ -5,6 +5,8 @@ are 0 before and after, and batch norm, in training and evaluation, sees the vis
 names and shapes of the ordinary layers, so weights move between the two.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -13,7 +15,7 @@ from spikedriven.layers.units import ConvBN, FireProject, over_time
 from spikedriven.neurons import NeuronFactory
 
 
-def on_map(active: Tensor, size: tuple[int, int]) -> Tensor:
+def on_map(active: Tensor, size: Sequence[int]) -> Tensor:
     """Patches [B, h, w] -> positions [B, H, W] of a map with a whole number of positions per patch."""
     return active.repeat_interleave(size[0] // active.shape[1], 1).repeat_interleave(size[1] // active.shape[2], 2)
 

@@ -5,6 +5,7 @@ A family derives from `SpikeDrivenModel`, lists its body in order (`body`), and 
 """
 
 from collections.abc import Sequence
+from typing import cast
 
 import torch
 from timm.models._features import feature_take_indices
@@ -17,6 +18,8 @@ from spikedriven.neurons import StreamState, open_stream
 
 OUTPUTS = ("mean", "per_step")
 INPUT_LAYOUTS = ("image", "events")
+#: What a network hands out: logits, or several tensors where its training needs more (two heads, masked pixels).
+Logits = Tensor | tuple[Tensor, ...]
 
 
 class SpikeDrivenModel(nn.Module):
@@ -47,7 +50,8 @@ class SpikeDrivenModel(nn.Module):
             if not isinstance(value, int) or value < least:
                 raise InputError(f"{name} must be a whole number of at least {least}, found {value!r}")
         self.num_classes, self.in_chans, self.time_steps = num_classes, in_chans, time_steps
-        self.img_size = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        side = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
+        self.img_size = cast(tuple[int, int], side)
         self.output, self.input_layout = output, input_layout
         self.grad_checkpointing = False
         #: One dict per feature map: num_chs, reduction (true stride), module (qualified name).
@@ -59,7 +63,7 @@ class SpikeDrivenModel(nn.Module):
         """The modules that turn the input into the last feature map, in order, with their qualified names."""
         raise NotImplementedError
 
-    def head_forward(self, pooled: Tensor, pre_logits: bool = False) -> Tensor:
+    def head_forward(self, pooled: Tensor, pre_logits: bool = False) -> Logits:
         """Spatial means [T, B, C] -> logits per step [T, B, K]; with pre_logits what the classifier would read."""
         raise NotImplementedError
 
@@ -69,7 +73,7 @@ class SpikeDrivenModel(nn.Module):
 
     # Calling ----------------------------------------------------------------------------------------------------
 
-    def forward(self, x: Tensor) -> Tensor:
+    def forward(self, x: Tensor) -> Logits:
         return self.forward_head(self.forward_features(x))
 
     def forward_features(self, x: Tensor) -> Tensor:
@@ -86,16 +90,16 @@ class SpikeDrivenModel(nn.Module):
         """Training keeps what enters each module of `body` and computes the rest again on the way back."""
         self.grad_checkpointing = enable
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Logits:
         """Feature map [T, B, C, H, W] -> output; with ``pre_logits`` the classifier's input, mean over time [B, C]."""
         pooled = x.mean(dim=(-2, -1))
         if pre_logits:
-            return self.head_forward(pooled, pre_logits=True).mean(0)
+            return _time_mean(self.head_forward(pooled, pre_logits=True))
         return self.merge_time(self.head_forward(pooled))
 
-    def merge_time(self, logits: Tensor) -> Tensor:
+    def merge_time(self, logits: Logits) -> Logits:
         """Per-step logits [T, B, K] -> what ``output`` asks for."""
-        return logits.mean(0) if self.output == "mean" else logits
+        return _time_mean(logits) if self.output == "mean" else logits
 
     def arrange(self, x: Tensor) -> Tensor:
         """Check a public input and bring it to [T, B, C, H, W]."""
@@ -144,7 +148,7 @@ class SpikeDrivenModel(nn.Module):
         """
         if norm or output_fmt != "NCHW":
             raise InputError("these models have no final norm and give NCHW maps: use norm=False, output_fmt='NCHW'")
-        take, last = feature_take_indices(len(self.feature_info), indices)
+        take, last = _take_indices(len(self.feature_info), indices)
         names = [info["module"] for info in self.feature_info]
         maps, x = {}, self.arrange(x)
         for name, module in self.body():
@@ -160,7 +164,7 @@ class SpikeDrivenModel(nn.Module):
         self, indices: int | Sequence[int] = 1, prune_norm: bool = False, prune_head: bool = True
     ) -> list[int]:
         """Drop what lies behind the last wanted feature map. Returns the indices, none negative."""
-        take, last = feature_take_indices(len(self.feature_info), indices)
+        take, last = _take_indices(len(self.feature_info), indices)
         if prune_head:
             self.reset_classifier(0)
         names = [name for name, _ in self.body()]
@@ -185,7 +189,7 @@ class SpikeDrivenModel(nn.Module):
         """Channels that the classifier reads."""
         return self.num_features
 
-    def get_classifier(self) -> nn.Module:
+    def get_classifier(self) -> nn.Module | tuple[nn.Module, nn.Module]:
         return self.head
 
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
@@ -205,6 +209,15 @@ class SpikeDrivenModel(nn.Module):
     def group_matcher(self, coarse: bool = False) -> dict[str, str]:
         """Layer groups for layer-wise learning rate decay: what comes before the blocks, then block by block."""
         return {"stem": r"^(?!blocks|head)", "blocks": r"^blocks" if coarse else r"^blocks\.(\d+)"}
+
+
+def _time_mean(logits: Logits) -> Logits:
+    """The mean over T of [T, ...], or of each of several such tensors."""
+    return tuple(part.mean(0) for part in logits) if isinstance(logits, tuple) else logits.mean(0)
+
+
+def _take_indices(maps: int, indices: int | Sequence[int] | None) -> tuple[list[int], int]:
+    return feature_take_indices(maps, indices)  # type: ignore[arg-type]  # timm's annotation knows lists only
 
 
 def classifier(features: int, num_classes: int) -> nn.Module:

@@ -5,12 +5,14 @@ A family gives one table, ours -> theirs. Applied to the keys a model has, it yi
 
 import argparse
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
+from numpy._core.multiarray import scalar
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -106,9 +108,12 @@ def load_official(model: nn.Module, source: str | Path | Mapping[str, Tensor], s
     return LoadReport(container, spelling, list(fitting), missing, unexpected, misshapen, ignored)
 
 
+def _official_names(model: nn.Module) -> OfficialNames:
+    return cast(Callable[[], OfficialNames], model.official_names)()
+
+
 def _is_ignored(model: nn.Module, key: str) -> bool:
-    names: OfficialNames = model.official_names()
-    return re.search(names.ignored, key) is not None
+    return re.search(_official_names(model).ignored, key) is not None
 
 
 def _match_spelling(
@@ -119,7 +124,7 @@ def _match_spelling(
     ours = {key: (key, value) for key, value in state.items()}
     if not hasattr(model, "official_names"):
         return "spikedriven", dict(tensors), ours
-    names: OfficialNames = model.official_names()
+    names = _official_names(model)
     theirs = {names.theirs(key): (key, value) for key, value in state.items()}
     renamed = {names.current(key): value for key, value in tensors.items()}
     if len(tensors.keys() & ours.keys()) > len(renamed.keys() & theirs.keys()):
@@ -135,7 +140,7 @@ def shared_keys(model: nn.Module, tensors: Mapping[str, Tensor]) -> int:
 
 def official_state_dict(model: nn.Module) -> dict[str, Tensor]:
     """A model's weights in the authors' key names, shapes and order: what their code loads."""
-    names: OfficialNames = model.official_names()
+    names = _official_names(model)
     tensors = {names.theirs(key): value for key, value in model.state_dict().items()}
     return {key: value.squeeze(-1) if re.search(names.conv1d, key) else value for key, value in tensors.items()}
 
@@ -160,13 +165,15 @@ def _refuse_non_finite(tensors: Mapping[str, Tensor]) -> None:
 
 def read_state_dict(source: str | Path | Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
     """Tensors by key, out of whatever container they came in, and its description."""
+    content: Mapping[str, Any]
     if isinstance(source, Mapping):
         content, description = source, "a mapping"
     else:
         content, description = _read_file(Path(source)), str(source)
     for container in ("state_dict", "model"):
-        if isinstance(content.get(container), Mapping):
-            content, description = content[container], f"{description} [{container!r}]"
+        inner: object = content.get(container)
+        if isinstance(inner, Mapping):
+            content, description = inner, f"{description} [{container!r}]"
             break
     tensors = {key.removeprefix("module."): value for key, value in content.items() if isinstance(value, Tensor)}
     others = sorted(str(key) for key, value in content.items() if not isinstance(value, Tensor))
@@ -179,7 +186,9 @@ def read_state_dict(source: str | Path | Mapping[str, Tensor]) -> tuple[dict[str
 
 
 #: Plain values that the authors' training scripts stored beside the weights; none of them can run code.
-_PLAIN_VALUES = [argparse.Namespace, np.dtype, np._core.multiarray.scalar, type(np.dtype(np.float64))]
+_PLAIN_VALUES: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
+    argparse.Namespace, np.dtype, scalar, type(np.dtype(np.float64)),
+]  # fmt: skip
 
 
 def _read_file(path: Path) -> Mapping:

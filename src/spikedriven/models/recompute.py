@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import cast
 
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
@@ -25,7 +26,7 @@ def _statistics_stand_still(module: nn.Module) -> Iterator[None]:
     By a momentum of 0, and not by switching the statistics off: what autograd saves must be the same both times.
     """
     norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
-    before = [(norm.momentum, norm.num_batches_tracked.clone()) for norm in norms]
+    before = [(norm.momentum, _batches(norm).clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0
     try:
@@ -33,4 +34,9 @@ def _statistics_stand_still(module: nn.Module) -> Iterator[None]:
     finally:
         for norm, (momentum, batches) in zip(norms, before, strict=True):
             norm.momentum = momentum
-            norm.num_batches_tracked.copy_(batches)
+            _batches(norm).copy_(batches)
+
+
+def _batches(norm: _BatchNorm) -> Tensor:
+    """How many batches a norm has counted that tracks its statistics."""
+    return cast(Tensor, norm.num_batches_tracked)

@@ -40,7 +40,7 @@ _CLASSES: dict[str, type[nn.Module]] = {}
 
 def register_family(cls: type[nn.Module], variants: dict[str, Variant], first_conv: str, paper: str) -> None:
     """Register every variant of a family, here and with timm. Called once, at the end of the family's module."""
-    module = sys.modules[cls.__module__]
+    module: Any = sys.modules[cls.__module__]
     module.default_cfgs = generate_default_cfgs({name: _timm_cfg(v, first_conv, paper) for name, v in variants.items()})
     for name, variant in variants.items():
         entry = _entry_point(cls, name, variant)

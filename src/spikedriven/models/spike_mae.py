@@ -53,6 +53,7 @@ class SparseStage(Stage):
     def forward(self, x: Tensor, active: Tensor | None = None) -> Tensor:
         x = self.down(x, active)
         for branches in self.blocks:
+            assert isinstance(branches, nn.Sequential)  # see `block`
             for branch in branches:
                 x = branch(x, active)
         return x
@@ -79,7 +80,9 @@ class Decoder(nn.Module):
         self.mask_token = nn.Parameter(torch.empty(1, 1, dim))
         self.pos_embed = nn.Parameter(sincos_table(grid, dim), requires_grad=False)
         norm = partial(nn.LayerNorm, eps=1e-6)
-        self.blocks = nn.Sequential(*(Block(dim, num_heads, norm_layer=norm) for _ in range(depth)))
+        # timm annotates norm_layer as a class, and calls it as any function
+        blocks = [Block(dim, num_heads, norm_layer=norm) for _ in range(depth)]  # type: ignore[arg-type]
+        self.blocks = nn.Sequential(*blocks)
         self.norm = norm(dim)
         self.pred = nn.Linear(dim, pixels)
         nn.init.normal_(self.mask_token, std=0.02)

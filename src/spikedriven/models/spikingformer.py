@@ -26,7 +26,7 @@ from spikedriven.layers import (
     drop_path_rates,
     halving_pool,
 )
-from spikedriven.models.base import SpikeDrivenModel, classifier
+from spikedriven.models.base import Logits, SpikeDrivenModel, classifier
 from spikedriven.models.official import OfficialNames
 from spikedriven.models.registry import Variant, register_family
 from spikedriven.neurons import NeuronFactory, neuron_factory
@@ -117,7 +117,7 @@ class Spikingformer(SpikeDrivenModel):
         stem = [(f"stem.{i}", unit) for i, unit in enumerate(self.stem)]
         return [*stem, *((f"blocks.{i}", block) for i, block in enumerate(self.blocks))]
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Tensor:
+    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Logits:
         """As the base class, but the mean over time is taken before the linear layer, as in the release."""
         if pre_logits or self.output == "per_step":
             return super().forward_head(x, pre_logits)

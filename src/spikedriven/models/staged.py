@@ -154,11 +154,6 @@ class StagedModel(SpikeDrivenModel):
         pair = self.head(features), self.head_kd(spikes)
         return pair if self.training else mean_of_pair(pair)
 
-    def merge_time(self, logits: Tensor | tuple[Tensor, Tensor]) -> Tensor | tuple[Tensor, Tensor]:
-        if isinstance(logits, tuple):
-            return tuple(super(StagedModel, self).merge_time(part) for part in logits)
-        return super().merge_time(logits)
-
     def step_logits(self, frames: Tensor) -> Tensor:
         """As the base class; of a distilled model the mean of both heads, in training too."""
         logits = self.head_forward(self.forward_features(frames).mean(dim=(-2, -1)))

@@ -108,7 +108,7 @@ def lif_backward(
     if grad_spikes is not None:
         grad_spikes = _arranged(grad_spikes, _strides_after_step(steps))
     grad_x, grad_v, grad_k = _unwind(steps, starts, k, grad_spikes, _arranged_membrane(grad_v, steps), options)
-    grad_w = grad_k if w is None else (grad_k * (1.0 - k) * k).to(w.dtype)
+    grad_w = grad_k if w is None or k is None else (grad_k * (1.0 - k) * k).to(w.dtype)
     return _arranged(grad_x, _strides_of_copy(x)), _arranged(grad_v, _strides_of_copy(x[0])), grad_w
 
 

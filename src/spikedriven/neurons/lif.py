@@ -7,6 +7,8 @@ more than the arithmetic); `naive.py` is the readable version that tests hold al
 recomputes membranes instead of storing one per step.
 """
 
+from typing import cast
+
 import torch
 from torch import Tensor
 
@@ -106,7 +108,7 @@ def lif_backward_op(
         grad_v = torch.sub(grad_h, leaked, out=carry)
         if k is not None:
             grad_k = grad_k + _grad_leak(grad_h, inputs[t], before[t], options)
-    grad_w = grad_k if k is None else (grad_k * (1.0 - k) * k).to(w.dtype)
+    grad_w = grad_k if k is None or w is None else (grad_k * (1.0 - k) * k).to(w.dtype)
     return grad_x, carry, grad_w.reshape(())
 
 
@@ -129,7 +131,8 @@ def _grad_charged(
     if grad_v is not None and not options.detach_reset:
         jump = options.v_threshold if options.v_reset is None else h - options.v_reset
         upstream = upstream - grad_v * jump
-    SURROGATES[options.surrogate](torch.sub(h, options.v_threshold, out=out), options.alpha, upstream, out)
+    alpha = cast(float, options.alpha)  # the options have resolved it
+    SURROGATES[options.surrogate](torch.sub(h, options.v_threshold, out=out), alpha, upstream, out)
     if grad_v is not None and options.v_reset is None:
         out.add_(grad_v)
     elif grad_v is not None:

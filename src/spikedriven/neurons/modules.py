@@ -3,6 +3,7 @@
 import math
 from collections.abc import Callable
 from dataclasses import replace
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -42,8 +43,9 @@ class LIF(Neuron):
     def rescale(self, factor: float) -> None:
         """Make the neuron fire for ``factor * x`` as it did for x: threshold, reset and surrogate move along."""
         old = self.options
+        alpha = cast(float, old.alpha)  # the options have resolved it
         self.options = replace(
-            old, v_threshold=old.v_threshold * factor, alpha=old.alpha / factor,
+            old, v_threshold=old.v_threshold * factor, alpha=alpha / factor,
             v_reset=None if old.v_reset is None else old.v_reset * factor,
         )  # fmt: skip
 

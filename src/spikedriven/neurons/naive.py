@@ -57,4 +57,6 @@ def lif_plain(x: Tensor, v: Tensor | None, w: Tensor | None, options: LIFOptions
         s = (h >= options.v_threshold).to(h.dtype)
         v = h - s * options.v_threshold if options.v_reset is None else (1.0 - s) * h + s * options.v_reset
         spikes.append(s.to(x.dtype))
-    return torch.stack(spikes), v
+    stacked = torch.stack(spikes)  # refuses an input without time steps
+    assert v is not None
+    return stacked, v

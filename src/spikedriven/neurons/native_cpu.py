@@ -6,7 +6,7 @@ PyTorch code, to which tests hold these equal. Membranes are float32 in register
 
 import functools
 from types import ModuleType
-from typing import Any
+from typing import Any, overload
 
 import torch
 from torch import Tensor
@@ -64,6 +64,10 @@ def ordered(result: Tensor, given: Tensor) -> Tensor:
     return torch.empty_strided(result.shape, stride, dtype=result.dtype).copy_(result)
 
 
+@overload
+def like(x: Tensor, source: Tensor, dtype: torch.dtype) -> Tensor: ...
+@overload
+def like(x: Tensor, source: None, dtype: torch.dtype) -> None: ...
 def like(x: Tensor, source: Tensor | None, dtype: torch.dtype) -> Tensor | None:
     """source in the memory order of x (same shape) and in dtype."""
     if source is None or (source.dtype == dtype and source.stride() == x.stride()):

@@ -126,8 +126,9 @@ def lif_backward(
     here = at
     k = None if k is None else tl.load(k)
     membrane = _load_or(v, at, inside, REST, grad_v0.dtype.element_ty, BLOCK)
-    charged = ()  # H_t of every step, in registers
-    leaking = ()  # dH_t/dk of every step, where there is k
+    # H_t of every step, in registers, and dH_t/dk, where there is k (types as comments: Triton would run annotations)
+    charged = ()  # type: tuple[object, ...]
+    leaking = ()  # type: tuple[object, ...]
     for _ in tl.static_range(STEPS):
         x_t = tl.load(x + here, mask=inside, other=0.0).to(membrane.dtype)
         h = _charge(membrane, x_t, k, TAU, REST, DECAY_INPUT)

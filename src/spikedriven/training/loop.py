@@ -126,7 +126,8 @@ class Trainer:
             keep_freed_memory()
         torch.manual_seed(run.seed)
         layout = torch.channels_last if run.channels_last else torch.contiguous_format
-        self.net = self.task.build_model().to(self.world.device, memory_format=layout)
+        # torch's stubs know a device and a memory format only apart
+        self.net = self.task.build_model().to(self.world.device, memory_format=layout)  # type: ignore[call-overload]
         if run.recompute:
             self._recompute_blocks()
         self.taken = start_from(self.net, model.init, model.init_strict) if model.init and fresh else None
