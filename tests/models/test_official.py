@@ -2,6 +2,7 @@
 
 import argparse
 import pickle
+import zipfile
 
 import numpy as np
 import pytest
@@ -50,6 +51,18 @@ def test_every_container_is_read_and_loads_the_same_weights(container, weights, 
     assert sorted(report.loaded) == sorted(weights)
     for key, value in official_state_dict(model).items():
         assert torch.equal(value, weights[key])
+
+
+def test_a_number_that_numpy_1_wrote(weights, tmp_path):
+    new, old = tmp_path / "new.pth", tmp_path / "old.pth"
+    torch.save(as_timm_saver(weights), new)
+    with zipfile.ZipFile(new) as source, zipfile.ZipFile(old, "w") as target:
+        for name in source.namelist():
+            content = source.read(name)
+            renamed = content.replace(b"numpy._core.multiarray", b"numpy.core.multiarray")
+            assert name.endswith("data.pkl") == (renamed != content)
+            target.writestr(name, renamed)
+    assert len(sd.load_official(network(), old).loaded) == len(weights)
 
 
 def test_safetensors_in_the_authors_names(weights, tmp_path):

@@ -185,9 +185,10 @@ def read_state_dict(source: str | Path | Mapping[str, Tensor]) -> tuple[dict[str
     return tensors, description
 
 
-#: Plain values that the authors' training scripts stored beside the weights; none of them can run code.
+#: Plain values that the authors' training scripts stored beside the weights; none of them can run code. NumPy 1 wrote
+#: its numbers under another name.
 _PLAIN_VALUES: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-    argparse.Namespace, np.dtype, scalar, type(np.dtype(np.float64)),
+    argparse.Namespace, np.dtype, scalar, (scalar, "numpy.core.multiarray.scalar"), type(np.dtype(np.float64)),
 ]  # fmt: skip
 
 
