@@ -59,6 +59,7 @@ def results(subject):
     return {result.name: result for result in found}
 
 
+@pytest.mark.slow
 def test_what_does_not_work_says_why_and_the_others_go_on(results):
     assert {name: result.status for name, result in results.items()} == {
         "engine": "measured", "hungry": "measured", "fatal": "failed", "unprepared": "failed",
@@ -70,6 +71,7 @@ def test_what_does_not_work_says_why_and_the_others_go_on(results):
     assert results["unprepared"].milliseconds is None and results["fatal"].memory is None
 
 
+@pytest.mark.slow
 def test_times_and_ratios(results):
     engine, hungry = results["engine"], results["hungry"]
     assert len(engine.times_ms) == 4 and min(engine.times_ms) > 0
@@ -79,11 +81,13 @@ def test_times_and_ratios(results):
     assert hungry.slower.median == pytest.approx((by_round[1] + by_round[2]) / 2)
 
 
+@pytest.mark.slow
 def test_memory_is_that_of_the_process(results):
     assert 240 < results["hungry"].memory.own - results["engine"].memory.own < 400
     assert results["hungry"].memory.own < results["hungry"].memory.peak
 
 
+@pytest.mark.slow
 def test_outputs_are_compared_with_the_float_model(results, subject):
     _, outputs = load_inputs(subject.folder)
     assert results["engine"].top1_agreement == 1.0
@@ -92,11 +96,13 @@ def test_outputs_are_compared_with_the_float_model(results, subject):
     assert results["hungry"].largest_difference == pytest.approx(2 * outputs.abs().max().item(), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_what_libraries_print_goes_into_a_file(results, subject):
     assert "noise that must not" in (subject.folder / "engine-run.log").read_text()
     assert "and more lines" in (subject.folder / "unprepared-prepare.log").read_text()
 
 
+@pytest.mark.slow
 def test_results_are_plain_json(results, subject):
     for result in results.values():
         assert json.loads(json.dumps(result.to_dict()))["status"] == result.status

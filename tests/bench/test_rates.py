@@ -14,8 +14,8 @@ from tests.networks import shrunk
 
 @pytest.mark.parametrize(
     ("name", "rate"),
-    [("sdt_2_512_cifar", 0.3), ("spikingformer_4_256_cifar", 0.1), ("meta_spikeformer_15m", 0.2),
-     ("e_spikeformer_10m", 0.1)],
+    [("sdt_2_512_cifar", 0.3), ("spikingformer_4_256_cifar", 0.1), ("e_spikeformer_10m", 0.1),
+     pytest.param("meta_spikeformer_15m", 0.2, marks=pytest.mark.slow)],
 )  # fmt: skip
 def test_neurons_fire_at_the_wished_rate(name, rate):
     model = sd.create_model(name, img_size=64, time_steps=2, **shrunk(name)).eval()

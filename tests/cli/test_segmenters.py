@@ -40,6 +40,7 @@ def test_energy_on_its_own_images(run: str, capsys: pytest.CaptureFixture[str]) 
     assert record["notes"] == [] and record["reports"][0]["images"] == 4
 
 
+@pytest.mark.slow  # detectors are audited in every form by default
 def test_audit_in_every_form(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     for form in ("released", "fused", "expanded"):
         report = json.loads(told(capsys, "audit", run, "--form", form, "--json"))
