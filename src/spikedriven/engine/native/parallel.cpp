@@ -19,6 +19,11 @@ namespace {
 /// Entry of the OpenMP runtime that runs f(data) once on each thread (the ABI of GCC, which LLVM's runtime offers too).
 using OpenMP = void (*)(void (*f)(void*), void* data, unsigned threads, unsigned flags);
 
+#if __has_include(<dlfcn.h>)
+/// Known before anything can fork: in a child, whoever ran first, OpenMP's threads may be missing.
+const pid_t LOADED_BY = getpid();
+#endif
+
 /// PyTorch brings an OpenMP runtime whose threads go on spinning for a while after each operator. Threads of our own
 /// beside them would share the cores with the spinning, so theirs are used, found by name since nothing is linked.
 /// Null where there is none; in a process made by fork, in which GNU's runtime waits for threads that are not there; and
@@ -27,8 +32,7 @@ OpenMP openmp(int threads) {
 #if __has_include(<dlfcn.h>)
     static const OpenMP found = reinterpret_cast<OpenMP>(dlsym(RTLD_DEFAULT, "GOMP_parallel"));
     static const int cores = int(std::thread::hardware_concurrency());
-    static const pid_t process = getpid();
-    return threads <= cores && getpid() == process ? found : nullptr;
+    return threads <= cores && getpid() == LOADED_BY ? found : nullptr;
 #else
     return nullptr;
 #endif
