@@ -12,3 +12,16 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core: more threads wo
 @pytest.fixture(autouse=True)
 def _seed() -> None:
     torch.manual_seed(0)
+
+
+@pytest.fixture(params=["avx512", "avx2", "portable"])
+def instruction_set(request):
+    """Training kernels as compiled for this instruction set, where this machine has it."""
+    from spikedriven.neurons import native_cpu
+
+    extension = native_cpu.extension()
+    if request.param not in extension.instruction_sets():
+        pytest.skip(f"this machine cannot run {request.param}")
+    extension.train_with(request.param)
+    yield request.param
+    extension.train_with("")

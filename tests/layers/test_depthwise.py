@@ -18,7 +18,7 @@ def channels_last(*shape, seed=0):
 
 @pytest.mark.parametrize("kernel", [3, 5, 7])
 @pytest.mark.parametrize("shape", [(2, 16, 8, 8), (3, 40, 7, 9), (1, 5, 1, 1), (9, 64, 3, 30)])
-def test_equals_pytorch_in_values_and_gradients(shape, kernel):
+def test_equals_pytorch_in_values_and_gradients(shape, kernel, instruction_set):
     layer = DepthwiseConv2d(shape[1], kernel)
     x, upstream = channels_last(*shape).requires_grad_(), channels_last(*shape, seed=1)
     out = layer(x)
@@ -44,7 +44,7 @@ def test_whole_numbers_are_exact():
     assert torch.equal(grads[0], x.grad) and torch.equal(grads[1], weight.grad)
 
 
-def test_bfloat16_under_autocast():
+def test_bfloat16_under_autocast(instruction_set):
     layer = DepthwiseConv2d(32, 7)
     x = channels_last(2, 32, 9, 9).requires_grad_()
     with torch.autocast("cpu", torch.bfloat16):

@@ -56,7 +56,7 @@ def trained(bn, neuron, x, steps, fused):
 @pytest.mark.parametrize("order", ["contiguous", "channels_last"])
 @pytest.mark.parametrize("still", [False, True], ids=["moving", "still"])
 @pytest.mark.parametrize("kind", NEURONS)
-def test_fused_equals_the_two_modules(kind, still, order):
+def test_fused_equals_the_two_modules(kind, still, order, instruction_set):
     x = maps(steps=1 if still else 4, order=order)
     bn, neuron = norm(), NEURONS[kind]()
     spikes, grads, statistics = trained(bn, neuron, x, 4, fused=True)

@@ -34,13 +34,27 @@ def leaf(x: torch.Tensor) -> torch.Tensor:
 @pytest.mark.parametrize("learns", [False, True], ids=["tau", "w"])
 @pytest.mark.parametrize("options", OPTIONS, ids=str)
 def test_lif_equals_the_readable_neuron(options, learns):
-    x, v = inputs(5, 3, 13), inputs(3, 13, seed=1) * 0.3
+    check_lif(options, learns, steps=5, starts_charged=True)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 5, 20])
+@pytest.mark.parametrize("options", [LIFOptions(), LIFOptions(v_reset=None), LIFOptions(surrogate="atan")], ids=str)
+def test_lif_from_rest_with_every_instruction_set(options, steps, instruction_set):
+    """Four steps of the usual options have a loop of their own."""
+    check_lif(options, False, steps, starts_charged=False)
+
+
+def check_lif(options, learns, steps, starts_charged):
+    x, v = inputs(steps, 3, 13), inputs(3, 13, seed=1) * 0.3
     w = torch.tensor(0.3) if learns else None
     results = []
     for function in (lif, lif_naive):
-        leaves = [leaf(x), leaf(v), None if w is None else leaf(w)]
+        leaves = [leaf(x), leaf(v) if starts_charged else None, None if w is None else leaf(w)]
         spikes, *_, last = function(*leaves, options)
-        (spikes * inputs(*x.shape, seed=2)).sum().add((last * inputs(*v.shape, seed=3)).sum()).backward()
+        loss = (spikes * inputs(*x.shape, seed=2)).sum()
+        if starts_charged:
+            loss = loss + (last * inputs(*v.shape, seed=3)).sum()
+        loss.backward()
         results.append((spikes, last, [t.grad for t in leaves if t is not None]))
     (spikes, last, grads), (expected_spikes, expected_last, expected_grads) = results
     assert 0.05 < spikes.mean() < 0.95
@@ -80,7 +94,7 @@ def test_any_memory_order_and_any_number_of_steps(order, steps):
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=2e-5, atol=2e-6)
 
 
-def test_bfloat16_computes_in_float32_and_rounds_once():
+def test_bfloat16_computes_in_float32_and_rounds_once(instruction_set):
     x = inputs(4, 1000).bfloat16()
     ours, theirs = leaf(x), leaf(x)
     upstream = inputs(4, 1000, seed=5).bfloat16()
@@ -96,7 +110,7 @@ def test_bfloat16_computes_in_float32_and_rounds_once():
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 @pytest.mark.parametrize("levels, norm", [(1, 1.0), (4, 4.0), (8, 1.0), (6, 3.0)])
-def test_integer_neuron_equals_the_readable_one(levels, norm, dtype):
+def test_integer_neuron_equals_the_readable_one(levels, norm, dtype, instruction_set):
     x = torch.cat([torch.arange(-24, 4 * levels + 24) / 8, inputs(1001) * levels]).to(dtype)
     upstream = inputs(*x.shape, seed=6).to(dtype)
     for rounding, gradient in product(ROUNDINGS, GRADIENTS):

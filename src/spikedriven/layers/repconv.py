@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from spikedriven.layers.norm import batch_norm
 from spikedriven.layers.units import ConvBN, over_time
 
 
@@ -49,7 +50,7 @@ class RepConvBN(nn.Module):
 
     def _images(self, x: Tensor) -> Tensor:
         x = self.last(self.depthwise(self.bn_pad(self.first(x))))
-        return self.bn(self.bn_inner(x))
+        return batch_norm(batch_norm(x, self.bn_inner), self.bn)
 
 
 class RepPointwise(nn.Module):
@@ -65,4 +66,4 @@ class RepPointwise(nn.Module):
         self.bn = nn.BatchNorm2d(out_chans) if last_bn else nn.Identity()
 
     def forward(self, x: Tensor) -> Tensor:
-        return over_time(self.bn, self.last(self.first(x)))
+        return over_time(lambda maps: batch_norm(maps, self.bn), self.last(self.first(x)))

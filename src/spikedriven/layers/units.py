@@ -11,7 +11,9 @@ import torch
 from torch import Tensor, nn
 
 from spikedriven.layers.depthwise import DepthwiseConv2d
-from spikedriven.layers.norm_fire import can_fuse, norm_fire, unwatched
+from spikedriven.layers.norm import batch_norm, unwatched
+from spikedriven.layers.norm_fire import can_fuse, norm_fire
+from spikedriven.layers.pool import max_pool
 from spikedriven.neurons.native_cpu import is_still
 
 
@@ -36,7 +38,7 @@ class ConvBN(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         if is_still(x) and not self.training and not torch.compiler.is_compiling():
             return self(x[:1]).expand(x.shape[0], -1, -1, -1, -1)  # the same image, so the same map
-        return over_time(lambda images: self.bn(self.conv(images)), x)
+        return over_time(lambda images: batch_norm(self.conv(images), self.bn), x)
 
 
 def project_and_fire(project: nn.Module, neuron: nn.Module, x: Tensor) -> Tensor:
@@ -51,7 +53,7 @@ class MaxPool(nn.MaxPool2d):
     """Max pooling per time step; on spikes it is a logical OR. [T, B, C, H, W]."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return over_time(super().forward, x)
+        return over_time(lambda maps: max_pool(maps, self), x)
 
 
 def halving_pool() -> MaxPool:

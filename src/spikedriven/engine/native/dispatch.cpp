@@ -73,6 +73,14 @@ std::vector<const TrainingKernels*> runnable_training_kernels() {
   return runnable<TrainingKernels>(SD_AVX512(training_table), SD_AVX2(training_table), &portable::training_table());
 }
 
+std::vector<const NormKernels*> runnable_norm_kernels() {
+  return runnable<NormKernels>(SD_AVX512(norm_table), SD_AVX2(norm_table), &portable::norm_table());
+}
+
+std::vector<const PoolKernels*> runnable_pool_kernels() {
+  return runnable<PoolKernels>(SD_AVX512(pool_table), SD_AVX2(pool_table), &portable::pool_table());
+}
+
 std::vector<const DepthwiseKernels*> runnable_depthwise_kernels() {
   return runnable<DepthwiseKernels>(SD_AVX512(depthwise_table), SD_AVX2(depthwise_table), &portable::depthwise_table());
 }

@@ -17,6 +17,8 @@ std::vector<const Kernels*> runnable_kernels();
 
 // The same of the training kernels.
 std::vector<const TrainingKernels*> runnable_training_kernels();
+std::vector<const NormKernels*> runnable_norm_kernels();
+std::vector<const PoolKernels*> runnable_pool_kernels();
 std::vector<const DepthwiseKernels*> runnable_depthwise_kernels();
 
 }  // namespace sd

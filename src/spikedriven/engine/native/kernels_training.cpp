@@ -1,16 +1,15 @@
 // Compiled once per instruction set, as kernels.cpp.
-#include "floats.h"
-#include "training.h"
+#include <vector>
+
+#include "channels.h"
 
 namespace sd::SD_ISA {
 
 namespace {
 
-constexpr int LANES = 16;
-
 /// Charge, fire and reset of sixteen neurons, with the roundings of `neurons/dynamics.py`.
 struct Dynamics {
-    const Neuron& neuron;
+    Neuron neuron;
     f32x16 threshold, rest;
     explicit Dynamics(const Neuron& n) : neuron(n), threshold(splat(n.threshold)), rest(splat(n.rest)) {}
 
@@ -38,61 +37,71 @@ SD_INLINE f32x16 counts(const Neuron& n, const f32x16& y) {
     return choose(at_least(up, round), round, round - 1.0f);   // the floor
 }
 
-/// Where a range of elements lies in the arrays of its channels. `each` is called as f(element, count, column), with
-/// `column` the place in arrays that repeat the channels so that sixteen may be read from any of them.
-template <class F> SD_INLINE void each(const Norm& norm, size_t first, size_t last, F&& f) {
-    if (norm.channels && norm.plane > 1) {
-        for (size_t p = first; p < last; ++p)
-            for (size_t i = 0; i < norm.plane; i += LANES)
-                f(p * norm.plane + i, int(norm.plane - i < LANES ? norm.plane - i : LANES), p % norm.channels * LANES);
-        return;
+/// Most networks' choices, as constants: of one source the compiler makes a loop without the others' branches.
+SD_INLINE bool is_usual(const Firing& f) {
+    const Neuron& n = f.neuron;
+    return n.multiply && n.decay_input && n.hard_reset && n.rest == 0 && !f.before && !f.still && f.detach_reset
+           && !f.learns && !f.grad_after && f.surrogate == Surrogate::Sigmoid;
+}
+template <bool USUAL> SD_INLINE Firing with_constants(Firing f) {
+    if (USUAL) {
+        f.neuron.multiply = f.neuron.decay_input = f.neuron.hard_reset = f.detach_reset = true;
+        f.neuron.rest = 0, f.before = f.grad_after = nullptr, f.still = f.learns = false;
+        f.surrogate = Surrogate::Sigmoid;
     }
-    size_t column = norm.channels ? first % norm.channels : 0;
-    for (size_t e = first; e < last; e += LANES) {
-        f(e, int(last - e < LANES ? last - e : LANES), column);
-        if (norm.channels)
-            for (column += LANES; column >= size_t(norm.channels);) column -= norm.channels;
-    }
+    return f;
 }
 
-SD_INLINE f32x16 normed(const Norm& norm, const f32x16& x, size_t column) {
-    if (!norm.channels) return x;
-    return x * load<f32x16>(norm.scale + column) + load<f32x16>(norm.shift + column);
-}
+/// Elements that go through all time steps together, step by step: what is kept between two steps stays in the cache, and
+/// memory is read in runs. (Sixteen through all steps at once would read from all steps' places in turn, which lie at equal
+/// offsets in their pages and push one another out of the caches.)
+constexpr size_t TILE = 512;
 
-SD_INLINE void add_to(float* sums, const f32x16& x, int count) {
-    narrow(sums, widen(sums) + (count == LANES ? x : widen((const float*)&x, count)));
-}
+/// Asks for memory that the next step reads or writes: the processor itself looks ahead along one run only.
+SD_INLINE void soon(const void* p) { __builtin_prefetch(p); }
 
-template <class T> void forward_lif(const Firing& f, size_t first, size_t last) {
+/// What is kept of a tile: membranes and their gradients, one after the other.
+struct Kept {
+    std::vector<float> values;
+    explicit Kept(int rows) : values(rows * TILE + LANES) {}
+    float* row(int i) { return values.data() + i * TILE; }
+};
+
+template <class T, bool USUAL> void forward_lif(const Firing& given, size_t first, size_t last) {
+    const Firing f = with_constants<USUAL>(given);
     const Dynamics d(f.neuron);
-    const f32x16 one = splat(1.0f), zero = splat(0.0f);
     const T* x = static_cast<const T*>(f.x);
     T* spikes = static_cast<T*>(f.spikes);
-    each(f.norm, first, last, [&](size_t e, int count, size_t column) {
-        f32x16 v = f.before ? widen(f.before + e, count) : zero, y = zero;
+    Kept kept(1);
+    float* membrane = kept.row(0);
+    for (size_t begin = first; begin < last; begin += TILE)
         for (int t = 0; t < f.steps; ++t) {
-            if (t == 0 || !f.still) y = normed(f.norm, widen(x + t * f.n + e, count), column);
-            const f32x16 h = t == 0 && !f.before ? d.from_rest(y) : d.charge(v, y);
-            narrow(spikes + t * f.n + e, choose(d.fires(h), one, zero), count);
-            v = d.reset(h);
+            const bool at_rest = t == 0 && !f.before;
+            const float* before = t == 0 ? f.before + begin : membrane;
+            float* after = t + 1 == f.steps && f.after ? f.after + begin : membrane;
+            const T* x_t = x + (f.still ? 0 : t * f.n);
+            each(f.norm, begin, std::min(last, begin + TILE), [&](size_t e, int count, size_t column) __attribute__((always_inline)) {
+                const f32x16 y = normed(f.norm, widen(x_t + e, count), column);
+                const f32x16 h = at_rest ? d.from_rest(y) : d.charge(widen(before + (e - begin), count), y);
+                put_ones(spikes + t * f.n + e, d.fires(h), count);
+                narrow(after + (e - begin), d.reset(h), count);
+            });
         }
-        if (f.after) narrow(f.after + e, v, count);
-    });
 }
 
 template <class T> void forward_integer(const Firing& f, size_t first, size_t last) {
     const T* x = static_cast<const T*>(f.x);
     T* spikes = static_cast<T*>(f.spikes);
     for (int t = 0; t < f.steps; ++t)
-        each(f.norm, first, last, [&](size_t e, int count, size_t column) {
+        each(f.norm, first, last, [&](size_t e, int count, size_t column) __attribute__((always_inline)) {
             const f32x16 y = normed(f.norm, widen(x + (f.still ? 0 : t * f.n) + e, count), column);
             narrow(spikes + t * f.n + e, counts(f.neuron, y) / f.divisor, count);
         });
 }
 
 template <class T> void forward(const Firing& f, size_t first, size_t last) {
-    f.neuron.kind == NeuronKind::Lif ? forward_lif<T>(f, first, last) : forward_integer<T>(f, first, last);
+    if (f.neuron.kind != NeuronKind::Lif) return forward_integer<T>(f, first, last);
+    is_usual(f) ? forward_lif<T, true>(f, first, last) : forward_lif<T, false>(f, first, last);
 }
 
 SD_INLINE f32x16 surrogate_slope(const Firing& f, const f32x16& u) {
@@ -104,52 +113,68 @@ SD_INLINE f32x16 surrogate_slope(const Firing& f, const f32x16& u) {
     return (f.alpha / 2) * reciprocal(at_most(1.0f + a * a, splat(1e30f)));
 }
 
-/// Time steps whose membranes are kept at once; `backward_lif` needs scratch for more.
-constexpr int KEPT = 16;
+/// Charged membranes of a tile, h[t] in row t of what is kept.
+template <class T> SD_INLINE void charge_again(const Firing& f, const Dynamics& d, size_t begin, size_t end, Kept& kept) {
+    const T *x = static_cast<const T*>(f.x), *last_grad = static_cast<const T*>(f.grad_spikes) + (f.steps - 1) * f.n;
+    for (int t = 0; t < f.steps; ++t) {
+        const bool at_rest = t == 0 && !f.before;
+        const float* before = t == 0 ? f.before + begin : kept.row(t - 1);
+        float* h_t = kept.row(t);
+        const T* x_t = x + (f.still ? 0 : t * f.n);
+        each(f.norm, begin, end, [&](size_t e, int count, size_t column) __attribute__((always_inline)) {
+            soon(t + 1 < f.steps ? x_t + f.n + e : last_grad + e);
+            const f32x16 y = normed(f.norm, widen(x_t + e, count), column);
+            const f32x16 last = at_rest ? y : widen(before + (e - begin), count);
+            narrow(h_t + (e - begin), at_rest ? d.from_rest(y) : d.charge(t == 0 ? last : d.reset(last), y), count);
+        });
+    }
+}
 
-template <class T> double backward_lif(const Firing& f, size_t first, size_t last, float* sums) {
+template <class T, bool USUAL> double backward_lif(const Firing& given, size_t first, size_t last, float* sums) {
+    const Firing f = with_constants<USUAL>(given);
     const Dynamics d(f.neuron);
     const f32x16 zero = splat(0.0f);
-    const T *x = static_cast<const T*>(f.x), *grad_spikes = static_cast<const T*>(f.grad_spikes);
-    T* grad_x = static_cast<T*>(f.grad_x);
-    f32x16 few[KEPT];
-    f32x16* h = f.steps <= KEPT ? few : new f32x16[f.steps];
+    const T* grad_spikes = static_cast<const T*>(f.grad_spikes);
+    Kept kept(f.steps + 2);
+    float *grads = kept.row(f.steps), *summed = kept.row(f.steps + 1);   // of the membrane; of a still input
     double grad_leak = 0;
-    each(f.norm, first, last, [&](size_t e, int count, size_t column) {
-        const f32x16 before = f.before ? widen(f.before + e, count) : zero;
-        f32x16 v = before, y = zero, sum = zero, sum_leak = zero;
-        for (int t = 0; t < f.steps; ++t) {
-            if (t == 0 || !f.still) y = normed(f.norm, widen(x + t * f.n + e, count), column);
-            h[t] = t == 0 && !f.before ? d.from_rest(y) : d.charge(v, y);
-            v = d.reset(h[t]);
+    for (size_t begin = first; begin < last; begin += TILE) {
+        const size_t end = std::min(last, begin + TILE);
+        charge_again<T>(f, d, begin, end, kept);
+        for (int t = f.steps - 1; t >= 0; --t) {
+            const bool last_step = t + 1 == f.steps;
+            const float *h_t = kept.row(t), *h_before = kept.row(std::max(t - 1, 0));
+            const float* after = last_step ? f.grad_after + begin : grads;
+            float* before = t == 0 && f.grad_before ? f.grad_before + begin : grads;
+            const T *x_t = static_cast<const T*>(f.x) + (f.still ? 0 : t * f.n), *grad_t = grad_spikes + t * f.n;
+            T* grad_x = static_cast<T*>(f.grad_x) + (f.still ? 0 : t * f.n);
+            each(f.norm, begin, end, [&](size_t e, int count, size_t column) __attribute__((always_inline)) {
+                const size_t i = e - begin;
+                soon(t > 0 ? grad_t - f.n + e : static_cast<const T*>(f.x) + e + TILE);
+                if (t > 0) soon(grad_x - f.n + e);
+                const f32x16 h = widen(h_t + i, count), grad_v = last_step && !f.grad_after ? zero : widen(after + i, count);
+                f32x16 up = grad_spikes ? widen(grad_t + e, count) : zero;
+                if (!f.detach_reset) up -= grad_v * (f.neuron.hard_reset ? h - d.rest : d.threshold);
+                f32x16 grad_h = surrogate_slope(f, h - d.threshold) * up;
+                grad_h += f.neuron.hard_reset ? choose(d.fires(h), zero, grad_v) : grad_v;
+                const f32x16 leaked = d.leak(grad_h);
+                f32x16 dy = f.neuron.decay_input ? leaked : grad_h;
+                narrow(before + i, grad_h - leaked, count);
+                if (f.learns) {
+                    const f32x16 v = t > 0 ? d.reset(widen(h_before + i, count)) : f.before ? widen(f.before + e, count) : d.rest;
+                    const f32x16 y = f.neuron.decay_input ? normed(f.norm, widen(x_t + e, count), column) : zero;
+                    const f32x16 slope = grad_h * (y - d.above_rest(v));
+                    for (int lane = 0; lane < count; ++lane) grad_leak += slope[lane];
+                }
+                if (f.still && !last_step) dy += widen(summed + i, count);
+                if (f.still && t > 0) return narrow(summed + i, dy, count);
+                narrow(grad_x + e, dy, count);
+                if (!f.norm.channels) return;
+                add_to(sums + column, dy, count);
+                add_to(sums + f.norm.width() + column, dy * off_mean(f.norm, widen(x_t + e, count), column), count);
+            });
         }
-        f32x16 grad_v = f.grad_after ? widen(f.grad_after + e, count) : zero;
-        for (int t = f.steps; t-- > 0;) {
-            f32x16 up = grad_spikes ? widen(grad_spikes + t * f.n + e, count) : zero;
-            if (!f.detach_reset) up -= grad_v * (f.neuron.hard_reset ? h[t] - d.rest : d.threshold);
-            f32x16 grad_h = surrogate_slope(f, h[t] - d.threshold) * up;
-            grad_h += f.neuron.hard_reset ? choose(d.fires(h[t]), zero, grad_v) : grad_v;
-            const f32x16 leaked = d.leak(grad_h), dy = f.neuron.decay_input ? leaked : grad_h;
-            grad_v = grad_h - leaked;
-            if (f.learns) {
-                const f32x16 v_before = t > 0 ? d.above_rest(d.reset(h[t - 1])) : f.before ? d.above_rest(before) : zero;
-                const f32x16 y_t = normed(f.norm, widen(x + (f.still ? 0 : t * f.n) + e, count), column);
-                sum_leak += grad_h * ((f.neuron.decay_input ? y_t : zero) - v_before);
-            }
-            if (f.still) sum += dy;
-            else narrow(grad_x + t * f.n + e, dy, count);
-            if (f.norm.channels && (!f.still || t == 0)) {
-                const f32x16 all = f.still ? sum : dy;
-                const f32x16 off = widen(x + (f.still ? 0 : t * f.n) + e, count) - load<f32x16>(f.norm.mean + column);
-                add_to(sums + column, all, count);
-                add_to(sums + f.norm.width() + column, all * off, count);
-            }
-        }
-        if (f.still) narrow(grad_x + e, sum, count);
-        if (f.grad_before) narrow(f.grad_before + e, grad_v, count);
-        for (int i = 0; f.learns && i < count; ++i) grad_leak += sum_leak[i];
-    });
-    if (h != few) delete[] h;
+    }
     return grad_leak;
 }
 
@@ -158,7 +183,7 @@ template <class T> void backward_integer(const Firing& f, size_t first, size_t l
     const T *x = static_cast<const T*>(f.x), *grad_spikes = static_cast<const T*>(f.grad_spikes);
     T* grad_x = static_cast<T*>(f.grad_x);
     for (int t = 0; t < (f.still ? 1 : f.steps); ++t)
-        each(f.norm, first, last, [&](size_t e, int count, size_t column) {
+        each(f.norm, first, last, [&](size_t e, int count, size_t column) __attribute__((always_inline)) {
             const f32x16 raw = widen(x + t * f.n + e, count), y = normed(f.norm, raw, column);
             f32x16 up = widen(grad_spikes + t * f.n + e, count);
             for (int s = 1; f.still && s < f.steps; ++s) up += widen(grad_spikes + s * f.n + e, count);
@@ -169,67 +194,70 @@ template <class T> void backward_integer(const Firing& f, size_t first, size_t l
             narrow(grad_x + t * f.n + e, inside, count);
             if (!f.norm.channels) return;
             add_to(sums + column, inside, count);
-            add_to(sums + f.norm.width() + column, inside * (raw - load<f32x16>(f.norm.mean + column)), count);
+            add_to(sums + f.norm.width() + column, inside * off_mean(f.norm, raw, column), count);
         });
 }
 
 template <class T> double backward(const Firing& f, size_t first, size_t last, float* sums) {
-    if (f.neuron.kind == NeuronKind::Lif) return backward_lif<T>(f, first, last, sums);
-    backward_integer<T>(f, first, last, sums);
-    return 0;
+    if (f.neuron.kind != NeuronKind::Lif) {
+        backward_integer<T>(f, first, last, sums);
+        return 0;
+    }
+    return is_usual(f) ? backward_lif<T, true>(f, first, last, sums) : backward_lif<T, false>(f, first, last, sums);
 }
 
-template <class T> void norm_sums_of(const Norm& norm, const T* x, size_t first, size_t last, float* sums) {
-    each(norm, first, last, [&](size_t e, int count, size_t column) {
-        const f32x16 off = widen(x + e, count) - load<f32x16>(norm.mean + column);
-        add_to(sums + column, off, count);
-        add_to(sums + norm.width() + column, off * off, count);
-    });
-}
+/// Sixteen values as one bit each; false where one of them is neither of the two. As bits, so that -0 is not 0.
+struct Bits {
+    static constexpr int BYTES = 2;
+    const f32x16 zero, one;
+    Bits(const float* values, float) : zero(splat(values[0])), one(splat(values[1])) {}
+    bool pack(const f32x16& v, uint32_t lanes, uint8_t* out) const {
+        const uint32_t ones = bits_of(same_bits(v, one)) & lanes, zeros = bits_of(same_bits(v, zero));
+        const uint16_t word = uint16_t(ones);
+        std::memcpy(out, &word, BYTES);
+        return ((ones | zeros) & lanes) == lanes;
+    }
+    f32x16 unpack(const uint8_t* in) const {
+        uint16_t word;
+        std::memcpy(&word, in, BYTES);
+        return choose(mask_of(word), one, zero);
+    }
+};
 
-void norm_sums(const Norm& norm, bool half, const void* x, size_t first, size_t last, float* sums) {
-    half ? norm_sums_of(norm, static_cast<const BFloat16*>(x), first, last, sums)
-         : norm_sums_of(norm, static_cast<const float*>(x), first, last, sums);
-}
+/// Sixteen values as half bytes.
+struct Nibbles {
+    static constexpr int BYTES = 8;
+    const f32x16 table;
+    const float inverse;
+    Nibbles(const float* values, float i) : table(load<f32x16>(values)), inverse(i) {}
+    bool pack(const f32x16& v, uint32_t lanes, uint8_t* out) const {
+        const f32x16 whole = nearest(at_most(not_below(v * inverse, splat(0.0f)), splat(15.0f)));
+        const i32x16 codes = __builtin_convertvector(choose(at_least(v, v), whole, splat(0.0f)), i32x16);
+        const u16x8 pairs = (u16x8)__builtin_convertvector(codes, u8x16);
+        const u8x8 packed = __builtin_convertvector((pairs | pairs >> 4) & 255, u8x8);
+        std::memcpy(out, &packed, BYTES);
+        return (bits_of(same_bits(look_up(table, codes), v)) & lanes) == lanes;
+    }
+    f32x16 unpack(const uint8_t* in) const {
+        const u16x8 pairs = __builtin_convertvector(load<u8x8>(in), u16x8);
+        const u8x16 codes = (u8x16)((pairs | pairs << 4) & 0x0f0f);
+        return look_up(table, __builtin_convertvector(codes, i32x16));
+    }
+};
 
-template <class T>
-void norm_backward_of(const Norm& norm, const float* slope, const T* x, T* grad, size_t first, size_t last) {
-    each(norm, first, last, [&](size_t e, int count, size_t column) {
-        const f32x16 off = widen(x + e, count) - load<f32x16>(norm.mean + column);
-        const f32x16 scaled = widen(grad + e, count) * load<f32x16>(norm.scale + column);
-        narrow(grad + e, scaled + off * load<f32x16>(slope + column) + load<f32x16>(norm.shift + column), count);
-    });
-}
-
-void norm_backward(const Norm& norm, const float* slope, bool half, const void* x, void* grad, size_t first, size_t last) {
-    half ? norm_backward_of(norm, slope, static_cast<const BFloat16*>(x), static_cast<BFloat16*>(grad), first, last)
-         : norm_backward_of(norm, slope, static_cast<const float*>(x), static_cast<float*>(grad), first, last);
-}
-
-/// Codes of sixteen values; false where one of them is not in the table.
-template <class T> SD_INLINE bool codes_of(const T* x, int count, float inverse, const float* values, int top, i32x16& codes) {
-    const f32x16 v = widen(x, count);
-    const f32x16 whole = nearest(at_most(not_below(v * inverse, splat(0.0f)), splat(float(top))));
-    codes = __builtin_convertvector(whole, i32x16);
-    f32x16 back;
-    for (int i = 0; i < LANES; ++i) back[i] = values[codes[i] & 15];
-    const i32x16 differs = (i32x16)back != (i32x16)v;   // as bits, so that -0 and NaN are no values of the table
-    int any = 0;
-    for (int i = 0; i < count; ++i) any |= differs[i];
-    return !any;
+template <class Codes, class T>
+bool pack_as(const T* x, size_t first, size_t last, const float* values, float inverse, uint8_t* out) {
+    const Codes codes(values, inverse);
+    for (size_t e = first; e < last; e += LANES) {
+        const int count = int(last - e < LANES ? last - e : LANES);
+        if (!codes.pack(widen(x + e, count), (1u << count) - 1, out + e / LANES * Codes::BYTES)) return false;
+    }
+    return true;
 }
 
 template <class T>
 bool pack_of(const T* x, size_t first, size_t last, int bits, const float* values, float inverse, uint8_t* out) {
-    const int top = (1 << bits) - 1;
-    for (size_t e = first; e < last; e += LANES) {
-        i32x16 codes;
-        if (!codes_of(x + e, int(last - e < LANES ? last - e : LANES), inverse, values, top, codes)) return false;
-        uint64_t word = 0;
-        for (int i = 0; i < LANES; ++i) word |= uint64_t(uint32_t(codes[i])) << (bits * i);
-        std::memcpy(out + e / 8 * bits, &word, 2 * bits);
-    }
-    return true;
+    return bits == 1 ? pack_as<Bits>(x, first, last, values, inverse, out) : pack_as<Nibbles>(x, first, last, values, inverse, out);
 }
 
 bool pack(bool half, const void* x, size_t first, size_t last, int bits, const float* values, float inverse, uint8_t* codes) {
@@ -237,15 +265,14 @@ bool pack(bool half, const void* x, size_t first, size_t last, int bits, const f
                 : pack_of(static_cast<const float*>(x), first, last, bits, values, inverse, codes);
 }
 
+template <class Codes, class T> void unpack_as(const uint8_t* in, size_t first, size_t last, const float* values, T* x) {
+    const Codes codes(values, 0);
+    for (size_t e = first; e < last; e += LANES)
+        narrow(x + e, codes.unpack(in + e / LANES * Codes::BYTES), int(last - e < LANES ? last - e : LANES));
+}
+
 template <class T> void unpack_of(const uint8_t* codes, size_t first, size_t last, int bits, const float* values, T* x) {
-    const uint64_t mask = (1u << bits) - 1;
-    for (size_t e = first; e < last; e += LANES) {
-        uint64_t word = 0;
-        std::memcpy(&word, codes + e / 8 * bits, 2 * bits);
-        f32x16 v;
-        for (int i = 0; i < LANES; ++i) v[i] = values[word >> (bits * i) & mask];
-        narrow(x + e, v, int(last - e < LANES ? last - e : LANES));
-    }
+    bits == 1 ? unpack_as<Bits>(codes, first, last, values, x) : unpack_as<Nibbles>(codes, first, last, values, x);
 }
 
 void unpack(bool half, const uint8_t* codes, size_t first, size_t last, int bits, const float* values, void* x) {
@@ -261,7 +288,7 @@ const TrainingKernels& training_table() {
         [](const Firing& f, size_t first, size_t last, float* sums) {
             return f.half ? backward<BFloat16>(f, first, last, sums) : backward<float>(f, first, last, sums);
         },
-        norm_sums, norm_backward, pack, unpack};
+        pack, unpack};
     return kernels;
 }
 

@@ -125,4 +125,5 @@ NB_MODULE(_native, m) {
         .def_prop_ro("seconds", &sd::Engine::seconds, "time of each operation in the last run")
         .def_prop_ro("memory", &sd::Engine::memory, "bytes of all maps");
     bind_training(m);
+    bind_training_layers(m);
 }

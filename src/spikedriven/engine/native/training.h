@@ -46,21 +46,43 @@ struct Firing {
     float* grad_before = nullptr;    // [n], or null
 };
 
-/// Ranges are of elements, or of planes where the norm has planes. `sums` is [2][norm.width()], added to.
+/// Ranges are of elements. `sums` is [2][norm.width()], added to.
 struct TrainingKernels {
     void (*forward)(const Firing&, size_t first, size_t last);
     /// Adds up dy and dy * (x - mean) per channel where there is a norm; returns the gradient of the leak factor.
     double (*backward)(const Firing&, size_t first, size_t last, float* sums);
-    /// Adds up x - mean and its square per channel.
-    void (*norm_sums)(const Norm&, bool half, const void* x, size_t first, size_t last, float* sums);
-    /// In place: dy -> scale * dy + slope * (x - mean) + shift.
-    void (*norm_backward)(const Norm&, const float* slope, bool half, const void* x, void* grad, size_t first,
-                          size_t last);
     /// Values that lie in values[0], values[1], .. as codes of 1 bit (two values) or 4 bits, 64 to a group; false at the
     /// first one that does not. `inverse` times a value is its code, rounded.
     bool (*pack)(bool half, const void* x, size_t first, size_t last, int bits, const float* values, float inverse,
                  uint8_t* codes);
     void (*unpack)(bool half, const uint8_t* codes, size_t first, size_t last, int bits, const float* values, void* x);
+};
+
+/// A batch norm alone. Ranges and sums as above.
+struct NormKernels {
+    /// Adds up x - mean and its square per channel.
+    void (*sums)(const Norm&, bool half, const void* x, size_t first, size_t last, float* sums);
+    /// y = x * scale + shift.
+    void (*forward)(const Norm&, bool half, const void* x, void* y, size_t first, size_t last);
+    /// Adds up dy and dy * (x - mean) per channel.
+    void (*gradient_sums)(const Norm&, bool half, const void* x, const void* dy, size_t first, size_t last, float* sums);
+    /// dx = scale * dy + slope * (x - mean) + shift; dy and dx may be the same.
+    void (*backward)(const Norm&, const float* slope, bool half, const void* x, const void* dy, void* dx, size_t first,
+                     size_t last);
+};
+
+/// Max pooling of one image, channels-last, with a square window.
+struct Pool {
+    bool half = false;
+    int height = 0, width = 0, channels = 0, out_height = 0, out_width = 0;
+    int kernel = 3, stride = 2, padding = 1;
+};
+
+struct PoolKernels {
+    /// The largest value of each window, and where in the window it is (row * kernel + column; the first of equal ones).
+    void (*forward)(const Pool&, const void* in, void* out, uint8_t* where);
+    /// Writes all of grad_in.
+    void (*backward)(const Pool&, const void* grad, const uint8_t* where, void* grad_in);
 };
 
 /// Up to sixteen channels of one image, channels-last. kernel: 3, 5 or 7.
@@ -78,8 +100,15 @@ struct DepthwiseKernels {
     void (*correlate)(const Planes&, const void* in, const void* grad, float* sums);
 };
 
-namespace portable { const TrainingKernels& training_table(); const DepthwiseKernels& depthwise_table(); }
-namespace avx2 { const TrainingKernels& training_table(); const DepthwiseKernels& depthwise_table(); }
-namespace avx512 { const TrainingKernels& training_table(); const DepthwiseKernels& depthwise_table(); }
+// Each namespace is kernels_*.cpp compiled once more; see kernels.h.
+#define SD_TRAINING_TABLES \
+    const TrainingKernels& training_table(); \
+    const NormKernels& norm_table(); \
+    const PoolKernels& pool_table(); \
+    const DepthwiseKernels& depthwise_table();
+namespace portable { SD_TRAINING_TABLES }
+namespace avx2 { SD_TRAINING_TABLES }
+namespace avx512 { SD_TRAINING_TABLES }
+#undef SD_TRAINING_TABLES
 
 }  // namespace sd

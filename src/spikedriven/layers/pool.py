@@ -1,0 +1,73 @@
+"""Max pooling in training on a CPU, channels last: what it keeps is one byte per output, where PyTorch keeps eight.
+
+The readable version is ``F.max_pool2d``, which also runs wherever this does not.
+"""
+
+from typing import Any, cast
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
+
+from spikedriven.neurons import native_cpu
+
+#: The place within a window is a byte.
+LARGEST_KERNEL = 15
+
+
+def max_pool(x: Tensor, pool: nn.MaxPool2d) -> Tensor:
+    """What ``pool`` computes: [N, C, H, W] -> [N, C, H', W']. Of equal values the first has the gradient."""
+    if not _fits(x, pool):
+        return F.max_pool2d(x, pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode)
+    return _MaxPool.apply(x, (pool.kernel_size, pool.stride, pool.padding))
+
+
+def _fits(x: Tensor, pool: nn.MaxPool2d) -> bool:
+    window = (pool.kernel_size, pool.stride, pool.padding)
+    return (
+        pool.training
+        and torch.is_grad_enabled()
+        and native_cpu.takes(x)
+        and x.is_contiguous(memory_format=torch.channels_last)
+        and not torch.compiler.is_compiling()
+        and all(isinstance(size, int) for size in window)
+        and cast(int, pool.kernel_size) <= LARGEST_KERNEL
+        and pool.dilation == 1
+        and not pool.ceil_mode
+        and min(x.shape[2:]) + 2 * cast(int, pool.padding) >= cast(int, pool.kernel_size)
+    )
+
+
+class _MaxPool(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x, window):  # type: ignore[override]
+        kernel, stride, padding = window
+        size = [(n + 2 * padding - kernel) // stride + 1 for n in x.shape[2:]]
+        out = torch.empty(*x.shape[:2], *size, dtype=x.dtype, memory_format=torch.channels_last)
+        where = torch.empty(out.numel(), dtype=torch.uint8)
+        _native().max_pool(native_cpu.flat(x), *_sizes(x), window, native_cpu.flat(out), where, torch.get_num_threads())
+        ctx.save_for_backward(where)
+        ctx.window, ctx.shape = window, x.shape
+        return out
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx, grad):  # type: ignore[override]
+        (where,) = ctx.saved_tensors
+        grad = grad.contiguous(memory_format=torch.channels_last)
+        grad_x = torch.empty(ctx.shape, dtype=grad.dtype, memory_format=torch.channels_last)
+        _native().max_pool_backward(
+            native_cpu.flat(grad), *_sizes(grad_x), ctx.window, where, native_cpu.flat(grad_x), torch.get_num_threads()
+        )
+        return grad_x, None
+
+
+def _sizes(x: Tensor) -> tuple[int, int, int, int]:
+    """Images, height, width, channels."""
+    return x.shape[0], x.shape[2], x.shape[3], x.shape[1]
+
+
+def _native() -> Any:
+    """The compiled extension; only called for tensors that `native_cpu.takes`."""
+    return native_cpu.extension()
