@@ -4,6 +4,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
 from spikedriven.neurons import native_cpu
 
@@ -42,6 +43,7 @@ class _Depthwise(torch.autograd.Function):
         return _filter(x, _taps(weight))
 
     @staticmethod
+    @once_differentiable
     def backward(ctx, grad):  # type: ignore[override]
         x, weight = ctx.saved_tensors
         grad = grad.to(x.dtype).contiguous(memory_format=torch.channels_last)

@@ -39,4 +39,10 @@ SD_INLINE void add_to(float* sums, const f32x16& x, int count) {
     narrow(sums, widen(sums) + (count == LANES ? x : widen((const float*)&x, count)));
 }
 
+/// The two sums that a norm's statistics and gradients need.
+SD_INLINE void add_both(const Norm& norm, float* sums, const f32x16& x, const f32x16& times_off, size_t column, int count) {
+    add_to(sums + column, x, count);
+    add_to(sums + norm.width() + column, times_off, count);
+}
+
 }  // namespace sd::SD_ISA

@@ -8,8 +8,7 @@ namespace {
 template <class T> void sums_of(const Norm& norm, const T* x, size_t first, size_t last, float* sums) {
     each(norm, first, last, [&](size_t e, int count, size_t column) __attribute__((always_inline)) {
         const f32x16 off = off_mean(norm, widen(x + e, count), column);
-        add_to(sums + column, off, count);
-        add_to(sums + norm.width() + column, off * off, count);
+        add_both(norm, sums, off, off * off, column, count);
     });
 }
 
@@ -23,8 +22,7 @@ template <class T>
 void gradient_sums_of(const Norm& norm, const T* x, const T* grad, size_t first, size_t last, float* sums) {
     each(norm, first, last, [&](size_t e, int count, size_t column) __attribute__((always_inline)) {
         const f32x16 dy = widen(grad + e, count), off = off_mean(norm, widen(x + e, count), column);
-        add_to(sums + column, dy, count);
-        add_to(sums + norm.width() + column, dy * off, count);
+        add_both(norm, sums, dy, dy * off, column, count);
     });
 }
 

@@ -1,5 +1,4 @@
 // Compiled once per instruction set, as kernels.cpp.
-#include <vector>
 
 #include "channels.h"
 
@@ -43,50 +42,32 @@ SD_INLINE bool is_usual(const Firing& f) {
     return n.multiply && n.decay_input && n.hard_reset && n.rest == 0 && !f.before && !f.still && f.detach_reset
            && !f.learns && !f.grad_after && f.surrogate == Surrogate::Sigmoid;
 }
-template <bool USUAL> SD_INLINE Firing with_constants(Firing f) {
+template <bool USUAL, int STEPS> SD_INLINE Firing with_constants(Firing f) {
     if (USUAL) {
         f.neuron.multiply = f.neuron.decay_input = f.neuron.hard_reset = f.detach_reset = true;
         f.neuron.rest = 0, f.before = f.grad_after = nullptr, f.still = f.learns = false;
         f.surrogate = Surrogate::Sigmoid;
     }
+    if (STEPS) f.steps = STEPS;
     return f;
 }
 
-/// Elements that go through all time steps together, step by step: what is kept between two steps stays in the cache, and
-/// memory is read in runs. (Sixteen through all steps at once would read from all steps' places in turn, which lie at equal
-/// offsets in their pages and push one another out of the caches.)
-constexpr size_t TILE = 512;
-
-/// Asks for memory that the next step reads or writes: the processor itself looks ahead along one run only.
-SD_INLINE void soon(const void* p) { __builtin_prefetch(p); }
-
-/// What is kept of a tile: membranes and their gradients, one after the other.
-struct Kept {
-    std::vector<float> values;
-    explicit Kept(int rows) : values(rows * TILE + LANES) {}
-    float* row(int i) { return values.data() + i * TILE; }
-};
-
-template <class T, bool USUAL> void forward_lif(const Firing& given, size_t first, size_t last) {
-    const Firing f = with_constants<USUAL>(given);
+template <class T, bool USUAL, int STEPS> void forward_lif(const Firing& given, size_t first, size_t last) {
+    const Firing f = with_constants<USUAL, STEPS>(given);
     const Dynamics d(f.neuron);
     const T* x = static_cast<const T*>(f.x);
     T* spikes = static_cast<T*>(f.spikes);
-    Kept kept(1);
-    float* membrane = kept.row(0);
-    for (size_t begin = first; begin < last; begin += TILE)
+    each(f.norm, first, last, [&](size_t e, int count, size_t column) __attribute__((always_inline)) {
+        f32x16 v = f.before ? widen(f.before + e, count) : splat(0.0f), y = splat(0.0f);
+        #pragma GCC unroll 4
         for (int t = 0; t < f.steps; ++t) {
-            const bool at_rest = t == 0 && !f.before;
-            const float* before = t == 0 ? f.before + begin : membrane;
-            float* after = t + 1 == f.steps && f.after ? f.after + begin : membrane;
-            const T* x_t = x + (f.still ? 0 : t * f.n);
-            each(f.norm, begin, std::min(last, begin + TILE), [&](size_t e, int count, size_t column) __attribute__((always_inline)) {
-                const f32x16 y = normed(f.norm, widen(x_t + e, count), column);
-                const f32x16 h = at_rest ? d.from_rest(y) : d.charge(widen(before + (e - begin), count), y);
-                put_ones(spikes + t * f.n + e, d.fires(h), count);
-                narrow(after + (e - begin), d.reset(h), count);
-            });
+            if (t == 0 || !f.still) y = normed(f.norm, widen(x + t * f.n + e, count), column);
+            const f32x16 h = t == 0 && !f.before ? d.from_rest(y) : d.charge(v, y);
+            put_ones(spikes + t * f.n + e, d.fires(h), count);
+            v = d.reset(h);
         }
+        if (f.after) narrow(f.after + e, v, count);
+    });
 }
 
 template <class T> void forward_integer(const Firing& f, size_t first, size_t last) {
@@ -101,7 +82,8 @@ template <class T> void forward_integer(const Firing& f, size_t first, size_t la
 
 template <class T> void forward(const Firing& f, size_t first, size_t last) {
     if (f.neuron.kind != NeuronKind::Lif) return forward_integer<T>(f, first, last);
-    is_usual(f) ? forward_lif<T, true>(f, first, last) : forward_lif<T, false>(f, first, last);
+    if (!is_usual(f)) return forward_lif<T, false, 0>(f, first, last);
+    f.steps == 4 ? forward_lif<T, true, 4>(f, first, last) : forward_lif<T, true, 0>(f, first, last);
 }
 
 SD_INLINE f32x16 surrogate_slope(const Firing& f, const f32x16& u) {
@@ -113,68 +95,63 @@ SD_INLINE f32x16 surrogate_slope(const Firing& f, const f32x16& u) {
     return (f.alpha / 2) * reciprocal(at_most(1.0f + a * a, splat(1e30f)));
 }
 
-/// Charged membranes of a tile, h[t] in row t of what is kept.
-template <class T> SD_INLINE void charge_again(const Firing& f, const Dynamics& d, size_t begin, size_t end, Kept& kept) {
-    const T *x = static_cast<const T*>(f.x), *last_grad = static_cast<const T*>(f.grad_spikes) + (f.steps - 1) * f.n;
+/// Time steps whose membranes are kept at once; `backward_lif` needs scratch for more.
+constexpr int KEPT = 16;
+
+/// The charged membranes of sixteen neurons at each step.
+template <class T>
+SD_INLINE void charge_again(const Firing& f, const Dynamics& d, const T* x, f32x16 v, int count, size_t column, f32x16* h) {
+    f32x16 y = v;
+    #pragma GCC unroll 4
     for (int t = 0; t < f.steps; ++t) {
-        const bool at_rest = t == 0 && !f.before;
-        const float* before = t == 0 ? f.before + begin : kept.row(t - 1);
-        float* h_t = kept.row(t);
-        const T* x_t = x + (f.still ? 0 : t * f.n);
-        each(f.norm, begin, end, [&](size_t e, int count, size_t column) __attribute__((always_inline)) {
-            soon(t + 1 < f.steps ? x_t + f.n + e : last_grad + e);
-            const f32x16 y = normed(f.norm, widen(x_t + e, count), column);
-            const f32x16 last = at_rest ? y : widen(before + (e - begin), count);
-            narrow(h_t + (e - begin), at_rest ? d.from_rest(y) : d.charge(t == 0 ? last : d.reset(last), y), count);
-        });
+        if (t == 0 || !f.still) y = normed(f.norm, widen(x + t * f.n, count), column);
+        h[t] = t == 0 && !f.before ? d.from_rest(y) : d.charge(v, y);
+        v = d.reset(h[t]);
     }
 }
 
-template <class T, bool USUAL> double backward_lif(const Firing& given, size_t first, size_t last, float* sums) {
-    const Firing f = with_constants<USUAL>(given);
+template <class T, bool USUAL, int STEPS>
+double backward_lif(const Firing& given, size_t first, size_t last, float* sums) {
+    const Firing f = with_constants<USUAL, STEPS>(given);
     const Dynamics d(f.neuron);
     const f32x16 zero = splat(0.0f);
-    const T* grad_spikes = static_cast<const T*>(f.grad_spikes);
-    Kept kept(f.steps + 2);
-    float *grads = kept.row(f.steps), *summed = kept.row(f.steps + 1);   // of the membrane; of a still input
+    const T *x = static_cast<const T*>(f.x), *grad_spikes = static_cast<const T*>(f.grad_spikes);
+    T* grad_x = static_cast<T*>(f.grad_x);
+    f32x16 few[STEPS ? STEPS : KEPT];
+    f32x16* h = f.steps <= KEPT ? few : new f32x16[f.steps];
     double grad_leak = 0;
-    for (size_t begin = first; begin < last; begin += TILE) {
-        const size_t end = std::min(last, begin + TILE);
-        charge_again<T>(f, d, begin, end, kept);
+    each(f.norm, first, last, [&](size_t e, int count, size_t column) __attribute__((always_inline)) {
+        const f32x16 before = f.before ? widen(f.before + e, count) : zero;
+        charge_again(f, d, x + e, before, count, column, h);
+        f32x16 sum = zero, sum_off = zero, sum_leak = zero;
+        f32x16 grad_v = f.grad_after ? widen(f.grad_after + e, count) : zero;
+        #pragma GCC unroll 4
         for (int t = f.steps - 1; t >= 0; --t) {
-            const bool last_step = t + 1 == f.steps;
-            const float *h_t = kept.row(t), *h_before = kept.row(std::max(t - 1, 0));
-            const float* after = last_step ? f.grad_after + begin : grads;
-            float* before = t == 0 && f.grad_before ? f.grad_before + begin : grads;
-            const T *x_t = static_cast<const T*>(f.x) + (f.still ? 0 : t * f.n), *grad_t = grad_spikes + t * f.n;
-            T* grad_x = static_cast<T*>(f.grad_x) + (f.still ? 0 : t * f.n);
-            each(f.norm, begin, end, [&](size_t e, int count, size_t column) __attribute__((always_inline)) {
-                const size_t i = e - begin;
-                soon(t > 0 ? grad_t - f.n + e : static_cast<const T*>(f.x) + e + TILE);
-                if (t > 0) soon(grad_x - f.n + e);
-                const f32x16 h = widen(h_t + i, count), grad_v = last_step && !f.grad_after ? zero : widen(after + i, count);
-                f32x16 up = grad_spikes ? widen(grad_t + e, count) : zero;
-                if (!f.detach_reset) up -= grad_v * (f.neuron.hard_reset ? h - d.rest : d.threshold);
-                f32x16 grad_h = surrogate_slope(f, h - d.threshold) * up;
-                grad_h += f.neuron.hard_reset ? choose(d.fires(h), zero, grad_v) : grad_v;
-                const f32x16 leaked = d.leak(grad_h);
-                f32x16 dy = f.neuron.decay_input ? leaked : grad_h;
-                narrow(before + i, grad_h - leaked, count);
-                if (f.learns) {
-                    const f32x16 v = t > 0 ? d.reset(widen(h_before + i, count)) : f.before ? widen(f.before + e, count) : d.rest;
-                    const f32x16 y = f.neuron.decay_input ? normed(f.norm, widen(x_t + e, count), column) : zero;
-                    const f32x16 slope = grad_h * (y - d.above_rest(v));
-                    for (int lane = 0; lane < count; ++lane) grad_leak += slope[lane];
-                }
-                if (f.still && !last_step) dy += widen(summed + i, count);
-                if (f.still && t > 0) return narrow(summed + i, dy, count);
-                narrow(grad_x + e, dy, count);
-                if (!f.norm.channels) return;
-                add_to(sums + column, dy, count);
-                add_to(sums + f.norm.width() + column, dy * off_mean(f.norm, widen(x_t + e, count), column), count);
-            });
+            f32x16 up = grad_spikes ? widen(grad_spikes + t * f.n + e, count) : zero;
+            if (!f.detach_reset) up -= grad_v * (f.neuron.hard_reset ? h[t] - d.rest : d.threshold);
+            f32x16 grad_h = surrogate_slope(f, h[t] - d.threshold) * up;
+            grad_h += f.neuron.hard_reset ? choose(d.fires(h[t]), zero, grad_v) : grad_v;
+            const f32x16 leaked = d.leak(grad_h), dy = f.neuron.decay_input ? leaked : grad_h;
+            grad_v = grad_h - leaked;
+            if (f.learns) {
+                const f32x16 v_before = t > 0 ? d.above_rest(d.reset(h[t - 1])) : f.before ? d.above_rest(before) : zero;
+                const f32x16 y_t = normed(f.norm, widen(x + (f.still ? 0 : t * f.n) + e, count), column);
+                sum_leak += grad_h * ((f.neuron.decay_input ? y_t : zero) - v_before);
+            }
+            sum += dy;
+            if (f.still) continue;
+            narrow(grad_x + t * f.n + e, dy, count);
+            if (f.norm.channels) sum_off += dy * off_mean(f.norm, widen(x + t * f.n + e, count), column);
         }
-    }
+        if (f.still) {
+            narrow(grad_x + e, sum, count);
+            if (f.norm.channels) sum_off = sum * off_mean(f.norm, widen(x + e, count), column);
+        }
+        if (f.norm.channels) add_both(f.norm, sums, sum, sum_off, column, count);
+        if (f.grad_before) narrow(f.grad_before + e, grad_v, count);
+        for (int i = 0; f.learns && i < count; ++i) grad_leak += sum_leak[i];
+    });
+    if (h != few) delete[] h;
     return grad_leak;
 }
 
@@ -192,9 +169,7 @@ template <class T> void backward_integer(const Firing& f, size_t first, size_t l
                 ? choose(at_least(y, zero), choose(at_least(top, y), passed, zero), zero)
                 : choose(at_least(zero, y), zero, choose(at_least(y, top), zero, passed));
             narrow(grad_x + t * f.n + e, inside, count);
-            if (!f.norm.channels) return;
-            add_to(sums + column, inside, count);
-            add_to(sums + f.norm.width() + column, inside * off_mean(f.norm, raw, column), count);
+            if (f.norm.channels) add_both(f.norm, sums, inside, inside * off_mean(f.norm, raw, column), column, count);
         });
 }
 
@@ -203,7 +178,8 @@ template <class T> double backward(const Firing& f, size_t first, size_t last, f
         backward_integer<T>(f, first, last, sums);
         return 0;
     }
-    return is_usual(f) ? backward_lif<T, true>(f, first, last, sums) : backward_lif<T, false>(f, first, last, sums);
+    if (!is_usual(f)) return backward_lif<T, false, 0>(f, first, last, sums);
+    return f.steps == 4 ? backward_lif<T, true, 4>(f, first, last, sums) : backward_lif<T, true, 0>(f, first, last, sums);
 }
 
 /// Sixteen values as one bit each; false where one of them is neither of the two. As bits, so that -0 is not 0.
