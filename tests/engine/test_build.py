@@ -171,8 +171,11 @@ def test_an_editable_install_gives_way_to_pythonpath_and_drops_an_old_extension(
     assert origin(tmp_path / "site", PYTHONPATH=str(PACKAGE.parent)) == PACKAGE / "__init__.py"
 
 
+KERNEL_TESTS = ("tests/engine", "tests/neurons/test_native_cpu.py", "tests/layers", "tests/training/test_compact.py")
+
+
 @pytest.mark.slow
-def test_sanitized_editable_install_runs_the_tests_of_the_engine(tree: Path, tmp_path: Path) -> None:
+def test_sanitized_editable_install_runs_the_tests_of_the_kernels(tree: Path, tmp_path: Path) -> None:
     editable(tree, tmp_path / "site", CMAKE_ARGS="-DSD_SANITIZE=ON")
     assert len(list((tree / "src" / "spikedriven" / "engine").glob("_native.*"))) == 1
     compiler = os.environ.get("CXX", "g++")
@@ -182,7 +185,7 @@ def test_sanitized_editable_install_runs_the_tests_of_the_engine(tree: Path, tmp
     sanitized = {"LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0", "PYTHONPATH": str(tree / "src")}
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | sanitized
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", "tests/engine"],
+        [sys.executable, "-m", "pytest", "-q", *KERNEL_TESTS],
         cwd=tree,
         env=env,
         stdout=subprocess.PIPE,
