@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from spikedriven.errors import InputError
 from spikedriven.neurons import IntegerNeuron
-from spikedriven.neurons.integer import integer_spike, integer_spike_naive
+from spikedriven.neurons.integer import integer_spike, integer_spike_backward, integer_spike_naive
 
 UNITS = json.loads((Path(__file__).parents[1] / "golden" / "sdtv3_units.json").read_text())
 BASE = {"rounding": "half_even", "gradient": "inclusive"}
@@ -59,6 +59,17 @@ def test_operator_equals_naive(levels, norm, rounding, gradient, quarters):
 @pytest.mark.parametrize("convention", [BASE, LARGE], ids=["base", "large"])
 def test_opcheck(convention):
     torch.library.opcheck(integer_spike, (torch.randn(3, 5, requires_grad=True), 4, 4.0, *convention.values()))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["compiled", "readable"])
+def test_the_gradient_has_the_memory_order_of_the_input_whatever_comes_in(dtype):
+    """torch.compile plans with the order that the operator's description promises."""
+    x = torch.randn(2, 3, 4, 5, dtype=dtype).contiguous(memory_format=torch.channels_last)
+    args = (torch.randn(2, 3, 4, 5, dtype=dtype), x, 4, 4.0, "strict")
+    grad = integer_spike_backward(*args)
+    described = integer_spike_backward(*(t.to("meta") if isinstance(t, torch.Tensor) else t for t in args))
+    assert grad.stride() == described.stride() == x.stride() != args[0].stride()
+    torch.library.opcheck(integer_spike_backward, args, test_utils=("test_faketensor", "test_schema"))
 
 
 def test_export_keeps_one_node():

@@ -66,12 +66,12 @@ def integer_spike_backward(upstream: Tensor, x: Tensor, levels: int, norm: float
     if native_cpu.takes(x):
         return native_cpu.integer_backward(upstream, x, levels, norm, gradient)
     inside = (x >= 0) & (x <= levels) if gradient == "inclusive" else (x > 0) & (x < levels)
-    return torch.where(inside, upstream / norm, 0.0)
+    return native_cpu.ordered(torch.where(inside, upstream / norm, 0.0), x)
 
 
 @integer_spike_backward.register_fake
 def _(upstream, x, levels, norm, gradient):
-    return torch.empty_like(upstream)
+    return torch.empty_like(x)  # in the memory order of x, not of what comes in: a compiled graph relies on it
 
 
 def _setup_context(ctx, inputs, output) -> None:

@@ -61,7 +61,7 @@ def ordered(result: Tensor, given: Tensor) -> Tensor:
     stride = torch.empty_like(given, device="meta").stride()
     if result.stride() == stride:
         return result
-    return torch.empty_strided(result.shape, stride, dtype=result.dtype).copy_(result)
+    return torch.empty_strided(result.shape, stride, dtype=result.dtype, device=result.device).copy_(result)
 
 
 @overload
