@@ -1,7 +1,5 @@
 """Depthwise convolution with forward and backward passes of our own for training on CPUs: libraries are slow at it."""
 
-from typing import Any
-
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
@@ -49,9 +47,14 @@ class _Depthwise(torch.autograd.Function):
         grad = grad.to(x.dtype).contiguous(memory_format=torch.channels_last)
         grad_x = _filter(grad, _taps(weight).flip(0)) if ctx.needs_input_grad[0] else None
         sums = torch.empty(weight.shape[2] * weight.shape[3] * len(weight))
-        _native().depthwise_weight(
-            native_cpu.flat(x), *_sizes(x), weight.shape[2], native_cpu.flat(grad), sums, torch.get_num_threads()
-        )  # fmt: skip
+        native_cpu.loaded().depthwise_weight(
+            native_cpu.flat(x),
+            *native_cpu.image_sizes(x),
+            weight.shape[2],
+            native_cpu.flat(grad),
+            sums,
+            torch.get_num_threads(),
+        )
         return grad_x, sums.view(-1, len(weight)).t().reshape(weight.shape).to(weight.dtype)
 
 
@@ -63,17 +66,12 @@ def _taps(weight: Tensor) -> Tensor:
 def _filter(x: Tensor, taps: Tensor) -> Tensor:
     out = torch.empty_like(x, memory_format=torch.channels_last)
     kernel = int(len(taps) ** 0.5)
-    _native().depthwise(
-        native_cpu.flat(x), *_sizes(x), kernel, taps.flatten(), native_cpu.flat(out), torch.get_num_threads()
-    )  # fmt: skip
+    native_cpu.loaded().depthwise(
+        native_cpu.flat(x),
+        *native_cpu.image_sizes(x),
+        kernel,
+        taps.flatten(),
+        native_cpu.flat(out),
+        torch.get_num_threads(),
+    )
     return out
-
-
-def _sizes(x: Tensor) -> tuple[int, int, int, int]:
-    """Images, height, width, channels."""
-    return x.shape[0], x.shape[2], x.shape[3], x.shape[1]
-
-
-def _native() -> Any:
-    """The compiled extension; only called for tensors that `native_cpu.takes`."""
-    return native_cpu.extension()

@@ -4,7 +4,7 @@ The readable version is ``bn(x)``, which also runs wherever this does not (evalu
 hooks).
 """
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -50,7 +50,7 @@ def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     x = native_cpu.dense(x)
     near = x[0, 0, :, 0, 0].detach().float().contiguous()  # sums of differences to some value keep their digits
     sums = torch.empty(2 * x.shape[2], dtype=torch.float64)
-    extension().norm_sums(native_cpu.flat(x), *layout(x), near, sums, torch.get_num_threads())
+    native_cpu.loaded().norm_sums(native_cpu.flat(x), *layout(x), near, sums, torch.get_num_threads())
     off, square = (sums / x[:, :, 0].numel()).view(2, -1)
     return near + off, (square - off * off).clamp_(min=0)
 
@@ -87,7 +87,7 @@ def norm_gradients(
     """
     total, moment = sums.view(2, -1)
     share = scale.double() / x[:, :, 0].numel()
-    extension().norm_backward(
+    native_cpu.loaded().norm_backward(
         native_cpu.flat(x), native_cpu.flat(grad), native_cpu.flat(grad_x), *layout(x), mean.float(), scale,
         (-share * inverse * inverse * moment).float(), (-share * total).float(), torch.get_num_threads(),
     )  # fmt: skip
@@ -100,7 +100,7 @@ class _BatchNorm(torch.autograd.Function):
         x = native_cpu.dense(x)
         scale, shift, inverse = scale_and_shift(weight, bias, mean, variance, eps)
         out = torch.empty_like(x)
-        extension().norm_forward(
+        native_cpu.loaded().norm_forward(
             native_cpu.flat(x), native_cpu.flat(out), *layout(x), scale, shift, torch.get_num_threads()
         )
         ctx.save_for_backward(x, mean, inverse, scale)
@@ -113,7 +113,7 @@ class _BatchNorm(torch.autograd.Function):
         x, mean, inverse, scale = ctx.saved_tensors
         grad, grad_x = native_cpu.like(x, grad, x.dtype), torch.empty_like(x)
         sums = torch.empty(2 * len(scale), dtype=torch.float64)
-        extension().norm_gradient_sums(
+        native_cpu.loaded().norm_gradient_sums(
             native_cpu.flat(x), native_cpu.flat(grad), *layout(x), mean.float(), sums, torch.get_num_threads()
         )
         grad_weight, grad_bias = norm_gradients(x, grad, grad_x, sums, mean, inverse, scale)
@@ -124,8 +124,3 @@ def layout(x: Tensor) -> tuple[int, int]:
     """(channels, values of one channel that lie side by side) of a dense [T, B, C, H, W]."""
     channels, plane = x.shape[2], x.shape[3] * x.shape[4]
     return channels, 1 if x.stride(2) == 1 else plane
-
-
-def extension() -> Any:
-    """The compiled extension; only called for tensors that `native_cpu.takes`."""
-    return native_cpu.extension()

@@ -15,7 +15,6 @@ from torch.autograd.function import once_differentiable
 from spikedriven.layers.norm import (
     batch_statistics,
     can_norm,
-    extension,
     layout,
     norm_gradients,
     scale_and_shift,
@@ -55,7 +54,7 @@ class _NormFire(torch.autograd.Function):
         x = native_cpu.dense(x)
         scale, shift, inverse = scale_and_shift(weight, bias, mean, variance, eps)
         spikes = torch.empty_like(x) if steps == x.shape[0] else native_cpu.repeated(x, steps)
-        extension().fire_forward(
+        native_cpu.loaded().fire_forward(
             _native_neuron(neuron, w), native_cpu.flat(x), steps, _divisor(neuron), None, *layout(x), scale, shift,
             native_cpu.flat(spikes), None, torch.get_num_threads(),
         )  # fmt: skip
@@ -70,7 +69,7 @@ class _NormFire(torch.autograd.Function):
         shape_like = x if ctx.steps == x.shape[0] else native_cpu.repeated(x, ctx.steps)
         grad_spikes = native_cpu.like(shape_like, grad_spikes, x.dtype)
         grad_x, sums = torch.empty_like(x), torch.empty(2 * len(scale), dtype=torch.float64)
-        leak = extension().fire_backward(
+        leak = native_cpu.loaded().fire_backward(
             _native_neuron(ctx.neuron, w), _native_slope(ctx.neuron, w), native_cpu.flat(x), ctx.steps, None,
             *layout(x), scale, shift, mean.float(), grad_spikes.numel(), native_cpu.flat(grad_spikes), None,
             native_cpu.flat(grad_x), None, sums, torch.get_num_threads(),

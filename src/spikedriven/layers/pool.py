@@ -3,7 +3,7 @@
 The readable version is ``F.max_pool2d``, which also runs wherever this does not.
 """
 
-from typing import Any, cast
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -46,7 +46,9 @@ class _MaxPool(torch.autograd.Function):
         size = [(n + 2 * padding - kernel) // stride + 1 for n in x.shape[2:]]
         out = torch.empty(*x.shape[:2], *size, dtype=x.dtype, memory_format=torch.channels_last)
         where = torch.empty(out.numel(), dtype=torch.uint8)
-        _native().max_pool(native_cpu.flat(x), *_sizes(x), window, native_cpu.flat(out), where, torch.get_num_threads())
+        native_cpu.loaded().max_pool(
+            native_cpu.flat(x), *native_cpu.image_sizes(x), window, native_cpu.flat(out), where, torch.get_num_threads()
+        )
         ctx.save_for_backward(where)
         ctx.window, ctx.shape = window, x.shape
         return out
@@ -57,17 +59,12 @@ class _MaxPool(torch.autograd.Function):
         (where,) = ctx.saved_tensors
         grad = grad.contiguous(memory_format=torch.channels_last)
         grad_x = torch.empty(ctx.shape, dtype=grad.dtype, memory_format=torch.channels_last)
-        _native().max_pool_backward(
-            native_cpu.flat(grad), *_sizes(grad_x), ctx.window, where, native_cpu.flat(grad_x), torch.get_num_threads()
+        native_cpu.loaded().max_pool_backward(
+            native_cpu.flat(grad),
+            *native_cpu.image_sizes(grad_x),
+            ctx.window,
+            where,
+            native_cpu.flat(grad_x),
+            torch.get_num_threads(),
         )
         return grad_x, None
-
-
-def _sizes(x: Tensor) -> tuple[int, int, int, int]:
-    """Images, height, width, channels."""
-    return x.shape[0], x.shape[2], x.shape[3], x.shape[1]
-
-
-def _native() -> Any:
-    """The compiled extension; only called for tensors that `native_cpu.takes`."""
-    return native_cpu.extension()

@@ -24,6 +24,18 @@ def extension() -> ModuleType | None:
     return native.extension()
 
 
+def loaded() -> ModuleType:
+    """The compiled extension where it is there; called for tensors that `takes` has said yes to."""
+    native = extension()
+    assert native is not None
+    return native
+
+
+def image_sizes(x: Tensor) -> tuple[int, int, int, int]:
+    """Images, height, width, channels of [N, C, H, W]."""
+    return x.shape[0], x.shape[2], x.shape[3], x.shape[1]
+
+
 def takes(x: Tensor) -> bool:
     """Whether the compiled kernels compute a neuron on x."""
     return x.device.type == "cpu" and x.dtype in DTYPES and x.numel() > 0 and extension() is not None
@@ -78,14 +90,14 @@ def like(x: Tensor, source: Tensor | None, dtype: torch.dtype) -> Tensor | None:
 def lif_neuron(options: LIFOptions, w: Tensor | None) -> Any:
     """The extension's neuron; the leak factor of a parametric one is sigmoid(w)."""
     leak = options.tau if w is None else torch.sigmoid(w).item()
-    return _native().lif(
+    return loaded().lif(
         leak, w is not None, options.v_threshold, options.rest, options.v_reset is not None, options.decay_input
     )
 
 
 def lif_slope(options: LIFOptions, w: Tensor | None) -> Any:
     """How gradients pass a LIF neuron."""
-    native = _native()
+    native = loaded()
     slope = native.Slope()
     slope.surrogate = native.Surrogate.SIGMOID if options.surrogate == "sigmoid" else native.Surrogate.ATAN
     slope.alpha, slope.detach_reset, slope.learns = options.alpha, options.detach_reset, w is not None
@@ -98,7 +110,7 @@ def lif_forward(x: Tensor, v: Tensor | None, w: Tensor | None, options: LIFOptio
     x = dense(x[:1] if still else x)
     spikes, membrane = repeated(x, steps), torch.empty_like(x[0], dtype=torch.float32)
     before = like(membrane, v, torch.float32)
-    _native().fire_forward(
+    loaded().fire_forward(
         lif_neuron(options, w), flat(x), steps, 1.0, _maybe(before), 0, 1, None, None, flat(spikes),
         flat(membrane), torch.get_num_threads(),
     )  # fmt: skip
@@ -113,7 +125,7 @@ def lif_backward(
     given, x = x, dense(x)
     grad_x, carry = torch.empty_like(x), torch.empty_like(x[0], dtype=torch.float32)
     grad_spikes, grad_v = like(x, grad_spikes, x.dtype), like(carry, grad_v, torch.float32)
-    leak = _native().fire_backward(
+    leak = loaded().fire_backward(
         lif_neuron(options, w), lif_slope(options, w), flat(x), x.shape[0], _maybe(like(carry, v, torch.float32)), 0, 1,
         None, None, None, x.numel(), _maybe(grad_spikes), _maybe(grad_v), flat(grad_x), flat(carry), None,
         torch.get_num_threads(),
@@ -130,12 +142,12 @@ def grad_of_w(leak: float, w: Tensor | None, x: Tensor) -> Tensor:
 
 
 def integer_neuron(levels: int, rounding: str) -> Any:
-    return _native().integer(levels, rounding == "half_up")
+    return loaded().integer(levels, rounding == "half_up")
 
 
 def integer_slope(norm: float, gradient: str) -> Any:
     """How gradients pass an integer neuron."""
-    slope = _native().Slope()
+    slope = loaded().Slope()
     slope.divisor, slope.inclusive = norm, gradient == "inclusive"
     return slope
 
@@ -144,7 +156,7 @@ def integer_forward(x: Tensor, levels: int, norm: float, rounding: str) -> Tenso
     """Counts / norm, any shape, as `integer.integer_spike`."""
     given, x = x, x if is_dense(x) else x.contiguous()
     out = torch.empty_like(x)
-    _native().fire_forward(
+    loaded().fire_forward(
         integer_neuron(levels, rounding), flat(x), 1, norm, None, 0, 1, None, None, flat(out), None,
         torch.get_num_threads(),
     )  # fmt: skip
@@ -155,17 +167,11 @@ def integer_backward(upstream: Tensor, x: Tensor, levels: int, norm: float, grad
     """The gradient of x, as `integer.integer_spike_backward`."""
     given, x = x, x if is_dense(x) else x.contiguous()
     grad_x, upstream = torch.empty_like(x), like(x, upstream, x.dtype)
-    _native().fire_backward(
+    loaded().fire_backward(
         integer_neuron(levels, "half_even"), integer_slope(norm, gradient), flat(x), 1, None, 0, 1, None, None, None,
         x.numel(), flat(upstream), None, flat(grad_x), None, None, torch.get_num_threads(),
     )  # fmt: skip
     return ordered(grad_x, given)
-
-
-def _native() -> ModuleType:
-    native = extension()
-    assert native is not None
-    return native
 
 
 def _maybe(x: Tensor | None) -> Tensor | None:

@@ -64,7 +64,7 @@ def pack(x: Tensor, alphabet: Alphabet) -> Packed | None:
     """x as codes; None where a value of x is not in the alphabet. float32 or bfloat16 on a CPU, dense."""
     values = alphabet.values(x.dtype)
     codes = torch.empty((x.numel() + 15) // 16 * 2 * alphabet.bits, dtype=torch.uint8)
-    fits = _native().pack(
+    fits = native_cpu.loaded().pack(
         native_cpu.flat(x), alphabet.bits, values, alphabet.norm, codes, torch.get_num_threads()
     )  # fmt: skip
     return Packed(codes, alphabet, x.shape, x.stride(), x.dtype) if fits else None
@@ -74,7 +74,7 @@ def unpack(packed: Packed) -> Tensor:
     """The tensor that was packed, bit for bit, in the same memory order."""
     x = torch.empty_strided(packed.shape, packed.stride, dtype=packed.dtype)
     values = packed.alphabet.values(packed.dtype)
-    _native().unpack(packed.codes, packed.alphabet.bits, values, native_cpu.flat(x), torch.get_num_threads())
+    native_cpu.loaded().unpack(packed.codes, packed.alphabet.bits, values, native_cpu.flat(x), torch.get_num_threads())
     return x
 
 
@@ -100,8 +100,3 @@ def compact_saved(choices: Sequence[Alphabet]) -> saved_tensors_hooks:
         return unpack(kept) if isinstance(kept, Packed) else kept
 
     return saved_tensors_hooks(pack_hook, unpack_hook)
-
-
-def _native() -> Any:
-    """The compiled extension; only called for tensors that `native_cpu.takes`."""
-    return native_cpu.extension()
