@@ -1,5 +1,6 @@
 """`bench train`: contestants compute the same step, and the table says what was measured."""
 
+import copy
 import json
 
 import pytest
@@ -12,6 +13,7 @@ from spikedriven.bench.subject import load_inputs
 from spikedriven.bench.training import CONTESTANTS, Step, choose, measure, measure_neuron, read_step, write_subject
 from spikedriven.cli.bench import run
 from spikedriven.errors import InputError
+from spikedriven.layers.norm import can_norm
 from spikedriven.neurons import IntegerNeuron, Neuron
 
 SMALL = Step("sdt_2_256_cifar", 4, (("embed_dim", 32), ("img_size", 16)))
@@ -44,6 +46,7 @@ def test_eager_neurons_take_every_place_and_compute_the_same(name):
     neurons = sum(isinstance(module, Neuron) for module in model.modules())
     released_neurons(model)
     assert sum(isinstance(module, (EagerLIF, EagerInteger)) for module in model.modules()) == neurons
+    assert not any(can_norm(module.train(), x) for module in copy.deepcopy(model).modules())  # PyTorch's norms run too
     torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5)
 
 

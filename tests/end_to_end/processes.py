@@ -20,10 +20,10 @@ def start(*words: str | Path, group: bool = False) -> subprocess.Popen[str]:
     )  # fmt: skip
 
 
-def finish(process: subprocess.Popen[str], status: int = 0) -> str:
-    """Wait for it; returns what it printed."""
+def finish(process: subprocess.Popen[str], status: int = 0, timeout_s: float = 180) -> str:
+    """Wait for it; returns what it printed. A process that prints more than a pipe holds waits for this to read."""
     try:
-        output, _ = process.communicate(timeout=180)
+        output, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:
         process.kill()
         raise

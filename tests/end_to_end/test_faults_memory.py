@@ -3,6 +3,7 @@
 import statistics
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ RECIPE = Path(__file__).parent / "tiny.yaml"
 STEPS_PER_EPOCH = 12
 #: Bytes; the allocator of the C library wavers by two or three million.
 LARGEST_GROWTH = 10 << 20
+TIMEOUT_S = 1500
 
 
 def resident(process: subprocess.Popen[str]) -> int:
@@ -22,7 +24,7 @@ def resident(process: subprocess.Popen[str]) -> int:
 
 
 def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
-    log, deadline = run / "log.jsonl", time.monotonic() + 1500
+    log, deadline = run / "log.jsonl", time.monotonic() + TIMEOUT_S
     while not (log.exists() and f'"train", "step": {step},' in log.read_text()):
         assert process.poll() is None and time.monotonic() < deadline, f"step {step} was not reached"
         time.sleep(0.005)
@@ -42,7 +44,9 @@ def test_memory_is_flat(early: int, steps: int, tmp_path: Path) -> None:
     run, epochs = tmp_path / "run", steps // STEPS_PER_EPOCH + 2  # the evaluation after the last is not reached
     options = ("--run.out", run, "--run.max-steps", steps, "--schedule.epochs", epochs, "--run.eval-epochs", epochs)
     process = start("-m", "spikedriven", "train", RECIPE, *map(str, options))
-    before = median_around(early, run, process)
-    after = median_around(steps - 30, run, process)
-    finish(process)
+    with ThreadPoolExecutor(1) as pool:
+        finished = pool.submit(finish, process, timeout_s=TIMEOUT_S)  # reads what the run prints: pipes fill
+        before = median_around(early, run, process)
+        after = median_around(steps - 30, run, process)
+        finished.result()
     assert after - before < LARGEST_GROWTH, f"{(after - before) / 2**20:.1f} MiB more in {steps - early} steps"

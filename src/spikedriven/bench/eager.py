@@ -1,4 +1,5 @@
-"""Neurons as others run them, for `spikedriven bench train`: operators of PyTorch, one time step after the other."""
+"""Networks as others run them, for `spikedriven bench train`: neurons in operators of PyTorch, one time step after the
+other, and PyTorch's own batch norms, convolutions and pools."""
 
 from collections.abc import Callable
 from typing import Any
@@ -9,6 +10,10 @@ from spikedriven.errors import InputError
 from spikedriven.neurons import LIF, IntegerNeuron, ParametricLIF, lif_naive
 from spikedriven.neurons.integer import integer_spike_naive
 from spikedriven.neurons.modules import Neuron
+
+
+class EagerNorm(nn.BatchNorm2d):
+    """PyTorch's batch norm; the kernels of this package stand for `nn.BatchNorm2d` itself alone (`layers.norm`)."""
 
 
 class EagerLIF(Neuron):
@@ -56,12 +61,13 @@ class JellyLIF(Neuron):
 
 
 def released_neurons(model: nn.Module) -> None:
-    """Replace every neuron by its eager form."""
+    """Replace every neuron by its eager form, and this package's kernels by PyTorch's."""
     _replace(model, lambda neuron: EagerLIF(neuron) if isinstance(neuron, LIF) else EagerInteger(neuron))
 
 
 def spikingjelly_neurons(model: nn.Module) -> None:
-    """Replace every LIF neuron by SpikingJelly's. InputError where the network has other neurons."""
+    """Replace every LIF neuron by SpikingJelly's, and this package's kernels by PyTorch's. InputError where the network
+    has other neurons."""
     kinds = {type(module) for module in model.modules() if isinstance(module, Neuron)}
     if kinds - {LIF}:
         names = ", ".join(sorted(kind.__name__ for kind in kinds - {LIF}))
@@ -75,3 +81,6 @@ def _replace(model: nn.Module, build: Callable[[Any], nn.Module]) -> None:
              if isinstance(child, neurons)]  # fmt: skip
     for parent, name, child in found:
         setattr(parent, name, build(child))
+    for module in model.modules():
+        if type(module) is nn.BatchNorm2d:
+            module.__class__ = EagerNorm

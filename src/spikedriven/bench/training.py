@@ -27,7 +27,7 @@ from spikedriven.errors import InputError
 from spikedriven.models import SpikeDrivenModel
 from spikedriven.neurons import lif
 from spikedriven.training.compact import alphabets, compact_saved
-from spikedriven.training.memory import keep_freed_memory
+from spikedriven.training.memory import keep_memory
 
 REFERENCE = "ours-bf16"
 
@@ -89,22 +89,22 @@ def _compact(model: nn.Module) -> AbstractContextManager[Any]:
 
 
 def _ours(task: Task) -> Run:
-    keep_freed_memory()  # as `spikedriven train` does
+    keep_memory()  # as `spikedriven train` does
     return _training(task, False, _compact, channels_last=True)
 
 
 def _ours_bf16(task: Task) -> Run:
-    keep_freed_memory()
+    keep_memory()
     return _training(task, True, _compact, channels_last=True)
 
 
 def _ours_recompute(task: Task) -> Run:
-    keep_freed_memory()
+    keep_memory()
     return _training(task, True, _compact, lambda model: model.set_grad_checkpointing(), channels_last=True)
 
 
 def _ours_compiled(task: Task) -> Run:
-    keep_freed_memory()
+    keep_memory()
     return _training(task, True, channels_last=True, wrap=lambda model: cast(nn.Module, torch.compile(model)))
 
 
@@ -178,7 +178,7 @@ def measure_neuron(threads: int = 2, rounds: int = 20, elements: int = 2**22, ti
     Forward reads x and writes spikes; backward reads x and the gradient and writes a gradient: 20 bytes a value and
     time step. A copy moves 8 bytes a value.
     """
-    keep_freed_memory()
+    keep_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     x = torch.randn(time_steps, elements, requires_grad=True)

@@ -27,10 +27,10 @@ class DepthwiseConv2d(nn.Conv2d):
 
     def _fits(self, x: Tensor) -> bool:
         return (
-            native_cpu.takes(x)
+            not torch.compiler.is_compiling()
+            and native_cpu.takes(x)
             and self.kernel_size[0] in KERNELS
             and x.is_contiguous(memory_format=torch.channels_last)
-            and not torch.compiler.is_compiling()
         )
 
 

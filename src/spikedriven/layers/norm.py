@@ -26,10 +26,10 @@ def batch_norm(x: Tensor, bn: nn.Module) -> Tensor:
 def can_norm(bn: nn.Module, x: Tensor) -> bool:
     """Whether the kernels stand for ``bn(x)``: training on a CPU, of a norm of the plain kind."""
     return (
-        torch.is_grad_enabled()
+        not torch.compiler.is_compiling()
+        and torch.is_grad_enabled()
         and native_cpu.takes(x)
         and not (torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") not in native_cpu.DTYPES)
-        and not torch.compiler.is_compiling()
         and type(bn) is nn.BatchNorm2d
         and bn.training
         and bn.affine

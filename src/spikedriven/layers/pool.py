@@ -26,11 +26,11 @@ def max_pool(x: Tensor, pool: nn.MaxPool2d) -> Tensor:
 def _fits(x: Tensor, pool: nn.MaxPool2d) -> bool:
     window = (pool.kernel_size, pool.stride, pool.padding)
     return (
-        pool.training
+        not torch.compiler.is_compiling()
+        and pool.training
         and torch.is_grad_enabled()
         and native_cpu.takes(x)
         and x.is_contiguous(memory_format=torch.channels_last)
-        and not torch.compiler.is_compiling()
         and all(isinstance(size, int) for size in window)
         and cast(int, pool.kernel_size) <= LARGEST_KERNEL
         and pool.dilation == 1

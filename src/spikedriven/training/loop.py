@@ -37,7 +37,7 @@ from spikedriven.training.distributed import (
     wrap_average,
     wrap_model,
 )
-from spikedriven.training.memory import keep_freed_memory
+from spikedriven.training.memory import keep_memory
 from spikedriven.training.meter import Meter
 from spikedriven.training.optim import create_optimizer, peak_learning_rate
 from spikedriven.training.run_folder import prepare_folder
@@ -108,8 +108,8 @@ class Trainer:
     def fit(self) -> Outcome:
         """Train to the end, to `run.max_steps`, or until a signal asks to stop (a checkpoint is written first)."""
         with stop_flag() as self.stop, self.log.open():
-            data, device = described(self.recipe.data), str(self.world.device)
-            self.log.record("start", self.at.step, processes=self.world.size, device=device, data=data)
+            place = {"device": str(self.world.device), "heap": self.heap}
+            self.log.record("start", self.at.step, processes=self.world.size, data=described(self.recipe.data), **place)
             if self.taken is not None:
                 self.log.record("init", self.at.step, **asdict(self.taken))
                 self.log.say(f"starting weights: {self.taken}")
@@ -122,8 +122,7 @@ class Trainer:
     def _build(self, fresh: bool) -> None:
         """fresh: there is no checkpoint to continue, so the recipe's starting weights are loaded."""
         run, model = self.recipe.run, self.recipe.model
-        if self.world.device.type == "cpu":
-            keep_freed_memory()
+        self.heap = keep_memory() if self.world.device.type == "cpu" else str(self.world.device)
         torch.manual_seed(run.seed)
         layout = torch.channels_last if run.channels_last else torch.contiguous_format
         # torch's stubs know a device and a memory format only apart
