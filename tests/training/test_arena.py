@@ -4,6 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,15 @@ why = use_arena()
 assert why is None, why
 """
 )
+
+
+@pytest.fixture(scope="module", autouse=True)
+def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """Compiled once for all of these tests, and not into the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        folder = tmp_path_factory.mktemp("home")
+        patch.setenv("HOME", str(folder))
+        yield folder
 
 
 def run(program: str, *words: object, **environment: str) -> str:
@@ -100,6 +110,7 @@ def test_a_forked_process_goes_on():
     program = (
         START
         + """
+torch.set_num_threads(1)  # as in a loader's process: OpenMP's threads do not survive a fork
 kept = torch.full((100_000,), 7.0)
 child = os.fork()
 if child == 0:

@@ -9,6 +9,7 @@ import ctypes
 import functools
 import hashlib
 import os
+import platform
 import shlex
 import subprocess
 import sys
@@ -57,7 +58,8 @@ def _load() -> ctypes.CDLL:
     if sys.platform != "linux":
         raise RuntimeError("written for Linux")
     command = _compiler()
-    key = hashlib.sha256(SOURCE.read_bytes() + f"{torch.__version__} {command}".encode()).hexdigest()[:16]
+    made_for = f"{platform.machine()} {torch.__version__} {command}"
+    key = hashlib.sha256(SOURCE.read_bytes() + made_for.encode()).hexdigest()[:16]
     path = Path("~/.cache/spikedriven/native").expanduser() / f"arena-{key}.so"
     if not path.exists():
         _compile(command, path)
