@@ -68,7 +68,9 @@ def test_kill_9_then_sigterm(whole: Path, tmp_path: Path) -> None:
     assert_same_end(run, whole)
 
 
-@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+)
 def test_every_process_of_the_job_is_told_to_stop(
     number: signal.Signals, status: int, whole: Path, tmp_path: Path
 ) -> None:

@@ -60,7 +60,11 @@ def test_small_networks(model, tmp_path):
     assert "same top-1 100.0%" in str(report)
 
 
-@pytest.mark.parametrize("name", FAMILIES)
+#: Their blocks are those of e_spikeformer_3m, with other neurons or other widths.
+SLOW = ("meta_spikeformer_15m", "e_spikeformer_83m")
+
+
+@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in FAMILIES])
 def test_every_family(name, tmp_path):
     size = {} if name.startswith("sdt_2_256_cifar10dvs") else SMALL
     model = sd.create_model(name, **size, **FAMILIES[name])
