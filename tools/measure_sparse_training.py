@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.table import Table
 
 from spikedriven.bench.rounds import Spread, ratios
-from spikedriven.bench.training import seconds_of
+from spikedriven.bench.worker import seconds_of
 
 TOKENS, INPUTS, OUTPUTS, COLUMNS = 8192, 512, 2048, 64
 

@@ -9,8 +9,9 @@ import torch
 import spikedriven as sd
 from spikedriven.bench.contestants import Task
 from spikedriven.bench.eager import EagerInteger, EagerLIF, released_neurons, spikingjelly_neurons
+from spikedriven.bench.neuron import measure_neuron
 from spikedriven.bench.subject import load_inputs
-from spikedriven.bench.training import CONTESTANTS, Step, choose, measure, measure_neuron, read_step, write_subject
+from spikedriven.bench.training import CONTESTANTS, Step, choose, measure, read_step, write_subject
 from spikedriven.cli.bench import run
 from spikedriven.errors import InputError
 from spikedriven.layers.norm import can_norm
@@ -60,6 +61,8 @@ def test_measuring_two(tmp_path):
     assert [result.name for result in results] == ["ours-bf16", "released"]
     for result in results:
         assert result.status == "measured" and len(result.times_ms) == 2 and result.memory.own > 0
+    bits, floats = (result.memory.tensors for result in results)
+    assert 0 < bits < 0.5 * floats
     assert results[0].slower.median == 1.0 and results[1].top1_agreement is None
 
 
@@ -71,9 +74,16 @@ def test_a_neuron_alone():
 
 def test_the_command_prints_json(capsys):
     words = ["--model", "e_spikeformer_3m", "--img-size", "32", "--batch", "2", "--rounds", "1", "--threads", "1"]
-    assert run(["train", *words, "--only", "ours", "--no-neuron", "--json"]) == 0
+    assert run(["train", *words, "--only", "ours", "--no-neuron", "--device", "cpu", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["contestants"][0]["name"] == "ours" and report["neuron"] is None
+    assert report["contestants"][0]["memory"]["tensors"] > 0 and report["machine"]["GPU"] == "none used"
+
+
+def test_a_gpu_that_is_not_there(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(InputError, match="torch sees no GPU here; choose cpu"):
+        run(["train", "--device", "cuda"])
 
 
 @pytest.mark.parametrize("words, message", [

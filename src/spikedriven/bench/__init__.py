@@ -7,5 +7,6 @@
 * worker.py: a contestant in a process of its own
 * rounds.py: asking them in turns; medians, quartiles, ratios per round
 * engine.py: all of it for one network: `spikedriven bench engine`
+* training.py, eager.py, neuron.py: a training step with neurons as others run them, a neuron alone: `bench train`
 * machine.py, tables.py: what it was measured on, and the table
 """

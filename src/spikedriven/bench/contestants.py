@@ -24,11 +24,14 @@ Run = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Task:
-    """folder: of the subject, see `subject.py`. threads: how many a contestant may use. batch: images per call."""
+    """folder: of the subject, see `subject.py`. threads: how many a contestant may use. batch: images per call.
+    device: "cpu" or "cuda". tensors: whether to measure what tensors of PyTorch take, see `memory.py`."""
 
     folder: Path
     threads: int
     batch: int
+    device: str = "cpu"
+    tensors: bool = False
 
     def example(self) -> Tensor:
         return load_inputs(self.folder)[0][: self.batch]

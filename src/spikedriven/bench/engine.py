@@ -8,9 +8,10 @@ from typing import Any
 from torch import Tensor
 
 from spikedriven.bench.contestants import CONTESTANTS, Contestant, Task
+from spikedriven.bench.memory import Memory
 from spikedriven.bench.rounds import Spread, alternate, ratios
 from spikedriven.bench.subject import Subject, load_inputs
-from spikedriven.bench.worker import Memory, Worker, WorkerError
+from spikedriven.bench.worker import Worker, WorkerError
 from spikedriven.errors import InputError
 
 #: Called with a text when something starts, and with None when one step is over.

@@ -16,11 +16,15 @@ FLAGS = (
 RUNTIMES = ("onnxruntime", "onnx", "openvino")
 
 
-def machine() -> dict[str, Any]:
-    """Versions and processor, the flags that matter, usable cores, and how busy the machine is now."""
-    irrelevant = ("threads of torch", "GPU")  # every contestant has its own threads, and none uses a GPU
+def machine(device: str = "cpu") -> dict[str, Any]:
+    """Versions and processor, the flags that matter, usable cores, and how busy the machine is now.
+
+    device: what contestants run on; a GPU that none uses is not named.
+    """
+    found = {key: value for key, value in environment().items() if key != "threads of torch"}  # each has its own
     return {
-        **{key: value for key, value in environment().items() if key not in irrelevant},
+        **found,
+        "GPU": found["GPU"] if device == "cuda" else "none used",
         **{name: _version(name) for name in RUNTIMES},
         "flags": [flag for flag in FLAGS if flag in _flags()],
         "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),

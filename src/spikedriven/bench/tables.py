@@ -9,11 +9,13 @@ from rich.table import Table
 from rich.text import Text
 
 from spikedriven.bench.engine import Result
+from spikedriven.bench.memory import Memory
 from spikedriven.bench.rounds import Spread
 from spikedriven.bench.subject import Subject
 from spikedriven.bench.training import REFERENCE, Step
 
 COLUMNS = ("contestant", "ms (quartiles)", "x engine", "top-1", "difference", "MB (own)")
+TRAINING_COLUMNS = ("contestant", "ms/image (quartiles)", f"x {REFERENCE}", "tensors MB", "process MB (own)")
 
 
 def table(subject: Subject, results: Sequence[Result]) -> Group:
@@ -32,7 +34,7 @@ def training_table(step: Step, results: Sequence[Result]) -> Group:
     """One training step: a row per contestant."""
     args = "".join(f", {key} {value}" for key, value in step.args)
     shown = Table(title=f"{step.model}{args}, batch {step.batch}: forward and backward", box=box.SIMPLE_HEAD)
-    for index, column in enumerate(("contestant", "ms/image (quartiles)", f"x {REFERENCE}", "peak MB", "own MB")):
+    for index, column in enumerate(TRAINING_COLUMNS):
         shown.add_column(column, justify="right" if index else "left", no_wrap=not index)
     for result in results:
         if result.milliseconds is None or result.memory is None:
@@ -40,9 +42,7 @@ def training_table(step: Step, results: Sequence[Result]) -> Group:
             continue
         per_image = Spread(*(value / step.batch for value in astuple(result.milliseconds)))
         slower = _spread(result.slower) if result.slower else ""
-        shown.add_row(
-            result.name, _spread(per_image), slower, f"{result.memory.peak:.0f}", f"{result.memory.own:.0f}"
-        )  # fmt: skip
+        shown.add_row(result.name, _spread(per_image), slower, f"{result.memory.tensors:.0f}", _process(result.memory))
     return Group(shown, Text("\n".join(f"{r.name}: {r.status}: {r.reason}" for r in results if r.reason)))
 
 
@@ -55,8 +55,12 @@ def _cells(result: Result) -> list[str]:
         _spread(result.slower) if result.slower else "",
         f"{result.top1_agreement:.0%}",
         f"{result.largest_difference:.1g}",
-        f"{result.memory.peak:.0f} ({result.memory.own:.0f})",
+        _process(result.memory),
     ]
+
+
+def _process(memory: Memory) -> str:
+    return f"{memory.peak:.0f} ({memory.own:.0f})"
 
 
 def _spread(spread: Spread) -> str:

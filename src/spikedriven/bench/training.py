@@ -5,10 +5,10 @@ for one timed step. See `rounds.py` for how ratios are taken and `worker.py` for
 """
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -21,11 +21,9 @@ import spikedriven as sd
 from spikedriven.bench.contestants import Contestant, Run, Task
 from spikedriven.bench.eager import released_neurons, spikingjelly_neurons
 from spikedriven.bench.engine import Result, Tell, run_contestants
-from spikedriven.bench.rounds import Spread, ratios
 from spikedriven.bench.subject import load_inputs, smooth_images
 from spikedriven.errors import InputError
 from spikedriven.models import SpikeDrivenModel
-from spikedriven.neurons import lif
 from spikedriven.training.compact import alphabets, compact_saved
 from spikedriven.training.memory import keep_memory
 
@@ -71,12 +69,13 @@ def _training(
     model = read_step(task.folder).build()
     neurons(model)
     layout = torch.channels_last if channels_last else torch.contiguous_format
-    model = model.to(memory_format=layout)
-    called, labels = wrap(model), load_inputs(task.folder)[1].long()
+    # torch's stubs know a device and a memory format only apart
+    model = cast(SpikeDrivenModel, model.to(device=task.device, memory_format=layout))  # type: ignore[call-overload]
+    called, labels = wrap(model), load_inputs(task.folder)[1].long().to(task.device)
 
     def step(images: Tensor) -> Tensor:
         model.zero_grad(set_to_none=True)
-        with torch.autocast("cpu", torch.bfloat16, enabled=amp), saving(model):
+        with torch.autocast(task.device, torch.bfloat16, enabled=amp), saving(model):
             loss = F.cross_entropy(called(images).float(), labels)
         loss.backward()
         return loss.detach().view(1)
@@ -88,51 +87,44 @@ def _compact(model: nn.Module) -> AbstractContextManager[Any]:
     return compact_saved(alphabets(model))
 
 
-def _ours(task: Task) -> Run:
-    keep_memory()  # as `spikedriven train` does
-    return _training(task, False, _compact, channels_last=True)
+def _recomputing(model: nn.Module) -> nn.Module:
+    cast(SpikeDrivenModel, model).set_grad_checkpointing()
+    return model
 
 
-def _ours_bf16(task: Task) -> Run:
-    keep_memory()
-    return _training(task, True, _compact, channels_last=True)
+def _compiled(model: nn.Module) -> nn.Module:
+    return cast(nn.Module, torch.compile(model))
 
 
-def _ours_recompute(task: Task) -> Run:
-    keep_memory()
-    return _training(task, True, _compact, lambda model: model.set_grad_checkpointing(), channels_last=True)
+def _ours(task: Task, **options: Any) -> Run:
+    if task.device == "cpu":
+        keep_memory()  # as `spikedriven train` does
+    return _training(task, channels_last=True, **options)
 
 
-def _ours_compiled(task: Task) -> Run:
-    keep_memory()
-    return _training(task, True, channels_last=True, wrap=lambda model: cast(nn.Module, torch.compile(model)))
-
-
-def _released(task: Task) -> Run:
-    return _training(task, False, neurons=released_neurons)
-
-
-def _released_bf16(task: Task) -> Run:
-    return _training(task, True, neurons=released_neurons)
-
-
-def _spikingjelly(task: Task) -> Run:
-    return _training(task, False, neurons=spikingjelly_neurons)
-
-
-def _spikingjelly_bf16(task: Task) -> Run:
-    return _training(task, True, neurons=spikingjelly_neurons)
-
+_RELEASED = partial(_training, neurons=released_neurons)
+_SPIKINGJELLY = partial(_training, neurons=spikingjelly_neurons)
+_KEPT_AS_BITS = partial(_ours, saving=_compact)
 
 CONTESTANTS: dict[str, Contestant] = {
-    "ours-bf16": Contestant("this package, bf16 autocast, channels last, spikes kept as bits", _ours_bf16),
-    "ours": Contestant("this package, fp32, channels last, spikes kept as bits", _ours),
-    "ours-recompute": Contestant("ours-bf16 with activation checkpointing", _ours_recompute),
-    "ours-compile": Contestant("this package under torch.compile, bf16 autocast", _ours_compiled),
-    "released": Contestant("PyTorch fp32 with neurons as the releases run them", _released),
-    "released-bf16": Contestant("the same under bf16 autocast", _released_bf16),
-    "spikingjelly": Contestant("fp32 with SpikingJelly's neurons", _spikingjelly, package="spikingjelly"),
-    "spikingjelly-bf16": Contestant("the same under bf16 autocast", _spikingjelly_bf16, package="spikingjelly"),
+    "ours-bf16": Contestant(
+        "this package, bf16 autocast, channels last, spikes kept as bits", partial(_KEPT_AS_BITS, amp=True)
+    ),
+    "ours": Contestant("this package, fp32, channels last, spikes kept as bits", partial(_KEPT_AS_BITS, amp=False)),
+    "ours-recompute": Contestant(
+        "ours-bf16 with activation checkpointing", partial(_KEPT_AS_BITS, amp=True, wrap=_recomputing)
+    ),
+    "ours-compile": Contestant(
+        "this package under torch.compile, bf16 autocast", partial(_ours, amp=True, wrap=_compiled)
+    ),
+    "released": Contestant("PyTorch fp32 with neurons as the releases run them", partial(_RELEASED, amp=False)),
+    "released-bf16": Contestant("the same under bf16 autocast", partial(_RELEASED, amp=True)),
+    "spikingjelly": Contestant(
+        "fp32 with SpikingJelly's neurons", partial(_SPIKINGJELLY, amp=False), package="spikingjelly"
+    ),
+    "spikingjelly-bf16": Contestant(
+        "the same under bf16 autocast", partial(_SPIKINGJELLY, amp=True), package="spikingjelly"
+    ),
 }
 
 
@@ -151,53 +143,14 @@ def steps(contestants: Mapping[str, Contestant], rounds: int) -> int:
 
 def measure(
     folder: Path, step: Step, contestants: Mapping[str, Contestant], threads: int = 2, rounds: int = 5,
-    tell: Tell = lambda _text: None,
+    tell: Tell = lambda _text: None, device: str = "cpu",
 ) -> list[Result]:  # fmt: skip
     """Results in the order of ``contestants``; ``slower`` is relative to `REFERENCE`. folder: a new one, to write into.
 
-    threads: for each contestant. One that is not installed or fails has a row that says so.
+    threads: for each contestant. device: "cpu" or "cuda". One that is not installed or fails has a row that says so.
     """
     if threads < 1 or rounds < 1 or step.batch < 1:
         raise InputError(f"found threads {threads}, rounds {rounds}, batch {step.batch}: at least 1 of each is needed")
     write_subject(folder, step)
-    return run_contestants(Task(folder, threads, step.batch), contestants, None, rounds, REFERENCE, tell)
-
-
-@dataclass(frozen=True)
-class NeuronCost:
-    """Milliseconds of a LIF neuron alone, forward and backward, of copying as many bytes, and the ratio of the two."""
-
-    neuron: Spread
-    copy: Spread
-    ratio: Spread
-
-
-def measure_neuron(threads: int = 2, rounds: int = 20, elements: int = 2**22, time_steps: int = 4) -> NeuronCost:
-    """A LIF neuron on float32 [T, elements] against a copy of the bytes it must move at least.
-
-    Forward reads x and writes spikes; backward reads x and the gradient and writes a gradient: 20 bytes a value and
-    time step. A copy moves 8 bytes a value.
-    """
-    keep_memory()
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)
-    x = torch.randn(time_steps, elements, requires_grad=True)
-    upstream, values = torch.randn(time_steps, elements), time_steps * elements * 20 // 8
-    source, target = torch.ones(values), torch.empty(values)
-
-    def neuron() -> None:
-        x.grad = None
-        lif(x)[0].backward(upstream)
-
-    pairs = [(seconds_of(neuron), seconds_of(lambda: target.copy_(source))) for _ in range(rounds + 1)][1:]
-    torch.set_num_threads(before)
-    neurons, copies = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
-    neuron_cost, copy_cost = (Spread.of([1e3 * s for s in times]) for times in (neurons, copies))
-    return NeuronCost(neuron_cost, copy_cost, ratios(neurons, copies))
-
-
-def seconds_of(call: Callable[[], Any]) -> float:
-    """Wall-clock time of one call."""
-    start = time.perf_counter()
-    call()
-    return time.perf_counter() - start
+    task = Task(folder, threads, step.batch, device, tensors=True)
+    return run_contestants(task, contestants, None, rounds, REFERENCE, tell)

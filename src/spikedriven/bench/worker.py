@@ -7,12 +7,10 @@ Messages from the parent: a round's number, or None to end. Answers: ("ready", o
 import contextlib
 import multiprocessing
 import os
-import resource
 import sys
 import time
 import traceback
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ import torch
 from torch import Tensor
 
 from spikedriven.bench.contestants import Contestant, Run, Task
+from spikedriven.bench.memory import Memory, process_peak, tensors_peak
 from spikedriven.bench.subject import load_inputs
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -28,14 +27,6 @@ _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS
 
 class WorkerError(Exception):
     """A contestant's process ended, or said why it cannot go on."""
-
-
-@dataclass(frozen=True)
-class Memory:
-    """Megabytes. peak: the most the process held; own: how much of it came after importing torch and this package."""
-
-    peak: float
-    own: float
 
 
 class Worker:
@@ -101,19 +92,31 @@ def _prepare(connection: Connection, contestant: Contestant, task: Task, log: Pa
 def _serve(connection: Connection, contestant: Contestant, task: Task, log: Path) -> None:
     with _told(connection, log):
         torch.set_num_threads(task.threads)
-        imported = _peak_megabytes()
-        function = contestant.load(task)
-        inputs, _ = load_inputs(task.folder)
-        batches = [batch.contiguous() for batch in _batches(inputs, task.batch)]
-        connection.send(("ready", torch.cat([function(batch) for batch in batches], _batch_axis(function, batches[0]))))
+        imported = process_peak()
+        function, batches = _load(contestant, task)
+        outputs = torch.cat([function(batch) for batch in batches], _batch_axis(function, batches[0]))
+        connection.send(("ready", outputs.cpu()))
         while (number := connection.recv()) is not None:
             connection.send(("time", _timed(function, batches[number % len(batches)])))
-        peak = _peak_megabytes()
-        connection.send(("memory", Memory(peak, peak - imported)))
+        peak = process_peak()
+        tensors = tensors_peak(lambda: _two_calls(contestant, task), task.device) if task.tensors else None
+        connection.send(("memory", Memory(peak, peak - imported, tensors)))
+
+
+def _load(contestant: Contestant, task: Task) -> tuple[Run, list[Tensor]]:
+    """(what is timed, batches to call it with)."""
+    return contestant.load(task), _batches(load_inputs(task.folder)[0].to(task.device), task.batch)
+
+
+def _two_calls(contestant: Contestant, task: Task) -> None:
+    """Loaded anew: a training step begins with the gradients of the one before it."""
+    function, batches = _load(contestant, task)
+    for _ in range(2):
+        function(batches[0])
 
 
 def _batches(inputs: Tensor, batch: int) -> list[Tensor]:
-    return [inputs[i : i + batch] for i in range(0, len(inputs) - batch + 1, batch)]
+    return [inputs[i : i + batch].contiguous() for i in range(0, len(inputs) - batch + 1, batch)]
 
 
 def _batch_axis(function: Run, batch: Tensor) -> int:
@@ -123,9 +126,16 @@ def _batch_axis(function: Run, batch: Tensor) -> int:
 
 def _timed(function: Run, batch: Tensor) -> float:
     """Seconds of one call. The call before it, not timed, brings weights and threads back after the others' turns."""
-    function(batch)
+    seconds_of(lambda: function(batch))
+    return seconds_of(lambda: function(batch))
+
+
+def seconds_of(call: Callable[[], Any]) -> float:
+    """Wall-clock time of one call, with what it told a GPU to do."""
     start = time.perf_counter()
-    function(batch)
+    call()
+    if torch.cuda.is_initialized():
+        torch.cuda.synchronize()
     return time.perf_counter() - start
 
 
@@ -144,13 +154,3 @@ def _told(connection: Connection, log: Path) -> Iterator[None]:
         traceback.print_exc()
         first = str(error).strip().partition("\n")[0]
         connection.send(("failed", f"{type(error).__name__}: {first}"[:300]))
-
-
-def _peak_megabytes() -> float:
-    """Linux counts a parent's memory into a child's ``ru_maxrss``, so its own figure is taken where there is one."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) / 1024
-    unit = 1 if sys.platform == "darwin" else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**20

@@ -8,6 +8,8 @@ Example:
 
 One step is forward and backward, without the optimiser. Every contestant runs in a process of its own, from the same
 weights and images; all are asked in turns. SpikingJelly takes part where it is installed (pip install spikingjelly).
+Memory: the most that PyTorch's allocator had given out to tensors, and the most the process held (own: after the
+imports). On a GPU the first is the GPU's.
 """
 
 import json
@@ -15,15 +17,17 @@ import sys
 import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import tyro
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
 from spikedriven.bench.machine import load, machine
+from spikedriven.bench.neuron import measure_neuron
 from spikedriven.bench.tables import training_table
-from spikedriven.bench.training import Step, choose, measure, measure_neuron, steps
+from spikedriven.bench.training import Step, choose, measure, steps
+from spikedriven.training.device import choose_device
 
 
 @dataclass(frozen=True)
@@ -42,6 +46,8 @@ class TrainArguments:
     """Timed steps of each contestant."""
     threads: int = 2
     """For each contestant."""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    """auto: the GPU, where there is one."""
     neuron: bool = True
     """Measure a neuron alone too, against a copy of the bytes it moves."""
     json: bool = False
@@ -51,9 +57,9 @@ class TrainArguments:
 def train(argv: list[str]) -> int:
     """Parse, measure, print; 1 where a contestant failed."""
     arguments = tyro.cli(TrainArguments, args=argv, prog="spikedriven bench train", description=__doc__)
-    contestants = choose(arguments.only)
+    contestants, device = choose(arguments.only), choose_device(arguments.device)
     step = Step(arguments.model, arguments.batch, _args(arguments))
-    report: dict[str, Any] = {"machine": machine(), "settings": asdict(arguments)}
+    report: dict[str, Any] = {"machine": machine(device), "settings": asdict(arguments)}
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
     with (
         tempfile.TemporaryDirectory(prefix="spikedriven-bench-") as folder,
@@ -67,9 +73,9 @@ def train(argv: list[str]) -> int:
             else:
                 progress.update(bar, description=f"{step.model}: {text}")
 
-        results = measure(Path(folder) / "step", step, contestants, arguments.threads, arguments.rounds, tell)
+        results = measure(Path(folder) / "step", step, contestants, arguments.threads, arguments.rounds, tell, device)
     report["contestants"] = [result.to_dict() for result in results]
-    report["neuron"] = asdict(measure_neuron(arguments.threads)) if arguments.neuron else None
+    report["neuron"] = asdict(measure_neuron(arguments.threads, device=device)) if arguments.neuron else None
     report["machine"]["load_at_end"] = load()
     if arguments.json:
         print(json.dumps(report, indent=1))
@@ -90,7 +96,7 @@ def _conditions(report: dict[str, Any]) -> str:
     lines = [
         f"{found['processor']} ({', '.join(found['flags'])}), {found['usable_cores']} cores, busy before: "
         f"{found['load']}, after: {found['load_at_end']}; torch {found['torch']}; {report['settings']['threads']} "
-        f"threads, {report['settings']['rounds']} rounds. No GPU took part."
+        f"threads, {report['settings']['rounds']} rounds. GPU: {found['GPU']}"
     ]
     if neuron:
         lines.append(

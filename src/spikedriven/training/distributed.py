@@ -16,6 +16,7 @@ from torch.distributed.fsdp import FSDPModule
 from torch.nn.parallel import DistributedDataParallel
 
 from spikedriven.errors import RecipeError, SpikedrivenError
+from spikedriven.training.device import choose_device
 from spikedriven.training.sharded import shard
 
 
@@ -40,9 +41,7 @@ class LostProcessError(SpikedrivenError):
 def open_world(device: str = "auto", timeout_s: float = 1800.0) -> Iterator[World]:
     """Join the other processes if torchrun started us (RANK and WORLD_SIZE are set), else be alone. nccl on GPUs,
     gloo on CPUs. timeout_s: how long an exchange waits for the other processes before it is a LostProcessError."""
-    if device == "cuda" and not torch.cuda.is_available():
-        raise RecipeError("run.device=cuda: torch sees no GPU here; use --run.device cpu, or auto")
-    use_cuda = device == "cuda" or (device == "auto" and torch.cuda.is_available())
+    use_cuda = choose_device(device) == "cuda"
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
     place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if use_cuda else torch.device("cpu")
     if use_cuda:
