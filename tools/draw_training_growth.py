@@ -5,7 +5,7 @@
 
 Forward and backward of one network, as `spikedriven bench train` measures them: each contestant in a process of its
 own, asked in turns. One quantity changes at a time; the others stay at --time-steps, --batch and --img-size.
-Memory is what a process held at most, less what it held after the imports.
+Memory is the most that tensors took at one time, by PyTorch's allocator.
 """
 
 import json
@@ -74,19 +74,17 @@ def measured(arguments: Arguments) -> dict[str, Any]:
 
 
 def measure_point(arguments: Arguments, point: Mapping[str, int]) -> dict[str, dict[str, float]]:
-    """Contestant -> ms per step with its quartiles, own memory in MB. One that fails ends the program."""
+    """Contestant -> ms per step with its quartiles, MB of tensors. One that fails ends the program."""
     step = Step(arguments.model, point["batch"], tuple((k, v) for k, v in point.items() if k != "batch"))
     with tempfile.TemporaryDirectory() as folder:
-        results = measure(
-            Path(folder) / "step", step, choose(arguments.only), arguments.threads, arguments.rounds
-        )  # fmt: skip
+        results = measure(Path(folder) / "step", step, choose(arguments.only), arguments.threads, arguments.rounds)
     for result in results:
         if result.status != "measured":
             raise SystemExit(f"{result.name} at {dict(point)}: {result.status}: {result.reason}")
     return {
         result.name: {
             "ms": result.milliseconds.median, "q1": result.milliseconds.q1, "q3": result.milliseconds.q3,
-            "own_mb": result.memory.own,
+            "tensors_mb": result.memory.tensors,
         }
         for result in results
     }  # fmt: skip
@@ -117,12 +115,12 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     figure, grid = plt.subplots(2, 3, figsize=(10, 5.4), layout="constrained", sharex="col")
     for (name, text), (time, memory) in zip(AXES.items(), grid.T, strict=True):
         draw_half(time, found["columns"][name], "ms", 1e-3)
-        draw_half(memory, found["columns"][name], "own_mb", 1.0)
+        draw_half(memory, found["columns"][name], "tensors_mb", 1.0)
         memory.set_xlabel(text)
         others = {"time_steps": "T", "batch": "batch", "img_size": "pixels"}
         time.set_title(", ".join(f"{others[k]} {v}" for k, v in found["base"].items() if k != name))
     grid[0, 0].set_ylabel("seconds per step")
-    grid[1, 0].set_ylabel("memory of the step, MB")
+    grid[1, 0].set_ylabel("tensors alive at most, MB")
     figure.suptitle(f"{found['model']}, forward and backward, {found['threads']} threads; ~p: grows as the p-th power")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 import spikedriven as sd
-from spikedriven.bench.contestants import Task
+from spikedriven.bench.contestants import Contestant, Task
 from spikedriven.bench.eager import EagerInteger, EagerLIF, released_neurons, spikingjelly_neurons
 from spikedriven.bench.neuron import measure_neuron
 from spikedriven.bench.subject import load_inputs
@@ -64,6 +64,20 @@ def test_measuring_two(tmp_path):
     bits, floats = (result.memory.tensors for result in results)
     assert 0 < bits < 0.5 * floats
     assert results[0].slower.median == 1.0 and results[1].top1_agreement is None
+
+
+def load_once(task: Task):
+    """As the releases run it; but when memory is measured, the network is made a second time."""
+    (task.folder / "loaded").mkdir()
+    return CONTESTANTS["released"].load(task)
+
+
+@pytest.mark.slow
+def test_one_that_fails_when_memory_is_measured_leaves_the_others_their_rows(tmp_path):
+    contestants = {"ours-bf16": CONTESTANTS["ours-bf16"], "once": Contestant("a second time is too much", load_once)}
+    ours, once = measure(tmp_path / "step", SMALL, contestants, threads=1, rounds=1)
+    assert ours.status == "measured" and ours.memory.tensors > 0
+    assert once.status == "failed" and once.reason.startswith("FileExistsError") and once.milliseconds is None
 
 
 def test_a_neuron_alone():

@@ -84,6 +84,7 @@ def test_a_full_small_disk(tmp_path: Path) -> None:
 
 
 @needs_mount
+@pytest.mark.slow
 def test_a_folder_that_is_read_only(tmp_path: Path) -> None:
     """A clear error before the first step, both for a new run and for one that is to go on."""
     done = script(tmp_path, """

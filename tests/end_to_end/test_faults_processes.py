@@ -45,7 +45,7 @@ def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
 @pytest.mark.parametrize(
     ("rank", "number", "limit", "message"),
     [
-        (1, signal.SIGKILL, 15, "process 0 of 2: another process"),
+        pytest.param(1, signal.SIGKILL, 15, "process 0 of 2: another process", marks=pytest.mark.slow),
         pytest.param(0, signal.SIGKILL, 15, "process 1 of 2: another process", marks=pytest.mark.slow),
         pytest.param(1, signal.SIGSTOP, TIMEOUT + LAUNCHERS_PATIENCE + 15, "Timed out", marks=pytest.mark.slow),
     ],

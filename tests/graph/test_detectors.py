@@ -60,7 +60,9 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize(
+    "form", [pytest.param(form, marks=pytest.mark.slow) if form.startswith("released") else form for form in FORMS]
+)
 def test_folded_and_binary_forms_are_equal(form):
     name, changes = FORMS[form]
     model = awake(small(name, **changes), X)

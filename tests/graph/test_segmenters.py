@@ -78,6 +78,7 @@ def test_the_graph_ends_at_the_dense_logits():
     assert torch.equal(model(x), resize(model.dense_logits(x), (64, 64)))
 
 
+@pytest.mark.slow
 def test_onnx(tmp_path):
     model = live("corrected").float()
     report = sd.export_onnx(model, images().float(), tmp_path / "net.onnx")

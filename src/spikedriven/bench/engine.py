@@ -95,8 +95,12 @@ def run_contestants(
         workers = {name: worker for name, worker in workers.items() if results[name].status == "measured"}
         tell(f"{rounds} rounds")
         times, failed = alternate(workers, rounds, after=lambda: tell(None))
+        tell("memory")
         for name in times:
-            results[name] = _measured(results[name], times, reference, workers[name])
+            try:
+                results[name] = _measured(results[name], times, reference, workers[name])
+            except WorkerError as error:
+                failed[name] = str(error)
     for name, reason in failed.items():
         results[name] = _failed(results[name], reason)
     return list(results.values())
