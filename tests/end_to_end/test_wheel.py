@@ -1,6 +1,6 @@
 """The wheel: built from the source tree, it runs outside of it, with recipes, images and pages inside.
 
-Compiling the engine for it takes two minutes of both cores and is slow; any installation from the source compiles it too.
+Compiling the engine for it takes two minutes of both cores and is slow; every installation from source does it too.
 """
 
 import json
