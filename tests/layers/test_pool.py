@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from spikedriven.layers import MaxPool, halving_pool
-from spikedriven.layers.pool import max_pool
+from spikedriven.layers.pool import max_pool, spatial_mean
 from spikedriven.neurons import native_cpu
 
 pytestmark = pytest.mark.skipif(native_cpu.extension() is None, reason="installed without a C++ compiler")
@@ -101,3 +101,22 @@ def test_elsewhere_it_is_pytorchs(why):
 def test_a_window_larger_than_the_map_is_pytorchs_error():
     with pytest.raises(RuntimeError, match="Output size is too small"):
         max_pool(reals(1, 16, 2, 2).requires_grad_(), nn.MaxPool2d(5))
+
+
+def per_channel_means(x, weight):
+    """Values and gradient of both ways to take the mean over space."""
+    found = []
+    for mean in (spatial_mean, lambda y: y.mean(dim=(-2, -1))):
+        given = x.detach().requires_grad_()
+        value = mean(given)
+        (value * weight).sum().backward()
+        found.append((value.detach(), given.grad))
+    return found
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_the_gradient_of_a_mean_over_space_lies_as_its_input_does(dtype):
+    for x in (torch.randn(2, 3, 5, 4, 6), channels_last(torch.randn(6, 5, 4, 6)).view(2, 3, 5, 4, 6)):
+        (ours, gradient), (plain, expected) = per_channel_means(x.to(dtype), torch.randn(2, 3, 5).to(dtype))
+        assert torch.equal(ours, plain) and torch.equal(gradient, expected)
+        assert gradient.stride() == x.stride()

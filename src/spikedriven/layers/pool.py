@@ -1,6 +1,6 @@
 """Max pooling in training on a CPU, channels last: what it keeps is one byte per output, where PyTorch keeps eight.
 
-The readable version is ``F.max_pool2d``, which also runs wherever this does not.
+The readable version is ``F.max_pool2d``, which also runs wherever this does not. And the mean over space.
 """
 
 from typing import cast
@@ -68,3 +68,14 @@ class _MaxPool(torch.autograd.Function):
             torch.get_num_threads(),
         )
         return grad_x, None
+
+
+def spatial_mean(x: Tensor) -> Tensor:
+    """Mean over space, [T, B, C, H, W] -> [T, B, C].
+
+    The gradient of ``x.mean(dim=(-2, -1))`` does not lie channels last where x does, and every layer behind would have
+    to lay it out anew. Of a mean over the inner dimensions of a permuted view it does; values have the same bits.
+    """
+    if x.stride(2) == 1:
+        return x.permute(0, 1, 3, 4, 2).mean(dim=(2, 3))
+    return x.mean(dim=(-2, -1))

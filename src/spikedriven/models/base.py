@@ -12,6 +12,7 @@ from timm.models._features import feature_take_indices
 from torch import Tensor, nn
 
 from spikedriven.errors import InputError
+from spikedriven.layers.pool import spatial_mean
 from spikedriven.models.official import OfficialNames
 from spikedriven.models.recompute import recomputed
 from spikedriven.neurons import StreamState, open_stream
@@ -92,7 +93,7 @@ class SpikeDrivenModel(nn.Module):
 
     def forward_head(self, x: Tensor, pre_logits: bool = False) -> Logits:
         """Feature map [T, B, C, H, W] -> output; with ``pre_logits`` the classifier's input, mean over time [B, C]."""
-        pooled = x.mean(dim=(-2, -1))
+        pooled = spatial_mean(x)
         if pre_logits:
             return _time_mean(self.head_forward(pooled, pre_logits=True))
         return self.merge_time(self.head_forward(pooled))

@@ -26,6 +26,7 @@ from spikedriven.layers import (
     drop_path_rates,
     halving_pool,
 )
+from spikedriven.layers.pool import spatial_mean
 from spikedriven.models.base import Logits, SpikeDrivenModel, classifier
 from spikedriven.models.official import OfficialNames
 from spikedriven.models.registry import Variant, register_family
@@ -121,7 +122,7 @@ class Spikingformer(SpikeDrivenModel):
         """As the base class, but the mean over time is taken before the linear layer, as in the release."""
         if pre_logits or self.output == "per_step":
             return super().forward_head(x, pre_logits)
-        return self.head(x.mean(dim=(-2, -1)).mean(0))
+        return self.head(spatial_mean(x).mean(0))
 
     def head_forward(self, pooled: Tensor, pre_logits: bool = False) -> Tensor:
         return pooled if pre_logits else self.head(pooled)
