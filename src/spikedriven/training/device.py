@@ -6,7 +6,8 @@ from spikedriven.errors import InputError
 
 
 def choose_device(name: str) -> str:
-    """ "cpu" or "cuda" for "auto", "cpu" or "cuda"; auto is the GPU where there is one. InputError for cuda without."""
+    """What auto, cpu or cuda means here: "cpu" or "cuda". auto is the GPU where there is one; cuda without is an
+    InputError."""
     if name == "auto":
         return "cuda" if torch.cuda.is_available() else "cpu"
     if name == "cuda" and not torch.cuda.is_available():
