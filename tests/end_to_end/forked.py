@@ -10,6 +10,8 @@ from pathlib import Path
 from types import FrameType
 from typing import Any
 
+import torch
+
 import spikedriven.training
 from tests.training.toys import toy_recipe, train
 
@@ -24,6 +26,9 @@ def in_child(work: Callable[[], Any]) -> int:
     if child == 0:
         status = 1
         try:
+            # PyTorch makes its pool of threads anew at the first use after a fork. Where torch.compile ran before,
+            # threads of autograd would do so all at once, and one of them find none ("Invalid thread pool").
+            torch.set_num_threads(torch.get_num_threads())
             work()
             status = 0
         except BaseException:
