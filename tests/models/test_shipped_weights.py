@@ -50,11 +50,10 @@ def test_accuracy_is_that_of_the_card(logits, garments):
 
 def test_engine_agrees(model, logits, garments):
     program = sd.compile(model, garments[0][:16])
-    found = torch.cat([torch.as_tensor(program(part)) for part in garments[0][:1000].split(250)])
-    logits, labels = logits[:1000], garments[1][:1000]
+    found = torch.cat([torch.as_tensor(program(part)) for part in garments[0].split(250)])
     # all 10,000 test images: docs/engine.md, "Does it agree"
     assert (found.argmax(1) == logits.argmax(1)).double().mean() >= 0.995
-    assert abs(top1(found, labels) - top1(logits, labels)) <= 0.4
+    assert abs(top1(found, garments[1]) - top1(logits, garments[1])) <= 0.2
 
 
 def test_expanded_network_gives_the_same(model, garments):
