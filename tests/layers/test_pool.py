@@ -109,8 +109,8 @@ def per_channel_means(x, weight):
     for mean in (spatial_mean, lambda y: y.mean(dim=(-2, -1))):
         given = x.detach().requires_grad_()
         value = mean(given)
-        (value * weight).sum().backward()
-        found.append((value.detach(), given.grad))
+        # not `backward`: what lies in `grad` has been laid out as its leaf
+        found.append((value.detach(), *torch.autograd.grad(value, given, weight)))
     return found
 
 
