@@ -24,12 +24,16 @@ from spikedriven.engine.program import (
     TimeMean,
     WeightLayer,
 )
+from spikedriven.errors import InputError
 
 _native: ModuleType | None
 try:
     _native = importlib.import_module("spikedriven.engine._native")
+    _native.instruction_sets()
 except ImportError:  # installed without a compiler: the twin computes the same
     _native = None
+except ValueError as error:  # SPIKEDRIVEN_ISA holds something else than an instruction set
+    raise InputError(str(error)) from error
 
 
 def available() -> bool:

@@ -1,6 +1,9 @@
 #include "dispatch.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <iterator>
+#include <stdexcept>
 
 namespace sd {
 
@@ -40,11 +43,25 @@ bool cpu_has(std::initializer_list<const char*> wanted) {
                      [&](const char* name) { return std::find(found.begin(), found.end(), name) != found.end(); });
 }
 
-// One table per instruction set, of those that were compiled and can run here.
+// Instruction sets, the widest first.
+constexpr const char* NAMES[] = {"avx512", "avx2", "portable"};
+
+// Place in NAMES of the widest set that SPIKEDRIVEN_ISA allows; without it, of the widest there is.
+size_t widest_allowed() {
+  const char* wanted = std::getenv("SPIKEDRIVEN_ISA");
+  if (!wanted || !*wanted) return 0;
+  for (size_t i = 0; i < std::size(NAMES); ++i)
+    if (std::string(wanted) == NAMES[i]) return i;
+  throw std::invalid_argument("SPIKEDRIVEN_ISA is \"" + std::string(wanted) + "\"; it can be avx512, avx2 or portable");
+}
+
+// One table per instruction set, of those that were compiled, can run here and are allowed.
 template <class Table> std::vector<const Table*> runnable(const Table* avx512, const Table* avx2, const Table* portable) {
+  static const size_t allowed = widest_allowed();
   std::vector<const Table*> tables;
-  if (avx512 && cpu_has({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "avx512vbmi", "avx512vbmi2"})) tables.push_back(avx512);
-  if (avx2 && cpu_has({"avx2"})) tables.push_back(avx2);
+  if (avx512 && allowed <= 0 && cpu_has({"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512vnni", "avx512vbmi", "avx512vbmi2"}))
+    tables.push_back(avx512);
+  if (avx2 && allowed <= 1 && cpu_has({"avx2"})) tables.push_back(avx2);
   tables.push_back(portable);
   return tables;
 }

@@ -12,7 +12,8 @@ namespace sd {
 // Names of the instruction-set extensions the CPU and the operating system offer, as in /proc/cpuinfo; empty on other machines than x86.
 std::vector<std::string> cpu_features();
 
-// The kernel tables compiled in that this CPU can run, the widest first; the last is always the portable one.
+// The kernel tables compiled in that this CPU can run, the widest first; the last is always the portable one. The environment
+// variable SPIKEDRIVEN_ISA (avx512, avx2, portable), read once, leaves out the sets wider than the one it names.
 std::vector<const Kernels*> runnable_kernels();
 
 // The same of the training kernels.
