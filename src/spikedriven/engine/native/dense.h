@@ -41,7 +41,7 @@ struct Integers {
     static constexpr int STEP = 2;
 
     SD_INLINE void copy(const In* from, int count, Patch* to) {   // a multiple of 32, as of all spikes
-        for (int i = 0; i < count; i += 32) store(to + i, __builtin_convertvector(load<u8x32>(from + i), i16x32));
+        for (int i = 0; i < count; i += 32) store(to + i, convert<i16x32>(load<u8x32>(from + i)));
     }
     SD_INLINE Vector spread(const Patch* p) {
         int32_t pair;
@@ -63,7 +63,7 @@ struct WideIntegers {
 
     SD_INLINE void copy(const In* from, int count, Patch* to) {
         for (int i = 0; i < count; i += 16) {
-            const i32x16 x = __builtin_convertvector(load<u8x16>(from + i), i32x16);
+            const i32x16 x = convert<i32x16>(load<u8x16>(from + i));
             store(to + i, x * HALF << 16 | x);
         }
     }

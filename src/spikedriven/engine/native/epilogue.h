@@ -22,7 +22,7 @@ SD_INLINE u8x16 count_step(const Neuron& n, const f32x16& x) {
     const f32x16 low = choose(at_least(x, splat(0.0f)), x, splat(0.0f));
     const f32x16 clamped = choose(at_least(low, splat(n.levels)), splat(n.levels), low);
     const f32x16 rounded = n.half_up ? clamped + 0.5f : (clamped + 8388608.0f) - 8388608.0f;   // the former is cut off
-    return __builtin_convertvector(__builtin_convertvector(rounded, i32x16), u8x16);
+    return bytes_of(convert<i32x16>(rounded));
 }
 
 SD_INLINE void store_spikes(const Epilogue& e, int t, size_t place, const u8x16& spikes) {
@@ -45,7 +45,7 @@ template <class Value> SD_INLINE void finish_columns(const Epilogue& e, size_t p
     }
 }
 
-SD_INLINE f32x16 as_float(const int32_t* sums) { return __builtin_convertvector(load<i32x16>(sums), f32x16); }
+SD_INLINE f32x16 as_float(const int32_t* sums) { return convert<f32x16>(load<i32x16>(sums)); }
 SD_INLINE f32x16 as_float(const float* sums) { return load<f32x16>(sums); }
 
 /// acc: [sum_steps][acc_stride] sums of BLOCK columns from `block` on.

@@ -7,10 +7,10 @@
 
 namespace sd::SD_ISA {
 
-using u16x16 [[gnu::vector_size(32), gnu::may_alias]] = uint16_t;
-using u16x8 [[gnu::vector_size(16), gnu::may_alias]] = uint16_t;
-using u8x8 [[gnu::vector_size(8), gnu::may_alias]] = uint8_t;
-using u32x16 [[gnu::vector_size(64), gnu::may_alias]] = uint32_t;
+using u16x16 = Lanes<uint16_t, 16>;
+using u16x8 = Lanes<uint16_t, 8>;
+using u8x8 = Lanes<uint8_t, 8>;
+using u32x16 = Lanes<uint32_t, 16>;
 
 struct BFloat16 { uint16_t bits; };
 
@@ -19,16 +19,20 @@ SD_INLINE f32x16 widen(const BFloat16* p) {
 #ifdef __AVX512F__
     return (f32x16)((u32x16)_mm512_cvtepu16_epi32(load<__m256i>(p)) << 16);
 #else
-    return (f32x16)(__builtin_convertvector(load<u16x16>(p), u32x16) << 16);
+    return as<f32x16>(convert<u32x16>(load<u16x16>(p)) << 16);
 #endif
 }
 SD_INLINE void narrow(float* p, const f32x16& x) { store(p, x); }
 /// To the nearest, ties to even, as PyTorch rounds; NaN stays NaN.
 SD_INLINE void narrow(BFloat16* p, const f32x16& x) {
-    const u32x16 bits = (u32x16)x;
-    const u32x16 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16;
-    const u32x16 nan = (u32x16)(x != x);
-    store(p, __builtin_convertvector((rounded & ~nan) | (nan & 0x7fc0), u16x16));
+    const u32x16 bits = as<u32x16>(x), nan = as<u32x16>(x != x);
+    const u32x16 rounded = (bits + 0x7fff + ((bits >> 16) & 1)) >> 16, chosen = (rounded & ~nan) | (nan & 0x7fc0);
+#if defined(__AVX2__) && !defined(__AVX512F__)
+    const __m256i words = _mm256_packus_epi32((__m256i)chosen.low, (__m256i)chosen.high);
+    store(p, _mm256_permute4x64_epi64(words, 0xd8));
+#else
+    store(p, convert<u16x16>(chosen));
+#endif
 }
 
 /// The first `count` lanes only.
@@ -59,6 +63,13 @@ SD_INLINE void put_ones(BFloat16* p, const Mask& mask, int count) {
 #ifdef __AVX512F__
 SD_INLINE f32x16 at_most(const f32x16& x, const f32x16& top) { return (f32x16)_mm512_min_ps((__m512)top, (__m512)x); }
 SD_INLINE f32x16 not_below(const f32x16& x, const f32x16& floor) { return (f32x16)_mm512_max_ps((__m512)floor, (__m512)x); }
+#elif defined(__AVX2__)
+SD_INLINE f32x16 at_most(const f32x16& x, const f32x16& top) {
+    return as<f32x16>(both(_mm256_min_ps((__m256)top.low, (__m256)x.low), _mm256_min_ps((__m256)top.high, (__m256)x.high)));
+}
+SD_INLINE f32x16 not_below(const f32x16& x, const f32x16& floor) {
+    return as<f32x16>(both(_mm256_max_ps((__m256)floor.low, (__m256)x.low), _mm256_max_ps((__m256)floor.high, (__m256)x.high)));
+}
 #else
 SD_INLINE f32x16 at_most(const f32x16& x, const f32x16& top) { return choose(at_least(x, top), top, x); }
 SD_INLINE f32x16 not_below(const f32x16& x, const f32x16& floor) { return choose(at_least(floor, x), floor, x); }
@@ -103,7 +114,7 @@ SD_INLINE f32x16 exponential(const f32x16& x) {
 #ifdef __AVX512F__
     return (f32x16)_mm512_scalef_ps((__m512)p, (__m512)whole);
 #else
-    return p * (f32x16)((__builtin_convertvector(whole, i32x16) + 127) << 23);
+    return p * as<f32x16>((convert<i32x16>(whole) + 127) << 23);
 #endif
 }
 

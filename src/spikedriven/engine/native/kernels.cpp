@@ -22,22 +22,25 @@ static void dense_f32(const Window& w, const float* in, const float* weights, in
 }
 
 SD_INLINE void add_halves(const i16x32& narrow, i32x16& low, i32x16& high) {
-    low += __builtin_convertvector(__builtin_shufflevector(narrow, narrow, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13,
-                                                           14, 15), i32x16);
-    high += __builtin_convertvector(__builtin_shufflevector(narrow, narrow, 16, 17, 18, 19, 20, 21, 22, 23, 24, 25, 26,
-                                                            27, 28, 29, 30, 31), i32x16);
+    low += convert<i32x16>(low_half(narrow));
+    high += convert<i32x16>(high_half(narrow));
 }
 
-SD_INLINE i16x32 widen(const uint8_t* bytes) { return __builtin_convertvector(load<u8x32>(bytes), i16x32); }
+SD_INLINE i16x32 widen(const uint8_t* bytes) { return convert<i16x32>(load<u8x32>(bytes)); }
 
-SD_INLINE i32x16 zip_low(const i16x32& a, const i16x32& b) {
-    return (i32x16)__builtin_shufflevector(a, b, 0, 32, 1, 33, 2, 34, 3, 35, 4, 36, 5, 37, 6, 38, 7, 39, 8, 40, 9, 41,
-                                           10, 42, 11, 43, 12, 44, 13, 45, 14, 46, 15, 47);
+/// Lanes of a and b in turns: those of their first halves, or of their second ones.
+template <bool SECOND, class V, int... I>
+SD_INLINE V in_turns(const V& a, const V& b, std::integer_sequence<int, I...>) {
+    constexpr int N = LENGTH<V>;
+    return __builtin_shufflevector(a, b, (SECOND * N / 2 + I / 2 + I % 2 * N)...);
 }
-
-SD_INLINE i32x16 zip_high(const i16x32& a, const i16x32& b) {
-    return (i32x16)__builtin_shufflevector(a, b, 16, 48, 17, 49, 18, 50, 19, 51, 20, 52, 21, 53, 22, 54, 23, 55, 24, 56,
-                                           25, 57, 26, 58, 27, 59, 28, 60, 29, 61, 30, 62, 31, 63);
+template <bool SECOND, class V> SD_INLINE V zip(const V& a, const V& b) {
+    if constexpr (IS_HALVES<V>) {
+        const auto &x = SECOND ? a.high : a.low, &y = SECOND ? b.high : b.low;
+        return {zip<false>(x, y), zip<true>(x, y)};
+    } else {
+        return in_turns<SECOND>(a, b, std::make_integer_sequence<int, LENGTH<V>>());
+    }
 }
 
 /// 32 channels of one position and time step: two taps of a row at a time, or one tap of wide weights.
@@ -57,8 +60,8 @@ SD_INLINE void filter(const Window& w, const uint8_t* in, const Weight* weights,
             const i16x32 a = counts(y, x0 + kx);
             const i16x32 b = WIDE ? a * HALF : kx + 1 < w.kernel_w ? counts(y, x0 + kx + 1) : i16x32{};
             const char* taps = reinterpret_cast<const char*>(weights) + size_t(ky * groups + group) * w.stride_in * 4;
-            low = pair_dot(low, zip_low(a, b), load<i32x16>(taps));
-            high = pair_dot(high, zip_high(a, b), load<i32x16>(taps + 64));
+            low = pair_dot(low, as<i32x16>(zip<false>(a, b)), load<i32x16>(taps));
+            high = pair_dot(high, as<i32x16>(zip<true>(a, b)), load<i32x16>(taps + 64));
         }
     }
     store(acc, low);
@@ -103,10 +106,9 @@ static void fire(const float* in, int in_steps, const Epilogue& e, int first, in
         }
 }
 
-template <class V, class T> SD_INLINE V larger(const V& a, const V& b) {
-    V out;
-    for (size_t i = 0; i < sizeof(V) / sizeof(T); ++i) out[i] = a[i] > b[i] ? a[i] : b[i];
-    return out;
+template <class V> SD_INLINE V larger(const V& a, const V& b) {
+    if constexpr (IS_HALVES<V>) return {larger(a.low, b.low), larger(a.high, b.high)};
+    else return a > b ? a : b;
 }
 
 /// Output rows first..last-1, counted over all time steps.
@@ -122,7 +124,7 @@ static void pool(const Window& w, const T* in, T* out, T lowest, int first, int 
                 V best = V{} + lowest;
                 for (int y = y0 < 0 ? 0 : y0; y < y0 + w.kernel_h && y < w.height; ++y)
                     for (int x = x0 < 0 ? 0 : x0; x < x0 + w.kernel_w && x < w.width; ++x)
-                        best = larger<V, T>(best, load<V>(map + (size_t(y) * w.width + x) * w.stride_in + c));
+                        best = larger(best, load<V>(map + (size_t(y) * w.width + x) * w.stride_in + c));
                 store(out + (size_t(row) * w.out_width + ox) * w.stride_in + c, best);
             }
         }

@@ -32,7 +32,7 @@ template <class T> SD_INLINE void largest(const Pool& p, const T* in, const Cove
             best = choose(stays, best, value);
         }
     narrow(out + channel, best, count);
-    const u8x16 taps = __builtin_convertvector(__builtin_convertvector(tap, i32x16), u8x16);
+    const u8x16 taps = bytes_of(convert<i32x16>(tap));
     std::memcpy(where + channel, &taps, count);
 }
 

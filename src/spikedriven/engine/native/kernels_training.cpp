@@ -208,16 +208,16 @@ struct Nibbles {
     Nibbles(const float* values, float i) : table(load<f32x16>(values)), inverse(i) {}
     bool pack(const f32x16& v, uint32_t lanes, uint8_t* out) const {
         const f32x16 whole = nearest(at_most(not_below(v * inverse, splat(0.0f)), splat(15.0f)));
-        const i32x16 codes = __builtin_convertvector(choose(at_least(v, v), whole, splat(0.0f)), i32x16);
-        const u16x8 pairs = (u16x8)__builtin_convertvector(codes, u8x16);
-        const u8x8 packed = __builtin_convertvector((pairs | pairs >> 4) & 255, u8x8);
+        const i32x16 codes = convert<i32x16>(choose(at_least(v, v), whole, splat(0.0f)));
+        const u16x8 pairs = (u16x8)bytes_of(codes);
+        const u8x8 packed = convert<u8x8>((pairs | pairs >> 4) & 255);
         std::memcpy(out, &packed, BYTES);
         return (bits_of(same_bits(look_up(table, codes), v)) & lanes) == lanes;
     }
     f32x16 unpack(const uint8_t* in) const {
-        const u16x8 pairs = __builtin_convertvector(load<u8x8>(in), u16x8);
+        const u16x8 pairs = convert<u16x8>(load<u8x8>(in));
         const u8x16 codes = (u8x16)((pairs | pairs << 4) & 0x0f0f);
-        return look_up(table, __builtin_convertvector(codes, i32x16));
+        return look_up(table, convert<i32x16>(codes));
     }
 };
 

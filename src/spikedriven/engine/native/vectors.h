@@ -1,4 +1,4 @@
-// Vectors of 64 bytes in the compiler's own notation: one source for every instruction set.
+// Vectors of 64 bytes: one source for every instruction set.
 #pragma once
 
 #include <cstdint>
@@ -7,23 +7,15 @@
 #include <immintrin.h>
 #endif
 
+#include "lanes.h"
+
 namespace sd::SD_ISA {
 
-using i16x32 [[gnu::vector_size(64), gnu::may_alias]] = int16_t;
-using i32x16 [[gnu::vector_size(64), gnu::may_alias]] = int32_t;
-using f32x16 [[gnu::vector_size(64), gnu::may_alias]] = float;
-using u8x16 [[gnu::vector_size(16), gnu::may_alias]] = uint8_t;
-using u8x32 [[gnu::vector_size(32), gnu::may_alias]] = uint8_t;
-
-#define SD_INLINE [[gnu::always_inline]] static inline
-
-template <class V> SD_INLINE V load(const void* p) {
-    V v;
-    std::memcpy(&v, p, sizeof v);
-    return v;
-}
-
-template <class V> SD_INLINE void store(void* p, const V& v) { std::memcpy(p, &v, sizeof v); }
+using i16x32 = Lanes<int16_t, 32>;
+using i32x16 = Lanes<int32_t, 16>;
+using f32x16 = Lanes<float, 16>;
+using u8x16 = Lanes<uint8_t, 16>;
+using u8x32 = Lanes<uint8_t, 32>;
 
 SD_INLINE f32x16 splat(float x) { return f32x16{} + x; }
 SD_INLINE i32x16 splat(int32_t x) { return i32x16{} + x; }
@@ -40,33 +32,76 @@ SD_INLINE Mask equal(const u8x16& bytes, uint8_t value) { return _mm_cmpeq_epi8_
 SD_INLINE Mask same_bits(const f32x16& a, const f32x16& b) { return _mm512_cmpeq_epi32_mask((__m512i)a, (__m512i)b); }
 SD_INLINE uint32_t bits_of(Mask mask) { return mask; }
 SD_INLINE Mask mask_of(uint32_t bits) { return Mask(bits); }
+SD_INLINE u8x16 bytes_of(const i32x16& x) { return (u8x16)_mm512_cvtepi32_epi8((__m512i)x); }
 #else
 using Mask = i32x16;
 SD_INLINE Mask at_least(const f32x16& a, const f32x16& b) { return a >= b; }
-SD_INLINE f32x16 choose(const Mask& mask, const f32x16& yes, const f32x16& no) {
-    return (f32x16)((mask & (i32x16)yes) | (~mask & (i32x16)no));
+
+/// For a mask of all bits or none in each lane.
+template <class M, class V> SD_INLINE V choose(const M& mask, const V& yes, const V& no) {
+    if constexpr (IS_HALVES<V>) {
+        return {choose(mask.low, yes.low, no.low), choose(mask.high, yes.high, no.high)};
+    } else {
+#ifdef __AVX2__
+        if constexpr (sizeof(V) == 32)
+            return (V)_mm256_blendv_ps((__m256)no, (__m256)yes, (__m256)mask);
+#endif
+        return (V)((mask & (M)yes) | (~mask & (M)no));
+    }
 }
-SD_INLINE u8x16 ones(const Mask& mask) { return __builtin_convertvector(mask & 1, u8x16); }
-SD_INLINE Mask equal(const u8x16& bytes, uint8_t value) { return __builtin_convertvector(bytes, i32x16) == value; }
-SD_INLINE Mask same_bits(const f32x16& a, const f32x16& b) { return (i32x16)a == (i32x16)b; }
-constexpr i32x16 LANE_BITS = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
-SD_INLINE uint32_t bits_of(const Mask& mask) {
-    const i32x16 set = mask & LANE_BITS;
-    int32_t bits = 0;
-    for (int i = 0; i < 16; ++i) bits |= set[i];
-    return uint32_t(bits);
+
+/// The lowest byte of each lane.
+SD_INLINE u8x16 bytes_of(const i32x16& x) {
+#ifdef __AVX2__
+    const __m256i low = _mm256_and_si256((__m256i)x.low, _mm256_set1_epi32(255));
+    const __m256i words = _mm256_packus_epi32(low, _mm256_and_si256((__m256i)x.high, _mm256_set1_epi32(255)));
+    const __m256i ordered = _mm256_permute4x64_epi64(words, 0xd8);
+    return (u8x16)_mm_packus_epi16(_mm256_castsi256_si128(ordered), _mm256_extracti128_si256(ordered, 1));
+#else
+    return convert<u8x16>(x);
+#endif
 }
-SD_INLINE Mask mask_of(uint32_t bits) { return (splat(int32_t(bits)) & LANE_BITS) != 0; }
+SD_INLINE u8x16 ones(const Mask& mask) { return bytes_of(mask & 1); }
+SD_INLINE Mask equal(const u8x16& bytes, uint8_t value) { return convert<i32x16>(bytes) == int32_t(value); }
+SD_INLINE Mask same_bits(const f32x16& a, const f32x16& b) { return as<i32x16>(a) == as<i32x16>(b); }
+
+template <class M> SD_INLINE uint32_t bits_of(const M& mask) {
+    if constexpr (IS_HALVES<M>) {
+        return bits_of(mask.low) | bits_of(mask.high) << LENGTH<decltype(M::low)>;
+    } else {
+#if defined(__AVX2__)
+        return uint32_t(_mm256_movemask_ps((__m256)mask));
+#else
+        uint32_t bits = 0;
+        for (int i = 0; i < LENGTH<M>; ++i) bits |= uint32_t(mask[i] & 1) << i;
+        return bits;
+#endif
+    }
+}
+SD_INLINE Mask mask_of(uint32_t bits) {
+    static constexpr int32_t LANE_BITS[16] = {1,   2,   4,    8,    16,   32,   64,    128,
+                                              256, 512, 1024, 2048, 4096, 8192, 16384, 32768};
+    return (splat(int32_t(bits)) & load<i32x16>(LANE_BITS)) != 0;
+}
 #endif
 
 /// table[codes], for codes of 0 to 15.
 SD_INLINE f32x16 look_up(const f32x16& table, const i32x16& codes) {
 #ifdef __AVX512F__
     return (f32x16)_mm512_permutexvar_ps((__m512i)codes, (__m512)table);
+#elif defined(__AVX2__)
+    const auto half = [&](const __m256i& places) __attribute__((always_inline)) {   // the third bit says which half
+        return _mm256_blendv_ps(_mm256_permutevar8x32_ps((__m256)table.low, places),
+                                _mm256_permutevar8x32_ps((__m256)table.high, places),
+                                (__m256)_mm256_slli_epi32(places, 28));
+    };
+    return as<f32x16>(both(half((__m256i)codes.low), half((__m256i)codes.high)));
 #else
-    f32x16 found;
-    for (int i = 0; i < 16; ++i) found[i] = table[codes[i] & 15];
-    return found;
+    float from[16], found[16];
+    int32_t places[16];
+    store(from, table), store(places, codes);
+    for (int i = 0; i < 16; ++i) found[i] = from[places[i] & 15];
+    return load<f32x16>(found);
 #endif
 }
 
@@ -76,9 +111,9 @@ SD_INLINE void widen_add(const i16x32& narrow, i32x16& even, i32x16& odd) {
     even = (i32x16)_mm512_dpwssd_epi32((__m512i)even, (__m512i)narrow, _mm512_set1_epi32(1));
     odd = (i32x16)_mm512_dpwssd_epi32((__m512i)odd, (__m512i)narrow, _mm512_set1_epi32(1 << 16));
 #else
-    const i32x16 both = (i32x16)narrow;
-    even += (both << 16) >> 16;
-    odd += both >> 16;
+    const i32x16 lanes = as<i32x16>(narrow);
+    even += (lanes << 16) >> 16;
+    odd += lanes >> 16;
 #endif
 }
 
@@ -87,11 +122,8 @@ SD_INLINE i32x16 pair_dot(const i32x16& sum, const i32x16& a, const i32x16& b) {
 #if defined(__AVX512VNNI__)
     return (i32x16)_mm512_dpwssd_epi32((__m512i)sum, (__m512i)a, (__m512i)b);
 #elif defined(__AVX2__)
-    i32x16 out;
-    const __m256i *x = (const __m256i*)&a, *y = (const __m256i*)&b, *s = (const __m256i*)&sum;
-    for (int i = 0; i < 2; ++i)
-        ((__m256i*)&out)[i] = _mm256_add_epi32(s[i], _mm256_madd_epi16(x[i], y[i]));
-    return out;
+    using H = decltype(a.low);
+    return sum + both((H)_mm256_madd_epi16((__m256i)a.low, (__m256i)b.low), (H)_mm256_madd_epi16((__m256i)a.high, (__m256i)b.high));
 #else
     return sum + ((a << 16) >> 16) * ((b << 16) >> 16) + (a >> 16) * (b >> 16);
 #endif
