@@ -7,13 +7,14 @@ VENV ?= .venv
 RUN ?= runs/quickstart
 WORKERS ?= 2
 PYTEST_ARGS ?=
+BEGAN := $(shell date +%s)
 
 NATIVE := CMakeLists.txt $(wildcard src/spikedriven/engine/native/*)
 
 .PHONY: demo test native check-python check-compiler lint clean
 
 demo: $(VENV)/.installed
-	"$(VENV)/bin/python" tools/demo.py --out "$(RUN)"
+	"$(VENV)/bin/python" tools/demo.py --out "$(RUN)" --began $(BEGAN)
 
 test: check-compiler $(VENV)/.installed-test
 	"$(VENV)/bin/python" -m pytest -n $(WORKERS) $(PYTEST_ARGS)

@@ -1,5 +1,5 @@
 """What `make demo` runs: train the quickstart recipe on the embedded images, evaluate it, show what its neurons fire,
-compile it and time the program, write the report.
+compile it and time the program, write the report. What each phase took is printed at the end.
 
     python tools/demo.py --out runs/quickstart
 """
@@ -22,6 +22,29 @@ from spikedriven.report.page import write_report
 from spikedriven.training.checkpoint import load_run
 
 IMAGES = 500  # for firing rates; they settle after a few hundred
+
+
+class Phases:
+    """Seconds of each phase. began: when the installation began, in seconds since 1970."""
+
+    def __init__(self, began: float | None) -> None:
+        self.seconds: dict[str, float] = {}
+        self.since = time.time()
+        if began is not None:
+            self.seconds["installation, imports"] = max(0.0, self.since - began)
+
+    def end(self, name: str) -> None:
+        now = time.time()
+        self.seconds[name], self.since = now - self.since, now
+
+    def show(self) -> None:
+        table = Table(title="What the time went into")
+        table.add_column("phase")
+        table.add_column("seconds", justify="right")
+        for name, seconds in self.seconds.items():
+            table.add_row(name, f"{seconds:.0f}")
+        table.add_row("all", f"{sum(self.seconds.values()):.0f}", style="bold")
+        Console().print(table)
 
 
 def show_firing_rates(run: Path) -> None:
@@ -64,15 +87,30 @@ def show_engine(run: Path) -> None:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--out", type=Path, default=Path("runs/quickstart"), help="run folder, continued if it exists")
-    run = parser.parse_args().out
-    for command in (["train", "quickstart", "--run.out", str(run), "--resume"], ["eval", str(run)]):
+    parser.add_argument(
+        "--out",
+        type=Path,
+        default=Path("runs/quickstart"),
+        help="run folder, continued if it exists",
+    )
+    parser.add_argument("--began", type=float, help="when `make demo` began: seconds since 1970")
+    options = parser.parse_args()
+    run, phases = options.out, Phases(options.began)
+    for phase, command in (
+        ("training", ["train", "quickstart", "--run.out", str(run), "--resume"]),
+        ("evaluation", ["eval", str(run)]),
+    ):
         status = spikedriven(command)
         if status:
             return status
+        phases.end(phase)
     show_firing_rates(run)
+    phases.end("firing rates")
     show_engine(run)
+    phases.end("compiled program")
     page = write_report(run, run / "report.html")
+    phases.end("report")
+    phases.show()
     demo = shlex.join([str(Path(sys.executable).parent / "spikedriven"), "demo", str(run)])
     sys.stdout.write(
         f"\nRun saved in {run.resolve()}\nReport, for any browser: {page.resolve()}\n"
