@@ -98,7 +98,7 @@ echo "== The extension for ARM"
 rm -rf "$tree"
 mkdir -p "$tree"
 cp "$root/CMakeLists.txt" "$root/pyproject.toml" "$tree"
-cp -R "$root/cmake" "$root/src" "$root/tests" "$tree"
+cp -pR "$root/cmake" "$root/src" "$root/tests" "$tree"
 rm -f "$tree"/src/spikedriven/engine/_native.* # an extension of this machine
 # Debian keeps pyconfig.h apart for each architecture, below usr/include: looked up last, because
 # the compiler has its own headers of the C library.
@@ -118,12 +118,11 @@ print(platform.machine(), _native.__file__, _native.instruction_sets())
 assert platform.machine() == "aarch64" and _native.instruction_sets() == ["portable"]'
 if [ $# -eq 0 ]; then
   # Those that hold the extension to the readable code, bit for bit or within a stated bound. The
-  # other tests of the package do not depend on the CPU, and would take hours here: the emulator is
-  # 10 to 30 times as slow. Left out is one test that limits the process's memory: qemu does not
-  # pass this limit on (RLIMIT_AS), so nothing would be refused.
+  # rest does not come to the extension, or only through what these test, and emulation is slow.
+  # Left out is one test that limits the memory of its process: qemu ignores the limit (RLIMIT_AS).
   set -- tests/neurons/test_native_cpu.py tests/engine/test_native.py tests/engine/test_scales.py \
     tests/engine/test_crafted.py tests/engine/test_threads.py tests/layers/test_norm.py \
     tests/layers/test_norm_fire.py tests/layers/test_pool.py tests/layers/test_depthwise.py \
-    tests/layers/test_sparse.py -k "not system_without_more_threads"
+    -k "not system_without_more_threads"
 fi
 "$WORK/python" -m pytest -p no:cacheprovider -q "$@"
