@@ -18,7 +18,7 @@ from spikedriven.training.checkpoint import CheckpointStore, load_run
 
 
 def build_weights(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Set all weights and batch norms in place; time constants and scales of branches stay. Returns the model."""
+    """Set all weights and batch norms in place; time constants and scales of branches stay. In evaluation mode."""
     rng = torch.Generator().manual_seed(seed)
 
     def whole(like: Tensor, largest: int) -> Tensor:
@@ -28,15 +28,15 @@ def build_weights(model: nn.Module, seed: int = 0) -> nn.Module:
         for module in model.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
                 inputs = module.weight[0].numel()
-                module.weight.copy_(whole(module.weight, 2) / 2 ** math.floor(math.log2(inputs) / 2))
+                module.weight.copy_(whole(module.weight, 2) / 2 ** (math.floor(math.log2(inputs) / 2) - 1))
                 if module.bias is not None:
                     module.bias.copy_(whole(module.bias, 2) / 8)
             elif isinstance(module, nn.modules.batchnorm._BatchNorm):
                 module.running_mean.zero_()
                 module.running_var.fill_(1 - module.eps)
                 module.weight.fill_(1.0)
-                module.bias.copy_((whole(module.bias, 4) + 2) / 8 + 1 / 1024)
-    return model
+                module.bias.copy_((whole(module.bias, 8) + 4) / 8 + 1 / 1024)
+    return model.eval()
 
 
 def spread_answers(model: nn.Module, images: Tensor) -> nn.Module:

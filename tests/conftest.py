@@ -5,7 +5,8 @@ import os
 import pytest
 import torch
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core: more threads would only fight
+# one process per core: more threads would only fight, unless somebody asked for them
+if "PYTEST_XDIST_WORKER" in os.environ and "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(1)
 
 

@@ -212,7 +212,7 @@ def test_sanitized_editable_install_runs_the_tests_of_the_kernels(tree: Path, tm
     sanitized = {"LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0", "PYTHONPATH": str(tree / "src")}
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | sanitized
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *KERNEL_TESTS],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", *KERNEL_TESTS],
         cwd=tree,
         env=env,
         stdout=subprocess.PIPE,
