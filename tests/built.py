@@ -66,5 +66,5 @@ def build_run(folder: Path, seed: int = 0) -> Path:
 
 def _built(folder: Path, average: bool, seed: int) -> nn.Module:
     model, recipe = load_run(folder, ema=average)
-    images, _ = next(iter(build_eval_loader(recipe.data, "test", batch_size=50)))
+    images, _ = next(iter(build_eval_loader(recipe.data, "test", batch_size=20)))
     return spread_answers(build_weights(model, seed), images)
