@@ -8,16 +8,21 @@ RUN ?= runs/quickstart
 WORKERS ?= 2
 PYTEST_ARGS ?=
 BEGAN := $(shell date +%s)
+ISA_ARGS ?=
 
 NATIVE := CMakeLists.txt $(wildcard src/spikedriven/engine/native/*)
 
-.PHONY: demo test native check-python check-compiler lint clean
+.PHONY: demo test test-isa native check-python check-compiler lint clean
 
 demo: $(VENV)/.installed
 	"$(VENV)/bin/python" tools/demo.py --out "$(RUN)" --began $(BEGAN)
 
 test: check-compiler $(VENV)/.installed-test
-	"$(VENV)/bin/python" -m pytest -n $(WORKERS) $(PYTEST_ARGS)
+	"$(VENV)/bin/python" -m pytest -n $(WORKERS) -p no:randomly $(PYTEST_ARGS)
+
+# The tests of arithmetic for each instruction set of this machine, with 1 and 2 threads, in a random order.
+test-isa: check-compiler $(VENV)/.installed-test
+	"$(VENV)/bin/python" tools/test_isa.py $(ISA_ARGS)
 
 lint: $(VENV)/.installed-dev
 	"$(VENV)/bin/ruff" check . && "$(VENV)/bin/ruff" format --check . && "$(VENV)/bin/mypy"

@@ -5,8 +5,13 @@ import os
 import pytest
 import torch
 
-if "PYTEST_XDIST_WORKER" in os.environ:  # one process per core: more threads would only fight
+# one process per core: more threads would only fight, unless somebody asked for them
+if "PYTEST_XDIST_WORKER" in os.environ and "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(1)
+
+# Autograd decides at its first backward pass whether it keeps threads, which no fork survives. After torch.export it
+# would; so the first pass is this one, whatever order the tests come in.
+torch.ones(1, requires_grad=True).sum().backward()
 
 
 @pytest.fixture(autouse=True)

@@ -41,7 +41,12 @@ def prepare_badly(task):
 
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory):
-    return make_subject(tmp_path_factory.mktemp("bench") / "subject", TINY, inputs=3)
+    """With as many threads as a contestant: more would round differently, and flip spikes of a random network."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(THREADS)
+    made = make_subject(tmp_path_factory.mktemp("bench") / "subject", TINY, inputs=3)
+    torch.set_num_threads(before)
+    return made
 
 
 @pytest.fixture(scope="module")

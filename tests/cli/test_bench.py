@@ -3,6 +3,7 @@
 import json
 
 import pytest
+import torch
 
 from spikedriven.bench import contestants
 from spikedriven.cli import main
@@ -10,7 +11,16 @@ from spikedriven.cli import main
 TINY = ["bench", "engine", "--models", "sdt_2_256_cifar@1", "--img-size", "16", "--rounds", "2", "--threads", "1"]
 
 
-def test_json(capsys):
+@pytest.fixture
+def one_thread():
+    """As in a contestant's process: with more, rounding flips spikes of a random network in one of the two."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def test_json(one_thread, capsys):
     assert main([*TINY, "--only", "eager", "--inputs", "2", "--rate", "0.2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert {"processor", "flags", "usable_cores", "torch", "onnxruntime", "openvino", "load", "load_at_end"} <= found[

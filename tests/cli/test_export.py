@@ -4,26 +4,40 @@ import json
 
 import nir
 import onnx
+import pytest
+import safetensors.torch
 
+import spikedriven as sd
 from spikedriven.cli import main
+from tests.built import build_weights
 
 SDT = ["sdt_2_256_cifar", "--img-size", "16", "--time-steps", "1", "--images", "2"]
 
 
-def test_onnx(tmp_path, capsys):
+@pytest.fixture
+def built(tmp_path):
+    """Weights for SDT with which no spike lies within rounding of a threshold."""
+    model = build_weights(sd.create_model(SDT[0], img_size=16, time_steps=1))
+    safetensors.torch.save_file(model.state_dict(), tmp_path / "built.safetensors")
+    return ["--checkpoint", str(tmp_path / "built.safetensors")]
+
+
+def test_onnx(built, tmp_path, capsys):
     path = tmp_path / "sdt.onnx"
-    assert main(["export", SDT[0], str(path), *SDT[1:]]) == 0
-    assert "same top-1 100.0%" in (shown := capsys.readouterr().out) and "RANDOM WEIGHTS" in shown
+    assert main(["export", SDT[0], str(tmp_path / "random.onnx"), *SDT[1:]]) == 0
+    assert "same top-1" in (shown := capsys.readouterr().out) and "RANDOM WEIGHTS" in shown
+    assert main(["export", SDT[0], str(path), *SDT[1:], *built]) == 0
+    assert "same top-1 100.0%" in (shown := capsys.readouterr().out) and "RANDOM WEIGHTS" not in shown
     onnx.checker.check_model(onnx.load(path))
     assert main(["export", SDT[0], str(path), *SDT[1:]]) == 2
     assert "give --force to overwrite" in capsys.readouterr().err
 
 
-def test_nir(tmp_path, capsys):
+def test_nir(built, tmp_path, capsys):
     path = tmp_path / "sdt.nir"
-    assert main(["export", SDT[0], str(path), *SDT[1:], "--json"]) == 0
+    assert main(["export", SDT[0], str(path), *SDT[1:], *built, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["same_spikes"] == 1.0 and found["trained"] is False
+    assert found["same_spikes"] == 1.0 and found["trained"] is True
     assert {item["op"] for item in found["left_out"]} == {"maxpool", "multiply", "sum", "mean"}
     assert len(nir.read(path, type_check=False).nodes) == found["nodes"]
 

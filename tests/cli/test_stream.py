@@ -20,38 +20,21 @@ from spikedriven.data.events.fashion_events import DIRECTIONS, FashionEvents
 from spikedriven.data.events.framing import to_frames
 from spikedriven.data.events.transforms import resize
 from spikedriven.recipes import load_recipe
-from spikedriven.tasks.networks import build_network
 from spikedriven.training.checkpoint import load_run
-from spikedriven.training.config import Recipe
 from spikedriven.training.recipe_io import recipe_to_yaml
-from spikedriven.training.target import wake_up
+from tests.built import build_run, build_weights
 from tests.data.events.sets import write_har
 
 SMALL = {"embed_dim": 16, "depth": 1, "stem_pools": "1110", "num_heads": 2, "mlp_ratio": 1, "released_params": False}
 
 
-def lively(recipe: Recipe, folder: Path) -> Path:
-    """Starting weights with which all neurons fire, and the one in front of the classifier at various times."""
-    dataset = create_event_dataset(recipe.data, "test")
-    torch.manual_seed(0)
-    model = build_network(dataclasses.replace(recipe.model, num_classes=dataset.num_classes), recipe.data)
-    wake_up(model, resize(torch.cat([dataset[index][0] for index in range(8)]), recipe.data).unflatten(0, (8, -1)))
-    last = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)][-1]
-    with torch.no_grad():
-        last.bias.copy_(torch.linspace(0.5, 4, len(last.bias)))
-        last.weight.fill_(3)
-    safetensors.torch.save_file(model.state_dict(), folder / "lively.safetensors")
-    return folder / "lively.safetensors"
-
-
 def make_run(folder: Path, **data: Any) -> Path:
-    """A run of one step: labels direction unless `data` says otherwise."""
+    """A run of one step, then with built weights: labels direction unless `data` says otherwise."""
     recipe = load_recipe("study_events_sdt_direction")
     model = dataclasses.replace(recipe.model, args=SMALL)
     data = {"workers": 0, "train_fraction": 0.003, "val_fraction": 0.01, **data}
     recipe = dataclasses.replace(recipe, model=model, data=dataclasses.replace(recipe.data, **data))
     folder.mkdir()
-    recipe = dataclasses.replace(recipe, model=dataclasses.replace(model, init=str(lively(recipe, folder))))
     recipe = dataclasses.replace(
         recipe,
         run=dataclasses.replace(recipe.run, batch_size=8, max_steps=1),
@@ -59,7 +42,7 @@ def make_run(folder: Path, **data: Any) -> Path:
     )
     (folder / "one.yaml").write_text(recipe_to_yaml(recipe))
     assert main(["train", str(folder / "one.yaml"), "--run.out", str(folder / "run")]) == 0
-    return folder / "run"
+    return build_run(folder / "run")
 
 
 @pytest.fixture(scope="module")
@@ -189,8 +172,7 @@ def test_labels_from_a_file(run: Path, clip: Path, tmp_path: Path, capsys: pytes
 
 
 def test_a_model_name_with_a_checkpoint(tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    torch.manual_seed(0)
-    model = create_model("sdt_2_256_gesture", num_classes=10, img_size=34).eval()
+    model = build_weights(create_model("sdt_2_256_gesture", num_classes=10, img_size=34))
     weights = tmp_path / "weights.safetensors"
     safetensors.torch.save_file(model.state_dict(), weights)
     words = ["sdt_2_256_gesture", clip, "--checkpoint", weights, "--num-classes", 10, "--img-size", 34]

@@ -36,6 +36,7 @@ def settled(browser):
 
 
 def opened(browser, server, width=1280, scheme="light", motion="reduce"):
+    browser.get("about:blank")  # what the page before may still ask for is not this page's
     browser.get_log("browser"), browser.get_log("performance")
     visit(browser, server.url, width, scheme, motion)
     until(browser, "document.querySelector('#layers canvas')")

@@ -9,7 +9,7 @@ from importlib.resources import files
 import numpy as np
 import pytest
 
-from spikedriven.demo import DemoServer
+from spikedriven.demo import DemoServer, Inference
 from spikedriven.demo.network import samples
 from spikedriven.demo.server import FILES, LARGEST_BODY, Handler
 from spikedriven.errors import InputError
@@ -189,9 +189,9 @@ def test_a_failure_inside_is_named_without_its_details(server, monkeypatch, capl
 
 
 def test_a_port_that_is_taken(server):
-    port = server.server_address[1]
+    port, own = server.server_address[1], Inference(server.inference.network, threads=1)  # closed with its server
     with pytest.raises(InputError, match=f"port {port} of 127.0.0.1 is in use; give another with --port"):
-        DemoServer(server.inference, port)
+        DemoServer(own, port)
     for wrong in (-1, 65536):
         with pytest.raises(InputError, match=f"--port {wrong}"):
-            DemoServer(server.inference, wrong)
+            DemoServer(own, wrong)

@@ -11,6 +11,9 @@ from pathlib import Path
 
 import pytest
 
+import spikedriven
+from spikedriven.engine.native import available
+
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "spikedriven"
 NATIVE = "spikedriven/engine/native/"
@@ -28,12 +31,36 @@ def test_instruction_sets_are_those_of_this_cpu() -> None:
     info = Path("/proc/cpuinfo")
     if platform.machine() == "x86_64" and info.exists():
         flags = set(re.search(r"^flags\s*:(.*)$", info.read_text(), re.MULTILINE).group(1).split())
-        assert _native.instruction_sets() == [name for name, needed in NEEDED.items() if needed <= flags]
+        widest = os.environ.get("SPIKEDRIVEN_ISA") or next(iter(NEEDED))
+        allowed = list(NEEDED)[list(NEEDED).index(widest) :]
+        assert _native.instruction_sets() == [name for name in allowed if NEEDED[name] <= flags]
         known = {flag.replace("_", "") for flag in flags}
         assert {name.replace(".", "") for name in _native.cpu_features()} <= known
         assert {"popcnt", "avx2", "avx512vnni"} & known <= set(_native.cpu_features())
     else:
         assert _native.instruction_sets()[-1] == "portable"
+
+
+SETS = "from spikedriven.engine.native import instruction_sets; print(instruction_sets())"
+
+
+@pytest.mark.skipif(not available(), reason="installed without the compiled engine")
+def test_a_variable_holds_the_kernels_to_an_instruction_set() -> None:
+    assert output_of(sys.executable, "-c", SETS, SPIKEDRIVEN_ISA="portable", PYTHONPATH=source()) == "['portable']"
+
+
+@pytest.mark.skipif(not available(), reason="installed without the compiled engine")
+def test_an_instruction_set_that_nobody_knows_is_one_error() -> None:
+    env = {**os.environ, "SPIKEDRIVEN_ISA": "avx1024", "PYTHONPATH": source()}
+    refused = subprocess.run([sys.executable, "-c", SETS], env=env, capture_output=True, text=True)
+    assert refused.returncode != 0
+    message = 'SPIKEDRIVEN_ISA is "avx1024"; it can be avx512, avx2 or portable'
+    assert refused.stderr.splitlines()[-1] == f"spikedriven.errors.InputError: {message}"
+
+
+def source() -> str:
+    """Where this process has the package from."""
+    return str(Path(spikedriven.__file__).parents[1])
 
 
 def packaged_files() -> set[str]:
@@ -185,7 +212,7 @@ def test_sanitized_editable_install_runs_the_tests_of_the_kernels(tree: Path, tm
     sanitized = {"LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0", "PYTHONPATH": str(tree / "src")}
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | sanitized
     ran = subprocess.run(
-        [sys.executable, "-m", "pytest", "-q", *KERNEL_TESTS],
+        [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", *KERNEL_TESTS],
         cwd=tree,
         env=env,
         stdout=subprocess.PIPE,

@@ -15,7 +15,14 @@ from spikedriven.engine.scales import LIMIT16, LIMIT32, LIMIT_WIDE
 from spikedriven.errors import InputError
 
 RNG = np.random.default_rng(0)
+START = RNG.bit_generator.state
 SHAPES = [(5, 3, 3, 3), (4, 64, 1, 1), (8, 1, 7, 7), (2, 2048, 3, 3), (3, 1, 1, 1)]
+
+
+@pytest.fixture(autouse=True)
+def _seed_numbers() -> None:
+    """The same numbers for a test, whatever ran before it."""
+    RNG.bit_generator.state = START
 
 
 def adverse(shape: tuple[int, ...], kind: str) -> np.ndarray:

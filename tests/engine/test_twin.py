@@ -29,7 +29,14 @@ from spikedriven.neurons.naive import lif_naive
 from tests.engine.nets import LIF_SPEC
 
 RNG = np.random.default_rng(0)
+START = RNG.bit_generator.state
 T = 3
+
+
+@pytest.fixture(autouse=True)
+def _seed_numbers() -> None:
+    """The same numbers for a test, whatever ran before it."""
+    RNG.bit_generator.state = START
 
 
 def computed(operation: object, *inputs: np.ndarray) -> dict[int, np.ndarray]:

@@ -12,6 +12,7 @@ from spikedriven.export import export_nir
 from spikedriven.export.nir_run import run_nir
 from spikedriven.neurons import LIF, ParametricLIF
 from spikedriven.training.target import random_batch, wake_up
+from tests.built import build_weights
 from tests.graph.networks import STEPS, Attention, Fold, Mask, Net, conv_bn, images, integer
 
 
@@ -82,7 +83,7 @@ def test_residual_sums_become_several_edges(tmp_path):
             return y + self.two(self.fire(y))
 
     model, batch = Net(Residual()), images()
-    wake_up(model, batch)
+    build_weights(model)
     report = export_nir(model, batch, tmp_path / "net.nir")
     edges = nir.read(tmp_path / "net.nir", type_check=False).edges
     assert sorted(a for a, b in edges if b == "fire2") == ["planted.one.inner.0", "planted.two.inner.0"]
@@ -91,12 +92,12 @@ def test_residual_sums_become_several_edges(tmp_path):
 
 def test_products_and_pools_stay_outside_with_an_edge_on_each_side(tmp_path):
     model, batch = Net(nn.Sequential(Fold(nn.MaxPool2d(2)), Attention(), Mask())), images()
-    wake_up(model, batch)
+    build_weights(model)
     report = export_nir(model, batch, tmp_path / "net.nir")
     left_out = {(item.op, item.module) for item in report.left_out}
     assert {("maxpool", "planted.0.inner.0"), ("matmul", "planted.1"), ("multiply", "planted.2")} <= left_out
     assert "to.fire" in report.outputs and "from.planted.0.inner.0.max_pool2d" in report.inputs
-    assert report.same_spikes > 0.99
+    assert report.same_spikes == 1.0
     text = str(report)
     assert "1 maxpool: NIR has no primitive for aten::max_pool2d (first in planted.0.inner.0)" in text
 
@@ -109,7 +110,7 @@ def test_an_operator_that_reorders_values_stays_outside(tmp_path):
             return x.transpose(3, 4)
 
     model, batch = Net(nn.Sequential(conv_bn(8, 8), LIF(), Swap(), conv_bn(8, 8, 3))), images()
-    wake_up(model, batch)
+    build_weights(model)
     report = export_nir(model, batch, tmp_path / "net.nir")
     assert ("reshape", "planted.2") in {(item.op, item.module) for item in report.left_out}
     assert report.same_spikes == 1.0 and report.largest_difference < 1e-4
@@ -127,9 +128,9 @@ def test_registered_names(name, tmp_path):
     keywords = {} if "cifar" in name else {"embed_dims": (8, 16, 16, 16), "depths": (1, 1, 1, 1, 1), "num_heads": 2}
     model = sd.create_model(name, img_size=16, time_steps=2, **keywords)
     batch = random_batch(model, 2)
-    wake_up(model, batch)
+    build_weights(model)
     report = export_nir(model, batch, tmp_path / "net.nir")
-    assert report.same_spikes > 0.999 and report.largest_difference < 1.01  # the one of a spike that flips
+    assert report.same_spikes == 1.0 and report.largest_difference < 1e-4
     assert not {item.op for item in report.left_out} & {"conv", "linear", "neuron", "batchnorm", "scale", "add"}
     assert "head" in nir.read(tmp_path / "net.nir", type_check=False).nodes
 

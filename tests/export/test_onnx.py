@@ -12,7 +12,8 @@ from spikedriven.export import export_onnx
 from spikedriven.export.onnx import need
 from spikedriven.graph.trace import as_graphed
 from spikedriven.neurons import LIF, ParametricLIF
-from spikedriven.training.target import random_batch, wake_up
+from spikedriven.training.target import random_batch
+from tests.built import build_weights
 from tests.graph.networks import Attention, Mask, Net, images, integer
 from tests.models.detection.detectors import awake
 from tests.models.detection.detectors import small as small_detector
@@ -54,7 +55,7 @@ def check(model, batch, path):
 )
 def test_small_networks(model, tmp_path):
     model, batch = model(), images(3)
-    wake_up(model, batch)
+    build_weights(model)
     report = check(model, batch, tmp_path / "net.onnx")
     assert report.largest_output > 0.01
     assert "same top-1 100.0%" in str(report)
@@ -69,7 +70,7 @@ def test_every_family(name, tmp_path):
     size = {} if name.startswith("sdt_2_256_cifar10dvs") else SMALL
     model = sd.create_model(name, **size, **FAMILIES[name])
     batch = random_batch(model, 2)
-    wake_up(model, batch)
+    build_weights(model)
     check(model, batch, tmp_path / "net.onnx")
 
 
@@ -96,7 +97,7 @@ def test_every_registered_name(name, tmp_path):
     """Same top-1; spikes may flip where float32 sums lie on a threshold, so logits are close, not equal."""
     model = sd.create_model(name, **({} if "dvs" in name or "cifar" in name or "gesture" in name else {"img_size": 64}))
     batch = random_batch(model, 2)
-    wake_up(model, batch)
+    build_weights(model)
     report = export_onnx(model, batch, tmp_path / "net.onnx")
     assert report.ok, str(report)
 
@@ -104,7 +105,7 @@ def test_every_registered_name(name, tmp_path):
 def test_a_difference_is_reported(tmp_path, monkeypatch):
     """The check runs the file: a file that computes something else is not ok."""
     model, batch = Net(Mask()), images(8)
-    wake_up(model, batch)
+    build_weights(model)
     run = onnxruntime.InferenceSession.run
     monkeypatch.setattr(onnxruntime.InferenceSession, "run", lambda *a: [-output for output in run(*a)])
     report = export_onnx(model, batch, tmp_path / "net.onnx")

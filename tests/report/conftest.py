@@ -1,4 +1,4 @@
-"""One short run, measured once; every test of the page looks at it."""
+"""One short run, its weights built, measured once; every test of the page looks at it."""
 
 import dataclasses
 from pathlib import Path
@@ -12,9 +12,10 @@ from spikedriven.data import create_dataset
 from spikedriven.report.findings import Findings, investigate
 from spikedriven.report.page import page
 from spikedriven.report.subject import Request, open_subject
+from tests.built import build_run
 
 TINY = str(Path(__file__).parents[1] / "end_to_end" / "tiny.yaml")
-LEARNS = ["--optim.lr", "0.02", "--model.args.embed_dim", "32", "--model.args.stem_pools", "'1100'"]
+SMALL = ["--model.args.embed_dim", "32", "--model.args.stem_pools", "'1100'"]
 #: What a hostile or careless data set might call a class.
 HOSTILE = "<script>alert(\"1\")</script> & 'co'"
 
@@ -22,8 +23,8 @@ HOSTILE = "<script>alert(\"1\")</script> & 'co'"
 @pytest.fixture(scope="session")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("report") / "a <b> & run"
-    assert main(["train", TINY, "--run.out", str(folder), "--run.max-steps", "40", *LEARNS]) == 0
-    return folder
+    assert main(["train", TINY, "--run.out", str(folder), "--run.max-steps", "40", *SMALL]) == 0
+    return build_run(folder)
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import dataclasses
 import sys
+from itertools import pairwise
 from types import SimpleNamespace
 
 import pytest
@@ -119,21 +120,24 @@ def test_a_classifiers_weights_go_into_the_encoder(tmp_path):
     assert len(start_from(other, str(tmp_path / "detector.pt")).loaded) == len(model.state_dict())
 
 
-def test_training_overfits_two_scenes():
+def test_the_gradient_leads_downhill():
+    """Of the classifier of RoIs alone the loss is convex, and curved by half the largest squared input at most: steps
+    of 0.01 lower it each time for inputs up to 20, whatever the layers before it say."""
     torch.manual_seed(0)
     task = create_task(recipe(data=dataclasses.replace(SCENES, train_images=2, hflip=0.0)))
     batch = next(iter(task_loader(task).epoch(0)))
     model = task.build_model().train()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=3e-3)
+    optimizer = torch.optim.SGD(model.roi_heads.box_predictor.fc_cls.parameters(), lr=0.01)
     losses = []
-    for _ in range(12):
+    for _ in range(6):
         torch.manual_seed(1)  # the same anchors and RoIs each time
-        optimizer.zero_grad()
+        model.zero_grad()
         loss = task.loss(model, batch)
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert min(losses[-5:]) < 0.9 * losses[0]
+    assert all(after < before for before, after in pairwise(losses)), losses
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
 
 
 def task_loader(task):

@@ -1,4 +1,5 @@
 import dataclasses
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -117,22 +118,23 @@ def test_resume_ends_with_the_same_bits(tmp_path):
         assert torch.equal(value, halves.net.state_dict()[key]), key
 
 
-def test_it_learns():
-    """Twenty steps on the same four scenes: the loss falls to less than half."""
+def test_the_gradient_leads_downhill():
+    """Of the classifier alone the loss is convex, and curved by half the largest squared input at most: 17 / 2 for 16
+    channels up to 1 and the bias. Steps of 0.1 lower it each time, whatever the layers before it say."""
     recipe = dataclasses.replace(TOY, data=dataclasses.replace(TOY.data, hflip=0.0))
     task: SegmentationTask = create_task(recipe)
     batch = next(iter(task.train_loader(0, 1).epoch(0)))
-    torch.manual_seed(0)
     model = task.build_model()
-    optimizer = torch.optim.AdamW(model.parameters(), lr=1e-2)
+    optimizer = torch.optim.SGD(model.head.classify.parameters(), lr=0.1)
     losses = []
-    for _ in range(20):
+    for _ in range(8):
+        model.zero_grad()
         loss = task.loss(model, batch)
-        optimizer.zero_grad()
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    assert losses[-1] < losses[0] / 2
+    assert all(after < before for before, after in pairwise(losses)), losses
+    assert [name for name, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()] == []
 
 
 def test_recipes_that_cannot_be_run():
