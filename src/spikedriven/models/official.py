@@ -12,7 +12,6 @@ from typing import Any, cast
 
 import numpy as np
 import torch
-from numpy._core.multiarray import scalar
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor, nn
@@ -185,10 +184,13 @@ def read_state_dict(source: str | Path | Mapping[str, Tensor]) -> tuple[dict[str
     return tensors, description
 
 
-#: Plain values that the authors' training scripts stored beside the weights; none of them can run code. NumPy 1 wrote
-#: its numbers under another name.
+#: What builds a number when NumPy's pickles are read. Asked of a number, because its module has another name in NumPy 1.
+_NUMPY_SCALAR = cast(Callable[..., Any], np.float64(0).__reduce__()[0])
+#: Plain values that the authors' training scripts stored beside the weights; none of them can run code. NumPy 1 and 2
+#: write their numbers under different names.
 _PLAIN_VALUES: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-    argparse.Namespace, np.dtype, scalar, (scalar, "numpy.core.multiarray.scalar"), type(np.dtype(np.float64)),
+    argparse.Namespace, np.dtype, type(np.dtype(np.float64)),
+    (_NUMPY_SCALAR, "numpy.core.multiarray.scalar"), (_NUMPY_SCALAR, "numpy._core.multiarray.scalar"),
 ]  # fmt: skip
 
 

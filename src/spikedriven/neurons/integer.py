@@ -47,7 +47,7 @@ def integer_spike_naive(x: Tensor, levels: int, norm: float, rounding: str, grad
     return _StraightThrough.apply(x, levels, norm, rounding, gradient)
 
 
-@torch.library.custom_op("spikedriven::integer_spike", mutates_args=(), tags=(torch.Tag.needs_exact_strides,))
+@torch.library.custom_op("spikedriven::integer_spike", mutates_args=(), tags=[torch.Tag.needs_exact_strides])
 def integer_spike(x: Tensor, levels: int, norm: float, rounding: str, gradient: str) -> Tensor:
     """The operator. x: any shape -> n / norm, same shape and dtype."""
     if native_cpu.takes(x):
@@ -60,7 +60,7 @@ def _(x, levels, norm, rounding, gradient):
     return torch.empty_like(x)
 
 
-@torch.library.custom_op("spikedriven::integer_spike_backward", mutates_args=(), tags=(torch.Tag.needs_exact_strides,))
+@torch.library.custom_op("spikedriven::integer_spike_backward", mutates_args=(), tags=[torch.Tag.needs_exact_strides])
 def integer_spike_backward(upstream: Tensor, x: Tensor, levels: int, norm: float, gradient: str) -> Tensor:
     """The upstream gradient / norm where the gradient convention lets it pass, else 0."""
     if native_cpu.takes(x):

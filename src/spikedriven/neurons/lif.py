@@ -17,7 +17,7 @@ from spikedriven.neurons.dynamics import LIFOptions, membrane_dtype
 from spikedriven.neurons.surrogate import SURROGATES
 
 
-@torch.library.custom_op("spikedriven::lif", mutates_args=(), tags=(torch.Tag.needs_exact_strides,))
+@torch.library.custom_op("spikedriven::lif", mutates_args=(), tags=[torch.Tag.needs_exact_strides])
 def lif_op(
     x: Tensor,
     v: Tensor | None,
@@ -76,7 +76,7 @@ def _(x, v, w, tau, v_threshold, v_reset, decay_input, detach_reset, surrogate, 
     return torch.empty_like(x), torch.empty_like(x[0], dtype=membrane_dtype(x))
 
 
-@torch.library.custom_op("spikedriven::lif_backward", mutates_args=(), tags=(torch.Tag.needs_exact_strides,))
+@torch.library.custom_op("spikedriven::lif_backward", mutates_args=(), tags=[torch.Tag.needs_exact_strides])
 def lif_backward_op(
     grad_spikes: Tensor | None,
     grad_v: Tensor | None,
