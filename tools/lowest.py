@@ -1,4 +1,6 @@
-"""The lowest versions that pyproject.toml promises to work with, as constraints for pip: what `make test-lowest` installs.
+"""The lowest versions that pyproject.toml promises to work with, as constraints for pip.
+
+`make test-lowest` installs them.
 
     python tools/lowest.py > lowest.txt
 

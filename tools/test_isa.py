@@ -97,7 +97,12 @@ def run(isa: str, threads: int, seed: int) -> Outcome:
           f"{outcome.seconds:.0f} s", flush=True)  # fmt: skip
     if outcome.failed:
         lines = path.read_text(errors="replace").splitlines()
-        print(*(line for line in lines if line.startswith(("FAILED tests", "ERROR tests"))), f"see {path}", sep="\n", flush=True)
+        print(
+            *(line for line in lines if line.startswith(("FAILED tests", "ERROR tests"))),
+            f"see {path}",
+            sep="\n",
+            flush=True,
+        )
     return outcome
 
 

@@ -184,7 +184,8 @@ def read_state_dict(source: str | Path | Mapping[str, Tensor]) -> tuple[dict[str
     return tensors, description
 
 
-#: What builds a number when NumPy's pickles are read. Asked of a number, because its module has another name in NumPy 1.
+#: What builds a number when NumPy's pickles are read. Asked of a number, because NumPy 1 names its
+#: module otherwise.
 _NUMPY_SCALAR = cast(Callable[..., Any], np.float64(0).__reduce__()[0])
 #: Plain values that the authors' training scripts stored beside the weights; none of them can run code. NumPy 1 and 2
 #: write their numbers under different names.

@@ -9,7 +9,7 @@ namespace sd::SD_ISA {
 
 namespace {
 
-constexpr int LANES = 16, TILE = 4;
+constexpr int TILE = 4;   // columns at a time
 
 struct Sixteen { f32x16 value; };   // a vector that containers may hold
 
