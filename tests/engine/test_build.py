@@ -129,6 +129,7 @@ def test_sdist_holds_all_that_a_build_and_its_tests_need(sdist: Path) -> None:
         "docs",
         "tools",
         "examples",
+        "cmake",
     }
     assert not any(is_product(name) for name in names)
 

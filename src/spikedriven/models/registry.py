@@ -5,13 +5,14 @@ import fnmatch
 import inspect
 import sys
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal, overload
 
 import timm
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import nn
 
 from spikedriven.errors import InputError
+from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.pretrained import load_pretrained
 
 
@@ -115,6 +116,10 @@ def family_of(name: str) -> type[nn.Module]:
     return _CLASSES[name]
 
 
+@overload
+def create_model(name: str, *, features_only: Literal[True], pretrained: bool = ..., **kwargs: Any) -> nn.Module: ...
+@overload
+def create_model(name: str, *, pretrained: bool = ..., **kwargs: Any) -> SpikeDrivenModel: ...
 def create_model(name: str, *, pretrained: bool = False, **kwargs: Any) -> nn.Module:
     """Build a registered model with random weights, or with those that ship (``pretrained=True``; docs/results.md, F).
 
