@@ -63,8 +63,9 @@ def playable() -> list[str]:
         "print(*own() or torch.backends.cpu.get_cpu_capability().lower().split())"
     )
     env = {name: value for name, value in os.environ.items() if name != "SPIKEDRIVEN_ISA"}
-    found = subprocess.run([sys.executable, "-c", ask], env=env, stdout=subprocess.PIPE, text=True, check=True)
-    widest = (set(found.stdout.split()) & SETS.keys()) | {"portable"}
+    command = [sys.executable, "-c", ask]
+    found = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
+    widest = (set(found.split()) & SETS.keys()) | {"portable"}
     names = list(SETS)
     return names[: max(names.index(name) for name in widest) + 1]
 
@@ -93,11 +94,12 @@ def run(isa: str, threads: int, seed: int) -> Outcome:
             stop(process)
             raise
     outcome = read(path, status, time.monotonic() - start)
-    print(f"{isa}, {threads} thread{'s'[: threads - 1]}: {outcome.passed} passed, {outcome.failed} failed, "
-          f"{outcome.seconds:.0f} s", flush=True)  # fmt: skip
+    figures = f"{outcome.passed} passed, {outcome.failed} failed, {outcome.seconds:.0f} s"
+    print(f"{isa}, {threads} thread{'s'[: threads - 1]}: {figures}", flush=True)
     if outcome.failed:
         lines = path.read_text(errors="replace").splitlines()
-        print(*(line for line in lines if line.startswith(("FAILED tests", "ERROR tests"))), f"see {path}", sep="\n", flush=True)
+        told = [line for line in lines if line.startswith(("FAILED tests", "ERROR tests"))]
+        print(*told, f"see {path}", sep="\n", flush=True)
     return outcome
 
 
@@ -121,14 +123,15 @@ def read(log: Path, status: int, seconds: float) -> Outcome:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--sets", nargs="+", choices=list(SETS), help="default: all that this machine can play")
+    parser.add_argument("--sets", nargs="+", choices=list(SETS), help="default: those there are")
     parser.add_argument("--threads", nargs="+", type=int, choices=(1, 2), default=(1, 2))
     parser.add_argument("--seed", type=int, help="of the order; default: another one each time")
     options = parser.parse_args()
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
     print(f"random order, --seed {seed}", flush=True)
     try:
-        outcomes = [run(isa, n, seed) for n in options.threads for isa in options.sets or playable()]
+        sets = options.sets or playable()
+        outcomes = [run(isa, threads, seed) for threads in options.threads for isa in sets]
     except KeyboardInterrupt:
         print("stopped")
         return 130
