@@ -9,7 +9,8 @@ in build/test-isa; what fails is printed too.
 What runs: `SUITES`, without slow tests. Left out is what would say the same again:
 - always, files whose tests round nothing, or round in whole numbers only: `NO_ROUNDING`;
 - with 2 threads, suites in float64 that are compared with published figures or with themselves at 1e-9, where the order
-  of sums is 1e-14: `ONCE_PER_SET`; and the compiled graph, whose compiler takes longer than all other neurons.
+  of sums is 1e-14, and the page, whose server computes with one thread: `ONCE_PER_SET`; and the compiled graph, whose
+  compiler takes longer than all other tests of neurons.
 """
 
 import argparse
@@ -44,7 +45,7 @@ NO_ROUNDING = (
     "training/test_recipe_io.py",
     "training/test_schedule.py",
 )
-ONCE_PER_SET = ("golden", "property")
+ONCE_PER_SET = ("golden", "property", "demo/test_browser.py")
 COMPILED = "neurons/test_lif.py::test_the_default_compiler_takes_the_whole_graph"
 COUNTS = re.compile(r"(\d+) (passed|failed|error)")
 
@@ -72,9 +73,10 @@ def playable() -> list[str]:
 
 def arguments(threads: int, seed: int) -> list[str]:
     """Of pytest."""
-    suites = [name for name in SUITES if threads == 1 or name not in ONCE_PER_SET]
+    left_out = NO_ROUNDING if threads == 1 else NO_ROUNDING + ONCE_PER_SET
+    suites = [name for name in SUITES if name not in left_out]
     words = [f"--randomly-seed={seed}", "-n", "2" if threads == 1 else "0", "-q", "--durations=15"]
-    words += [f"--ignore=tests/{name}" for name in NO_ROUNDING]
+    words += [f"--ignore=tests/{name}" for name in left_out]
     if threads > 1:
         words.append(f"--deselect=tests/{COMPILED}")
     return [*words, *(f"tests/{name}" for name in suites)]
