@@ -27,8 +27,8 @@ def build_weights(model: nn.Module, seed: int = 0) -> nn.Module:
     with torch.no_grad():
         for module in model.modules():
             if isinstance(module, nn.Conv2d | nn.Linear):
-                inputs = module.weight[0].numel()
-                module.weight.copy_(whole(module.weight, 2) / 2 ** (math.floor(math.log2(inputs) / 2) - 1))
+                size = 2 ** (math.floor(math.log2(module.weight[0].numel()) / 2) - 1)
+                module.weight.copy_(whole(module.weight, 2) / size)
                 if module.bias is not None:
                     module.bias.copy_(whole(module.bias, 2) / 8)
             elif isinstance(module, nn.modules.batchnorm._BatchNorm):
@@ -55,16 +55,13 @@ def build_run(folder: Path, seed: int = 0) -> Path:
     found = store.newest()
     assert found is not None
     path, checkpoint = found
-    weights = [
-        _built(folder, average, seed + average).state_dict()
-        for average in ([False] if checkpoint.ema is None else [False, True])
-    ]
-    changed = dataclasses.replace(checkpoint, model=weights[0], ema=None if checkpoint.ema is None else weights[1])
+    average = None if checkpoint.ema is None else _built(folder, True, seed + 1)
+    changed = dataclasses.replace(checkpoint, model=_built(folder, False, seed), ema=average)
     store.save(int(path.name[-8:]), changed)
     return folder
 
 
-def _built(folder: Path, average: bool, seed: int) -> nn.Module:
+def _built(folder: Path, average: bool, seed: int) -> dict[str, Tensor]:
     model, recipe = load_run(folder, ema=average)
     images, _ = next(iter(build_eval_loader(recipe.data, "test", batch_size=20)))
-    return spread_answers(build_weights(model, seed), images)
+    return spread_answers(build_weights(model, seed), images).state_dict()

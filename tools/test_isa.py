@@ -9,7 +9,8 @@ in build/test-isa; what fails is printed too.
 What runs: `SUITES`, without slow tests. Left out is what would say the same again:
 - always, files whose tests round nothing, or round in whole numbers only: `NO_ROUNDING`;
 - with 2 threads, suites in float64 that are compared with published figures or with themselves at 1e-9, where the order
-  of sums is 1e-14: `ONCE_PER_SET`; and the compiled graph, whose compiler takes longer than all other neurons.
+  of sums is 1e-14, and the page, whose server computes with one thread: `ONCE_PER_SET`; and the compiled graph, whose
+  compiler takes longer than all other tests of neurons.
 """
 
 import argparse
@@ -44,7 +45,7 @@ NO_ROUNDING = (
     "training/test_recipe_io.py",
     "training/test_schedule.py",
 )
-ONCE_PER_SET = ("golden", "property")
+ONCE_PER_SET = ("golden", "property", "demo/test_browser.py")
 COMPILED = "neurons/test_lif.py::test_the_default_compiler_takes_the_whole_graph"
 COUNTS = re.compile(r"(\d+) (passed|failed|error)")
 
@@ -63,17 +64,19 @@ def playable() -> list[str]:
         "print(*own() or torch.backends.cpu.get_cpu_capability().lower().split())"
     )
     env = {name: value for name, value in os.environ.items() if name != "SPIKEDRIVEN_ISA"}
-    found = subprocess.run([sys.executable, "-c", ask], env=env, stdout=subprocess.PIPE, text=True, check=True)
-    widest = (set(found.stdout.split()) & SETS.keys()) | {"portable"}
+    command = [sys.executable, "-c", ask]
+    found = subprocess.run(command, env=env, stdout=subprocess.PIPE, text=True, check=True).stdout
+    widest = (set(found.split()) & SETS.keys()) | {"portable"}
     names = list(SETS)
     return names[: max(names.index(name) for name in widest) + 1]
 
 
 def arguments(threads: int, seed: int) -> list[str]:
     """Of pytest."""
-    suites = [name for name in SUITES if threads == 1 or name not in ONCE_PER_SET]
+    left_out = NO_ROUNDING if threads == 1 else NO_ROUNDING + ONCE_PER_SET
+    suites = [name for name in SUITES if name not in left_out]
     words = [f"--randomly-seed={seed}", "-n", "2" if threads == 1 else "0", "-q", "--durations=15"]
-    words += [f"--ignore=tests/{name}" for name in NO_ROUNDING]
+    words += [f"--ignore=tests/{name}" for name in left_out]
     if threads > 1:
         words.append(f"--deselect=tests/{COMPILED}")
     return [*words, *(f"tests/{name}" for name in suites)]
@@ -93,16 +96,12 @@ def run(isa: str, threads: int, seed: int) -> Outcome:
             stop(process)
             raise
     outcome = read(path, status, time.monotonic() - start)
-    print(f"{isa}, {threads} thread{'s'[: threads - 1]}: {outcome.passed} passed, {outcome.failed} failed, "
-          f"{outcome.seconds:.0f} s", flush=True)  # fmt: skip
+    figures = f"{outcome.passed} passed, {outcome.failed} failed, {outcome.seconds:.0f} s"
+    print(f"{isa}, {threads} thread{'s'[: threads - 1]}: {figures}", flush=True)
     if outcome.failed:
         lines = path.read_text(errors="replace").splitlines()
-        print(
-            *(line for line in lines if line.startswith(("FAILED tests", "ERROR tests"))),
-            f"see {path}",
-            sep="\n",
-            flush=True,
-        )
+        told = [line for line in lines if line.startswith(("FAILED tests", "ERROR tests"))]
+        print(*told, f"see {path}", sep="\n", flush=True)
     return outcome
 
 
@@ -126,14 +125,15 @@ def read(log: Path, status: int, seconds: float) -> Outcome:
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("--sets", nargs="+", choices=list(SETS), help="default: all that this machine can play")
+    parser.add_argument("--sets", nargs="+", choices=list(SETS), help="default: those there are")
     parser.add_argument("--threads", nargs="+", type=int, choices=(1, 2), default=(1, 2))
     parser.add_argument("--seed", type=int, help="of the order; default: another one each time")
     options = parser.parse_args()
     seed = secrets.randbelow(10**6) if options.seed is None else options.seed
     print(f"random order, --seed {seed}", flush=True)
     try:
-        outcomes = [run(isa, n, seed) for n in options.threads for isa in options.sets or playable()]
+        sets = options.sets or playable()
+        outcomes = [run(isa, threads, seed) for threads in options.threads for isa in sets]
     except KeyboardInterrupt:
         print("stopped")
         return 130

@@ -22,8 +22,9 @@ def task(tmp_path_factory):
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     model = build_weights(sd.create_model("sdt_2_256_cifar", img_size=16, time_steps=1))
-    safetensors.torch.save_file(model.state_dict(), folder / "built.safetensors")
-    target = Target("sdt_2_256_cifar", checkpoint=folder / "built.safetensors", img_size=16, time_steps=1)
+    checkpoint = folder / "built.safetensors"
+    safetensors.torch.save_file(model.state_dict(), checkpoint)
+    target = Target("sdt_2_256_cifar", checkpoint, img_size=16, time_steps=1)
     make_subject(folder / "subject", target, inputs=4)
     yield Task(folder / "subject", threads=1, batch=2)
     torch.set_num_threads(before)
@@ -42,4 +43,5 @@ def test_outputs(name, task, request):
     assert torch.equal(run(inputs[:2]), found)
     assert not torch.equal(run(inputs[2:]), found)
     error = (found - expected[:2]).norm() / expected[:2].norm()
-    assert error < (1.0 if name in COARSE else 1e-3), error  # 1.4 where outputs have nothing to do with each other
+    # 1.4 where outputs have nothing to do with each other
+    assert error < (1.0 if name in COARSE else 1e-3), error

@@ -46,7 +46,8 @@ def losses(names, folder):
 def test_contestants_start_from_the_same_loss(in_float64, tmp_path):
     ours, released = losses(["ours", "released"], tmp_path / "step")
     assert ours.shape == (1,)
-    torch.testing.assert_close(ours, released, rtol=4 * 2.0**-23, atol=0)  # the loss itself is taken in float32
+    # the loss itself is taken in float32
+    torch.testing.assert_close(ours, released, rtol=4 * 2.0**-23, atol=0)
 
 
 @pytest.mark.parametrize("name", ["ours-recompute", "released-bf16", "ours-bf16"])
@@ -66,8 +67,8 @@ def test_eager_neurons_take_every_place_and_compute_the_same(name):
     released_neurons(model)
     assert sum(isinstance(module, (EagerLIF, EagerInteger)) for module in model.modules()) == neurons
     torch.testing.assert_close(model(x), expected, rtol=1e-9, atol=1e-9)
-    narrow = copy.deepcopy(model).float().modules()
-    assert not any(can_norm(module.train(), x.float()) for module in narrow)  # PyTorch's norms run too
+    narrow = copy.deepcopy(model).float().modules()  # PyTorch's norms run too
+    assert not any(can_norm(module.train(), x.float()) for module in narrow)
 
 
 def test_spikingjellys_neurons_are_lif_only():

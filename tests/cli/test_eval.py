@@ -17,14 +17,14 @@ from spikedriven.data import DataConfig, build_eval_loader
 from spikedriven.training.checkpoint import load_run
 from tests.built import build_run
 
-SHORT = ["--run.max-steps", "1", "--model.args.embed_dim", "32", "--model.args.stem_pools", "'0011'"]
+WIDER = ["--model.args.embed_dim", "32", "--model.args.stem_pools", "'0011'"]
 TINY = str(Path(__file__).parents[1] / "end_to_end" / "tiny.yaml")
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("eval") / "run"
-    assert main(["train", TINY, "--run.out", str(folder), *SHORT]) == 0
+    assert main(["train", TINY, "--run.out", str(folder), "--run.max-steps", "1", *WIDER]) == 0
     return build_run(folder)
 
 

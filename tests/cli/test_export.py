@@ -25,9 +25,11 @@ def built(tmp_path):
 def test_onnx(built, tmp_path, capsys):
     path = tmp_path / "sdt.onnx"
     assert main(["export", SDT[0], str(tmp_path / "random.onnx"), *SDT[1:]]) == 0
-    assert "same top-1" in (shown := capsys.readouterr().out) and "RANDOM WEIGHTS" in shown
+    shown = capsys.readouterr().out
+    assert "same top-1" in shown and "RANDOM WEIGHTS" in shown
     assert main(["export", SDT[0], str(path), *SDT[1:], *built]) == 0
-    assert "same top-1 100.0%" in (shown := capsys.readouterr().out) and "RANDOM WEIGHTS" not in shown
+    shown = capsys.readouterr().out
+    assert "same top-1 100.0%" in shown and "RANDOM WEIGHTS" not in shown
     onnx.checker.check_model(onnx.load(path))
     assert main(["export", SDT[0], str(path), *SDT[1:]]) == 2
     assert "give --force to overwrite" in capsys.readouterr().err

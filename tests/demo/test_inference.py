@@ -62,7 +62,8 @@ def test_every_stroke_changes_the_answer(name, networks):
     x = torch.cat([networks[name].prepared(Image.fromarray(picture)) for picture in drawn])
     with torch.no_grad():
         shares = model(x).softmax(-1)
-    assert ((shares[1:] - shares[0]).abs().amax(1) > 2e-3).all()  # the page shows a tenth of a per cent
+    # the page shows a tenth of a per cent
+    assert ((shares[1:] - shares[0]).abs().amax(1) > 2e-3).all()
     assert len(shares[1:].mul(1000).round().unique(dim=0)) > 20
 
 

@@ -189,7 +189,8 @@ def test_a_failure_inside_is_named_without_its_details(server, monkeypatch, capl
 
 
 def test_a_port_that_is_taken(server):
-    port, own = server.server_address[1], Inference(server.inference.network, threads=1)  # closed with its server
+    port = server.server_address[1]
+    own = Inference(server.inference.network, threads=1)  # a server that fails closes it
     with pytest.raises(InputError, match=f"port {port} of 127.0.0.1 is in use; give another with --port"):
         DemoServer(own, port)
     for wrong in (-1, 65536):

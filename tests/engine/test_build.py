@@ -46,7 +46,8 @@ SETS = "from spikedriven.engine.native import instruction_sets; print(instructio
 
 @pytest.mark.skipif(not available(), reason="installed without the compiled engine")
 def test_a_variable_holds_the_kernels_to_an_instruction_set() -> None:
-    assert output_of(sys.executable, "-c", SETS, SPIKEDRIVEN_ISA="portable", PYTHONPATH=source()) == "['portable']"
+    env = {"SPIKEDRIVEN_ISA": "portable", "PYTHONPATH": source()}
+    assert output_of(sys.executable, "-c", SETS, **env) == "['portable']"
 
 
 @pytest.mark.skipif(not available(), reason="installed without the compiled engine")

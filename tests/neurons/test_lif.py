@@ -51,10 +51,12 @@ def expect_gradients(x, w, case):
     """
     eps = torch.finfo(x.dtype).eps
     options = LIFOptions(**{k: v for k, v in case["args"].items() if k != "init_tau"})
-    bound = 26 * eps * (1 if options.decay_input else options.tau) * (1 if options.detach_reset else 2)
+    bound = 26 * eps * (1 if options.decay_input else options.tau)
+    bound *= 1 if options.detach_reset else 2
     expected = torch.tensor(case["grad_x"], dtype=torch.float64)
     torch.testing.assert_close(x.grad.double(), expected, rtol=0, atol=bound)
-    if w is not None:  # a sum of 144 such terms, whose errors have either sign: 12 times that of a usual one, 5 eps
+    # a sum of 144 such terms, whose errors have either sign: 12 times that of a usual one, 5 eps
+    if w is not None:
         assert w.grad.item() == pytest.approx(case["grad_w"], rel=60 * eps)
 
 

@@ -6,10 +6,18 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 import spikedriven
 
 FOLDER = Path(__file__).parent
 SOURCE = str(Path(spikedriven.__file__).parents[1])
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory) -> Path:
+    """mypy reads the package once for all tests here."""
+    return tmp_path_factory.mktemp("mypy")
 
 
 def check(script: Path, cache: Path) -> str:
@@ -20,17 +28,17 @@ def check(script: Path, cache: Path) -> str:
     return subprocess.run(command, cwd=cache, env=env, capture_output=True, text=True).stdout
 
 
-def test_the_script_of_a_user_is_accepted(tmp_path):
-    found = check(FOLDER / "user_script.py", tmp_path)
+def test_the_script_of_a_user_is_accepted(cache):
+    found = check(FOLDER / "user_script.py", cache)
     about_the_script = [line for line in found.splitlines() if "user_script.py" in line]
     assert about_the_script == [] and found, found
 
 
-def test_a_wrong_type_is_found(tmp_path):
+def test_a_wrong_type_is_found(cache, tmp_path):
     """Else the package would be one large Any, and every script would pass."""
     script = tmp_path / "wrong.py"
     script.write_text("import spikedriven as sd\nrates: int = sd.firing_rates(1, 2)\n")
-    assert re.search(r"wrong.py:2: error: .*\[(assignment|arg-type)\]", check(script, tmp_path))
+    assert re.search(r"wrong.py:2: error: .*\[(assignment|arg-type)\]", check(script, cache))
 
 
 def test_every_public_name_is_used():

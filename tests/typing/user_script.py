@@ -1,7 +1,7 @@
 """What a user writes, with types: `mypy --strict` must accept it as it stands. It is checked, never run.
 
-Every name of `spikedriven.__all__`, and of the packages that README and docs import from, is used here in the way they
-show; `test_user_script.py` holds both lists. An `assert_type` says what the caller gets to know.
+Every name of `spikedriven.__all__`, and what README and docs import from its packages, is used here in the way they
+show. An `assert_type` says what the caller gets to know.
 """
 
 from pathlib import Path
