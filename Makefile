@@ -4,15 +4,17 @@
 SHELL := /bin/sh
 PYTHON ?= python3
 VENV ?= .venv
+LOWEST ?= .venv-lowest
 RUN ?= runs/quickstart
 WORKERS ?= 2
 PYTEST_ARGS ?=
 BEGAN := $(shell date +%s)
 ISA_ARGS ?=
+BUILD_TOOLS := scikit-build-core nanobind cmake ninja
 
 NATIVE := CMakeLists.txt $(wildcard src/spikedriven/engine/native/*)
 
-.PHONY: demo test test-isa native check-python check-compiler lint clean
+.PHONY: demo test test-isa test-lowest native check-python check-compiler lint clean
 
 demo: $(VENV)/.installed
 	"$(VENV)/bin/python" tools/demo.py --out "$(RUN)" --began $(BEGAN)
@@ -23,6 +25,11 @@ test: check-compiler $(VENV)/.installed-test
 # The tests of arithmetic for each instruction set of this machine, with 1 and 2 threads, in a random order.
 test-isa: check-compiler $(VENV)/.installed-test
 	"$(VENV)/bin/python" tools/test_isa.py $(ISA_ARGS)
+
+# The same tests with the lowest version of every dependency that pyproject.toml promises, build tools included.
+# Warnings are no errors here: old packages meet young ones that they did not know.
+test-lowest: check-compiler $(LOWEST)/.installed
+	"$(LOWEST)/bin/python" -m pytest -n $(WORKERS) -p no:randomly -W default $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	"$(VENV)/bin/ruff" check . && "$(VENV)/bin/ruff" format --check . && "$(VENV)/bin/mypy"
@@ -39,6 +46,13 @@ $(VENV)/.installed-test: pyproject.toml constraints.txt $(NATIVE) | check-python
 $(VENV)/.installed-dev: pyproject.toml constraints.txt $(NATIVE) | check-python
 	$(call install,.[dev])
 	@touch "$(VENV)/.installed" "$(VENV)/.installed-test" "$@"
+
+$(LOWEST)/.installed: pyproject.toml tools/lowest.py $(NATIVE) | check-python
+	@"$(LOWEST)/bin/python" -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv "$(LOWEST)"
+	"$(LOWEST)/bin/python" tools/lowest.py > "$(LOWEST)/lowest.txt"
+	"$(LOWEST)/bin/python" -m pip install --quiet --constraint "$(LOWEST)/lowest.txt" $(BUILD_TOOLS)
+	"$(LOWEST)/bin/python" -m pip install --quiet --constraint "$(LOWEST)/lowest.txt" --no-build-isolation --editable ".[test]"
+	@touch "$@"
 
 define install
 	@echo "Installing into $(VENV): PyTorch and the rest are large; the first time takes minutes."
