@@ -57,7 +57,7 @@ $(LOWEST)/.installed: pyproject.toml tools/lowest.py $(NATIVE) | check-python
 define install
 	@echo "Installing into $(VENV): PyTorch and the rest are large; the first time takes minutes."
 	@"$(VENV)/bin/python" -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv "$(VENV)"
-	"$(VENV)/bin/python" -m pip install --quiet --constraint constraints.txt --editable "$(1)" || { \
+	@"$(VENV)/bin/python" -m pip install --quiet --constraint constraints.txt --editable "$(1)" || { \
 	  echo "The installation failed; the lines above say why. If pip cannot reach PyPI, give it a proxy (HTTPS_PROXY=http://host:port)," >&2; \
 	  echo "a mirror (PIP_INDEX_URL=https://...), or a folder of wheels (PIP_NO_INDEX=1 PIP_FIND_LINKS=/folder), and run make again." >&2; exit 1; }
 	@ls src/spikedriven/engine/_native.* >/dev/null 2>&1 || { \
