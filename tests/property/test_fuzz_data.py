@@ -81,7 +81,8 @@ def pictures() -> list[bytes]:
     """Of every format and mode that Pillow writes and a data set may hold."""
     image = photo(0)
     kinds = [
-        *((image.convert(mode), "png", {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")),
+        *((image.convert(mode), "png", {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA")),
+        (Image.fromarray(np.asarray(image.convert("L"), dtype=np.uint16) * 257), "png", {}),
         *((image.convert(mode), "jpeg", {"quality": 90, "progressive": mode == "L"}) for mode in ("L", "RGB", "CMYK")),
         *((image.convert(mode), "tiff", {}) for mode in ("L", "RGB", "F", "LAB", "CMYK")),
         *((image.convert(mode), "tiff", {"compression": how}) for mode in ("RGB",) for how in ("tiff_lzw", "jpeg")),
