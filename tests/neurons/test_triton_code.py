@@ -63,7 +63,8 @@ def integer_backward(dtype: str, target: str = "sm_80") -> dict[str, str]:
     return compiled("integer_backward", target, {"upstream": dtype, "x": dtype, "out": dtype}, constants)
 
 
-#: Rounded to nearest. Triton 3.5, of PyTorch 2.9, flushes subnormal quotients to zero, which lie 1e38 below any threshold.
+#: Rounded to nearest. Triton 3.5, of PyTorch 2.9, flushes subnormal quotients to zero:
+#: 1e38 below any threshold.
 DIVISIONS = ("div.rn.f32", "div.rn.ftz.f32")
 
 
