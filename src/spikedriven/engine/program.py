@@ -10,15 +10,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 KINDS = ("spikes", "real")
 #: How a weight layer is computed, see `WeightLayer`.
 MODES = ("rows", "dense", "depthwise", "float")
 
-Int16 = NDArray[np.int16]
-Int32 = NDArray[np.int32]
-Float32 = NDArray[np.float32]
+#: Spelt out, because `check_fields` reads them: NumPy 2.5 made NDArray[...] a name that typing does not look into.
+Int16 = np.ndarray[Any, np.dtype[np.int16]]
+Int32 = np.ndarray[Any, np.dtype[np.int32]]
+Float32 = np.ndarray[Any, np.dtype[np.float32]]
 
 
 @dataclass(frozen=True)
