@@ -8,7 +8,12 @@ import pytest
 import torch
 from torchvision.datasets import DatasetFolder
 
-from spikedriven.data import EventDataConfig, chosen_labels, create_event_dataset
+from spikedriven.data import (
+    EventDataConfig,
+    build_eval_loader,
+    chosen_labels,
+    create_event_dataset,
+)
 from spikedriven.data.events import read_events
 from spikedriven.data.events.cifar10_dvs import CLASSES
 from spikedriven.data.events.dvs128_gesture import CLASSES as GESTURES
@@ -16,7 +21,10 @@ from spikedriven.data.events.dvs128_gesture import ORDERS
 from spikedriven.data.events.registry import EVENT_SETS
 from spikedriven.data.sections import described, evaluation_config
 from spikedriven.errors import DataError, InputError, RecipeError
+from spikedriven.tasks.classification import measure_accuracy
+from spikedriven.training.distributed import World
 from tests.data.events.sets import GESTURE_US, write_cifar10_dvs, write_gesture
+from tests.data.events.written import write_aedat31
 
 
 def config(dataset: str, root: Path, **changes) -> EventDataConfig:
@@ -47,6 +55,32 @@ def test_the_order_as_text_is_that_of_a_dataset_folder(tmp_path: Path):
     assert ORDERS["as_text"][:4] == (0, 1, 10, 2)
     agree = sum(a == b for a, b in zip(ORDERS["as_text"], ORDERS["by_number"], strict=True))
     assert agree == 2, "9 of 11 labels of an authors' file are others by number"
+
+
+class AuthorsClassifier(torch.nn.Module):
+    """Right about every clip of `telling_gestures`, its outputs in the order of the releases."""
+
+    def forward(self, clips: torch.Tensor) -> torch.Tensor:
+        gestures = clips.sum((1, 2, 3)).argmax(1)  # the column in which the events are
+        outputs = torch.tensor([ORDERS["as_text"].index(int(gesture)) for gesture in gestures])
+        return torch.nn.functional.one_hot(outputs, 11).float()
+
+
+def telling_gestures(root: Path) -> None:
+    """One recording in each list; the events of gesture k, from 0, are in column k."""
+    folder = write_gesture(root, users=(1, 1), events=1)
+    for split in ("train", "test"):
+        events = [(k * GESTURE_US + n, k, n, 1) for k in range(11) for n in range(8)]
+        write_aedat31(folder / f"user00_{split}.aedat", events)
+
+
+@pytest.mark.parametrize(("order", "right"), [("as_text", 11), ("by_number", 2)])
+def test_a_file_of_the_authors_is_right_in_their_order_only(order: str, right: int, tmp_path: Path):
+    telling_gestures(tmp_path)
+    cfg = config("dvs128-gesture", tmp_path, class_order=order, workers=0)
+    world = World(0, 1, torch.device("cpu"))
+    found = measure_accuracy(AuthorsClassifier(), build_eval_loader(cfg, batch_size=4), 11, world)
+    assert (found.count, int(found.confusion.trace())) == (11, right)
 
 
 @pytest.mark.parametrize("cut", [False, True])
