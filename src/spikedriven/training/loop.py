@@ -40,6 +40,7 @@ from spikedriven.training.distributed import (
 from spikedriven.training.memory import keep_memory
 from spikedriven.training.meter import Meter
 from spikedriven.training.optim import create_optimizer, peak_learning_rate
+from spikedriven.training.processes import for_processes, what_changed, with_batch_size
 from spikedriven.training.run_folder import prepare_folder
 from spikedriven.training.runlog import RunLog
 from spikedriven.training.schedule import learning_rate, set_learning_rate
@@ -73,7 +74,9 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, run: Path, world: World, *, resume: bool = False) -> None:
         self.run, self.world = run, world
-        self.task = create_task(recipe)
+        self.store, self.at = CheckpointStore(run, recipe.run.keep), Counters()
+        found = self.store.newest() if resume else None
+        self.task = create_task(for_processes(recipe, found, world.size))
         self.loader = self.task.train_loader(world.rank, world.size)
         self.recipe = self.task.recipe
         self.steps_per_epoch = len(self.loader) // recipe.run.accumulation
@@ -82,12 +85,12 @@ class Trainer:
                 f"an epoch has {len(self.loader)} batches, fewer than run.accumulation={recipe.run.accumulation}; "
                 "use a smaller run.batch_size or run.accumulation"
             )
-        self.store, self.at = CheckpointStore(run, recipe.run.keep), Counters()
         self.figures: dict[str, float] = {}
         if world.is_main:
-            prepare_folder(run, self.recipe, resume)
-        self._build(fresh=not (resume and self.store.paths()))
-        log_position = self._restore() if resume else 0
+            prepare_folder(run, with_batch_size(self.recipe, recipe.run.batch_size), resume)
+        self._build(fresh=found is None)
+        self.changed = what_changed(found, self.recipe, world.size)
+        log_position = 0 if found is None else self._restore(*found)
         self.log = RunLog(
             run,
             active=world.is_main,
@@ -108,11 +111,13 @@ class Trainer:
     def fit(self) -> Outcome:
         """Train to the end, to `run.max_steps`, or until a signal asks to stop (a checkpoint is written first)."""
         with stop_flag() as self.stop, self.log.open():
-            place = {"device": str(self.world.device), "heap": self.heap}
+            place = {"device": str(self.world.device), "heap": self.heap, "batch_size": self.recipe.run.batch_size}
             self.log.record("start", self.at.step, processes=self.world.size, data=described(self.recipe.data), **place)
             if self.taken is not None:
                 self.log.record("init", self.at.step, **asdict(self.taken))
                 self.log.say(f"starting weights: {self.taken}")
+            if self.changed is not None:
+                self.log.say(self.changed)
             running = True
             while running and self.at.epoch < self.recipe.schedule.total_epochs:
                 running = self._train_epoch() and self._finish_epoch()
@@ -258,6 +263,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "log_position": self.log.position(),
             "processes": self.world.size,
+            "batch_size": self.recipe.run.batch_size,
         }
         self.store.save(self.at.step, Checkpoint(model, ema, state))
         if best:
@@ -265,26 +271,18 @@ class Trainer:
             self.store.mark_best(self.at.step, self.task.metric, self.at.best)
         self.meter.restart()
 
-    def _restore(self) -> int:
-        """Load the newest checkpoint, if any; returns how long the log was then."""
-        found = self.store.newest()
-        if found is None:
-            return 0
+    def _restore(self, path: Path, checkpoint: Checkpoint) -> int:
+        """Continue a checkpoint; returns how long the log was then."""
         try:
-            return self._take_over(*found)
+            return self._take_over(path, checkpoint)
         except (LookupError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"{found[0]}: its state does not fit this run ({type(error).__name__}: {error}). Was it written by "
+                f"{path}: its state does not fit this run ({type(error).__name__}: {error}). Was it written by "
                 "another version? `model.init` takes its weights alone"
             ) from error
 
     def _take_over(self, path: Path, checkpoint: Checkpoint) -> int:
         state = checkpoint.state
-        if state["processes"] != self.world.size:
-            raise CheckpointError(
-                f"{path}: the run was started with {state['processes']} processes, now there are "
-                f"{self.world.size}; the batches would differ. Resume with {state['processes']}"
-            )
         load_weights(self.net, shares_of(checkpoint.model, self.net), path)
         if self.ema is not None:
             if checkpoint.ema is None:
