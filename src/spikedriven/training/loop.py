@@ -37,6 +37,7 @@ from spikedriven.training.distributed import (
     wrap_average,
     wrap_model,
 )
+from spikedriven.training.freeze import freeze, frozen_norms
 from spikedriven.training.memory import keep_memory
 from spikedriven.training.meter import Meter
 from spikedriven.training.optim import create_optimizer, peak_learning_rate
@@ -116,8 +117,8 @@ class Trainer:
             if self.taken is not None:
                 self.log.record("init", self.at.step, **asdict(self.taken))
                 self.log.say(f"starting weights: {self.taken}")
-            if self.changed is not None:
-                self.log.say(self.changed)
+            for said in filter(None, (self.changed, self.frozen)):
+                self.log.say(said)
             running = True
             while running and self.at.epoch < self.recipe.schedule.total_epochs:
                 running = self._train_epoch() and self._finish_epoch()
@@ -135,9 +136,11 @@ class Trainer:
         if run.recompute:
             self._recompute_blocks()
         self.taken = start_from(self.net, model.init, model.init_strict) if model.init and fresh else None
+        self.frozen = freeze(self.net, model.freeze)
         self.ema = ModelEmaV3(self.net, decay=run.ema, use_warmup=run.ema_warmup) if run.ema is not None else None
         wrap_average(self.ema, self.world, run.parallel)
         self.model = wrap_model(self.net, self.world, run.sync_bn, run.parallel)
+        self.still = frozen_norms(self.net, model.freeze)
         self.call = cast(nn.Module, torch.compile(self.model)) if run.compile else self.model
         self.optimizer = create_optimizer(self.net, self.recipe.optim, self.global_batch)
         self.scaler = torch.amp.GradScaler(self.world.device.type, enabled=run.amp == "fp16")
@@ -213,6 +216,8 @@ class Trainer:
         """Gradients of the mean loss over all batches; returns that loss."""
         self._seed_step()
         self.net.train()
+        for norm in self.still:
+            norm.eval()
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
         for index, batch in enumerate(batches):
