@@ -73,6 +73,8 @@ class TrainBatches(Dataset):
         self.mix = FastCollateMixup(
             mixup_alpha=cfg.mixup,
             cutmix_alpha=cfg.cutmix,
+            cutmix_minmax=cfg.cutmix_minmax,
+            mode=cfg.mixup_mode,
             prob=cfg.mixup_prob,
             switch_prob=cfg.switch_prob,
             label_smoothing=cfg.smoothing,
