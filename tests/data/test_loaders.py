@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from spikedriven.data import DataConfig, build_eval_loader, build_train_loader, create_dataset
 from spikedriven.data.images import ArrayImages
 from spikedriven.data.loaders import TrainLoader, _EpochOrder
+from spikedriven.data.sampling import Sampling
 from spikedriven.errors import InputError, RecipeError
 
 # Python >= 3.12 says this of every forked loading process.
@@ -113,13 +114,13 @@ def test_processes_draw_the_same_mixing():
 def test_order_partitions_each_global_batch(length, batch_size, world_size, epoch, data):
     if length < batch_size * world_size:
         with pytest.raises(RecipeError, match=f"batch_size: found {batch_size} .* {length} images"):
-            _EpochOrder(length, 0, batch_size, 0, world_size)
+            _EpochOrder(Sampling(length), 0, batch_size, 0, world_size)
         return
-    one = _EpochOrder(length, 0, batch_size * world_size, 0, 1)
+    one = _EpochOrder(Sampling(length), 0, batch_size * world_size, 0, 1)
     start = data.draw(st.integers(0, one.batches_per_epoch))
     one.start(epoch, 0)
     expected = list(one)[start:]
-    per_rank = [_EpochOrder(length, 0, batch_size, rank, world_size) for rank in range(world_size)]
+    per_rank = [_EpochOrder(Sampling(length), 0, batch_size, rank, world_size) for rank in range(world_size)]
     for order in per_rank:
         order.start(epoch, start)
         assert len(order) == len(expected)

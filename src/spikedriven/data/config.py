@@ -32,6 +32,12 @@ class DataConfig:
     """Share of the images of each class that is trained on, after val_fraction is set aside; 1: all."""
     train_fraction_seed: int = 0
     """Which images train_fraction keeps; a smaller share is part of a larger one of the same seed."""
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
+    """Training. shuffle: each image once in an epoch. balanced: as many images, the same number of each
+    class; those of small classes come several times, of large ones a part, drawn anew in each epoch."""
+    aug_repeats: float = 1.0
+    """Training: repeated augmentation, so many augmented copies of each image in a batch. An epoch is as
+    long as without, and sees a part of the set."""
     skip_broken: bool = True
     """Replace an unreadable train image by the next one and count it; False: stop. Evaluation always stops."""
     workers: int = 2
@@ -154,6 +160,8 @@ class DataConfig:
         for field in ("crop_pct", "train_fraction"):
             if not 0.0 < getattr(self, field) <= 1.0:
                 _refuse(field, getattr(self, field), f"0 < {field} <= 1")
+        if not 1.0 <= self.aug_repeats <= 100.0:
+            _refuse("aug_repeats", self.aug_repeats, "a number from 1 to 100")
         for field, largest in (("scale", 1.0), ("ratio", float("inf"))):
             value = getattr(self, field)
             if len(value) != 2 or not 0.0 < value[0] <= value[1] <= largest:
@@ -168,6 +176,7 @@ class DataConfig:
             ("interpolation", ("nearest", "bilinear", "bicubic")),
             ("random_erasing_mode", ("const", "rand", "pixel")),
             ("mixup_mode", ("batch", "pair", "elem")),
+            ("sampling", ("shuffle", "balanced")),
         ):
             if getattr(self, field) not in choices:
                 _refuse(field, getattr(self, field), f"one of {', '.join(choices)}")

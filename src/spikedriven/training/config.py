@@ -163,13 +163,15 @@ class LossConfig:
     """Weight of the term that pulls all logits towards tet_means."""
     tet_means: float = 1.0
     """See tet_lamb."""
-    class_weights: tuple[float, ...] | None = None
-    """Segmentation only: a factor for the loss of each class's pixels (MMSegmentation's class_weight)."""
+    class_weights: tuple[float, ...] | Literal["balanced"] | None = None
+    """A factor for the loss of each class (segmentation: of its pixels). balanced, in
+    classification: N / (K n) for a class with n of the N train samples of K classes."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.tet_lamb <= 1:
             raise RecipeError(f"loss.tet_lamb: expected a share from 0 to 1, found {self.tet_lamb}")
-        if self.class_weights is not None and not all(0 <= weight < math.inf for weight in self.class_weights):
+        numbers = () if self.class_weights in (None, "balanced") else self.class_weights
+        if not all(isinstance(weight, int | float) and 0 <= weight < math.inf for weight in numbers):
             raise RecipeError(f"loss.class_weights: expected numbers of at least 0, found {self.class_weights}")
 
 
