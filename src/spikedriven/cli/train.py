@@ -7,8 +7,10 @@ Example:
     spikedriven train quickstart --resume                       (continues runs/quickstart, starts it if there is none)
     torchrun --nproc-per-node 8 -m spikedriven train sdt_imagenet_8_512 --data.root /data
 
-RECIPE is the name of a shipped recipe (--list shows them), a YAML file, or the folder of a run (its recipe is used
-again). Every field of the recipe is an option: --optim.lr 1e-3. Further keywords of the model: --model.args.NAME VALUE.
+RECIPE is the name of a shipped recipe (--list shows them), a YAML file, or the folder of a run (its
+recipe is used again). Every field of the recipe is an option: --optim.lr 1e-3. Further keywords of
+the model: --model.args.NAME VALUE; of timm's optimiser and schedule: --optim.args.NAME VALUE,
+--schedule.args.NAME VALUE.
 """
 
 import dataclasses
@@ -30,7 +32,9 @@ from spikedriven.training.distributed import open_world
 from spikedriven.training.loop import Trainer, exit_status
 from spikedriven.training.recipe_io import recipe_to_yaml
 
-MODEL_ARGUMENT = "--model.args."
+#: Sections whose field `args` has keywords that depend on what is named there: --model.args.NAME
+#: VALUE.
+_WITH_ARGUMENTS = ("model", "optim", "schedule")
 Data = TypeVar("Data")
 
 
@@ -53,11 +57,8 @@ def run(argv: list[str]) -> int:
     if name is None:
         print(__doc__)
         return 0 if {"-h", "--help"} & set(argv) else 2
-    rest, model_args = _split_model_arguments(argv)
+    rest, given = _split_arguments(argv)
     recipe = load_recipe(name)
-    recipe = dataclasses.replace(
-        recipe, model=dataclasses.replace(recipe.model, args={**recipe.model.args, **model_args})
-    )
     section = type(recipe.data)
     _check_data_set(rest, recipe)
     arguments: Arguments = tyro.cli(
@@ -67,10 +68,11 @@ def run(argv: list[str]) -> int:
         prog="spikedriven train",
         description=__doc__,
     )
+    recipe = _with_arguments(arguments.recipe, given)
     if arguments.show:
-        print(recipe_to_yaml(arguments.recipe), end="")
+        print(recipe_to_yaml(recipe), end="")
         return 0
-    return _train(arguments.recipe, _run_folder(name, arguments.recipe), arguments.resume)
+    return _train(recipe, _run_folder(name, recipe), arguments.resume)
 
 
 def _train(recipe: Recipe, folder: Path, resume: bool) -> int:
@@ -93,19 +95,33 @@ def _run_folder(name: str, recipe: Recipe) -> Path:
     return path if (path / "recipe.yaml").is_file() else Path("runs") / path.stem
 
 
-def _split_model_arguments(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
-    """Take `--model.args.NAME VALUE` and `--model.args.NAME=VALUE` out: which names there are depends on the model."""
-    rest, found, words = [], {}, iter(argv)
+def _split_arguments(argv: list[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """Take `--model.args.NAME VALUE` and `--model.args.NAME=VALUE` out, and those of the other
+    sections: which names there are depends on the model. Returns the other words, and the values by
+    section and name."""
+    rest: list[str] = []
+    found: dict[str, dict[str, Any]] = {section: {} for section in _WITH_ARGUMENTS}
+    words = iter(argv)
     for word in words:
-        if not word.startswith(MODEL_ARGUMENT):
+        section = next((name for name in _WITH_ARGUMENTS if word.startswith(f"--{name}.args.")), None)
+        if section is None:
             rest.append(word)
             continue
-        key, equals, value = word.removeprefix(MODEL_ARGUMENT).partition("=")
+        key, equals, value = word.removeprefix(f"--{section}.args.").partition("=")
         text = value if equals else next(words, None)
         if text is None:
             raise RecipeError(f"{word}: expected a value after it")
-        found[key.replace("-", "_")] = yaml.safe_load(text)
+        found[section][key.replace("-", "_")] = yaml.safe_load(text)
     return rest, found
+
+
+def _with_arguments(recipe: Recipe, given: dict[str, dict[str, Any]]) -> Recipe:
+    for section, values in given.items():
+        part = getattr(recipe, section)
+        if values:
+            part = dataclasses.replace(part, args={**part.args, **values})
+        recipe = dataclasses.replace(recipe, **{section: part})
+    return recipe
 
 
 def _check_data_set(argv: list[str], recipe: Recipe) -> None:

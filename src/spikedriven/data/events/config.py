@@ -22,14 +22,27 @@ class EventDataConfig:
     """Name of the event set; `spikedriven data` lists them."""
     root: Path | None = None
     """Data folder; default: the variable SPIKEDRIVEN_DATA, else ~/.cache/spikedriven."""
-    split: Literal["seeded", "authors"] = "seeded"
-    """cifar10-dvs, which has no official split. seeded: the shipped list; authors: the first 90 % of each class."""
+    split: str = "seeded"
+    """cifar10-dvs, which has no official split. seeded: the list that ships with this package;
+    authors: the first 90 % of each class train, as in the releases; else a text file with the names
+    of the test recordings, one a line."""
+    class_order: Literal["by_number", "as_text"] = "by_number"
+    """dvs128-gesture: which output is which gesture. by_number: gestures 1 to 11, as the set
+    numbers them. as_text: 0, 1, 10, 2, ..., as SpikingJelly sorts its folders, and as every file of
+    the releases has its outputs."""
     val_fraction: float = 0.0
     """Share of the train recordings held out as split "val", the same for every seed; 0: none."""
     train_fraction: float = 1.0
     """Share of the recordings of each class that is trained on, after val_fraction is set aside; 1: all."""
     train_fraction_seed: int = 0
     """Which recordings train_fraction keeps; a smaller share is part of a larger one of the same seed."""
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
+    """Training. shuffle: each clip once in an epoch. balanced: as many clips, the same number of
+    each class; those of small classes come several times, of large ones a part, drawn anew in each
+    epoch."""
+    aug_repeats: float = 1.0
+    """Training: repeated augmentation, so many augmented copies of each clip in a batch. An epoch
+    is as long as without, and sees a part of the set."""
     skip_broken: bool = True
     """Replace an unreadable train recording by the next one and count it; False: stop. Evaluation always stops."""
     workers: int = 2
@@ -107,6 +120,7 @@ class EventDataConfig:
         self._check_counts()
         self._check_shares()
         self._check_choices()
+        self._check_split_and_classes(entry.splits, entry.class_orders)
         if entry.pictures:
             self._check_nothing_is_framed()
         if self.labels == "direction":
@@ -146,6 +160,8 @@ class EventDataConfig:
         for field in ("hflip", "mixup_prob", "event_mix_prob", "smoothing", "val_fraction"):
             if not 0.0 <= getattr(self, field) <= 1.0 or (field == "val_fraction" and self.val_fraction == 1.0):
                 _refuse(field, getattr(self, field), "a number from 0 to 1")
+        if not 1.0 <= self.aug_repeats <= 100.0:
+            _refuse("aug_repeats", self.aug_repeats, "a number from 1 to 100")
         if not 0.0 < self.train_fraction <= 1.0:
             _refuse("train_fraction", self.train_fraction, "0 < train_fraction <= 1")
         for field, largest in (
@@ -159,7 +175,8 @@ class EventDataConfig:
 
     def _check_choices(self) -> None:
         for field, choices in {
-            "split": ("seeded", "authors"),
+            "class_order": ("by_number", "as_text"),
+            "sampling": ("shuffle", "balanced"),
             "split_by": ("number", "time"),
             "values": ("count", "binary"),
             "labels": ("garment", "direction"),
@@ -169,6 +186,17 @@ class EventDataConfig:
         }.items():
             if getattr(self, field) not in choices:
                 _refuse(field, getattr(self, field), f"one of {', '.join(choices)}")
+
+    def _check_split_and_classes(self, splits: tuple[str, ...], class_orders: tuple[str, ...]) -> None:
+        """splits, class_orders: those that the set has to choose from; none where it has one."""
+        if self.split not in ("seeded", "authors"):
+            names = "seeded, authors or a text file (.txt) with the names of the test recordings"
+            if not splits:
+                _refuse("split", self.split, f"no file of names: {self.dataset} has a test part")
+            if not Path(self.split).suffix:
+                _refuse("split", self.split, names)
+        if not class_orders and self.class_order != "by_number":
+            _refuse("class_order", self.class_order, f"by_number: {self.dataset} has one order")
 
     def _check_nothing_is_framed(self) -> None:
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
