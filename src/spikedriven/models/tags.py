@@ -70,6 +70,18 @@ def list_files(filter: str = "*") -> list[PublishedFile]:
     return [file for full_name, file in _FILES.items() if fnmatch.fnmatch(full_name, filter)]
 
 
+def stated_by(name: str) -> tuple[str, dict[str, Any]]:
+    """(registered name, keywords that its published file states) of NAME or NAME.TAG; no keywords without a tag.
+
+    InputError for an unknown tag.
+    """
+    base, dot, _ = name.partition(".")
+    if not dot:
+        return base, {}
+    file = find_file(name)
+    return base, ({} if file.num_classes is None else {"num_classes": file.num_classes}) | file.args
+
+
 def find_file(full_name: str) -> PublishedFile:
     """The file NAME.TAG. InputError, with close names, for an unknown one."""
     if full_name not in _FILES:
