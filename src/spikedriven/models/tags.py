@@ -19,14 +19,14 @@ NO_LICENCE = "none stated: all rights are the authors'"
 class PublishedFile:
     """One file of weights that authors published, and what is needed to get its figure.
 
-    name: registered network. tag: which of its files. args: keywords of the network for this file, beside those of the
-    name. task, dataset: what it was trained for, in our names. split: which split of the set ("authors"); "": the set
-    has one. class_order: which order of the classes the outputs have, a value of `data.class_order` ("as_text" for
-    DVS128 Gesture); "": the data set's own.
-    input_size: (C, H, W). crop_pct, interpolation, mean, std: how images are prepared where the figure was measured.
-    published: the figure as the source gives it; "": none. source: where that stands. url: the authors' link; "": the
-    file was announced and is not public. filename: what it is called there. licence: of the release.
-    checked: what of it was checked here, and how.
+    name: registered network. tag: which of its files. args: keywords of the network for this file,
+    beside those of the name. task, dataset: what it was trained for, in our names. split: which
+    split of the set ("authors"); "": the set has one. class_order: which order of the classes the
+    outputs have, a value of `data.class_order` ("as_text" for DVS128 Gesture); "": the data set's
+    own. input_size: (C, H, W). crop_pct, interpolation, mean, std: how images are prepared where
+    the figure was measured. published: the figure as the source gives it; "": none. source: where
+    that stands. url: the authors' link; "": the file was announced and is not public. filename:
+    what it is called there. licence: of the release. checked: what of it was checked here, and how.
     """
 
     name: str
