@@ -25,7 +25,7 @@ from spikedriven.tasks.distillation import load_teacher
 from spikedriven.training.checkpoint import CheckpointStore, read_checkpoint
 from spikedriven.training.config import DistillConfig
 from spikedriven.training.start import start_from
-from spikedriven.training.target import load_file
+from spikedriven.training.target import load_checkpoint
 from tests.data.detection import coco_files
 from tests.data.events.sets import write_gesture, write_har
 from tests.data.segmentation.folders import make_voc
@@ -60,7 +60,7 @@ READERS: dict[str, Callable[[Path], object]] = {
     "load_official": lambda path: load_official(model(), path),
     "read_packed": read_packed,
     "model.init": lambda path: start_from(model(), str(path), strict=False),
-    "--checkpoint": lambda path: load_file(model(), path),
+    "--checkpoint": lambda path: load_checkpoint(NAME, path, {}),
     "distill.checkpoint": teacher,
 }
 

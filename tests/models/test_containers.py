@@ -135,26 +135,30 @@ BOTH = {
 @pytest.mark.parametrize("file", BOTH)
 def test_of_raw_and_averaged_weights_the_wanted_ones_are_taken(file, raw, averaged, tmp_path):
     torch.save(BOTH[file](raw, averaged), tmp_path / "w.pth")
-    for weights, expected, kind in ((None, raw, "raw"), ("raw", raw, "raw"), ("ema", averaged, "ema")):
+    for weights, expected, kind in (
+        ("auto", raw, "trained"),
+        ("trained", raw, "trained"),
+        ("averaged", averaged, "averaged"),
+    ):
         model = network()
         report = sd.load_official(model, tmp_path / "w.pth", weights=weights)
         assert same(loaded(model), expected) and (report.weights, report.both) == (kind, True)
-        other = {"raw": "ema", "ema": "raw"}[kind]
-        assert "taken: " in str(report) and "the file also holds" in str(report) and f"weights={other!r}" in str(report)
+        other = {"trained": "averaged", "averaged": "trained"}[kind]
+        assert "taken: " in str(report) and "the file holds" in str(report) and f"weights={other!r}" in str(report)
 
 
 def test_a_file_with_one_kind_of_weights(raw, averaged):
     for only_averaged in ({"state_dict_ema": averaged}, before("ema.", averaged), {"ema": averaged, "epoch": 1}):
         model = network()
         report = sd.load_official(model, only_averaged)
-        assert same(loaded(model), averaged) and (report.weights, report.both) == ("ema", False)
+        assert same(loaded(model), averaged) and (report.weights, report.both) == ("averaged", False)
         assert "taken: averaged weights (EMA); the file holds no others" in str(report)
         with pytest.raises(CheckpointError, match="holds only averaged weights"):
-            sd.load_official(model, only_averaged, weights="raw")
+            sd.load_official(model, only_averaged, weights="trained")
     with pytest.raises(CheckpointError, match="no averaged weights"):
-        sd.load_official(network(), {"state_dict": raw}, weights="ema")
+        sd.load_official(network(), {"state_dict": raw}, weights="averaged")
     with pytest.raises(CheckpointError, match="holds only averaged weights"):
-        sd.load_official(network(), AveragedModel(network()).state_dict(), weights="raw")
+        sd.load_official(network(), AveragedModel(network()).state_dict(), weights="trained")
 
 
 @pytest.mark.parametrize("strict", [True, False])

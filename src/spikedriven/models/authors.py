@@ -3,22 +3,19 @@
 Each is a safetensors file in our key names, called NAME.TAG.safetensors. Its header says what it is.
 """
 
-import json
 import os
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError, safe_open
 from torch import nn
 
 from spikedriven.errors import CheckpointError, InputError
+from spikedriven.models.header import read_header
 from spikedriven.models.official import load_official
 from spikedriven.models.tags import find_file, list_files
 
 #: The word that stands for these files: ``pretrained="authors"``, ``--checkpoint authors``.
 AUTHORS = "authors"
-#: Under which key of a safetensors header the network is described, as JSON.
-HEADER_KEY = "spikedriven"
 
 
 def authors_folder() -> Path:
@@ -53,17 +50,13 @@ def stored_file(full_name: str) -> Path:
 
 
 def stored_keywords(full_name: str) -> dict[str, Any]:
-    """Keywords of the network that the stored file NAME.TAG is for. CheckpointError where its header is damaged."""
+    """Keywords of the network that the stored file NAME.TAG is for."""
     path = stored_file(full_name)
-    try:
-        with safe_open(path, "pt") as file:
-            arguments = json.loads((file.metadata() or {})[HEADER_KEY])["args"]
-    except (SafetensorError, OSError, KeyError, ValueError, TypeError) as error:
-        raise CheckpointError(
-            f"{path}: its header cannot be read ({type(error).__name__}: {error}). Fetch it again: spikedriven fetch "
-            f"{full_name} --force"
-        ) from error
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
+    found = read_header(path)
+    if found is None:
+        again = f"spikedriven fetch {full_name} --force"
+        raise CheckpointError(f"{path}: its header does not say what it is. Fetch it again: {again}")
+    return {key: tuple(value) if isinstance(value, list) else value for key, value in found.args.items()}
 
 
 def load_authors(model: nn.Module, full_name: str) -> None:

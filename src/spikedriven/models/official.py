@@ -13,7 +13,8 @@ from typing import Any, cast
 from torch import Tensor, nn
 
 from spikedriven.errors import CheckpointError
-from spikedriven.models.containers import Packed, Weights, read_packed, strip_wrappers
+from spikedriven.models.containers import Kind, Packed, Weights, read_packed
+from spikedriven.models.prefixes import strip_wrappers
 from spikedriven.models.values import as_weight, why_not_plain, with_map_axes
 
 Rules = list[tuple[str, str]]
@@ -56,7 +57,7 @@ class LoadReport:
     "spikedriven"); loaded: keys taken; missing, unexpected, misshapen: keys that did not fit (empty unless
     ``strict=False``); ignored: keys that belong to a part the model was built without.
     wrappers: what was recognised around the weights: the program that saved them, and prefixes that were removed.
-    weights: "raw" (as trained) or "ema" (averaged), where the file tells them apart; both: whether it holds both.
+    weights: "trained" or "averaged", where the file tells them apart; both: whether it holds both.
     converted: number formats of the file that the model does not have -> how many tensors had them.
     """
 
@@ -68,7 +69,7 @@ class LoadReport:
     misshapen: list[str]
     ignored: list[str] = field(default_factory=list)
     wrappers: tuple[str, ...] = ()
-    weights: Weights | None = None
+    weights: Kind | None = None
     both: bool = False
     converted: dict[str, int] = field(default_factory=dict)
 
@@ -81,12 +82,11 @@ class LoadReport:
 
     def _packing(self) -> list[str]:
         lines = [f"recognised: {', '.join(self.wrappers)}"] if self.wrappers else []
-        names: dict[str | None, str] = {"raw": "the weights as trained", "ema": "averaged weights (EMA)"}
         if self.both:
-            other: Weights = "raw" if self.weights == "ema" else "ema"
-            lines.append(f"taken: {names[self.weights]}; the file also holds {names[other]}: weights={other!r}")
-        elif self.weights == "ema":
-            lines.append(f"taken: {names['ema']}; the file holds no others")
+            other = "trained" if self.weights == "averaged" else "averaged"
+            lines.append(f"taken: the {self.weights} weights; the file holds {other} ones too: weights={other!r}")
+        elif self.weights == "averaged":
+            lines.append("taken: averaged weights (EMA); the file holds no others")
         return lines + [f"converted: {count} tensors {what}" for what, count in self.converted.items()]
 
 
@@ -94,15 +94,15 @@ def load_official(
     model: nn.Module,
     source: str | Path | Mapping[str, Tensor],
     strict: bool = True,
-    weights: Weights | None = None,
+    weights: Weights = "auto",
 ) -> LoadReport:
     """Load a checkpoint that has the authors' key names, or ours, into a model of a published family.
 
     source: a file of ``torch.save`` or safetensors, or a mapping, packed in any way that `containers` recognises.
     Files are never unpickled beyond tensors and plain values.
     strict: raise one CheckpointError that lists every missing, unexpected and misshapen key, and change nothing;
-    otherwise load what fits. weights: "raw" or "ema", for a file that holds the weights as trained and their average;
-    None: as trained, unless there is only an average. Returns what was done.
+    otherwise load what fits. weights: "trained" or "averaged" ones (EMA), for a file that holds both; "auto": the
+    trained ones, unless there are only averaged ones. Returns what was done.
 
     Shapes must be equal, but for [out, in, 1] and [out, in, 1, 1]. Values must be finite, before and after they are
     rounded to the model's number format. Complex, sparse, quantized and nested tensors are refused.
@@ -115,7 +115,7 @@ def bytes_of(model: nn.Module) -> int:
     return sum(value.nbytes for value in model.state_dict().values())
 
 
-def load_packed(model: nn.Module, packed: Packed, strict: bool = True, weights: Weights | None = None) -> LoadReport:
+def load_packed(model: nn.Module, packed: Packed, strict: bool = True, weights: Weights = "auto") -> LoadReport:
     """`load_official` of a checkpoint that was read already."""
     if any(value.is_meta for value in model.state_dict().values()):
         raise CheckpointError(f"this {type(model).__name__} has no memory for weights (device meta); build it on a CPU")
@@ -123,6 +123,7 @@ def load_packed(model: nn.Module, packed: Packed, strict: bool = True, weights: 
     ignored = sorted(key for key in match.found if match.spelling == "authors" and _is_ignored(model, key))
     found = {key: value for key, value in match.found.items() if key not in ignored}
     common = sorted(found.keys() & match.targets.keys())
+    refuse({key: why_not_plain(found[key]) for key in common}, packed.origin)
     fitting, misshapen = _fitting({key: (found[key], *match.targets[key]) for key in common})
     missing, unexpected = sorted(match.targets.keys() - found.keys()), sorted(found.keys() - match.targets.keys())
     if strict and (missing or unexpected or misshapen):
@@ -131,7 +132,7 @@ def load_packed(model: nn.Module, packed: Packed, strict: bool = True, weights: 
             + "\n".join(_problems(missing, unexpected, misshapen))
             + "\nCheck the variant and its keywords (num_classes, in_chans ...); strict=False loads what fits."
         )
-    converted, state = _as_weights(fitting)
+    converted, state = _as_weights(fitting, packed.origin)
     model.load_state_dict(state, strict=False)
     return LoadReport(
         match.packed.origin, match.spelling, list(fitting), missing, unexpected, misshapen, ignored,
@@ -143,7 +144,6 @@ def _fitting(
     common: Mapping[str, tuple[Tensor, str, Tensor]],
 ) -> tuple[dict[str, tuple[str, Tensor, Tensor]], list[str]]:
     """Of key -> (value, our key, weight): those whose shapes fit, and a line for each that does not."""
-    refuse({key: why_not_plain(value) for key, (value, _, _) in common.items()})
     fitting, misshapen = {}, []
     for key, (value, ours, target) in common.items():
         if with_map_axes(value, target).shape == target.shape:
@@ -153,7 +153,9 @@ def _fitting(
     return fitting, misshapen
 
 
-def _as_weights(fitting: Mapping[str, tuple[str, Tensor, Tensor]]) -> tuple[dict[str, int], dict[str, Tensor]]:
+def _as_weights(
+    fitting: Mapping[str, tuple[str, Tensor, Tensor]], origin: str
+) -> tuple[dict[str, int], dict[str, Tensor]]:
     """Values in the model's number formats, by our keys, and how many had which other format."""
     reasons: dict[str, str] = {}
     converted: dict[str, int] = defaultdict(int)
@@ -162,11 +164,11 @@ def _as_weights(fitting: Mapping[str, tuple[str, Tensor, Tensor]]) -> tuple[dict
         state[ours], reasons[key] = as_weight(value, target)
         if value.dtype != target.dtype:
             converted[f"from {value.dtype} to {target.dtype}".replace("torch.", "")] += 1
-    refuse(reasons)
+    refuse(reasons, origin)
     return dict(converted), state
 
 
-def refuse(reasons: Mapping[str, str]) -> None:
+def refuse(reasons: Mapping[str, str], origin: str) -> None:
     """CheckpointError that names the keys by what is wrong with them; key -> "" for those that are right."""
     keys: dict[str, list[str]] = defaultdict(list)
     for key, reason in reasons.items():
@@ -174,7 +176,7 @@ def refuse(reasons: Mapping[str, str]) -> None:
     keys.pop("", None)
     if keys:
         broken = "; ".join(f"{reason} in {', '.join(names)}" for reason, names in keys.items())
-        raise CheckpointError(f"the checkpoint holds {broken}; nothing was loaded")
+        raise CheckpointError(f"the checkpoint ({origin}) holds {broken}; nothing was loaded")
 
 
 def _official_names(model: nn.Module) -> OfficialNames:
@@ -199,7 +201,7 @@ class NameMatch:
     packed: Packed
 
 
-def match_names(model: nn.Module, packed: Packed, weights: Weights | None = None) -> NameMatch:
+def match_names(model: nn.Module, packed: Packed, weights: Weights = "auto") -> NameMatch:
     """Find out whose names a checkpoint has, and remove the prefixes of wrappers."""
     state = model.state_dict()
     ours = {key: (key, value) for key, value in state.items()}
@@ -230,13 +232,14 @@ def shared_keys(model: nn.Module, packed: Packed) -> int:
     return len(match.found.keys() & match.targets.keys())
 
 
-def their_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """The tensors of a file by the release's names, whosever names the file has. model: may be without memory."""
-    spelling, found, _ = _match_spelling(model, tensors)
-    if spelling == "authors" or not hasattr(model, "official_names"):
-        return found
+def their_tensors(model: nn.Module, packed: Packed) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by the release's names, whosever names it has. model: may be without memory."""
+    match = match_names(model, packed)
+    refuse({key: why_not_plain(value) for key, value in match.found.items()}, packed.origin)
+    if match.spelling == "authors" or not hasattr(model, "official_names"):
+        return match.found
     names = _official_names(model)
-    return {names.theirs(key): value for key, value in found.items()}
+    return {names.theirs(key): value for key, value in match.found.items()}
 
 
 def official_state_dict(model: nn.Module) -> dict[str, Tensor]:

@@ -17,8 +17,9 @@ from timm.models import metaformer
 from torch import Tensor, nn
 
 from spikedriven.errors import CheckpointError, RecipeError
-from spikedriven.models.containers import Packed, read_packed, strip_wrappers
+from spikedriven.models.containers import Packed, read_packed
 from spikedriven.models.official import bytes_of, load_packed, refuse
+from spikedriven.models.prefixes import strip_wrappers
 from spikedriven.models.values import why_not_plain
 from spikedriven.tasks.classification import ClassificationTask
 from spikedriven.tasks.networks import TIMM, build_timm
@@ -90,7 +91,7 @@ def _load_file(teacher: nn.Module, checkpoint: Path) -> None:
 def _timm_names(teacher: nn.Module, packed: Packed) -> dict[str, Any]:
     """Keys of sail-sg/poolformer as timm's MetaFormers have them. The filter takes one key at a time, keeps the order,
     and may give a value another shape."""
-    refuse({key: why_not_plain(value) for key, value in packed.tensors.items()})
+    refuse({key: why_not_plain(value) for key, value in packed.tensors.items()}, packed.origin)
     try:
         renamed = metaformer.checkpoint_filter_fn(packed.tensors, teacher)
     except KeyError as error:

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from spikedriven.errors import CheckpointError, InputError
 from spikedriven.models.base import SpikeDrivenModel
+from spikedriven.models.header import Provenance
 from spikedriven.models.registry import family_of, variant_of
 from spikedriven.models.tags import PublishedFile, list_files, stated_by
-from spikedriven.training.provenance import Provenance
 
 #: Keywords that the name of a network fixes, and that a published file of it therefore has.
 FIXED_BY_NAME = ("embed_dim", "embed_dims", "depth", "depths")
