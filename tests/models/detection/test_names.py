@@ -37,7 +37,11 @@ RETINA = {
     "head.classification_head.branch.convs.2.project.weight": "bbox_head.cls_convs.3.0.conv.weight",
     "head.regression_head.branch.out.project.weight": "bbox_head.retina_reg.0.weight",
 }
-HEADS = {"mask_rcnn": {"rpn_head", "roi_head"}, "cascade_mask_rcnn": {"rpn_head", "roi_head"}, "retinanet": {"bbox_head"}}
+HEADS = {
+    "mask_rcnn": {"rpn_head", "roi_head"},
+    "cascade_mask_rcnn": {"rpn_head", "roi_head"},
+    "retinanet": {"bbox_head"},
+}
 
 
 @pytest.mark.parametrize(

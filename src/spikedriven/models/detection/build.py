@@ -121,8 +121,8 @@ class DetectorOptions:
 def create_detector(name: str, **keywords: Any) -> Detector:
     """A detector with random weights.
 
-    name: "mask_rcnn", "cascade_mask_rcnn" or "retinanet". keywords: those of `DetectorOptions`: ``backbone="e_spikeformer_10m"``,
-    ``num_classes=80``, ``mode="corrected"`` and so on; InputError for others. Images are lists of [3, H, W] in 0..1.
+    name: "mask_rcnn", "cascade_mask_rcnn" or "retinanet". keywords: those of `DetectorOptions`:
+    ``backbone="e_spikeformer_10m"``, ``num_classes=80``, ``mode="corrected"`` and so on; InputError for others. Images are lists of [3, H, W] in 0..1.
     """
     if name not in DETECTORS:
         raise InputError(f"no detector is called {name!r}; there are {', '.join(DETECTORS)}")

@@ -62,9 +62,7 @@ class SpikeBoxHead(nn.Module):
         self.shared_convs = relu_between(parts.corrected, rows)
         make = Flat if parts.corrected else nn.Linear
         sizes = [width * size**2, *[features] * fcs]
-        self.shared_fcs = nn.ModuleList(
-            FireProject(parts.neuron(), make(i, o)) for i, o in itertools.pairwise(sizes)
-        )
+        self.shared_fcs = nn.ModuleList(FireProject(parts.neuron(), make(i, o)) for i, o in itertools.pairwise(sizes))
 
     def forward(self, rois: Tensor) -> Tensor:
         if rois.shape[0] == 0:
