@@ -33,7 +33,7 @@ from rich.progress import track
 from torch import nn
 
 from spikedriven.cli.eval_tables import Evaluation, of_classifier, of_detector, of_segmenter, show_sweep
-from spikedriven.data import build_eval_loader, evaluation_config, find_any_set
+from spikedriven.data import build_eval_loader, chosen_labels, evaluation_config, find_any_set
 from spikedriven.data.detection import build_detection_eval_loader
 from spikedriven.data.sections import described
 from spikedriven.errors import CheckpointError, InputError, RecipeError
@@ -67,6 +67,12 @@ class Arguments:
     """Data folder. Default for a run: the run's."""
     split: Literal["test", "val", "train"] = "test"
     """Part of the data set; val is what data.val_fraction sets aside."""
+    data_split: str | None = None
+    """cifar10-dvs, which has no official split: authors, seeded, or a text file with the names of
+    the test recordings. Default for a run: the run's."""
+    class_order: Literal["by_number", "as_text"] | None = None
+    """dvs128-gesture: which output is which gesture. as_text: files of the releases. Default for a
+    run: the run's."""
     img_size: int | None = None
     """Side of the network input. Default: what the run, or the variant, was made for."""
     crop_pct: Annotated[float | None, tyro.conf.arg(aliases=["--crop"])] = None
@@ -151,6 +157,7 @@ def _from_run(arguments: Arguments) -> tuple[nn.Module, Any, str]:
     changes: dict[str, Any] = {"img_size": arguments.img_size, "crop_pct": arguments.crop_pct, "root": arguments.root}
     changes |= {"dataset": arguments.data, "workers": arguments.workers}
     changes |= {"mean": arguments.mean, "std": arguments.std}
+    changes |= {"split": arguments.data_split, "class_order": arguments.class_order}
     return model, change_data(recipe.data, changes), arguments.amp or recipe.run.amp
 
 
@@ -171,6 +178,7 @@ def _from_name(arguments: Arguments) -> tuple[nn.Module, Any, str]:
     if arguments.data is None or (arguments.checkpoint is None and not ships):
         needed = "--data NAME" if ships else "--checkpoint FILE and --data NAME"
         raise InputError(f"{arguments.target} is a model name: it needs {needed}")
+    chosen = chosen_labels(arguments.data, arguments.data_split, arguments.class_order)
     variant = variant_of(arguments.target)
     channels, side, _ = variant.input_size
     given = {"time_steps": arguments.time_steps, "num_classes": find_any_set(arguments.data).num_classes}
@@ -184,6 +192,7 @@ def _from_name(arguments: Arguments) -> tuple[nn.Module, Any, str]:
         time_steps=model.time_steps,
         crop_pct=arguments.crop_pct or variant.crop_pct,
         workers=arguments.workers,
+        chosen=chosen,
     )
     data = change_data(data, {"mean": arguments.mean, "std": arguments.std})
     if arguments.checkpoint is not None:

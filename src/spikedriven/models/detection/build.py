@@ -32,6 +32,7 @@ from spikedriven.models.detection.parts import MODES, ClippingNeuron, Parts
 from spikedriven.models.detection.pyramid import PyramidBackbone, SpikeFPN, pyramid_levels
 from spikedriven.models.registry import create_model
 from spikedriven.models.staged import make_neurons
+from spikedriven.models.tags import stated_by
 
 #: The strides that the released configurations declare for the pyramid, whatever the body's are.
 DECLARED_STRIDES = (4, 8, 16, 32, 64, 128)
@@ -121,9 +122,13 @@ class DetectorOptions:
 def create_detector(name: str, **keywords: Any) -> Detector:
     """A detector with random weights.
 
-    name: "mask_rcnn", "cascade_mask_rcnn" or "retinanet". keywords: those of `DetectorOptions`:
-    ``backbone="e_spikeformer_10m"``, ``num_classes=80``, ``mode="corrected"`` and so on; InputError for others. Images are lists of [3, H, W] in 0..1.
+    name: "mask_rcnn", "cascade_mask_rcnn" or "retinanet"; or NAME.TAG of a published configuration, whose keywords
+    are taken where ``keywords`` do not give others. keywords: those of `DetectorOptions`
+    (``backbone="e_spikeformer_10m"``, ``num_classes=80``, ``mode="corrected"`` ...); InputError for others. Images are
+    lists of [3, H, W] in 0..1.
     """
+    name, stated = stated_by(name)
+    keywords = stated | keywords
     if name not in DETECTORS:
         raise InputError(f"no detector is called {name!r}; there are {', '.join(DETECTORS)}")
     known = {field.name for field in dataclasses.fields(DetectorOptions)}

@@ -17,6 +17,7 @@ from spikedriven.models.e_spikeformer import ESpikeFormer
 from spikedriven.models.registry import create_model, family_of, variant_of
 from spikedriven.models.segmentation.semantic_fpn import UPSAMPLINGS, Segmenter, SemanticFPNHead
 from spikedriven.models.staged import make_neurons
+from spikedriven.models.tags import stated_by
 
 #: What the released configurations declare, whatever the taps' strides are; only chain lengths follow from them.
 DECLARED_STRIDES = (4, 8, 16, 32)
@@ -67,9 +68,12 @@ class SegmenterOptions:
 def create_segmenter(name: str = "semantic_fpn", **keywords: Any) -> Segmenter:
     """A segmenter with random weights: [B, 3, H, W] -> logits [B, K, H, W].
 
-    name: "semantic_fpn". keywords: those of `SegmenterOptions` (``backbone="e_spikeformer_10m"``, ``num_classes=150``,
+    name: "semantic_fpn", or NAME.TAG of a published configuration, whose keywords are taken where ``keywords`` do not
+    give others. keywords: those of `SegmenterOptions` (``backbone="e_spikeformer_10m"``, ``num_classes=150``,
     ``mode="corrected"`` ...); InputError for others.
     """
+    name, stated = stated_by(name)
+    keywords = stated | keywords
     if name not in SEGMENTERS:
         raise InputError(f"no segmenter is called {name!r}; there are {', '.join(SEGMENTERS)}")
     known = {field.name for field in dataclasses.fields(SegmenterOptions)}
