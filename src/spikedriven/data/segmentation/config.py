@@ -13,7 +13,7 @@ class SegmentationDataConfig:
     """The data part of a segmentation recipe. A value that cannot be used raises RecipeError naming the field."""
 
     dataset: str = "fashion-scenes"
-    """fashion-scenes, ade20k or voc2012; `spikedriven data` says which are there."""
+    """fashion-scenes, ade20k, voc2012 or voc12aug; `spikedriven data` says which are there."""
     root: Path | None = None
     """Data folder; default: the variable SPIKEDRIVEN_DATA, else ~/.cache/spikedriven."""
     skip_broken: bool = True
