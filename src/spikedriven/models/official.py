@@ -137,6 +137,15 @@ def shared_keys(model: nn.Module, tensors: Mapping[str, Tensor]) -> int:
     return len(found.keys() & targets.keys())
 
 
+def their_tensors(model: nn.Module, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The tensors of a file by the release's names, whosever names the file has. model: may be without memory."""
+    spelling, found, _ = _match_spelling(model, tensors)
+    if spelling == "authors" or not hasattr(model, "official_names"):
+        return found
+    names = _official_names(model)
+    return {names.theirs(key): value for key, value in found.items()}
+
+
 def official_state_dict(model: nn.Module) -> dict[str, Tensor]:
     """A model's weights in the authors' key names, shapes and order: what their code loads."""
     names = _official_names(model)

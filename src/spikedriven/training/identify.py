@@ -1,9 +1,9 @@
 """The one rule for which network a file of weights belongs to.
 
-What the tensors tell is read from them (`told_by` of the family). What they cannot tell (`asks_for`: levels, time steps,
-heads) is taken from whoever knows: the user's own words (``--model.args.KEY VALUE``), the tag in NAME.TAG, or what is
-written beside the tensors (`provenance`). If nobody says it, the user is asked: nothing is guessed. Words that
-contradict the file, or each other, are an error.
+What the tensors tell is read from them (`told_by` of the family). What they cannot tell (`asks_for`:
+levels, time steps, heads) is taken from whoever knows: the user's own words (``--model.args.KEY VALUE``),
+the tag in NAME.TAG, or what is written beside the tensors (`provenance`). If nobody says it, the user is
+asked: nothing is guessed. Words that contradict the file, or each other, are an error.
 """
 
 import inspect

@@ -22,8 +22,8 @@ HEADER_KEY = "spikedriven"
 
 @dataclass(frozen=True)
 class Provenance:
-    """name: registered name. tag: of the published file, "": none. args: keywords of `create_model`. converted_from: name
-    of the authors' file. where: where this is written, for messages."""
+    """name: registered name. tag: of the published file, "": none. args: keywords of `create_model`.
+    converted_from: name of the authors' file. where: where this is written, for messages."""
 
     name: str
     tag: str = ""

@@ -12,13 +12,13 @@ from spikedriven.models.tags import PublishedFile, register_files
 _REPOSITORY = "https://github.com/BICLab/Spike-Driven-Transformer"
 _DRIVE = "https://drive.google.com/file/d/{}/view"
 _LICENCE = "Apache-2.0 (the repository's; nothing is said of the files)"
-_CIFAR10 = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
-_CIFAR100 = {"mean": (0.5071, 0.4867, 0.4408), "std": (0.2675, 0.2565, 0.2761)}
+_CIFAR10: dict[str, Any] = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
+_CIFAR100: dict[str, Any] = {"mean": (0.5071, 0.4867, 0.4408), "std": (0.2675, 0.2565, 0.2761)}
 
 
 def _imagenet(name: str, published: str, drive_id: str, checked: str = CODE, **fields: Any) -> PublishedFile:
     """T 4. Resize to 224 / 0.95 and crop, bicubic, unless ``fields`` say otherwise."""
-    settings = {"tag": "in1k", "crop_pct": 0.95} | fields
+    settings: dict[str, Any] = {"tag": "in1k", "crop_pct": 0.95} | fields
     return PublishedFile(
         name=name, args={"time_steps": 4}, published=published, source=f"README of {_REPOSITORY}",
         url=_DRIVE.format(drive_id), licence=_LICENCE, checked=checked, **settings,
