@@ -10,6 +10,7 @@ Example:
     spikedriven eval runs                                   (every run in the folder, one row each)
     spikedriven eval runs/quickstart/checkpoints --json     (every checkpoint of a run)
     spikedriven eval sdt_8_512.in1k --checkpoint FOLDER --root /data    (every weights file in the folder)
+    spikedriven eval runs/segmenter --slide 512 341 --test-scales 0.5 0.75 1 1.25 1.5 1.75 --test-flip True
     torchrun --nproc-per-node 8 -m spikedriven eval runs/big    (the images shared out, each counted once)
 
 A run whose weights were averaged is evaluated with the average (--weights trained: with the trained ones). A checkpoint
@@ -25,6 +26,7 @@ the reason, and the exit status is then 1.
 import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -47,7 +49,7 @@ from spikedriven.models.pretrained import weights_of
 from spikedriven.models.segmentation import Segmenter
 from spikedriven.tasks.classification import measure_accuracy
 from spikedriven.tasks.detection import measure_map
-from spikedriven.tasks.segmentation import measure_overlap
+from spikedriven.tasks.segmentation import inference_of, measure_overlap
 from spikedriven.training.amp import autocast
 from spikedriven.training.checkpoint import MANIFEST, load_run
 from spikedriven.training.distributed import World, open_world
@@ -88,6 +90,12 @@ class Arguments(LabelledTarget):
     """Per-channel mean to subtract. Default: the run's, the tag's, or the data set's."""
     std: tuple[float, ...] | None = None
     """Per-channel standard deviation to divide by. Default: as for --mean."""
+    slide: tuple[int, int] | None = None
+    """Segmentation: look at images in square windows, SIDE STRIDE. Default: the run's; for a name, whole images."""
+    test_scales: tuple[float, ...] | None = None
+    """Segmentation: average over the image in these sizes (0.5 0.75 1 1.25 1.5 1.75: the authors' configurations)."""
+    test_flip: bool | None = None
+    """Segmentation: average over the image and its mirror image."""
     batch_size: int = 64
     workers: int = 2
     amp: Literal["none", "bf16", "fp16"] | None = None
@@ -120,7 +128,9 @@ def _evaluated(model: nn.Module, data: Any, amp: str, arguments: Arguments, worl
     if isinstance(model, Detector):
         return of_detector(*_measure(model, data, amp, arguments, world, _precision, build_detection_eval_loader))
     if isinstance(model, Segmenter):
-        return of_segmenter(*_measure(model, data, amp, arguments, world, measure_overlap))
+        measure = partial(measure_overlap, inference=inference_of(data))
+        build = partial(build_eval_loader, views=True)
+        return of_segmenter(*_measure(model, data, amp, arguments, world, measure, build))
     return of_classifier(*_measure(model, data, amp, arguments, world, measure_accuracy), described(data))
 
 
@@ -165,8 +175,13 @@ def _from_run(arguments: Arguments) -> tuple[Loaded, Any, str]:
     changes: dict[str, Any] = {"img_size": arguments.img_size, "crop_pct": arguments.crop_pct, "root": arguments.root}
     changes |= {"dataset": arguments.data, "workers": arguments.workers}
     changes |= {"interpolation": arguments.interpolation, "mean": arguments.mean, "std": arguments.std}
-    changes |= {"split": arguments.data_split, "class_order": arguments.class_order}
+    changes |= {"split": arguments.data_split, "class_order": arguments.class_order} | _views(arguments)
     return Loaded(model, True, recipe.data), change_data(recipe.data, changes), arguments.amp or recipe.run.amp
+
+
+def _views(arguments: Arguments) -> dict[str, Any]:
+    """How a segmenter looks at an image."""
+    return {"slide": arguments.slide, "test_scales": arguments.test_scales, "test_flip": arguments.test_flip}
 
 
 def change_data(data: Any, changes: dict[str, Any]) -> Any:
@@ -189,7 +204,7 @@ def _from_name(arguments: Arguments) -> tuple[Loaded, Any, str]:
     loaded = load_target(arguments)
     data = data_config(loaded, arguments, arguments.data or "", arguments.root)
     changes: dict[str, Any] = {"crop_pct": arguments.crop_pct, "interpolation": arguments.interpolation}
-    changes |= {"mean": arguments.mean, "std": arguments.std, "workers": arguments.workers}
+    changes |= {"mean": arguments.mean, "std": arguments.std, "workers": arguments.workers} | _views(arguments)
     data = change_data(data, changes)
     _check_classes(loaded.model, data.dataset, arguments)
     return loaded, data, arguments.amp or "none"

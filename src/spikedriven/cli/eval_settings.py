@@ -8,7 +8,11 @@ from spikedriven.data import DataConfig
 from spikedriven.training.target import Loaded
 
 #: Of a data section, as far as it has them.
-_OF_DATA = ("img_size", "crop_pct", "interpolation", "fit", "time_steps", "split_by", "values", "split")
+_OF_DATA = (
+    "img_size", "crop_pct", "interpolation", "fit", "time_steps", "split_by", "values", "split",  # of classifiers
+    "resize", "test_scales", "test_flip", "slide",  # of segmenters
+    "test_size", "max_size",  # of detectors
+)  # fmt: skip
 
 
 def with_settings(found: Evaluation, loaded: Loaded, data: Any) -> Evaluation:

@@ -133,15 +133,17 @@ def first_batch(subject: Subject) -> Tensor:
     return next(iter(open_loader(subject, NOISE)))[0]
 
 
-def open_loader(subject: Subject, most: int) -> Any:
-    """A loader over at most `most` images (0: all) of the split, evenly spaced, since many sets are sorted by class."""
+def open_loader(subject: Subject, most: int, **options: Any) -> Any:
+    """A loader over at most `most` images (0: all) of the split, evenly spaced, since many sets are sorted by class.
+
+    options: more keywords of the loader.
+    """
     assert subject.data is not None
     request = subject.request
-    loader: Any = build_eval_loader(subject.data, request.split, batch_size=request.batch_size)
+    options = {"batch_size": request.batch_size, **options}
+    loader: Any = build_eval_loader(subject.data, request.split, **options)
     every = -(-len(loader.dataset) // most) if most else 1
-    if every == 1:
-        return loader
-    return build_eval_loader(subject.data, request.split, batch_size=request.batch_size, world_size=every)
+    return loader if every == 1 else build_eval_loader(subject.data, request.split, **options, world_size=every)
 
 
 def batches(subject: Subject) -> Iterator[tuple[Tensor, Tensor | None]]:
