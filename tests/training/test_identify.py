@@ -143,6 +143,8 @@ def test_shapes_tell_keywords(name, keywords, ours):
 def test_a_further_branch_that_cannot_run_or_never_did_is_left_out():
     file = imitation("e_spikeformer_83m", levels=8)
     assert identify("e_spikeformer_83m", {"levels": 8}, file).keywords["rep_branch"] is True
+    left_out = identify("e_spikeformer_83m", {"levels": 8, "rep_branch": False}, file)  # the user may decide
+    assert left_out.keywords["rep_branch"] is False
     wide = {k: v.new_empty(768) if ".rep_conv.conv1.1." in k and v.ndim else v for k, v in file.items()}
     assert identify("e_spikeformer_83m", {"levels": 8}, wide).keywords["rep_branch"] is False
     counters = ("rep_conv", "num_batches_tracked")
