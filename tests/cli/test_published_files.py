@@ -220,6 +220,22 @@ def test_gestures_are_in_the_order_of_the_releases(full_name):
         prepared(full_name.partition(".")[0], data="dvs128-gesture")
 
 
+@pytest.mark.parametrize(
+    ("name", "data", "asked"),
+    [
+        ("e_spikeformer_gesture_6m", "dvs128-gesture", "Give --class-order as_text"),
+        ("e_spikeformer_gesture_6m", "cifar10-dvs", "Give --data-split authors"),
+    ],
+)
+def test_eval_asks_how_labels_are_read(name, data, asked, tmp_path, capsys):
+    """Where no tag says it."""
+    model = sd.create_model(name)
+    torch.save(official_state_dict(model), tmp_path / "own.pth")
+    words = ["--checkpoint", str(tmp_path / "own.pth"), "--time-steps", "8", "--model.args.levels", "4"]
+    assert main(["eval", name, *words, "--data", data]) == 2
+    assert asked in capsys.readouterr().err
+
+
 def test_cifar10_dvs_is_split_as_in_the_releases():
     assert prepared("spikingformer_2_256_dvs.cifar10dvs_t16").split == "authors"
     assert prepared("sdt_2_256_cifar10dvs.cifar10dvs_t10_tet").time_steps == 10
