@@ -167,8 +167,8 @@ def _from_run(arguments: Arguments) -> tuple[Loaded, Any, str]:
         )
     if given_keywords(dataclasses.replace(arguments, img_size=None)):
         raise InputError(
-            "what the network is (--time-steps, --num-classes, --model.args.KEY) goes with a model name; a run has that "
-            "of its recipe"
+            "what the network is (--time-steps, --num-classes, --model.args.KEY) goes with a model name; a run "
+            "has that of its recipe"
         )
     model, recipe = load_run(arguments.target, ema=AVERAGE[arguments.weights])
     if recipe.task == "pretraining":

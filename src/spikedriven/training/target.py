@@ -136,10 +136,10 @@ def given_keywords(target: Target) -> dict[str, Any]:
 
 
 def resolved(target: Target, loaded: Loaded) -> Target:
-    """A target that builds the same network without reading the checkpoint again."""
+    """A target that builds the same network; of a name without reading a checkpoint, so with other weights."""
     if not loaded.full_name:
         return target
-    return Target(loaded.full_name, checkpoint=target.checkpoint, weights=target.weights, model_args=loaded.keywords)
+    return Target(loaded.full_name, model_args=loaded.keywords)
 
 
 def data_config(loaded: Loaded, target: Target, name: str, root: Path | None) -> Any:
