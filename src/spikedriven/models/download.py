@@ -9,6 +9,7 @@ from pathlib import Path
 from urllib.parse import parse_qs, urlsplit
 
 from spikedriven.errors import CheckpointError, InputError
+from spikedriven.models.unpickle import is_web_page
 
 #: Seconds to wait for a server to connect, and between two pieces of a file.
 TIMEOUT = (20.0, 60.0)
@@ -39,8 +40,10 @@ def download(url: str, target: Path) -> Path:
     except ImportError as error:
         raise InputError(f"fetching needs gdown: pip install 'spikedriven[fetch]' ({error})") from error
     place = _place(url)
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        return target
     try:
+        target.parent.mkdir(parents=True, exist_ok=True)
         gdown.download(
             **place, output=str(target), quiet=not sys.stderr.isatty(), use_cookies=False, resume=True,
             retries=RETRIES, timeout=TIMEOUT,
@@ -49,9 +52,22 @@ def download(url: str, target: Path) -> Path:
         raise CheckpointError(f"Google Drive gives no file at {url}: {_reason(error)}") from error
     except (gdown.exceptions.DownloadError, requests.exceptions.RequestException, OSError) as error:
         kept = [path for path in target.parent.glob("*.part") if path.stat().st_size]
-        again = f". What has arrived is kept in {kept[0]}; the next call goes on from there" if kept else ""
+        again = (
+            f". What has arrived is kept, and the next call goes on from there; to begin anew, delete {kept[0]}"
+            if kept
+            else ""
+        )
         raise CheckpointError(f"{url} could not be fetched: {_first(str(error))}{again}") from error
+    _refuse_page(url, target)
     return target
+
+
+def _refuse_page(url: str, target: Path) -> None:
+    with target.open("rb") as file:
+        page = is_web_page(file.read(512))
+    if page:
+        target.unlink()
+        raise CheckpointError(f"{url} gave a web page in place of the file")
 
 
 def _place(url: str) -> dict[str, str]:
@@ -71,7 +87,7 @@ def _place(url: str) -> dict[str, str]:
 def _reason(error: Exception) -> str:
     """What Drive's page says, without gdown's own advice around it."""
     paragraphs = str(error).split("\n\n")
-    said = " ".join(paragraphs[1 if len(paragraphs) > 1 else 0].split())
+    said = " ".join(paragraphs[1 if len(paragraphs) > 1 else 0].split()).partition(" Check FAQ")[0]
     return (
         f"{said.rstrip('.')}. Often so many people have fetched it that it is held back for a day; or its authors "
         "have made it private"
