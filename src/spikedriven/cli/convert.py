@@ -17,8 +17,9 @@ import tyro
 
 from spikedriven.cli.arguments import parse
 from spikedriven.errors import CheckpointError
+from spikedriven.models.containers import Weights
+from spikedriven.models.header import Provenance, header
 from spikedriven.training.files import write_atomic
-from spikedriven.training.provenance import Provenance, header
 from spikedriven.training.target import Loaded, Target, given_keywords, load_checkpoint
 
 
@@ -36,6 +37,8 @@ class Arguments:
     """Time steps, where no tag says them."""
     model_args: Annotated[dict[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
     """Keywords of the network; on the command line --model.args.KEY VALUE."""
+    weights: Weights = "auto"
+    """Trained or averaged weights (EMA), where the file holds both. auto: the trained ones."""
     force: bool = False
     """Overwrite an existing output."""
 
@@ -53,7 +56,7 @@ def run(argv: list[str]) -> int:
             model_args=arguments.model_args,
         )
     )  # fmt: skip
-    loaded = load_checkpoint(arguments.model, arguments.checkpoint, given)
+    loaded = load_checkpoint(arguments.model, arguments.checkpoint, given, arguments.weights)
     tensors = {key: value.contiguous() for key, value in loaded.model.state_dict().items()}
     metadata = header(_provenance(loaded, arguments.checkpoint))
     write_atomic(arguments.output, safetensors.torch.save(tensors, metadata))

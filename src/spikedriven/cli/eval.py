@@ -54,6 +54,7 @@ from spikedriven.training.amp import autocast
 from spikedriven.training.checkpoint import MANIFEST, load_run
 from spikedriven.training.distributed import World, open_world
 from spikedriven.training.target import (
+    AVERAGE,
     LabelledTarget,
     Loaded,
     data_config,
@@ -64,7 +65,6 @@ from spikedriven.training.target import (
 
 WEIGHTS = (".safetensors", ".pth", ".pt", ".tar", ".bin")
 _OF_ONE = ("recipe.yaml", MANIFEST)  # what a run folder, and a checkpoint folder, is known by
-_EMA = {"auto": None, "averaged": True, "trained": False}
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,6 @@ class Arguments(LabelledTarget):
     """Segmentation: average over the image and its mirror image."""
     batch_size: int = 64
     workers: int = 2
-    weights: Literal["auto", "averaged", "trained"] = "auto"
-    """Which weights of a run. auto: the average, if the run kept one."""
     amp: Literal["none", "bf16", "fp16"] | None = None
     """Autocast. Default: as the run was trained; none for a model name."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -171,7 +169,7 @@ def _from_run(arguments: Arguments) -> tuple[Loaded, Any, str]:
         raise InputError(
             "--time-steps, --num-classes and --model.args.KEY goes with a model name; a run has those of its recipe"
         )
-    model, recipe = load_run(arguments.target, ema=_EMA[arguments.weights])
+    model, recipe = load_run(arguments.target, ema=AVERAGE[arguments.weights])
     if recipe.task == "pretraining":
         raise InputError(f"{arguments.target} is a pre-training run: it has no classes. Its figures are in log.jsonl")
     changes: dict[str, Any] = {"img_size": arguments.img_size, "crop_pct": arguments.crop_pct, "root": arguments.root}

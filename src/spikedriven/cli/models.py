@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from spikedriven.models import create_model, list_models, variant_of
-from spikedriven.models.tags import PublishedFile, list_files
+from spikedriven.models.tags import TASKS, PublishedFile, list_files
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def main(
         json_output: print JSON in place of the table.
     """
     if files:
-        return _files(list_files(filter), json_output)
+        return _files(sorted(list_files(filter), key=lambda file: TASKS.index(file.task)), json_output)
     rows = [describe(name) for name in list_models(filter)]
     if json_output:
         print(json.dumps([asdict(row) for row in rows], indent=2))
@@ -98,12 +98,9 @@ def keywords(file: PublishedFile) -> str:
 
 def data(file: PublishedFile) -> str:
     """Data set, and which split and order of classes where it has several."""
-    said = [
-        file.dataset,
-        f"split {file.split}" if file.split else "",
-        file.class_order and f"classes {file.class_order}",
-    ]
-    return ", ".join(text for text in said if text)
+    split = [f"split {file.split}"] if file.split else []
+    order = [f"classes {file.class_order}"] if file.class_order else []
+    return ", ".join([file.dataset, *split, *order])
 
 
 def images(file: PublishedFile) -> str:

@@ -6,13 +6,14 @@ import inspect
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Any, Literal, overload
+from typing import Any, Literal, cast, overload
 
 import timm
 from timm.models import build_model_with_cfg, generate_default_cfgs, register_model
 from torch import nn
 
 from spikedriven.errors import InputError
+from spikedriven.models.authors import AUTHORS, load_authors, stored_keywords
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.pretrained import load_pretrained
 from spikedriven.models.tags import find_file
@@ -39,6 +40,9 @@ class Variant:
     extra: dict[str, Any] = field(default_factory=dict)
 
 
+#: "authors": the file that `spikedriven fetch NAME.TAG` has stored.
+Pretrained = bool | Literal["authors"]
+
 _VARIANTS: dict[str, Variant] = {}
 _CLASSES: dict[str, type[nn.Module]] = {}
 
@@ -63,13 +67,15 @@ def _timm_cfg(variant: Variant, first_conv: str, paper: str) -> dict[str, Any]:
 
 
 def _entry_point(cls: type[nn.Module], name: str, own: Variant, describe: Callable[[Variant], dict[str, Any]]):
-    def entry(pretrained: bool = False, pretrained_cfg: Any = None, **kwargs: Any) -> nn.Module:
+    def entry(pretrained: bool | str = False, pretrained_cfg: Any = None, **kwargs: Any) -> nn.Module:
         check_keywords(cls, name, kwargs)
         full_name, variant = name, own
         if isinstance(pretrained_cfg, str):  # what timm makes of the tag in NAME.TAG
             full_name = f"{name}.{pretrained_cfg}"
             variant = variant_of(full_name)
             pretrained_cfg = describe(variant)
+        if pretrained == AUTHORS:
+            kwargs = stored_keywords(full_name) | kwargs
         size = {"img_size": variant.input_size[1:]}
         # Feature maps come from forward_intermediates: timm's other wrappers bypass forward, and with it the time axis.
         feature_cfg = {"out_indices": (0, 1, 2, 3), "feature_cls": "getter"}
@@ -77,7 +83,9 @@ def _entry_point(cls: type[nn.Module], name: str, own: Variant, describe: Callab
             cls, name, False, pretrained_cfg=pretrained_cfg, feature_cfg=feature_cfg,
             **{**size, **variant.args, **kwargs},
         )  # fmt: skip
-        if pretrained:
+        if pretrained == AUTHORS:
+            load_authors(model, full_name)
+        elif pretrained:
             load_pretrained(model, full_name)
         return model
 
@@ -140,11 +148,14 @@ def family_of(name: str) -> type[nn.Module]:
 
 
 @overload
-def create_model(name: str, *, features_only: Literal[True], pretrained: bool = ..., **kwargs: Any) -> nn.Module: ...
+def create_model(
+    name: str, *, features_only: Literal[True], pretrained: Pretrained = ..., **kwargs: Any
+) -> nn.Module: ...
 @overload
-def create_model(name: str, *, pretrained: bool = ..., **kwargs: Any) -> SpikeDrivenModel: ...
-def create_model(name: str, *, pretrained: bool = False, **kwargs: Any) -> nn.Module:
-    """Build a registered model with random weights, or with those that ship (``pretrained=True``; docs/results.md, F).
+def create_model(name: str, *, pretrained: Pretrained = ..., **kwargs: Any) -> SpikeDrivenModel: ...
+def create_model(name: str, *, pretrained: Pretrained = False, **kwargs: Any) -> nn.Module:
+    """Build a registered model: with random weights, with those that ship (``pretrained=True``; docs/results.md, F), or
+    with the file of NAME.TAG that `spikedriven fetch` has stored (``pretrained="authors"``).
 
     name: see `list_models`; or NAME.TAG, the network of a published file (`spikedriven models --files`) with its
     keywords, which ``kwargs`` override: ``create_model("sdt_8_768.in1k_288")``.
@@ -153,4 +164,6 @@ def create_model(name: str, *, pretrained: bool = False, **kwargs: Any) -> nn.Mo
     [B, C, H, W], time merged. Raises InputError for an unknown name or keyword.
     """
     variant_of(name)
-    return timm.create_model(name, pretrained=pretrained, **kwargs)
+    if pretrained not in (False, True, AUTHORS):
+        raise InputError(f"pretrained: expected False, True or {AUTHORS!r}, found {pretrained!r}")
+    return timm.create_model(name, pretrained=cast(bool, pretrained), **kwargs)  # timm passes it on as it is

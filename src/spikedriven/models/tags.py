@@ -7,11 +7,12 @@ of its classes, and how its figure was measured. The families' modules register 
 import difflib
 import fnmatch
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from spikedriven.errors import InputError
 
 Task = Literal["classification", "pretraining", "detection", "segmentation"]
+TASKS: tuple[str, ...] = get_args(Task)
 NO_LICENCE = "none stated: all rights are the authors'"
 
 

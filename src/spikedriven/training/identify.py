@@ -15,12 +15,15 @@ from torch import Tensor
 
 from spikedriven.errors import CheckpointError, InputError
 from spikedriven.models.base import SpikeDrivenModel
+from spikedriven.models.create import is_dense
+from spikedriven.models.header import Provenance
 from spikedriven.models.registry import family_of, variant_of
 from spikedriven.models.tags import PublishedFile, list_files, stated_by
-from spikedriven.training.provenance import Provenance
 
 #: Keywords that the name of a network fixes, and that a published file of it therefore has.
 FIXED_BY_NAME = ("embed_dim", "embed_dims", "depth", "depths")
+#: What a file of a detector or a segmenter must be told.
+OF_DENSE = ("backbone", "mode", "neuron")
 #: How the user's own words are called in messages.
 GIVEN = "the command line"
 
@@ -82,6 +85,8 @@ def identify(
 
 def own_keywords(full_name: str) -> dict[str, Any]:
     """Keywords of NAME or NAME.TAG: the family's defaults with the variant's and the tag's put in."""
+    if is_dense(full_name):
+        return stated_by(full_name)[1]
     variant = variant_of(full_name)
     parameters = inspect.signature(family_of(full_name)).parameters
     defaults = {key: p.default for key, p in parameters.items() if p.default is not p.empty}
@@ -91,13 +96,18 @@ def own_keywords(full_name: str) -> dict[str, Any]:
 
 
 def told_by(name: str, tensors: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Any]:
-    """`SpikeDrivenModel.told_by` of the family; nothing for a family that does not say."""
-    family = family_of(name)
-    return family.told_by(tensors, own) if issubclass(family, SpikeDrivenModel) else {}
+    """`SpikeDrivenModel.told_by` of the family; nothing for a family that does not say, nor for detectors and
+    segmenters, whose keywords are too many to tell from shapes."""
+    if is_dense(name) or not issubclass(family := family_of(name), SpikeDrivenModel):
+        return {}
+    return family.told_by(tensors, own)
 
 
 def asks_for(name: str, own: Mapping[str, Any]) -> tuple[str, ...]:
-    """`SpikeDrivenModel.asks_for` of the family; nothing for a family that does not say."""
+    """`SpikeDrivenModel.asks_for` of the family; nothing for a family that does not say. Of detectors and segmenters
+    what decides most: the body, the form, the neurons behind the body."""
+    if is_dense(name):
+        return OF_DENSE
     family = family_of(name)
     return family.asks_for(own) if issubclass(family, SpikeDrivenModel) else ()
 

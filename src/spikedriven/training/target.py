@@ -11,14 +11,19 @@ import tyro
 from torch import Tensor, nn
 
 from spikedriven.data import DataConfig, chosen_labels, evaluation_config
-from spikedriven.errors import CheckpointError, InputError
+from spikedriven.errors import InputError
+from spikedriven.models.authors import AUTHORS, stored_file
+from spikedriven.models.containers import Weights, read_packed
 from spikedriven.models.create import check_name, create_network
-from spikedriven.models.official import LoadReport, load_official, read_state_dict, their_tensors
+from spikedriven.models.official import LoadReport, bytes_of, load_packed, their_tensors
 from spikedriven.models.pretrained import weights_of
 from spikedriven.models.tags import PublishedFile, find_file
 from spikedriven.training.checkpoint import load_run
 from spikedriven.training.identify import GIVEN, identify
 from spikedriven.training.provenance import read_provenance
+
+#: `Target.weights` in the words of `load_run`.
+AVERAGE: dict[Weights, bool | None] = {"auto": None, "averaged": True, "trained": False}
 
 
 @dataclass(frozen=True)
@@ -26,8 +31,11 @@ class Target:
     target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
     """A run folder, RUN/best, a checkpoint folder of a run, a registered model name, or NAME.TAG."""
     checkpoint: Path | None = None
-    """Weights for a model name: a file in the authors' key names or in ours. Default: those that ship with the
-    package, else random ones."""
+    """Weights for a model name: a file in the authors' key names or in ours, or the word authors, for what
+    `spikedriven fetch NAME.TAG` has stored. Default: those that ship with the package, else random ones."""
+    weights: Weights = "auto"
+    """Trained or averaged weights (EMA), where there are both. auto: of a run the average, if it kept one; of a
+    checkpoint the trained ones."""
     num_classes: int | None = None
     """Classes of a model given by name. Default: those of the checkpoint, else the variant's."""
     img_size: int | None = None
@@ -91,28 +99,27 @@ def load_target(target: Target, device: str = "cpu") -> Loaded:
         if target.checkpoint is not None or given:
             options = "--checkpoint, --num-classes, --img-size, --time-steps and --model.args.KEY"
             raise InputError(f"{options} go with a model name, not with a run")
-        model, recipe = load_run(target.target)
+        model, recipe = load_run(target.target, ema=AVERAGE[target.weights])
         return Loaded(model.eval(), True, recipe.data)
     if target.checkpoint is not None:
-        return load_checkpoint(target.target, target.checkpoint, given)
+        path = stored_file(target.target) if target.checkpoint == Path(AUTHORS) else target.checkpoint
+        return load_checkpoint(target.target, path, given, target.weights)
+    if target.weights != "auto":
+        raise InputError("--weights goes with a run, or with --checkpoint")
     ships = device == "cpu" and not given.keys() - {"img_size"} and weights_of(target.target) is not None
     with torch.device(device):
         model = create_network(target.target, **({"pretrained": True} if ships else {}), **given)
     return Loaded(model.eval(), ships, None, target.target, given, dict.fromkeys(given, GIVEN))
 
 
-def load_checkpoint(full_name: str, path: Path, given: Mapping[str, Any]) -> Loaded:
-    """The network that a file of weights belongs to, with these weights."""
+def load_checkpoint(full_name: str, path: Path, given: Mapping[str, Any], weights: Weights = "auto") -> Loaded:
+    """The network that a file of weights belongs to, with these weights. weights: raw or averaged ones, if both."""
     with torch.device("meta"):
         blank = create_network(full_name, **given)  # for its key names
-    tensors, container = read_state_dict(path)
-    found = identify(full_name, given, their_tensors(blank, tensors), read_provenance(path), str(path))
+    packed = read_packed(path, weights, bytes_of(blank))
+    found = identify(full_name, given, their_tensors(blank, packed), read_provenance(path), str(path))
     model = create_network(found.full_name, **found.keywords)
-    try:
-        report = load_official(model, tensors)
-    except CheckpointError as error:
-        raise CheckpointError(f"{path}: {error}") from error
-    report = dataclasses.replace(report, container=container)
+    report = load_packed(model, packed, weights=weights)
     return Loaded(
         model.eval(), True, None, found.full_name, found.keywords, found.origins, report, found.notes
     )  # fmt: skip
@@ -132,7 +139,7 @@ def resolved(target: Target, loaded: Loaded) -> Target:
     """A target that builds the same network without reading the checkpoint again."""
     if not loaded.full_name:
         return target
-    return Target(loaded.full_name, checkpoint=target.checkpoint, model_args=loaded.keywords)
+    return Target(loaded.full_name, checkpoint=target.checkpoint, weights=target.weights, model_args=loaded.keywords)
 
 
 def data_config(loaded: Loaded, target: Target, name: str, root: Path | None) -> Any:
