@@ -58,8 +58,8 @@ def prepared(
     own: dict[str, Any] = {} if file is None else {"mean": file.mean, "std": file.std}
     own |= {"dataset": name, "root": root, "workers": 0}
     if isinstance(model, Detector):
-        sizes = model.transform
-        return DetectionDataConfig(test_size=sizes.min_size[0], max_size=sizes.max_size, **own)
+        side, most = model.transform.min_size[0], model.transform.max_size
+        return DetectionDataConfig(sizes=(side,), test_size=side, max_size=most, **own)
     return SegmentationDataConfig(resize=None if name == "fashion-scenes" else RESIZE, **own)
 
 

@@ -148,14 +148,19 @@ def _agreed(words: Sequence[_Word], file: str) -> tuple[dict[str, Any], dict[str
         for key, value in word.keywords.items():
             if key not in said:
                 said[key], origins[key] = plain(value), word.who
-            elif isinstance(value, dict) and origins[key] == GIVEN:
-                said[key] = joined(value, said[key])  # of the body: what the user says of it goes with the rest
+            elif isinstance(value, dict) and (origins[key] == GIVEN or _agree(value, said[key])):
+                said[key] = joined(value, said[key])  # of a body: each may say something else of it
             elif said[key] != plain(value) and origins[key] != GIVEN:
                 raise CheckpointError(
                     f"{file}: {word.who} says {key} {value}, {origins[key]} says {said[key]}. Name the tag that fits, "
                     f"or decide: --model.args.{key} VALUE"
                 )
     return said, origins
+
+
+def _agree(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two dictionaries have the same values for the keys that both have."""
+    return all(plain(one[key]) == plain(other[key]) for key in one.keys() & other.keys())
 
 
 def _check(
