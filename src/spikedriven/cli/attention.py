@@ -3,7 +3,7 @@
 Example:
 
     spikedriven attention runs/quickstart shoe.png
-    spikedriven attention sdt_8_768 cat.jpg --checkpoint authors.pth.tar --out cat.png
+    spikedriven attention sdt_8_768.in1k_288 cat.jpg --checkpoint authors.pth.tar --out cat.png
     spikedriven attention runs/quickstart shoe.png --maps neurons --rows 12     (every neuron on a feature map)
     spikedriven attention sdt_2_256_gesture frames.npy                          (event frames [T, 2, H, W])
 

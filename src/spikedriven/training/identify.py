@@ -24,6 +24,8 @@ from spikedriven.training.dense import asked_of_dense
 
 #: Keywords that the name of a network fixes, and that a published file of it therefore has.
 FIXED_BY_NAME = ("embed_dim", "embed_dims", "depth", "depths")
+#: Parts of a network that a file may hold and the user may do without; loading reports them as left out.
+CAN_BE_LEFT_OUT = ("rep_branch",)
 #: How the user's own words are called in messages.
 GIVEN = "the command line"
 
@@ -74,7 +76,7 @@ def identify(
     own = own_keywords(full_name) | said
     told = {key: plain(value) for key, value in told_by(name, tensors, own).items()}
     _check(file, full_name, told, said, origins, own if tagged else {})
-    keywords = said | told
+    keywords = told | said
     missing = [key for key in asks_for(name, own | told) if key not in keywords]
     if missing:
         raise InputError(question(file, name, missing, keywords))
@@ -171,7 +173,7 @@ def _check(
     wrong = [
         f"{key} {value} by its tensors, {said[key]} by {origins[key]}"
         for key, value in told.items()
-        if key in said and said[key] != value
+        if key in said and said[key] != value and not (key in CAN_BE_LEFT_OUT and said[key] is False)
     ]
     wrong += [
         f"{key} {told[key]} by its tensors, {fixed[key]} by the name {full_name}"
