@@ -73,7 +73,7 @@ def _sample(loaded: Loaded, arguments: Arguments) -> tuple[Tensor, np.ndarray]:
     if loaded.model.input_layout == "events":
         frames = read_frames(arguments.image, loaded.model.in_chans)
         return frames, picture(frames[0])
-    data = loaded.data or preprocessing(loaded.model)
+    data = loaded.data or preprocessing(loaded.model, loaded.file)
     sample = read_image(arguments.image, data)
     return sample, picture(sample[0], *data.normalization())
 

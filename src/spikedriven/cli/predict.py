@@ -52,7 +52,7 @@ def run(argv: list[str]) -> int:
     refuse_pretraining(loaded.model, arguments.target)
     if not loaded.trained:
         raise InputError(f"{arguments.target} has random weights: give a run folder, or --checkpoint FILE")
-    data = loaded.data or preprocessing(loaded.model)
+    data = loaded.data or preprocessing(loaded.model, loaded.file)
     classes = class_names(loaded.model, loaded.data)
     records = []
     for path, name in zip(arguments.images, _names(arguments.images), strict=True):

@@ -16,14 +16,14 @@ from torch import Tensor
 from spikedriven.errors import CheckpointError, InputError
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.create import is_dense
+from spikedriven.models.dense_keywords import joined
 from spikedriven.models.header import Provenance
 from spikedriven.models.registry import family_of, variant_of
 from spikedriven.models.tags import PublishedFile, list_files, stated_by
+from spikedriven.training.dense import asked_of_dense
 
 #: Keywords that the name of a network fixes, and that a published file of it therefore has.
 FIXED_BY_NAME = ("embed_dim", "embed_dims", "depth", "depths")
-#: What a file of a detector or a segmenter must be told.
-OF_DENSE = ("backbone", "mode", "neuron")
 #: Parts of a network that a file may hold and the user may do without; loading reports them as left out.
 CAN_BE_LEFT_OUT = ("rep_branch",)
 #: How the user's own words are called in messages.
@@ -107,9 +107,9 @@ def told_by(name: str, tensors: Mapping[str, Tensor], own: Mapping[str, Any]) ->
 
 def asks_for(name: str, own: Mapping[str, Any]) -> tuple[str, ...]:
     """`SpikeDrivenModel.asks_for` of the family; nothing for a family that does not say. Of detectors and segmenters
-    what decides most: the body, the form, the neurons behind the body."""
+    what decides most: the body, the form, the neurons behind the body, and what the body's family asks for."""
     if is_dense(name):
-        return OF_DENSE
+        return asked_of_dense(own, lambda body, keywords: asks_for(body, own_keywords(body) | keywords))
     family = family_of(name)
     return family.asks_for(own) if issubclass(family, SpikeDrivenModel) else ()
 
@@ -150,12 +150,19 @@ def _agreed(words: Sequence[_Word], file: str) -> tuple[dict[str, Any], dict[str
         for key, value in word.keywords.items():
             if key not in said:
                 said[key], origins[key] = plain(value), word.who
+            elif isinstance(value, dict) and (origins[key] == GIVEN or _agree(value, said[key])):
+                said[key] = joined(value, said[key])  # of a body: each may say something else of it
             elif said[key] != plain(value) and origins[key] != GIVEN:
                 raise CheckpointError(
                     f"{file}: {word.who} says {key} {value}, {origins[key]} says {said[key]}. Name the tag that fits, "
                     f"or decide: --model.args.{key} VALUE"
                 )
     return said, origins
+
+
+def _agree(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two dictionaries have the same values for the keys that both have."""
+    return all(plain(one[key]) == plain(other[key]) for key in one.keys() & other.keys())
 
 
 def _check(
