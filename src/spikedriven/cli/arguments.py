@@ -29,7 +29,8 @@ def parse(kind: type[Arguments], argv: list[str], command: str, doc: str | None)
 def split_model_arguments(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
     """Take `--model.args.KEY VALUE` and `--model.args.KEY=VALUE` out; values are read as YAML.
 
-    Of a key that is given twice the last value counts. InputError for a key without a value.
+    Of a key that is given twice the last value counts. OUTER.INNER is a key of a dictionary. InputError for a key
+    without a value.
     """
     rest, found, words = [], {}, iter(argv)
     for word in words:
@@ -40,8 +41,19 @@ def split_model_arguments(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
         text = value if equals else next(words, None)
         if text is None or not key:
             raise InputError(f"{word}: expected --model.args.KEY VALUE")
-        found[key.replace("-", "_")] = _value(word, text)
+        _put(found, key.replace("-", "_"), _value(word, text))
     return rest, found
+
+
+def _put(found: dict[str, Any], key: str, value: Any) -> None:
+    """A key with a dot, as in backbone_args.levels, is one of a dictionary."""
+    outer, dot, inner = key.partition(".")
+    if not dot:
+        found[outer] = value
+    elif isinstance(found.setdefault(outer, {}), dict):
+        found[outer][inner] = value
+    else:
+        raise InputError(f"{MODEL_ARGUMENT}{outer} {found[outer]} and {MODEL_ARGUMENT}{key}: give one of them")
 
 
 def _value(word: str, text: str) -> Any:

@@ -3,7 +3,7 @@
 Example:
 
     spikedriven attention runs/quickstart shoe.png
-    spikedriven attention sdt_8_768 cat.jpg --checkpoint authors.pth.tar --out cat.png
+    spikedriven attention sdt_8_768.in1k_288 cat.jpg --checkpoint authors.pth.tar --out cat.png
     spikedriven attention runs/quickstart shoe.png --maps neurons --rows 12     (every neuron on a feature map)
     spikedriven attention sdt_2_256_gesture frames.npy                          (event frames [T, 2, H, W])
 
@@ -73,7 +73,7 @@ def _sample(loaded: Loaded, arguments: Arguments) -> tuple[Tensor, np.ndarray]:
     if loaded.model.input_layout == "events":
         frames = read_frames(arguments.image, loaded.model.in_chans)
         return frames, picture(frames[0])
-    data = loaded.data or preprocessing(loaded.model)
+    data = loaded.data or preprocessing(loaded.model, loaded.file)
     sample = read_image(arguments.image, data)
     return sample, picture(sample[0], *data.normalization())
 

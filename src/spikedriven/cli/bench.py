@@ -5,7 +5,7 @@ Example:
     spikedriven bench engine                                          (the four networks of the documentation)
     spikedriven bench engine --models sdt_2_512_cifar --rounds 50 --json
     spikedriven bench engine --models runs/quickstart --only engine eager openvino
-    spikedriven bench engine --models sdt_8_512 --checkpoint authors.pth.tar --image cat.jpg dog.jpg
+    spikedriven bench engine --models sdt_8_512.in1k --checkpoint authors.pth.tar --image cat.jpg dog.jpg
     spikedriven bench engine --models meta_spikeformer_15m@4 --rate 0.1
     spikedriven bench train --model e_spikeformer_5m --batch 8        (training steps, against other neurons)
 

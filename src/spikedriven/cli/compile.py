@@ -3,7 +3,7 @@
 Example:
 
     spikedriven compile runs/quickstart --out quickstart.sdp                    (on the run's test images)
-    spikedriven compile sdt_8_512 --checkpoint authors.pth.tar --image cat.jpg dog.jpg --out sdt.sdp
+    spikedriven compile sdt_8_512.in1k --checkpoint authors.pth.tar --image cat.jpg dog.jpg --out sdt.sdp
     spikedriven compile spikingformer_8_384 --out spikingformer.sdp --json      (random weights and input: says so)
 
 How often neurons fire on the inputs decides which layers add rows and which multiply; results are the same. The file is

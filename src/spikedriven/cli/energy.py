@@ -3,7 +3,7 @@
 Example:
 
     spikedriven energy runs/quickstart                                          (on the run's test images)
-    spikedriven energy sdt_8_512 --checkpoint authors.pth.tar --data imagenet --convention all
+    spikedriven energy sdt_8_512.in1k --checkpoint authors.pth.tar --data imagenet --convention all
     spikedriven energy spikingformer_8_512 --convention spikingformer --json    (random weights and input: says so)
 
 Conventions: sdt, spikingformer, sfa, all-ops; "all" prints the totals side by side. See docs/energy.md.

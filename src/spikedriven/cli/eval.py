@@ -90,6 +90,8 @@ class Arguments(LabelledTarget):
     """Per-channel mean to subtract. Default: the run's, the tag's, or the data set's."""
     std: tuple[float, ...] | None = None
     """Per-channel standard deviation to divide by. Default: as for --mean."""
+    resize: tuple[int, int] | None = None
+    """Segmentation: images are resized to fit LONG SHORT. Default: the run's; for a name 2048 512."""
     slide: tuple[int, int] | None = None
     """Segmentation: look at images in square windows, SIDE STRIDE. Default: the run's; for a name, whole images."""
     test_scales: tuple[float, ...] | None = None
@@ -167,7 +169,8 @@ def _from_run(arguments: Arguments) -> tuple[Loaded, Any, str]:
         )
     if given_keywords(dataclasses.replace(arguments, img_size=None)):
         raise InputError(
-            "--time-steps, --num-classes and --model.args.KEY goes with a model name; a run has those of its recipe"
+            "what the network is (--time-steps, --num-classes, --model.args.KEY) goes with a model name; a run "
+            "has that of its recipe"
         )
     model, recipe = load_run(arguments.target, ema=AVERAGE[arguments.weights])
     if recipe.task == "pretraining":
@@ -181,7 +184,8 @@ def _from_run(arguments: Arguments) -> tuple[Loaded, Any, str]:
 
 def _views(arguments: Arguments) -> dict[str, Any]:
     """How a segmenter looks at an image."""
-    return {"slide": arguments.slide, "test_scales": arguments.test_scales, "test_flip": arguments.test_flip}
+    names = ("resize", "slide", "test_scales", "test_flip")
+    return {name: getattr(arguments, name) for name in names}
 
 
 def change_data(data: Any, changes: dict[str, Any]) -> Any:

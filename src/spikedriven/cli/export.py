@@ -3,7 +3,7 @@
 Example:
 
     spikedriven export runs/quickstart model.onnx
-    spikedriven export sdt_8_512 sdt.onnx --checkpoint authors.pth.tar
+    spikedriven export sdt_8_512.in1k sdt.onnx --checkpoint authors.pth.tar
     spikedriven export spikingformer_8_512 spikingformer.nir --img-size 224
 
 The name of the file decides the format. The exit status is 1 where onnxruntime ranks a class differently from torch, or

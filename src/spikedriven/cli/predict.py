@@ -5,7 +5,7 @@ Example:
     spikedriven predict runs/quickstart shoe.png shirt.png
     spikedriven predict runs/fashion_scenes_semantic_fpn scene.png --out drawn
     spikedriven predict runs/fashion_scenes_mask_rcnn scene.png --score 0.7 --json
-    spikedriven predict sdt_8_768 cat.jpg --checkpoint authors.pth.tar
+    spikedriven predict sdt_8_768.in1k_288 cat.jpg --checkpoint authors.pth.tar
 
 Writes one PNG a picture into --out: the picture with what was predicted; of a segmenter also NAME-labels.png, whose
 grey value is the class of the pixel.
@@ -52,7 +52,7 @@ def run(argv: list[str]) -> int:
     refuse_pretraining(loaded.model, arguments.target)
     if not loaded.trained:
         raise InputError(f"{arguments.target} has random weights: give a run folder, or --checkpoint FILE")
-    data = loaded.data or preprocessing(loaded.model)
+    data = loaded.data or preprocessing(loaded.model, loaded.file)
     classes = class_names(loaded.model, loaded.data)
     records = []
     for path, name in zip(arguments.images, _names(arguments.images), strict=True):

@@ -16,14 +16,16 @@ from torch import Tensor
 from spikedriven.errors import CheckpointError, InputError
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.create import is_dense
+from spikedriven.models.dense_keywords import joined
 from spikedriven.models.header import Provenance
 from spikedriven.models.registry import family_of, variant_of
 from spikedriven.models.tags import PublishedFile, list_files, stated_by
+from spikedriven.training.dense import asked_of_dense
 
 #: Keywords that the name of a network fixes, and that a published file of it therefore has.
 FIXED_BY_NAME = ("embed_dim", "embed_dims", "depth", "depths")
-#: What a file of a detector or a segmenter must be told.
-OF_DENSE = ("backbone", "mode", "neuron")
+#: Parts of a network that a file may hold and the user may do without; loading reports them as left out.
+CAN_BE_LEFT_OUT = ("rep_branch",)
 #: How the user's own words are called in messages.
 GIVEN = "the command line"
 
@@ -74,7 +76,7 @@ def identify(
     own = own_keywords(full_name) | said
     told = {key: plain(value) for key, value in told_by(name, tensors, own).items()}
     _check(file, full_name, told, said, origins, own if tagged else {})
-    keywords = said | told
+    keywords = told | said
     missing = [key for key in asks_for(name, own | told) if key not in keywords]
     if missing:
         raise InputError(question(file, name, missing, keywords))
@@ -105,9 +107,9 @@ def told_by(name: str, tensors: Mapping[str, Tensor], own: Mapping[str, Any]) ->
 
 def asks_for(name: str, own: Mapping[str, Any]) -> tuple[str, ...]:
     """`SpikeDrivenModel.asks_for` of the family; nothing for a family that does not say. Of detectors and segmenters
-    what decides most: the body, the form, the neurons behind the body."""
+    what decides most: the body, the form, the neurons behind the body, and what the body's family asks for."""
     if is_dense(name):
-        return OF_DENSE
+        return asked_of_dense(own, lambda body, keywords: asks_for(body, own_keywords(body) | keywords))
     family = family_of(name)
     return family.asks_for(own) if issubclass(family, SpikeDrivenModel) else ()
 
@@ -148,12 +150,19 @@ def _agreed(words: Sequence[_Word], file: str) -> tuple[dict[str, Any], dict[str
         for key, value in word.keywords.items():
             if key not in said:
                 said[key], origins[key] = plain(value), word.who
+            elif isinstance(value, dict) and (origins[key] == GIVEN or _agree(value, said[key])):
+                said[key] = joined(value, said[key])  # of a body: each may say something else of it
             elif said[key] != plain(value) and origins[key] != GIVEN:
                 raise CheckpointError(
                     f"{file}: {word.who} says {key} {value}, {origins[key]} says {said[key]}. Name the tag that fits, "
                     f"or decide: --model.args.{key} VALUE"
                 )
     return said, origins
+
+
+def _agree(one: dict[str, Any], other: dict[str, Any]) -> bool:
+    """Whether two dictionaries have the same values for the keys that both have."""
+    return all(plain(one[key]) == plain(other[key]) for key in one.keys() & other.keys())
 
 
 def _check(
@@ -164,7 +173,7 @@ def _check(
     wrong = [
         f"{key} {value} by its tensors, {said[key]} by {origins[key]}"
         for key, value in told.items()
-        if key in said and said[key] != value
+        if key in said and said[key] != value and not (key in CAN_BE_LEFT_OUT and said[key] is False)
     ]
     wrong += [
         f"{key} {told[key]} by its tensors, {fixed[key]} by the name {full_name}"

@@ -15,10 +15,13 @@ from spikedriven.errors import InputError
 from spikedriven.models.authors import AUTHORS, stored_file
 from spikedriven.models.containers import Weights, read_packed
 from spikedriven.models.create import check_name, create_network
+from spikedriven.models.detection import Detector
 from spikedriven.models.official import LoadReport, bytes_of, load_packed, their_tensors
 from spikedriven.models.pretrained import weights_of
+from spikedriven.models.segmentation import Segmenter
 from spikedriven.models.tags import PublishedFile, find_file
 from spikedriven.training.checkpoint import load_run
+from spikedriven.training.dense import dense_data, prepared
 from spikedriven.training.identify import GIVEN, identify
 from spikedriven.training.provenance import read_provenance
 
@@ -136,10 +139,10 @@ def given_keywords(target: Target) -> dict[str, Any]:
 
 
 def resolved(target: Target, loaded: Loaded) -> Target:
-    """A target that builds the same network without reading the checkpoint again."""
+    """A target that builds the same network; of a name without reading a checkpoint, so with other weights."""
     if not loaded.full_name:
         return target
-    return Target(loaded.full_name, checkpoint=target.checkpoint, weights=target.weights, model_args=loaded.keywords)
+    return Target(loaded.full_name, model_args=loaded.keywords)
 
 
 def data_config(loaded: Loaded, target: Target, name: str, root: Path | None) -> Any:
@@ -150,10 +153,13 @@ def data_config(loaded: Loaded, target: Target, name: str, root: Path | None) ->
     """
     if loaded.data is not None:
         return loaded.data
-    file, model, settings = loaded.file, loaded.model, loaded.model.pretrained_cfg
+    file, model = loaded.file, loaded.model
     name = name or (file.dataset if file is not None else "")
     if not name:
         raise InputError(f"{target.target} is a model name: name the data set with --data NAME, or a tag")
+    if isinstance(model, Detector | Segmenter):
+        return dense_data(model, file, name, root)
+    settings = model.pretrained_cfg
     data = evaluation_config(
         name,
         root=root,
@@ -179,8 +185,14 @@ def _labels(file: PublishedFile | None, target: Target, name: str) -> dict[str, 
     return {key: value for key, value in (("split", split), ("class_order", order)) if value}
 
 
-def preprocessing(model: Any) -> DataConfig:
-    """How single pictures are prepared for a registered network, whatever set it was trained on."""
+def preprocessing(model: Any, file: PublishedFile | None = None) -> Any:
+    """How single pictures are prepared for a network given by name, whatever set it was trained on.
+
+    file: what its tag names; read for detectors and segmenters.
+    """
+    if isinstance(model, Detector | Segmenter):
+        name = file.dataset if file is not None else "coco2017" if isinstance(model, Detector) else "ade20k"
+        return prepared(model, file, name, None)
     settings = model.pretrained_cfg
     return DataConfig(
         img_size=model.img_size[0], in_chans=model.in_chans, crop_pct=settings["crop_pct"], mean=settings["mean"],

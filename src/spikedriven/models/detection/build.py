@@ -11,6 +11,7 @@ from torch import nn
 
 from spikedriven.errors import InputError
 from spikedriven.models.base import SpikeDrivenModel
+from spikedriven.models.dense_keywords import gathered
 from spikedriven.models.detection.anchors import PyramidRoIAlign, StrideAnchors, octave_scales
 from spikedriven.models.detection.cascade import STAGES, StageRule
 from spikedriven.models.detection.detectors import (
@@ -124,11 +125,11 @@ def create_detector(name: str, **keywords: Any) -> Detector:
 
     name: "mask_rcnn", "cascade_mask_rcnn" or "retinanet"; or NAME.TAG of a published configuration, whose keywords
     are taken where ``keywords`` do not give others. keywords: those of `DetectorOptions`
-    (``backbone="e_spikeformer_10m"``, ``num_classes=80``, ``mode="corrected"`` ...); InputError for others. Images are
-    lists of [3, H, W] in 0..1.
+    (``backbone="e_spikeformer_10m"``, ``num_classes=80``, ``mode="corrected"`` ...), and the body's time_steps and
+    img_size; InputError for others. Images are lists of [3, H, W] in 0..1.
     """
     name, stated = stated_by(name)
-    keywords = stated | keywords
+    keywords = gathered(stated, keywords)
     if name not in DETECTORS:
         raise InputError(f"no detector is called {name!r}; there are {', '.join(DETECTORS)}")
     known = {field.name for field in dataclasses.fields(DetectorOptions)}

@@ -11,6 +11,7 @@ from torch import nn
 from spikedriven.errors import InputError
 from spikedriven.layers import ConvBN
 from spikedriven.models.base import SpikeDrivenModel
+from spikedriven.models.dense_keywords import gathered
 from spikedriven.models.detection.parts import Parts, PlainConv
 from spikedriven.models.detection.pyramid import SpikeFPN
 from spikedriven.models.e_spikeformer import ESpikeFormer
@@ -32,10 +33,11 @@ def create_segmenter(name: str = "semantic_fpn", **keywords: Any) -> Segmenter:
 
     name: "semantic_fpn" or "fcn"; or NAME.TAG of a published configuration, whose keywords are taken where
     ``keywords`` do not give others. keywords: those of `SemanticFPNOptions` or `FCNOptions`
-    (``backbone="e_spikeformer_10m"``, ``num_classes=150``, ``mode="corrected"`` ...); InputError for others.
+    (``backbone="e_spikeformer_10m"``, ``num_classes=150``, ``mode="corrected"`` ...), and the body's time_steps and
+    img_size; InputError for others.
     """
     name, stated = stated_by(name)
-    keywords = stated | keywords
+    keywords = gathered(stated, keywords)
     if name not in SEGMENTERS:
         raise InputError(f"no segmenter is called {name!r}; there are {', '.join(SEGMENTERS)}")
     options, build = SEGMENTERS[name]
