@@ -123,9 +123,8 @@ def load_checkpoint(full_name: str, path: Path, given: Mapping[str, Any], weight
     found = identify(full_name, given, their_tensors(blank, packed), read_provenance(path), str(path))
     model = create_network(found.full_name, **found.keywords)
     report = load_packed(model, packed, weights=weights)
-    return Loaded(
-        model.eval(), True, None, found.full_name, found.keywords, found.origins, report, found.notes
-    )  # fmt: skip
+    notes = (*found.notes, *([report.choice()] if report.choice() else []))
+    return Loaded(model.eval(), True, None, found.full_name, found.keywords, found.origins, report, notes)
 
 
 def given_keywords(target: Target) -> dict[str, Any]:
