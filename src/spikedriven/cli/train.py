@@ -16,7 +16,7 @@ the model: --model.args.NAME VALUE; of timm's optimiser and schedule: --optim.ar
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 from rich.console import Console
