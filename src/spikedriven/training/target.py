@@ -1,6 +1,7 @@
 """A network by the name that a user gives: a run, or a registered model with or without a checkpoint."""
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from spikedriven.training.dense import dense_data, prepared
 from spikedriven.training.identify import GIVEN, identify
 from spikedriven.training.provenance import read_provenance
 
+logger = logging.getLogger(__name__)
 #: `Target.weights` in the words of `load_run`.
 AVERAGE: dict[Weights, bool | None] = {"auto": None, "averaged": True, "trained": False}
 
@@ -123,6 +125,8 @@ def load_checkpoint(full_name: str, path: Path, given: Mapping[str, Any], weight
     found = identify(full_name, given, their_tensors(blank, packed), read_provenance(path), str(path))
     model = create_network(found.full_name, **found.keywords)
     report = load_packed(model, packed, weights=weights)
+    for note in found.notes:
+        logger.warning("%s: %s", path, note)
     return Loaded(
         model.eval(), True, None, found.full_name, found.keywords, found.origins, report, found.notes
     )  # fmt: skip
