@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from spikedriven.data import DataConfig, build_eval_loader, build_train_loader, create_dataset
 from spikedriven.data.images import ArrayImages
 from spikedriven.data.loaders import TrainLoader, _EpochOrder
+from spikedriven.data.sampling import Sampling
 from spikedriven.errors import InputError, RecipeError
 
 # Python >= 3.12 says this of every forked loading process.
@@ -113,13 +114,13 @@ def test_processes_draw_the_same_mixing():
 def test_order_partitions_each_global_batch(length, batch_size, world_size, epoch, data):
     if length < batch_size * world_size:
         with pytest.raises(RecipeError, match=f"batch_size: found {batch_size} .* {length} images"):
-            _EpochOrder(length, 0, batch_size, 0, world_size)
+            _EpochOrder(Sampling(length), 0, batch_size, 0, world_size)
         return
-    one = _EpochOrder(length, 0, batch_size * world_size, 0, 1)
+    one = _EpochOrder(Sampling(length), 0, batch_size * world_size, 0, 1)
     start = data.draw(st.integers(0, one.batches_per_epoch))
     one.start(epoch, 0)
     expected = list(one)[start:]
-    per_rank = [_EpochOrder(length, 0, batch_size, rank, world_size) for rank in range(world_size)]
+    per_rank = [_EpochOrder(Sampling(length), 0, batch_size, rank, world_size) for rank in range(world_size)]
     for order in per_rank:
         order.start(epoch, start)
         assert len(order) == len(expected)
@@ -159,7 +160,7 @@ def test_global_generators_are_left_alone(workers: int):
 
 def mixed_pairs(cfg: DataConfig, count: int = 200) -> Iterator[tuple[torch.Tensor, ...]]:
     """Per batch: pixels as mixed, pixels and labels before mixing, soft targets."""
-    plain = loader(dataclasses.replace(cfg, mixup=0.0, cutmix=0.0, smoothing=0.0), count)
+    plain = loader(dataclasses.replace(cfg, mixup=0.0, cutmix=0.0, cutmix_minmax=None, smoothing=0.0), count)
     for (images, targets), (before, labels) in zip(loader(cfg, count).epoch(0), plain.epoch(0), strict=True):
         yield pixels(images), pixels(before), labels, targets
 
@@ -206,6 +207,64 @@ def test_mixing_probability_and_switch():
     assert 60 <= kinds["none"] <= 100  # 80 expected of 200
     assert 20 <= kinds["cutmix"] <= 55  # 36
     assert 60 <= kinds["mixup"] <= 110  # 84
+
+
+def own_shares(targets: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """How much of its own label each image has, float64 [B]; nan where the partner has the same one."""
+    own = targets.double().gather(1, labels[:, None])[:, 0]
+    return torch.where(labels == labels.flip(0), torch.nan, own)
+
+
+@pytest.mark.parametrize("mode", ["batch", "pair", "elem"])
+def test_modes_of_mixup(mode: str):
+    """One share for a batch, for a pair of partners, or for an image: in pixels as in targets."""
+    cfg = dataclasses.replace(PLAIN, mixup=0.8, mixup_mode=mode, mixup_prob=0.7)
+    spread, between_partners, untouched = [], [], 0
+    for mixed, before, labels, targets in mixed_pairs(cfg, 1000):
+        share = own_shares(targets, labels)
+        known = ~share.isnan()
+        part = share[:, None, None, None]
+        blend = part * before + (1 - part) * before.flip(0)
+        assert (mixed - blend)[known].abs().max() < 0.51
+        spread.append(float(share[known].max() - share[known].min()))
+        between_partners.append(float((share - share.flip(0))[known].abs().max()))
+        untouched += int((share[known] == 1).sum())
+    assert (max(spread) < 1e-6) == (mode == "batch")
+    assert (max(between_partners) < 1e-6) == (mode != "elem")
+    assert 100 < untouched < 500, "three in ten are not mixed"
+
+
+@pytest.mark.parametrize("mode", ["batch", "pair", "elem"])
+def test_cutmix_with_sides_in_a_range(mode: str):
+    """Boxes have sides of 8 to 15 of 32 pixels, wherever they are; targets have their areas."""
+    cfg = dataclasses.replace(PLAIN, cutmix_minmax=(0.25, 0.5), mixup_mode=mode, smoothing=0.0)
+    boxes = set()
+    for mixed, before, labels, targets in mixed_pairs(cfg, 400):
+        share = own_shares(targets, labels)
+        for i in range(len(share)):
+            pasted = (1 - float(share[i])) * 32 * 32
+            if pasted != pasted:
+                continue
+            rows, columns = [(mixed[i, 0] != before[i, 0]).any(axis).nonzero() for axis in (1, 0)]
+            sides = [int(places.max() - places.min()) + 1 if len(places) else 0 for places in (rows, columns)]
+            area = round(pasted)
+            fitting = [(h, area // h) for h in range(8, 16) if area % h == 0 and 8 <= area // h <= 15]
+            assert pasted == pytest.approx(area, abs=1e-3)
+            assert any(h >= sides[0] and w >= sides[1] for h, w in fitting), (area, sides)
+            other = mixed[i] != before[i]
+            assert torch.equal(mixed[i][other], before.flip(0)[i][other])
+            boxes.add(area)
+    assert len(boxes) > 10
+
+
+def test_mixup_and_cutmix_side_by_side_in_one_batch():
+    cfg = dataclasses.replace(PLAIN, mixup=0.5, cutmix=1.0, mixup_mode="elem", switch_prob=0.5)
+    kinds = {True: 0, False: 0}
+    for mixed, before, _, _ in mixed_pairs(cfg, 400):
+        from_either = ((mixed == before) | (mixed == before.flip(0))).flatten(1).all(1)
+        for kind in from_either.tolist():
+            kinds[kind] += 1
+    assert min(kinds.values()) > 100
 
 
 def test_mixing_stops_at_its_epoch_and_targets_stay_smoothed():

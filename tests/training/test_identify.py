@@ -160,6 +160,14 @@ def test_other_widths_than_the_name_has_are_read_and_said():
     assert found.notes == ("the file has embed_dim 384, where sdt_8_512 has 512",)
 
 
+def test_an_image_size_may_be_one_number():
+    file = imitation("spike_mae_12_512", img_size=(64, 64))
+    assert identify("spike_mae_12_512", {"levels": 8, "img_size": 64}, file).keywords["img_size"] == 64
+    assert identify("spike_mae_12_512", {"levels": 8}, file).keywords["img_size"] == (64, 64)
+    with pytest.raises(CheckpointError, match="img_size"):
+        identify("spike_mae_12_512", {"levels": 8, "img_size": 96}, file)
+
+
 def test_a_file_that_is_no_network_of_ours_leaves_the_error_to_loading():
     assert identify("sdt_2_256_cifar", {"time_steps": 4}, {"weight": torch.zeros(3)}).keywords == {"time_steps": 4}
 

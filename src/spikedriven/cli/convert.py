@@ -76,5 +76,4 @@ def told(loaded: Loaded, output: Path) -> str:
     said = [f"  {key} {value} ({loaded.origins[key]})" for key, value in loaded.keywords.items()]
     size = output.stat().st_size / 1e6
     network = f"{loaded.full_name}, with"
-    notes = [note for note in loaded.notes if note not in str(loaded.report)]
-    return "\n".join([str(loaded.report), network, *said, *notes, f"written: {output} ({size:.1f} MB)"])
+    return "\n".join([str(loaded.report), network, *said, f"written: {output} ({size:.1f} MB)"])

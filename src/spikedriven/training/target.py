@@ -1,6 +1,7 @@
 """A network by the name that a user gives: a run, or a registered model with or without a checkpoint."""
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from spikedriven.training.dense import dense_data, prepared
 from spikedriven.training.identify import GIVEN, identify
 from spikedriven.training.provenance import read_provenance
 
+logger = logging.getLogger(__name__)
 #: `Target.weights` in the words of `load_run`.
 AVERAGE: dict[Weights, bool | None] = {"auto": None, "averaged": True, "trained": False}
 
@@ -116,7 +118,7 @@ def load_target(target: Target, device: str = "cpu") -> Loaded:
 
 
 def load_checkpoint(full_name: str, path: Path, given: Mapping[str, Any], weights: Weights = "auto") -> Loaded:
-    """The network that a file of weights belongs to, with these weights. weights: raw or averaged ones, if both."""
+    """The network that a file of weights belongs to, with these weights. weights: of a file that holds two kinds."""
     with torch.device("meta"):
         blank = create_network(full_name, **given)  # for its key names
     packed = read_packed(path, weights, bytes_of(blank))
@@ -124,6 +126,8 @@ def load_checkpoint(full_name: str, path: Path, given: Mapping[str, Any], weight
     model = create_network(found.full_name, **found.keywords)
     report = load_packed(model, packed, weights=weights)
     notes = (*found.notes, *([report.choice()] if report.choice() else []))
+    for note in notes:
+        logger.warning("%s: %s", path, note)
     return Loaded(model.eval(), True, None, found.full_name, found.keywords, found.origins, report, notes)
 
 
