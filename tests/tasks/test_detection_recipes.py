@@ -24,6 +24,12 @@ PUBLISHED = {
     "meta_spikeformer_coco_mask_rcnn_15m_finetune": (
         "mask_rcnn", "meta_spikeformer_15m", (256, 1024), 1, 2.5e-5, 5, ((0.27, 1), (5, 0.01)),
     ),
+    "e_spikeformer_coco_cascade_mask_rcnn_19m": (
+        "cascade_mask_rcnn", "e_spikeformer_19m", (256, 1024), 2, 2e-4, 36, ((26.9, 1), (27, 0.1), (33, 0.01)),
+    ),
+    "meta_spikeformer_coco_cascade_mask_rcnn_15m": (
+        "cascade_mask_rcnn", "meta_spikeformer_15m", (256, 1024), 2, 2e-4, 36, ((26.9, 1), (27, 0.1), (33, 0.01)),
+    ),
     "meta_spikeformer_coco_retinanet_15m": (
         "retinanet", "meta_spikeformer_15m", (256,), 2, 2e-4, 36, ((0.54, 1), (36, 0.01)),
     ),

@@ -17,7 +17,14 @@ from spikedriven.errors import InputError
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.report.images import read_image
 from spikedriven.report.subject import refuse_pretraining
-from spikedriven.training.target import Loaded, Target, is_model_name, load_target, preprocessing, random_batch
+from spikedriven.training.target import (
+    Loaded,
+    Target,
+    load_target,
+    preprocessing,
+    random_batch,
+    resolved,
+)
 
 #: Share of neurons that fire where nothing else is asked for: about that of the published networks.
 USUAL_RATE = 0.15
@@ -73,7 +80,8 @@ def make_subject(
     with torch.no_grad():  # one by one: in random networks, the rounding of another batch size can flip spikes
         outputs = [loaded.model(image) for image in batch.split(1)]
     folder.mkdir(parents=True)
-    (folder / "target.json").write_text(json.dumps(asdict(target), default=str))
+    rebuilt = resolved(target, loaded)
+    (folder / "target.json").write_text(json.dumps(asdict(rebuilt)))
     # clones: heads that share a tensor would be refused
     state = {key: value.clone().contiguous() for key, value in loaded.model.state_dict().items()}
     safetensors.torch.save_file(state, folder / "weights.safetensors")
@@ -82,15 +90,13 @@ def make_subject(
     steps = getattr(loaded.model, "time_steps", 1)
     shape = tuple(batch.shape[1:])
     fired = density(loaded.model, batch[:MEASURED])
-    return Subject(folder, target, weights, images_text, shape, steps, fired, tuple(unmoved))
+    return Subject(folder, rebuilt, weights, images_text, shape, steps, fired, tuple(unmoved))
 
 
 def load_model(folder: Path) -> nn.Module:
     """The network of a subject's folder, in evaluation mode."""
     fields = json.loads((folder / "target.json").read_text())
-    checkpoint = fields.pop("checkpoint")
-    named = is_model_name(fields["target"])
-    model = load_target(Target(**fields, checkpoint=Path(checkpoint) if checkpoint and not named else None)).model
+    model = load_target(Target(**fields)).model
     model.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))
     return model.eval()
 
@@ -112,7 +118,7 @@ def _weights(loaded: Loaded, target: Target, batch: Tensor, rate: float | None) 
 
 def _inputs(loaded: Loaded, target: Target, images: Sequence[Path], count: int) -> tuple[Tensor, str]:
     if images:
-        data = loaded.data or preprocessing(loaded.model, target.target)
+        data = loaded.data or preprocessing(loaded.model)
         return torch.cat([read_image(path, data) for path in images]), f"{len(images)} files"
     if count < 1:
         raise InputError(f"--inputs {count}: at least 1 is needed")

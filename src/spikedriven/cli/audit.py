@@ -16,8 +16,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
-import tyro
-
+from spikedriven.cli.arguments import parse
 from spikedriven.graph.audit import audit
 from spikedriven.graph.expand import expand
 from spikedriven.graph.fuse import fuse
@@ -44,7 +43,7 @@ FORMS: dict[str, Callable[[Any], Any]] = {
 
 def run(argv: list[str]) -> int:
     """Parse `argv`, audit, print; 1 where folding cannot make the network addition-only."""
-    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven audit", description=__doc__)
+    arguments = parse(Arguments, argv, "audit", __doc__)
     weightless = arguments.checkpoint is None and arguments.form != "expanded"
     model = FORMS[arguments.form](load_target(arguments, device="meta" if weightless else "cpu").model)
     report = audit(model, model.example_input())

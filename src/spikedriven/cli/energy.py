@@ -3,7 +3,7 @@
 Example:
 
     spikedriven energy runs/quickstart                                          (on the run's test images)
-    spikedriven energy sdt_8_512 --checkpoint authors.pth.tar --data imagenet --convention all
+    spikedriven energy sdt_8_512.in1k --checkpoint authors.pth.tar --data imagenet --convention all
     spikedriven energy spikingformer_8_512 --convention spikingformer --json    (random weights and input: says so)
 
 Conventions: sdt, spikingformer, sfa, all-ops; "all" prints the totals side by side. See docs/energy.md.
@@ -15,9 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
 from torch import Tensor
 
+from spikedriven.cli.arguments import parse
 from spikedriven.data import build_eval_loader
 from spikedriven.data.sections import described
 from spikedriven.graph.conventions import CONVENTIONS
@@ -47,7 +47,7 @@ class Arguments(Target):
 
 def run(argv: list[str]) -> int:
     """Parse `argv`, measure, print."""
-    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven energy", description=__doc__)
+    arguments = parse(Arguments, argv, "energy", __doc__)
     loaded = load_target(arguments)
     batches, source, notes = _batches(loaded, arguments)
     measurement = measure(loaded.model, batches, progress=True)

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
-import yaml
 from rich.console import Console
 from rich.table import Table
 
+from spikedriven.cli.arguments import split_arguments
 from spikedriven.data import data_config_type
 from spikedriven.data.sections import described
 from spikedriven.errors import InputError, RecipeError
@@ -57,7 +57,7 @@ def run(argv: list[str]) -> int:
     if name is None:
         print(__doc__)
         return 0 if {"-h", "--help"} & set(argv) else 2
-    rest, given = _split_arguments(argv)
+    rest, given = split_arguments(argv, _WITH_ARGUMENTS)
     recipe = load_recipe(name)
     section = type(recipe.data)
     _check_data_set(rest, recipe)
@@ -93,26 +93,6 @@ def _run_folder(name: str, recipe: Recipe) -> Path:
         return Path(recipe.run.out)
     path = Path(name)
     return path if (path / "recipe.yaml").is_file() else Path("runs") / path.stem
-
-
-def _split_arguments(argv: list[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
-    """Take `--model.args.NAME VALUE` and `--model.args.NAME=VALUE` out, and those of the other
-    sections: which names there are depends on the model. Returns the other words, and the values by
-    section and name."""
-    rest: list[str] = []
-    found: dict[str, dict[str, Any]] = {section: {} for section in _WITH_ARGUMENTS}
-    words = iter(argv)
-    for word in words:
-        section = next((name for name in _WITH_ARGUMENTS if word.startswith(f"--{name}.args.")), None)
-        if section is None:
-            rest.append(word)
-            continue
-        key, equals, value = word.removeprefix(f"--{section}.args.").partition("=")
-        text = value if equals else next(words, None)
-        if text is None:
-            raise RecipeError(f"{word}: expected a value after it")
-        found[section][key.replace("-", "_")] = yaml.safe_load(text)
-    return rest, found
 
 
 def _with_arguments(recipe: Recipe, given: dict[str, dict[str, Any]]) -> Recipe:

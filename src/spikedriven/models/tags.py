@@ -7,11 +7,12 @@ of its classes, and how its figure was measured. The families' modules register 
 import difflib
 import fnmatch
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from spikedriven.errors import InputError
 
 Task = Literal["classification", "pretraining", "detection", "segmentation"]
+TASKS: tuple[str, ...] = get_args(Task)
 NO_LICENCE = "none stated: all rights are the authors'"
 
 
@@ -68,6 +69,18 @@ def register_files(*files: PublishedFile) -> None:
 def list_files(filter: str = "*") -> list[PublishedFile]:
     """Registered files whose NAME.TAG matches a wildcard, in the order of registration."""
     return [file for full_name, file in _FILES.items() if fnmatch.fnmatch(full_name, filter)]
+
+
+def stated_by(name: str) -> tuple[str, dict[str, Any]]:
+    """(registered name, keywords that its published file states) of NAME or NAME.TAG; no keywords without a tag.
+
+    InputError for an unknown tag.
+    """
+    base, dot, _ = name.partition(".")
+    if not dot:
+        return base, {}
+    file = find_file(name)
+    return base, ({} if file.num_classes is None else {"num_classes": file.num_classes}) | file.args
 
 
 def find_file(full_name: str) -> PublishedFile:
