@@ -32,7 +32,9 @@ def split_model_arguments(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
     Of a key that is given twice the last value counts. OUTER.INNER is a key of a dictionary. InputError for a key
     without a value.
     """
-    rest, found, words = [], {}, iter(argv)
+    rest: list[str] = []
+    found: dict[str, Any] = {}
+    words = iter(argv)
     for word in words:
         if not word.startswith(MODEL_ARGUMENT):
             rest.append(word)
