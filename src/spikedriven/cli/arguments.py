@@ -33,7 +33,11 @@ def split_arguments(argv: list[str], sections: Sequence[str]) -> tuple[list[str]
     for a key without a value.
     """
     rest: list[str] = []
+<<<<<<< HEAD
     found: dict[str, dict[str, Any]] = {section: {} for section in sections}
+=======
+    found: dict[str, Any] = {}
+>>>>>>> dense
     words = iter(argv)
     for word in words:
         section = next((name for name in sections if word.startswith(f"--{name}.args.")), None)
