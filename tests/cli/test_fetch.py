@@ -1,6 +1,7 @@
 """`spikedriven fetch`: whose file it is, what is refused, and the stored file in the hands of the other commands."""
 
 import argparse
+import functools
 import io
 from pathlib import Path
 
@@ -44,7 +45,9 @@ def drive(monkeypatch, tmp_path):
         yield running
 
 
+@functools.cache
 def network(seed=3):
+    """Only read."""
     return enliven(sd.create_model(NAME, levels=8), seed).eval()
 
 

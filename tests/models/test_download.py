@@ -129,6 +129,12 @@ def test_without_gdown(tmp_path, monkeypatch):
         download(LINK.format("large_1"), tmp_path / "file")
 
 
+def test_with_an_old_gdown(tmp_path, monkeypatch):
+    monkeypatch.setattr("gdown.download", lambda url, output, quiet, resume: output)
+    with pytest.raises(InputError, match=r"too old: pip install --upgrade 'spikedriven\[fetch\]'"):
+        download(LINK.format("large_1"), tmp_path / "file")
+
+
 def test_links_that_need_a_browser():
     assert "the password is abcd" in needs_browser("https://pan.baidu.com/s/1LsECp?pwd=abcd")
     assert needs_browser("https://pan.baidu.com/s/1LsECp") == "Baidu gives its files to browsers only"

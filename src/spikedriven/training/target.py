@@ -125,11 +125,10 @@ def load_checkpoint(full_name: str, path: Path, given: Mapping[str, Any], weight
     found = identify(full_name, given, their_tensors(blank, packed), read_provenance(path), str(path))
     model = create_network(found.full_name, **found.keywords)
     report = load_packed(model, packed, weights=weights)
-    for note in found.notes:
+    notes = (*found.notes, *([report.choice()] if report.choice() else []))
+    for note in notes:
         logger.warning("%s: %s", path, note)
-    return Loaded(
-        model.eval(), True, None, found.full_name, found.keywords, found.origins, report, found.notes
-    )  # fmt: skip
+    return Loaded(model.eval(), True, None, found.full_name, found.keywords, found.origins, report, notes)
 
 
 def given_keywords(target: Target) -> dict[str, Any]:
