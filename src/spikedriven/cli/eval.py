@@ -14,7 +14,11 @@ Example:
 A run whose weights were averaged is evaluated with the average (--weights trained: with the trained ones). A checkpoint
 of a model may be one of the authors' files or a .safetensors file in our key names. Shown are top-1 and top-5 accuracy,
 recall per class and, for up to 20 classes, the confusion matrix; of a segmenter the intersection over union per class,
-of a detector COCO's average precision of boxes and masks.
+of a detector COCO's average precision of boxes and masks; of a masked pre-training the loss on the hidden patches and
+the share of their variance that is predicted, with one fixed mask for each image.
+
+Of a run it says which checkpoint was taken, and on which images that was chosen (RUN/best: on the test images, unless
+the recipe has data.val_fraction).
 
 Of a folder of runs, checkpoints or weights files: a table with their figures. What cannot be evaluated is a row with
 the reason, and the exit status is then 1.
@@ -23,6 +27,7 @@ the reason, and the exit status is then 1.
 import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,7 +37,14 @@ from rich.console import Console
 from rich.progress import track
 from torch import nn
 
-from spikedriven.cli.eval_tables import Evaluation, of_classifier, of_detector, of_segmenter, show_sweep
+from spikedriven.cli.eval_tables import (
+    Evaluation,
+    of_classifier,
+    of_detector,
+    of_masked,
+    of_segmenter,
+    show_sweep,
+)
 from spikedriven.data import build_eval_loader, evaluation_config, find_any_set
 from spikedriven.data.detection import build_detection_eval_loader
 from spikedriven.data.sections import described
@@ -41,12 +53,17 @@ from spikedriven.models import create_model, variant_of
 from spikedriven.models.detection import Detector
 from spikedriven.models.pretrained import weights_of
 from spikedriven.models.segmentation import Segmenter
+from spikedriven.models.spike_mae import SpikeMAE
 from spikedriven.tasks.classification import measure_accuracy
 from spikedriven.tasks.detection import measure_map
+from spikedriven.tasks.pretraining import MaskedError, measure_masked
 from spikedriven.tasks.segmentation import measure_overlap
 from spikedriven.training.amp import autocast
-from spikedriven.training.checkpoint import MANIFEST, load_run
+from spikedriven.training.checkpoint import MANIFEST, load_run, locate_run
+from spikedriven.training.config import RunConfig
 from spikedriven.training.distributed import World, open_world
+from spikedriven.training.recipe_io import read_recipe
+from spikedriven.training.selection import selection_of
 from spikedriven.training.target import is_model_name, load_file
 
 WEIGHTS = (".safetensors", ".pth", ".pt", ".tar", ".bin")
@@ -104,7 +121,18 @@ def run(argv: list[str]) -> int:
 
 def evaluate(arguments: Arguments, world: World) -> Evaluation:
     """Evaluate one run, checkpoint or model; the processes share the samples, each sample counted once."""
-    model, data, amp = _from_name(arguments) if is_model_name(arguments.target) else _from_run(arguments)
+    if is_model_name(arguments.target):
+        return _evaluated(*_from_name(arguments), arguments, world)
+    model, data, amp = _from_run(arguments)
+    found = _evaluated(model, data, amp, arguments, world)
+    return found.chosen(selection_of(arguments.target), data.dataset, arguments.split)
+
+
+def _evaluated(model: nn.Module, data: Any, amp: str, arguments: Arguments, world: World) -> Evaluation:
+    if isinstance(model, SpikeMAE):
+        seed = _mask_seed(arguments.target)
+        measure = partial(_masked, seed=seed)
+        return of_masked(_measure(model, data, amp, arguments, world, measure)[0], described(data), seed)
     if isinstance(model, Detector):
         return of_detector(*_measure(model, data, amp, arguments, world, _precision, build_detection_eval_loader))
     if isinstance(model, Segmenter):
@@ -146,8 +174,6 @@ def _from_run(arguments: Arguments) -> tuple[nn.Module, Any, str]:
     if arguments.time_steps is not None:
         raise InputError("--time-steps goes with a model name; a run has those of its recipe")
     model, recipe = load_run(arguments.target, ema=_EMA[arguments.weights])
-    if recipe.task == "pretraining":
-        raise InputError(f"{arguments.target} is a pre-training run: it has no classes. Its figures are in log.jsonl")
     changes: dict[str, Any] = {"img_size": arguments.img_size, "crop_pct": arguments.crop_pct, "root": arguments.root}
     changes |= {"dataset": arguments.data, "workers": arguments.workers}
     changes |= {"mean": arguments.mean, "std": arguments.std}
@@ -204,6 +230,17 @@ def _measure(
         batches = track(loader, "evaluating", console=Console(stderr=True), transient=True)
     with torch.inference_mode(), autocast(amp, world.device):
         return measure(model.to(world.device), batches, len(classes), world), classes
+
+
+def _mask_seed(target: str) -> int:
+    """A run's own, so that figures are those of its log; of a model name what recipes have by default."""
+    if is_model_name(target):
+        return RunConfig().seed
+    return read_recipe(locate_run(Path(target))[0] / "recipe.yaml").run.seed
+
+
+def _masked(model: nn.Module, batches: Iterable[Any], _num_classes: int, world: World, seed: int) -> MaskedError:
+    return measure_masked(model, batches, seed, world)
 
 
 def _precision(model: nn.Module, batches: Iterable[Any], _num_classes: int, world: World) -> dict[str, Any]:

@@ -20,8 +20,10 @@ from spikedriven.models.detection import Detector
 from spikedriven.models.detection import predict as detect
 from spikedriven.models.segmentation import Segmenter
 from spikedriven.models.segmentation.semantic_fpn import resize
+from spikedriven.models.spike_mae import SpikeMAE
 from spikedriven.report.drawing import Colour, draw_labels, draw_objects, enlarged, legend_of
 from spikedriven.report.images import picture, read_image, read_picture
+from spikedriven.report.masked import reconstruct
 
 BACKGROUND = "background"
 
@@ -40,11 +42,13 @@ class Prediction:
 def predict_picture(
     model: Any, data: Any, path: Path, classes: Sequence[str], score: float = 0.5, top: int = 5
 ) -> Prediction:
-    """Run a classifier, detector or segmenter, in evaluation mode, on an image file.
+    """Run a classifier, detector, segmenter or masked autoencoder, in evaluation mode, on an image file.
 
     data: the run's data configuration. classes: see `class_names`. score: detections below it are left out; top: how
     many classes a classifier names. DataError for a file that is no image.
     """
+    if isinstance(model, SpikeMAE):
+        return _hidden_patches(model, data, path)
     if isinstance(model, Detector):
         return _objects(model, read_picture(path), classes, score)
     if isinstance(model, Segmenter):
@@ -88,6 +92,13 @@ def _class(model: Any, data: Any, path: Path, classes: Sequence[str], top: int) 
     title = "\n".join(f"{row['share']:6.1%} {row['class']}" for row in rows)
     seen = enlarged(picture(sample[0], *data.normalization()))
     return Prediction({"task": "classification", "top": rows}, [(title, seen)])
+
+
+def _hidden_patches(model: SpikeMAE, data: Any, path: Path) -> Prediction:
+    """Always the same patches are hidden, so that pictures and networks compare."""
+    found = reconstruct(model, read_image(path, data), data)
+    panels = [(title, enlarged(pixels)) for title, pixels in found.panels]
+    return Prediction({"task": "pretraining", **found.to_dict()}, panels)
 
 
 def _objects(model: Detector, image: Image.Image, classes: Sequence[str], score: float) -> Prediction:

@@ -40,7 +40,8 @@ def parts(found: Findings) -> Html:
     rows.append(("all", type(model).__name__, f"{_count(model):,}", f"{_count(model, trained=True):,}"))
     shape = " x ".join(map(str, model.example_input().shape[1:]))
     steps = found.energies["sdt"]["fp32"].measurement.time_steps
-    text = f"{found.subject.network}{_changes(found)}, {steps} time steps, input {shape}, {model.num_classes} classes."
+    classes = f", {model.num_classes} classes" if model.num_classes else ""
+    text = f"{found.subject.network}{_changes(found)}, {steps} time steps, input {shape}{classes}."
     header = ("part", "class", "parameters", "trainable")
     return join([tag("p", text), table("Parameters by part", header, rows, (2, 3))])
 
