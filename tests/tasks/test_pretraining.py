@@ -8,7 +8,6 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from spikedriven.cli import main
 from spikedriven.errors import RecipeError
 from spikedriven.models.spike_mae import MaskedPrediction
 from spikedriven.tasks import create_task
@@ -97,10 +96,3 @@ def test_explained_is_the_share_of_the_variance(share: float) -> None:
 def test_what_pre_training_cannot_use_is_refused(changes: dict, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         create_task(dataclasses.replace(recipe(masked_autoencoder(), "pretraining"), **changes)).build_model()
-
-
-def test_eval_of_a_pre_training_run_says_why_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    base = recipe(masked_autoencoder(), "pretraining")
-    train(dataclasses.replace(base, run=dataclasses.replace(base.run, max_steps=1)), tmp_path / "r")
-    assert main(["eval", str(tmp_path / "r")]) == 2
-    assert "has no classes" in capsys.readouterr().err

@@ -27,6 +27,7 @@ from spikedriven.layers import (
     SparseResidual,
     UnusedParameters,
     block,
+    call_sparse,
     check_divides,
     on_map,
 )
@@ -51,7 +52,7 @@ class SparseStage(Stage):
     """A conv stage that can be told which patches are visible."""
 
     def forward(self, x: Tensor, active: Tensor | None = None) -> Tensor:
-        x = self.down(x, active)
+        x = call_sparse(self.down, x, active)
         for branches in self.blocks:
             assert isinstance(branches, nn.Sequential)  # see `block`
             for branch in branches:
@@ -63,7 +64,7 @@ class TokenStage(Stage):
     """Sparse down-sampling, then dense blocks on all tokens, the hidden ones entering as 0."""
 
     def forward(self, x: Tensor, active: Tensor | None = None) -> Tensor:
-        return self.blocks(self.down(x, active))
+        return self.blocks(call_sparse(self.down, x, active))
 
 
 class Decoder(nn.Module):

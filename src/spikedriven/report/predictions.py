@@ -1,5 +1,6 @@
 """What a network says about one picture, of whichever task it is: figures for a program and panels for a person."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,7 +98,12 @@ def _class(model: Any, data: Any, path: Path, classes: Sequence[str], top: int) 
 def _hidden_patches(model: SpikeMAE, data: Any, path: Path) -> Prediction:
     """Always the same patches are hidden, so that pictures and networks compare."""
     found = reconstruct(model, read_image(path, data), data)
-    panels = [(title, enlarged(pixels)) for title, pixels in found.panels]
+    explained = found.error.explained
+    titles = {
+        "masked": f"masked: {found.error.hidden} of {found.patches} patches",
+        "pasted": "pasted" if math.isnan(explained) else f"pasted: {explained:.1f} % of variance explained",
+    }
+    panels = [(titles.get(name, name), enlarged(pixels)) for name, pixels in found.panels]
     return Prediction({"task": "pretraining", **found.to_dict()}, panels)
 
 

@@ -59,13 +59,13 @@ class BatchFiring:
 
     def told(self) -> list[str]:
         """Lines for a person; none where no layer is dead or saturated."""
-        basis = f"of {self.layers} neuron layers on the first {self.images} evaluation images"
+        basis = f"on the first {self.images} evaluation images"
         found = (
-            ("dead (no neuron fired)", self.dead),
-            ("saturated (every neuron put out its most at every step)", self.saturated),
+            (f"dead (no neuron fired {basis})", self.dead),
+            (f"saturated (every neuron put out its most at every step {basis})", self.saturated),
         )
         return [
-            f"{len(names)} {basis} {'is' if len(names) == 1 else 'are'} {what}: {_shortened(names)}"
+            f"{what}: {len(names)} of {self.layers} neuron layers: {_shortened(names)}"
             for what, names in found
             if names
         ]

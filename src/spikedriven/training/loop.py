@@ -246,10 +246,10 @@ class Trainer:
         with whole(model), torch.inference_mode(), self._autocast(), first_batch(model) as firing:
             self.figures = self.task.evaluate(model, self.world)
         self.log.record("eval", self.at.step, epoch=self.at.epoch, **self.figures)
-        firing.tell(self.log, self.at.step, self.at.epoch)
         self.at.evaluations += 1
         shown = ", ".join(f"{name} {value:.4g}" for name, value in self.figures.items())
         self.log.say(f"epoch {self.at.epoch}/{self.recipe.schedule.total_epochs}: {shown}")
+        firing.tell(self.log, self.at.step, self.at.epoch)
         value = self.figures[self.task.metric]
         better = self.at.best is None or value > self.at.best
         self.at.best = value if better else self.at.best

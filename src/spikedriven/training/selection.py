@@ -15,8 +15,8 @@ from spikedriven.training.recipe_io import read_recipe
 
 Split = Literal["val", "test"]
 OPTIMISTIC = (
-    "Figures of the same images are optimistic: the highest of several was taken. To choose on other images, train "
-    "with data.val_fraction"
+    "Figures of the same images are optimistic: the highest of several was taken. "
+    "To choose on other images, train with data.val_fraction."
 )
 
 
