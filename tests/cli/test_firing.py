@@ -24,7 +24,22 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_json_has_every_layer_and_step(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / "new" / "firing.json"
     capsys.readouterr()
-    assert main(["firing", str(run), "--images", "30", "--batch-size", "20", "--out", str(out), "--json"]) == 0
+    assert (
+        main(
+            [
+                "firing",
+                str(run),
+                "--images",
+                "30",
+                "--batch-size",
+                "20",
+                "--out",
+                str(out),
+                "--json",
+            ]
+        )
+        == 0
+    )
     record = json.loads(out.read_text())
     assert record == json.loads(capsys.readouterr().out)
     model, _ = load_run(run)

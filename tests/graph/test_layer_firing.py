@@ -72,6 +72,9 @@ def test_means_are_the_firing_rates(name: str) -> None:
 def test_rows_have_every_figure_once_a_step() -> None:
     layer = of(LIF(), torch.tensor([[[1.0, 0]], [[0.0, 0]]]))
     found = rows([layer])
-    assert [(row["name"], row["step"], row["spikes"]) for row in found] == [("layer", 1, 0.5), ("layer", 2, 0.0)]
+    assert [(row["name"], row["step"], row["spikes"]) for row in found] == [
+        ("layer", 1, 0.5),
+        ("layer", 2, 0.0),
+    ]
     assert all(row["never_fires"] == 0.5 and row["neurons"] == 2 for row in found)
     assert not any(isinstance(value, float) and math.isnan(value) for row in found for value in row.values())

@@ -41,7 +41,10 @@ def test_arrays_are_what_the_layers_hand_on(name: str) -> None:
 def test_counts_are_the_sum_of_the_expanded_networks_steps() -> None:
     model = live_model("e_spikeformer_3m", **{**shrunk("e_spikeformer_3m"), "depths": (1, 0, 0, 1, 0)})
     sample = live_input(model, batch=1)
-    counts, steps = qkv_spikes(model, sample), qkv_spikes(sd.expand(model, sample, check=False), sample)
+    counts, steps = (
+        qkv_spikes(model, sample),
+        qkv_spikes(sd.expand(model, sample, check=False), sample),
+    )
     assert list(counts) == list(steps)
     for key in counts:
         if not key.endswith("num_heads"):

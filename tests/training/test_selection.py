@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -27,13 +28,23 @@ def test_a_run_stores_how_its_best_was_chosen(tmp_path: Path) -> None:
     mark = store.mark()
     assert (mark["dataset"], mark["split"], mark["evaluations"]) == ("fashion-mini", "test", 3)
     for path in store.paths():
-        assert read_checkpoint(path).state["evaluated_on"] == {"dataset": "fashion-mini", "split": "test"}
+        assert read_checkpoint(path).state["evaluated_on"] == {
+            "dataset": "fashion-mini",
+            "split": "test",
+        }
     best = selection_of(tmp_path / "r" / "best")
     assert best == Selection(mark["step"], "best", "top1", "fashion-mini", "test", 3)
     assert selection_of(store.best()) == best, "named by its folder it is the same checkpoint"
     assert selection_of(tmp_path / "r") == Selection(3 * BATCHES, "newest")
     other = next(path for path in reversed(store.paths()) if path != store.best())
     assert selection_of(other).how == "named"
+
+
+def test_a_copied_checkpoint_has_no_step(tmp_path: Path) -> None:
+    train(toy_recipe({"max_steps": 1}), tmp_path / "r")
+    copy = tmp_path / "r" / "checkpoints" / "kept"
+    shutil.copytree(CheckpointStore(tmp_path / "r").paths()[0], copy)
+    assert str(selection_of(copy)).startswith("This checkpoint, named by you")
 
 
 def test_evaluations_are_counted_over_a_resumed_run(tmp_path: Path) -> None:

@@ -2,14 +2,15 @@
 
 Example:
 
-    spikedriven firing runs/quickstart                                        (on the run's test images)
-    spikedriven firing runs/quickstart --out firing.csv                       (one row a layer and time step)
+    spikedriven firing runs/quickstart                         (on the run's test images)
+    spikedriven firing runs/quickstart --out firing.csv        (one row a layer and time step)
     spikedriven firing sdt_8_512 --checkpoint authors.pth.tar --data imagenet --out firing.json
-    spikedriven firing meta_spikeformer_15m                                   (random weights and input: says so)
+    spikedriven firing meta_spikeformer_15m                    (random weights and input: says so)
 
-Shown are the spikes per neuron and time step (a count n of an integer neuron is n spikes), the share of neurons with a
-spike in an image, and the share without a spike on all of the images. A neuron is one channel at one position. In the
-files each time step also has the mean output, and the share of neurons that fire.
+Shown are the spikes per neuron and time step (a count n of an integer neuron is n spikes), the
+share of neurons with a spike in an image, and the share without a spike on all of the images. A
+neuron is one channel at one position. In the files each time step also has the mean output, and the
+share of neurons that fire.
 
 Of a network for masked pre-training: the encoder, on whole images.
 """
@@ -63,7 +64,10 @@ def run(argv: list[str]) -> int:
 
 
 def measure(subject: Subject[Any]) -> tuple[list[LayerFiring], int]:
-    """How each layer fires, in the order of the calls, and the number of images. InputError without neurons."""
+    """How each layer fires, in the order of the calls, and the number of images.
+
+    Raises InputError for a network without neurons of this package.
+    """
     if not neurons_of(subject.model):
         raise InputError(f"{subject.name} has no neuron of this package: there is nothing that fires")
     found, images = LayerFirings(), 0
@@ -75,9 +79,10 @@ def measure(subject: Subject[Any]) -> tuple[list[LayerFiring], int]:
 
 
 def to_record(subject: Subject[Any], layers: list[LayerFiring], images: int) -> dict[str, Any]:
-    """Plain values for JSON. "neurons" has the mean outputs by name, as `sd.firing_rates` gives them."""
-    where = "samples of noise" if subject.data is None else f"images of split {subject.request.split} of "
-    source = f"{images} {where}{'' if subject.data is None else described(subject.data)}"
+    """Plain values for JSON. "neurons": mean outputs by name, as `sd.firing_rates` gives them."""
+    source = f"{images} samples of noise"
+    if subject.data is not None:
+        source = f"{images} images of split {subject.request.split} of {described(subject.data)}"
     return {
         "network": subject.network,
         "time_steps": max(len(layer.spikes) for layer in layers),
@@ -102,7 +107,14 @@ def to_csv(layers: list[LayerFiring]) -> str:
 def table(layers: list[LayerFiring]) -> str:
     """For people: spikes per neuron at each time step and on average, and the two shares."""
     steps = max(len(layer.spikes) for layer in layers)
-    header = ("neurons", *(f"step {i + 1}" for i in range(steps)), "mean", "fire in an image", "never fire", "")
+    header = (
+        "neurons",
+        *(f"step {i + 1}" for i in range(steps)),
+        "mean",
+        "fire in an image",
+        "never fire",
+        "",
+    )
     found = [_row(layer, steps) for layer in layers]
     return text_table(header, found, right=header[1:-1])
 
@@ -112,4 +124,10 @@ def _row(layer: LayerFiring, steps: int) -> tuple[str, ...]:
     never = "" if layer.never_fires is None else f"{layer.never_fires:.1%}"
     state = "dead" if layer.dead else "saturated" if layer.saturated else ""
     shares = (f"{layer.fires_in_an_image:.1%}", never, state)
-    return (layer.name, *values, *[""] * (steps - len(values)), f"{float(layer.spikes.mean()):.4f}", *shares)
+    return (
+        layer.name,
+        *values,
+        *[""] * (steps - len(values)),
+        f"{float(layer.spikes.mean()):.4f}",
+        *shares,
+    )

@@ -55,9 +55,8 @@ class LayerFiring:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON; "steps" has one entry a time step."""
         values = {key: getattr(self, key).tolist() for key in OF_STEP}
-        steps = [
-            {"step": step, **{key: values[key][step - 1] for key in OF_STEP}} for step in range(1, len(self.spikes) + 1)
-        ]
+        count = len(self.spikes)
+        steps = [{"step": i + 1, **{key: values[key][i] for key in OF_STEP}} for i in range(count)]
         return {"name": self.name, **{key: getattr(self, key) for key in OF_LAYER}, "steps": steps}
 
 
@@ -81,7 +80,8 @@ class _Tally:
     def __init__(self, neuron: Neuron, steps: int) -> None:
         self.neuron, self.levels = neuron, largest_count(neuron)
         self.elements = 0  # over images, per step
-        self.output, self.spikes, self.firing = (torch.zeros(steps, dtype=torch.float64) for _ in range(3))
+        zeros = torch.zeros(3, steps, dtype=torch.float64)
+        self.output, self.spikes, self.firing = zeros.unbind()
         self.fired = 0
         self.ever: Tensor | None = None  # bool, of one image's shape
         self.full: Tensor | None = None
@@ -134,7 +134,7 @@ def _share(flags: Tensor) -> float:
 
 
 def rows(layers: Iterable[LayerFiring]) -> list[dict[str, Any]]:
-    """One flat row for each layer and time step, for CSV; figures of the layer stand in each row."""
+    """One flat row a layer and time step, for CSV; figures of the layer stand in each of its rows."""
     found = []
     for layer in layers:
         whole = layer.to_dict()

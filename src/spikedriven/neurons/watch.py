@@ -19,7 +19,7 @@ def neurons_of(model: nn.Module) -> dict[str, Neuron]:
 
 @contextmanager
 def neuron_outputs(model: nn.Module, see: See) -> Iterator[None]:
-    """Inside the block ``see(name, neuron, output)`` is called at each call of a neuron, in order."""
+    """Inside the block ``see(name, neuron, output)`` is called at each call of a neuron."""
     hooks = [
         neuron.register_forward_hook(lambda m, _inputs, output, name=name: see(name, m, output))
         for name, neuron in neurons_of(model).items()

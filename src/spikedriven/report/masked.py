@@ -1,4 +1,4 @@
-"""What a masked autoencoder makes of an image: the picture, what it saw of it, what it predicts, both put together."""
+"""What a masked autoencoder makes of an image: picture, masked, predicted, and pasted together."""
 
 import math
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ PERMUTED = (
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """panels: (title, uint8 [H, W, 3]). error: of the hidden patches of this image. patches: of the whole image."""
+    """panels: (title, uint8 [H, W, 3]). error: of the hidden patches. patches: of the whole image."""
 
     panels: list[tuple[str, np.ndarray]]
     error: MaskedError
@@ -45,10 +45,18 @@ class Reconstruction:
         return {"loss": self.error.loss, "explained": explained, **of}
 
 
-def reconstruct(model: SpikeMAE, image: Tensor, data: DataConfig, seed: int = 0, index: int = 0) -> Reconstruction:
-    """Hide patches of one image, [1, C, H, W] as the network reads it, and predict them; evaluation mode.
+def reconstruct(
+    model: SpikeMAE,
+    image: Tensor,
+    data: DataConfig,
+    seed: int = 0,
+    index: int = 0,
+) -> Reconstruction:
+    """Hide patches of one image, [1, C, H, W] as the network reads it, and predict them; evaluation
+    mode.
 
-    seed, index: of the mask; those of a run and of an image in its split give the mask of evaluation.
+    seed, index: of the mask; those of a run and of an image in its split give the mask of
+    evaluation.
     """
     noise = evaluation_noise(model, seed, [index]).to(image.device)
     with torch.inference_mode():

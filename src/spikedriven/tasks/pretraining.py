@@ -1,7 +1,8 @@
-"""Masked pre-training: a spike MAE predicts the hidden patches of images; labels are never looked at.
+"""Masked pre-training: a spike MAE predicts the hidden patches of images, and looks at no label.
 
-Which patches are hidden in training is drawn from the generator that the loop seeds from (seed, step, process); in
-evaluation it is a function of (seed, image), so figures of different epochs and numbers of processes compare.
+Which patches are hidden in training is drawn from the generator that the loop seeds from (seed,
+step, process); in evaluation it is a function of (seed, image), so figures of different epochs and
+numbers of processes compare.
 """
 
 import math
@@ -51,11 +52,15 @@ class PretrainingTask:
         return model(images).loss
 
     def evaluate(self, model: nn.Module, world: World) -> dict[str, float]:
-        """loss and explained (see `MaskedError`) over the validation part, or over the test images where the recipe
-        sets none aside."""
+        """loss and explained (see `MaskedError`) over the validation part, or over the test images
+        where the recipe sets none aside."""
         data, run = self.recipe.data, self.recipe.run
         loader: Any = build_eval_loader(
-            data, evaluation_split(data), batch_size=run.batch_size, rank=world.rank, world_size=world.size
+            data,
+            evaluation_split(data),
+            batch_size=run.batch_size,
+            rank=world.rank,
+            world_size=world.size,
         )
         found = measure_masked(model, loader, run.seed, world)
         return {"loss": found.loss, "explained": found.explained}
@@ -65,8 +70,8 @@ class PretrainingTask:
 class MaskedError:
     """How well the hidden patches of some images are predicted.
 
-    error: sum over hidden patches of the mean squared error of their normalised pixels. variance: the same of
-    predicting each patch's mean. hidden: how many patches.
+    error: sum over hidden patches of the mean squared error of their normalised pixels. variance:
+    the same of predicting each patch's mean. hidden: how many patches.
     """
 
     error: float
@@ -81,8 +86,9 @@ class MaskedError:
 
     @property
     def explained(self) -> float:
-        """Share of the hidden patches' variance that is predicted, 1 - error / variance, in per cent; below 0 where
-        the mean of each patch would have been the better guess; nan where the patches are plain areas."""
+        """Share of the hidden patches' variance that is predicted, 1 - error / variance, in per
+        cent; below 0 where the mean of each patch would have been the better guess; nan where the
+        patches are plain areas."""
         return 100 * (1 - self.error / self.variance) if self.variance else math.nan
 
     @classmethod
@@ -94,7 +100,8 @@ class MaskedError:
 
 
 def measure_masked(model: Any, batches: Iterable[Any], seed: int, world: World) -> MaskedError:
-    """Over (images [B, C, H, W], labels) batches of which process r of W has images r, r + W, ... of the split.
+    """Over (images [B, C, H, W], labels) batches of which process r of W has images r, r + W, ...
+    of the split.
 
     Sums over all processes. Set evaluation mode and autocast outside. seed: of the masks.
     """
@@ -108,8 +115,8 @@ def measure_masked(model: Any, batches: Iterable[Any], seed: int, world: World) 
 def with_masks(
     model: Any, batches: Iterable[Any], seed: int, first: int = 0, step: int = 1
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """(images, noise) for each batch of (images, labels). Image i of the loader is number first + i * step of its
-    split, and its mask is that number's, whatever else is looked at."""
+    """(images, noise) for each batch of (images, labels). Image i of the loader is number
+    ``first + i * step`` of its split, and its mask is that number's, whatever else is looked at."""
     position = first
     for images, _labels in batches:
         indices = [position + i * step for i in range(len(images))]
@@ -125,7 +132,7 @@ def evaluation_noise(model: Any, seed: int, indices: list[int]) -> Tensor:
 
 
 def masked_errors(model: Any, images: Tensor, noise: Tensor) -> Tensor:
-    """error, variance and number of the hidden patches (see `MaskedError`) of each image: float64 [B, 3]."""
+    """error, variance and number of hidden patches (see `MaskedError`) by image: float64 [B, 3]."""
     result, target = model(images, noise.to(images.device)), model.target(images)
     error = (result.prediction - target).square().mean(-1)
     columns = (error, target.square().mean(-1), torch.ones_like(error))

@@ -1,4 +1,4 @@
-"""Layers of neurons that carry nothing: dead ones, which never fire, and saturated ones, which always do.
+"""Layers of neurons that carry nothing: dead ones never fire, saturated ones always do.
 
 Such a layer puts out the same for every image, so training cannot learn through it. Looked at is
 one evaluation batch a time, so it costs next to nothing.
@@ -41,7 +41,7 @@ class BatchFiring:
         return [name for name, full in self.full.items() if full]
 
     def see(self, name: str, neuron: Neuron, output: Tensor) -> None:
-        """output: [T, B, ...]. A layer that is called several times is judged by all of its calls."""
+        """output: [T, B, ...]. A layer that is called several times is judged by all its calls."""
         found = counts(neuron, output)
         fired, full = bool(found.any()), bool((found == largest_count(neuron)).all())
         self.fired[name] = self.fired.get(name, False) or fired

@@ -34,13 +34,13 @@ def evaluated_on(data: Any) -> dict[str, str]:
 class Selection:
     """Why a checkpoint is the one that is used.
 
-    step: of the checkpoint. how: "best", the one that the run marked; "newest", the last that it
-    wrote; "named", another one that the user named. Of "best" only: metric, whose highest value it
-    had; dataset and split, the images it was measured on; evaluations, among how many it was the
-    best (None: not on record).
+    step: of the checkpoint; None for a folder that was renamed. how: "best", the one that the run
+    marked; "newest", the last that it wrote; "named", another one that the user named. Of "best"
+    only: metric, whose highest value it had; dataset and split, the images it was measured on;
+    evaluations, among how many it was the best (None: not on record).
     """
 
-    step: int
+    step: int | None
     how: Literal["best", "newest", "named"]
     metric: str = ""
     dataset: str = ""
@@ -52,11 +52,12 @@ class Selection:
         return self.how == "best" and (self.dataset, self.split) == (dataset, split)
 
     def __str__(self) -> str:
+        step = "This checkpoint" if self.step is None else f"Step {self.step}"
         if self.how != "best":
             why = "the newest of the run" if self.how == "newest" else "named by you"
-            return f"Step {self.step}, {why}: it was not chosen by any figure"
+            return f"{step}, {why}: it was not chosen by any figure"
         of = "several" if self.evaluations is None else str(self.evaluations)
-        return f"Step {self.step}, chosen on {self._images()}: the highest {self.metric} of {of} evaluations"
+        return f"{step}, chosen on {self._images()}: the highest {self.metric} of {of} evaluations"
 
     def _images(self) -> str:
         if self.split == "test":
@@ -74,7 +75,8 @@ def selection_of(path: str | Path) -> Selection:
     What a run of an earlier version did not write down follows from its recipe.
     """
     run, folder = locate_run(Path(path))
-    store, step = CheckpointStore(run), int(folder.name.removeprefix("step_"))
+    store, number = CheckpointStore(run), folder.name.removeprefix("step_")
+    step = int(number) if number.isdecimal() else None
     if Path(path).resolve() == run.resolve():
         return Selection(step, "newest")
     if folder != store.best():

@@ -35,7 +35,7 @@ def training(found: Findings) -> Html:
         return section("training", "Training", tag("p", "There is no run behind this page, so no curves."))
     charts = [_chart(history, i, title, curves) for i, (title, curves) in enumerate(CHARTS)]
     curves = tag("div", join(charts), class_="charts")
-    return section("training", "Training", _summary(history), curves, _dead_or_saturated(history), _logs(history))
+    return section("training", "Training", _summary(history), curves, dead_or_saturated(history), _logs(history))
 
 
 def _chart(history: History, index: int, title: str, curves: tuple[tuple[str, str, str], ...]) -> Html:
@@ -58,12 +58,12 @@ def _summary(history: History) -> Html:
     return tag("p", ", ".join(parts) + ".")
 
 
-def _dead_or_saturated(history: History) -> Html:
+def dead_or_saturated(history: History) -> Html:
     """Layers that carried nothing at an evaluation, and when; nothing of runs that did not look."""
     looks = history.firing
     if not looks:
         return Html("")
-    basis = f"At {len(looks)} evaluations, on the first batch of each"
+    basis = f"On the first batch of each evaluation ({len(looks)} on record)"
     rows = [
         _span(name, state, [look["step"] for look in looks if name in look[state]])
         for state in ("dead", "saturated")
