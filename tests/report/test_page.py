@@ -43,7 +43,7 @@ class Document(HTMLParser):
         return [(tag, attrs, "".join(text)) for tag, attrs, text in self.elements if tag in tags]
 
 
-@pytest.fixture(params=["run", "random"])
+@pytest.fixture(params=["run", "random", "masked"])
 def document(request, pages) -> Document:
     return Document(pages[request.param].read_text(encoding="utf-8"))
 
