@@ -9,8 +9,10 @@ import pytest
 
 from spikedriven.cli import main
 from spikedriven.data.detection import DetectionDataConfig
-from spikedriven.report.subject import Measured, open_subject
+from spikedriven.report.sections.overview import chosen_on_these_images
+from spikedriven.report.subject import Request, open_subject
 from spikedriven.training.checkpoint import CheckpointStore, read_checkpoint
+from spikedriven.training.config import ScheduleConfig
 from spikedriven.training.selection import Selection, evaluation_split, selection_of
 from tests.tasks.toys import DATA, classifier, recipe
 from tests.training.toys import BATCHES, toy_recipe, train
@@ -66,18 +68,21 @@ def test_a_run_of_an_earlier_version_is_read_from_its_recipe(tmp_path: Path) -> 
 def test_what_is_said() -> None:
     best = Selection(400, "best", "top1", "cifar10", "test", 13)
     assert str(best) == "Step 400, chosen on the test images of cifar10: the highest top1 of 13 evaluations"
-    assert best.same_images("cifar10", "test")
-    assert not best.same_images("cifar10", "train") and not best.same_images("cifar100", "test")
+    assert best.optimistic_on("cifar10", "test")
+    assert not best.optimistic_on("cifar10", "train") and not best.optimistic_on("cifar100", "test")
+    single = dataclasses.replace(best, evaluations=1)
+    assert not single.optimistic_on("cifar10", "test") and str(single).endswith("of 1 evaluation")
     held_out = dataclasses.replace(best, split="val")
     assert "that data.val_fraction sets aside from training" in str(held_out)
     newest = Selection(400, "newest")
-    assert "not chosen by any figure" in str(newest) and not newest.same_images("cifar10", "test")
+    assert "not chosen by any figure" in str(newest) and not newest.optimistic_on("cifar10", "test")
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Of one epoch: one chosen on images set aside, one on the test images."""
-    folder, base = tmp_path_factory.mktemp("runs"), recipe(classifier())
+    """Of two epochs: one chosen on images set aside, one on the test images."""
+    folder = tmp_path_factory.mktemp("runs")
+    base = recipe(classifier(), schedule=ScheduleConfig(kind="constant", epochs=2))
     data = dataclasses.replace(DATA, val_fraction=0.0, train_fraction=0.002)
     train(base, folder / "val")
     train(dataclasses.replace(base, data=data), folder / "test")
@@ -92,17 +97,17 @@ def test_eval_says_it_first_and_in_json(name: str, runs: dict[str, Path], capsys
     assert ("optimistic" in first) == (name == "test")
     assert main(["eval", str(runs[name] / "best"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["checkpoint"]
-    assert (told["split"], told["how"], told["evaluations"]) == (name, "best", 1)
-    assert told["same_images"] == (name == "test")
+    assert (told["split"], told["how"], told["evaluations"]) == (name, "best", 2)
+    assert told["optimistic"] == (name == "test")
     assert main(["eval", str(runs[name]), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)["checkpoint"]
-    assert told["how"] == "newest" and not told["same_images"]
+    assert told["how"] == "newest" and not told["optimistic"]
 
 
 def test_the_report_warns_where_the_same_images_are_measured(runs: dict[str, Path]) -> None:
-    def notes(name: str, **request: str) -> str:
-        return " ".join(open_subject(Measured(str(runs[name] / "best"), **request)).notes)
+    def notes(name: str, **request: str) -> list[str]:
+        return chosen_on_these_images(open_subject(Request(str(runs[name] / "best"), **request)))
 
-    assert "chosen on the test images of fashion-mini" in notes("test") and "optimistic" in notes("test")
-    assert "optimistic" not in notes("test", split="train")
-    assert "optimistic" not in notes("val") and "optimistic" in notes("val", split="val")
+    (note,) = notes("test")
+    assert "chosen on the test images of fashion-mini" in note and "optimistic" in note
+    assert notes("test", split="train") == notes("val") == [] and len(notes("val", split="val")) == 1

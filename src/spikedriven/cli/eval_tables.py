@@ -27,10 +27,10 @@ class Evaluation:
     tables: tuple[RenderableType, ...]
 
     def chosen(self, selection: Selection, dataset: str, split: str) -> "Evaluation":
-        """With why this checkpoint of a run was taken, and whether the same images chose it."""
-        same = selection.same_images(dataset, split)
-        record = {**self.record, "checkpoint": {**selection.to_dict(), "same_images": same}}
-        said = f"checkpoint: {selection}" + (f". {OPTIMISTIC}" if same else "")
+        """With why this checkpoint of a run was taken, and whether that makes the figures optimistic."""
+        optimistic = selection.optimistic_on(dataset, split)
+        record = {**self.record, "checkpoint": {**selection.to_dict(), "optimistic": optimistic}}
+        said = f"checkpoint: {selection}" + (f". {OPTIMISTIC}" if optimistic else "")
         return dataclasses.replace(self, record=record, tables=(Text(said), *self.tables))
 
     def show(self, as_json: bool) -> None:

@@ -17,7 +17,7 @@ from spikedriven.models.spike_mae import SpikeMAE
 from spikedriven.training.checkpoint import locate_run
 from spikedriven.training.config import Recipe
 from spikedriven.training.recipe_io import read_recipe
-from spikedriven.training.selection import OPTIMISTIC, Selection, selection_of
+from spikedriven.training.selection import Selection, selection_of
 from spikedriven.training.target import Target, data_config, load_target, random_batch, wake_up
 
 #: Samples of noise to measure on where there are no images.
@@ -139,8 +139,6 @@ def _with_notes(subject: Subject[Asked]) -> Subject[Asked]:
             "Masked pre-training: firing rates, energy and the addition-only check are those of the encoder on whole "
             "images, which is what a classifier starts from. The decoder is an ordinary float network and not counted."
         )
-    if subject.selection is not None and subject.selection.same_images(subject.data.dataset, subject.request.split):
-        notes.append(f"{subject.selection}. {OPTIMISTIC}")
     if subject.data is None:
         noise = random_batch(subject.model, NOISE)
         notes.append(f"Random input: rates and energies were measured on {NOISE} samples of noise, not on images.")

@@ -47,9 +47,10 @@ class Selection:
     split: str = ""
     evaluations: int | None = None
 
-    def same_images(self, dataset: str, split: str) -> bool:
-        """Whether figures on this split are of the images on which the checkpoint was chosen."""
-        return self.how == "best" and (self.dataset, self.split) == (dataset, split)
+    def optimistic_on(self, dataset: str, split: str) -> bool:
+        """Whether a figure on this split is the highest of several on the same images."""
+        same = (self.dataset, self.split) == (dataset, split)
+        return self.how == "best" and same and self.evaluations != 1
 
     def __str__(self) -> str:
         step = "This checkpoint" if self.step is None else f"Step {self.step}"
@@ -57,7 +58,9 @@ class Selection:
             why = "the newest of the run" if self.how == "newest" else "named by you"
             return f"{step}, {why}: it was not chosen by any figure"
         of = "several" if self.evaluations is None else str(self.evaluations)
-        return f"{step}, chosen on {self._images()}: the highest {self.metric} of {of} evaluations"
+        plural = "" if self.evaluations == 1 else "s"
+        why = f"the highest {self.metric} of {of} evaluation{plural}"
+        return f"{step}, chosen on {self._images()}: {why}"
 
     def _images(self) -> str:
         if self.split == "test":
@@ -79,7 +82,8 @@ def selection_of(path: str | Path) -> Selection:
     step = int(number) if number.isdecimal() else None
     if Path(path).resolve() == run.resolve():
         return Selection(step, "newest")
-    if folder != store.best():
+    best = store.best()
+    if best is None or folder.resolve() != best.resolve():
         return Selection(step, "named")
     mark, data = store.mark(), read_recipe(run / "recipe.yaml").data
     return Selection(

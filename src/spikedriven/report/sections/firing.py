@@ -16,6 +16,8 @@ SIDE = 84
 
 def firing(found: Findings) -> Html:
     layers = found.firing.values()
+    if not layers:
+        return section("firing", "Firing rates", tag("p", "None: the network has no neuron of this package."))
     steps = max(len(layer.spikes) for layer in layers)
     largest = max(float(layer.spikes.max()) for layer in layers)
     header = ("neuron", *(f"step {i + 1}" for i in range(steps)), "mean", "fire in an image", "never fire")
