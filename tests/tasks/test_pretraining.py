@@ -11,7 +11,7 @@ from torch import nn
 from spikedriven.errors import RecipeError
 from spikedriven.models.spike_mae import MaskedPrediction
 from spikedriven.tasks import create_task
-from spikedriven.tasks.pretraining import evaluation_noise
+from spikedriven.tasks.pretraining import evaluation_noise, measure_masked
 from spikedriven.training.config import LossConfig, RunConfig
 from tests.tasks.toys import DATA, classifier, masked_autoencoder, recipe
 from tests.training.toys import ALONE, train
@@ -58,6 +58,11 @@ def test_evaluation_does_not_depend_on_the_batch_size() -> None:
     model = create_task(recipe(masked_autoencoder(), "pretraining")).build_model()
     whole, parts = evaluate(model, 200), evaluate(model, 17)
     assert whole == pytest.approx(parts, rel=1e-5)  # float32 sums in another order
+
+
+def test_a_process_without_images_adds_nothing() -> None:
+    found = measure_masked(None, [], 0, ALONE)
+    assert (found.error, found.variance, found.hidden, found.images) == (0, 0, 0, 0)
 
 
 class Guess(nn.Module):

@@ -52,11 +52,10 @@ def reconstruct(
     seed: int = 0,
     index: int = 0,
 ) -> Reconstruction:
-    """Hide patches of one image, [1, C, H, W] as the network reads it, and predict them; evaluation
-    mode.
+    """Hide patches of one image and predict them. The model is in evaluation mode.
 
-    seed, index: of the mask; those of a run and of an image in its split give the mask of
-    evaluation.
+    image: [1, C, H, W] as the network reads it; data: how it was normalised. seed, index: of the
+    mask; a run's seed and an image's place in its split give the mask of evaluation.
     """
     noise = evaluation_noise(model, seed, [index]).to(image.device)
     with torch.inference_mode():

@@ -109,7 +109,8 @@ def measure_masked(model: Any, batches: Iterable[Any], seed: int, world: World) 
         masked_errors(model, images.to(world.device), noise)
         for images, noise in with_masks(model, batches, seed, world.rank, world.size)
     ]
-    return MaskedError.of(torch.cat(rows), world)
+    none = torch.zeros(0, 3, dtype=torch.float64, device=world.device)  # more processes than images
+    return MaskedError.of(torch.cat([none, *rows]), world)
 
 
 def with_masks(
