@@ -223,3 +223,23 @@ def test_the_encoder_is_a_backbone():
     maps = model.forward_intermediates(x)[1]
     assert [tuple(m.shape[1:]) for m in maps] == [(4, 16, 16), (8, 8, 8), (16, 4, 4), (32, 4, 4)]
     assert model.forward_head(model.forward_features(x)).shape == (2, 32)
+
+
+def test_pixels_undo_the_normalisation_and_patches_come_back():
+    model, (images, noise) = network(), batch()
+    patches = model.patches(images)
+    assert torch.equal(model.unpatched(patches), images)
+    row, column, channel = 3, 5, 2  # of patch 6, which is row 1, column 2 of four
+    assert torch.equal(patches[:, 6].unflatten(1, (8, 8, 3))[:, row, column, channel], images[:, channel, 11, 21])
+    torch.testing.assert_close(model.pixels(model.target(images), images), images, rtol=1e-9, atol=1e-9)
+    guess = model.pixels(torch.zeros_like(patches), images)
+    torch.testing.assert_close(guess[0, :, :8, :8], images[0, :, :8, :8].mean().expand(3, 8, 8))
+    mask = model(images, noise).mask
+    assert torch.equal(torch.where(model.hidden_pixels(mask), 7.0, images), hide(images, mask, 7.0))
+
+
+@pytest.mark.parametrize("change", [sd.fuse, sd.expand])
+def test_the_encoder_folds_and_expands(change):
+    model, (images, _) = network(), batch()
+    changed = change(model, images)  # checked there to compute the same
+    assert changed.encode_image(images).shape == (2, 32, 4, 4)

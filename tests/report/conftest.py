@@ -13,6 +13,8 @@ from spikedriven.report.findings import Findings, investigate
 from spikedriven.report.page import page
 from spikedriven.report.subject import Request, open_subject
 from tests.built import build_run
+from tests.tasks.toys import masked_autoencoder, recipe
+from tests.training.toys import train
 
 TINY = str(Path(__file__).parents[1] / "end_to_end" / "tiny.yaml")
 SMALL = ["--model.args.embed_dim", "32", "--model.args.stem_pools", "'1100'"]
@@ -40,12 +42,29 @@ def found_random() -> Findings:
 
 
 @pytest.fixture(scope="session")
-def pages(found: Findings, found_random: Findings, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
-    """Files: of the run (one class with a hostile name), and of the random network."""
+def masked_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One epoch of masked pre-training on 100 images, evaluated on the test images."""
+    folder = tmp_path_factory.mktemp("masked") / "run"
+    base = recipe(masked_autoencoder(), "pretraining")
+    data = dataclasses.replace(base.data, val_fraction=0.0, train_fraction=0.01)
+    train(dataclasses.replace(base, data=data), folder)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def found_masked(masked_run: Path) -> Findings:
+    return investigate(open_subject(Request(str(masked_run), accuracy_images=50, images=10, samples=3)))
+
+
+@pytest.fixture(scope="session")
+def pages(
+    found: Findings, found_random: Findings, found_masked: Findings, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, Path]:
+    """Files: of the run (one class with a hostile name), of the random network, and of the masked pre-training."""
     folder = tmp_path_factory.mktemp("pages")
     hostile = dataclasses.replace(found, classes=(HOSTILE, *found.classes[1:]))
     written = {}
-    for name, findings in (("run", hostile), ("random", found_random)):
+    for name, findings in (("run", hostile), ("random", found_random), ("masked", found_masked)):
         written[name] = folder / f"{name}.html"
         written[name].write_text(page(findings), encoding="utf-8")
     return written

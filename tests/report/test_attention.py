@@ -149,7 +149,6 @@ def test_what_cannot_be_shown_is_one_message(tmp_path, picture_file, capsys):
         (["sdt_2_256_cifar", str(tmp_path / "none.png")], "cannot be read as an image"),
         (["sdt_2_256_gesture", str(picture_file)], "give a .npy file"),
         (["sdt_2_256_cifar", str(picture_file), "--rows", "-1"], "expected 0 (all) or more"),
-        (["spike_mae_12_512", str(picture_file)], "masked pre-training"),
         (["sdt_2_256_cifar", str(picture_file), "--out", str(broken / "x.png")], "cannot be written"),
     ):
         assert main(["attention", *words]) == 2

@@ -9,7 +9,7 @@ WIDTHS = (360, 768, 1920)
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("width", WIDTHS)
-@pytest.mark.parametrize("name", ["run", "random"])
+@pytest.mark.parametrize("name", ["run", "random", "masked"])
 def test_layout(browser, pages, folder, name, width, scheme):
     browser.get_log("browser"), browser.get_log("performance")
     visit(browser, pages[name].as_uri(), width, scheme)
@@ -24,7 +24,7 @@ def test_layout(browser, pages, folder, name, width, scheme):
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])
-@pytest.mark.parametrize("name", ["run", "random"])
+@pytest.mark.parametrize("name", ["run", "random", "masked"])
 def test_text_is_legible(browser, pages, name, scheme):
     visit(browser, pages[name].as_uri(), 1280, scheme)
     found = browser.execute_script(CONTRAST)

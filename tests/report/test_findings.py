@@ -23,10 +23,11 @@ def test_accuracy_is_that_of_eval(run, found, capsys):
 def test_rates_per_step_average_to_firing_rates(run, found):
     model, _ = load_run(run)
     expected = sd.firing_rates(model, [batch for batch, _ in batches(found.subject)])
-    assert list(found.rates) == list(expected) and found.images == 40
-    for name, rates in found.rates.items():
+    assert list(found.firing) == list(expected) and found.images == 40
+    rates_of = {name: layer.mean_output for name, layer in found.firing.items()}
+    for name, rates in rates_of.items():
         assert rates.shape == (2,) and float(rates.mean()) == pytest.approx(expected[name], rel=1e-12)
-    assert len({round(float(r), 6) for rates in found.rates.values() for r in rates}) > 5
+    assert len({round(float(r), 6) for rates in rates_of.values() for r in rates}) > 5
 
 
 def test_energy_and_audit_are_those_of_the_library(run, found):
@@ -63,7 +64,7 @@ def test_random_weights_are_not_judged(found_random):
     assert found_random.accuracy is None and not found_random.samples and not found_random.maps
     first, second = found_random.subject.notes
     assert first.startswith("Random weights") and second.startswith("Random input")
-    assert max(float(rates.max()) for rates in found_random.rates.values()) > 0
+    assert max(float(layer.spikes.max()) for layer in found_random.firing.values()) > 0
 
 
 def test_a_name_with_data_takes_its_classes_and_shows_maps():
@@ -76,7 +77,6 @@ def test_a_name_with_data_takes_its_classes_and_shows_maps():
 
 def test_what_cannot_be_reported_on_is_one_message(tmp_path, capsys):
     for words, message in (
-        (["spike_mae_12_512"], "masked pre-training"),
         (["sdt_2_256_cifa"], "sdt_2_256_cifar"),
         ([str(tmp_path)], "not a run folder"),
         (["sdt_2_256_cifar", "--data", "fashion"], "fashion-mini"),

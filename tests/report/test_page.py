@@ -43,7 +43,7 @@ class Document(HTMLParser):
         return [(tag, attrs, "".join(text)) for tag, attrs, text in self.elements if tag in tags]
 
 
-@pytest.fixture(params=["run", "random"])
+@pytest.fixture(params=["run", "random", "masked"])
 def document(request, pages) -> Document:
     return Document(pages[request.param].read_text(encoding="utf-8"))
 
@@ -130,8 +130,10 @@ def test_commands_are_real(found, found_random, picture_file, tmp_path, monkeypa
     asked = []
     monkeypatch.setattr("spikedriven.cli.report.write_report", lambda request, out: asked.append(request) or out)
     lines = [line[1:] for findings in (found, found_random) for line in commands(findings)]
-    assert {line[0] for line in lines} == {"train", "eval", "energy", "audit", "attention", "report"}
-    shorter = {"train": ["--show"], "energy": ["--images", "2"], "attention": ["--out", str(tmp_path / "maps.png")]}
+    assert {line[0] for line in lines} == {"train", "eval", "energy", "audit", "firing", "attention", "report"}
+    shorter = {"train": ["--show"], "energy": ["--images", "2"],
+               "firing": ["--images", "2", "--out", str(tmp_path / "firing.csv")],
+               "attention": ["--out", str(tmp_path / "maps.png")]}  # fmt: skip
     for line in lines:
         words = [str(picture_file) if word == "IMAGE" else word for word in line]
         assert main([*words, *shorter.get(line[0], [])]) == 0, line

@@ -17,6 +17,7 @@ from spikedriven.report.files import write_whole
 from spikedriven.report.findings import Sample, some_of_each
 from spikedriven.report.history import read_history
 from spikedriven.report.html import Html, bar, heat, table, tag
+from spikedriven.report.sections.training import dead_or_saturated
 
 
 @given(st.text(), st.text())
@@ -83,6 +84,24 @@ def test_history_of_a_killed_run(tmp_path):
     with pytest.raises(DataError, match=r"log.jsonl, line 1: expected a JSON object"):
         read_history(tmp_path)
     assert read_history(tmp_path / "nowhere") is None
+
+
+def test_dead_layers_are_listed_with_when_they_were(tmp_path):
+    looks = [
+        {"kind": "firing", "step": step, "dead": ["a.neuron"] * (step < 30), "saturated": ["b"] * (step == 20)}
+        for step in (10, 20, 30)
+    ]
+    (tmp_path / "log.jsonl").write_text("".join(json.dumps(look) + "\n" for look in looks))
+    shown = dead_or_saturated(read_history(tmp_path))
+    rows = [
+        ["".join(cell.itertext()) for cell in row]
+        for row in ElementTree.fromstring(f"<p>{shown.replace('<wbr>', '')}</p>").iter("tr")
+    ]
+    assert rows[1:] == [["a.neuron", "dead", "2", "10", "20"], ["b", "saturated", "1", "20", "20"]]
+    (tmp_path / "log.jsonl").write_text(json.dumps(looks[2]) + "\n")
+    assert "no layer of neurons was dead" in dead_or_saturated(read_history(tmp_path))
+    (tmp_path / "log.jsonl").write_text(json.dumps({"kind": "eval", "step": 1}) + "\n")
+    assert dead_or_saturated(read_history(tmp_path)) == ""  # a run of an earlier version did not look
 
 
 def test_samples_are_half_wrong_where_there_are_so_many():

@@ -8,11 +8,10 @@ import safetensors.torch
 import torch
 from torch import nn
 
-from spikedriven.cli import main
 from spikedriven.errors import RecipeError
 from spikedriven.models.spike_mae import MaskedPrediction
 from spikedriven.tasks import create_task
-from spikedriven.tasks.pretraining import evaluation_noise
+from spikedriven.tasks.pretraining import evaluation_noise, measure_masked
 from spikedriven.training.config import LossConfig, RunConfig
 from tests.tasks.toys import DATA, classifier, masked_autoencoder, recipe
 from tests.training.toys import ALONE, train
@@ -61,6 +60,11 @@ def test_evaluation_does_not_depend_on_the_batch_size() -> None:
     assert whole == pytest.approx(parts, rel=1e-5)  # float32 sums in another order
 
 
+def test_a_process_without_images_adds_nothing() -> None:
+    found = measure_masked(None, [], 0, ALONE)
+    assert (found.error, found.variance, found.hidden, found.images) == (0, 0, 0, 0)
+
+
 class Guess(nn.Module):
     """Predicts a share of the truth."""
 
@@ -97,10 +101,3 @@ def test_explained_is_the_share_of_the_variance(share: float) -> None:
 def test_what_pre_training_cannot_use_is_refused(changes: dict, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
         create_task(dataclasses.replace(recipe(masked_autoencoder(), "pretraining"), **changes)).build_model()
-
-
-def test_eval_of_a_pre_training_run_says_why_not(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    base = recipe(masked_autoencoder(), "pretraining")
-    train(dataclasses.replace(base, run=dataclasses.replace(base.run, max_steps=1)), tmp_path / "r")
-    assert main(["eval", str(tmp_path / "r")]) == 2
-    assert "has no classes" in capsys.readouterr().err

@@ -14,6 +14,7 @@ COMMANDS: dict[str, str] = {
     "predict": "classes, objects or label maps of pictures, drawn on them",
     "audit": "is a network addition-only? every product, and what folding removes",
     "energy": "energy per image under named conventions, from measured firing rates",
+    "firing": "how every layer of neurons fires, step by step, as a table, JSON or CSV",
     "attention": "where a network fires: maps per block and time step over an image",
     "report": "one self-contained HTML page about a run or a network",
     "demo": "a page on this machine: draw a garment, watch the spikes, see energy and latency",

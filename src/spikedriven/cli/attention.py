@@ -6,11 +6,16 @@ Example:
     spikedriven attention sdt_8_768.in1k_288 cat.jpg --checkpoint authors.pth.tar --out cat.png
     spikedriven attention runs/quickstart shoe.png --maps neurons --rows 12     (every neuron on a feature map)
     spikedriven attention sdt_2_256_gesture frames.npy                          (event frames [T, 2, H, W])
+    spikedriven attention runs/quickstart shoe.png --save-qkv qkv.npz           (the spikes of Q, K and V themselves)
 
 Shown for each block are the spikes of V ("value") and what attention leaves of them ("output": the spikes that the last
 projection of the block reads), each averaged over channels: the firing rate of every position. One row a block, one
 column a time step; each row has its own colour scale. Without --checkpoint a model name has random weights: the figure
-says so, and shows what the architecture does, not what a network has learned.
+says so, and shows what the architecture does, not what a network has learned. Of a network for masked pre-training, the
+encoder on the whole picture.
+
+--save-qkv writes, for every block, the arrays BLOCK.q, BLOCK.k and BLOCK.v: uint8 [T, C, H, W], the spikes of each time
+step, of integer neurons their counts; and BLOCK.num_heads. numpy.load reads the file.
 """
 
 import dataclasses
@@ -30,7 +35,7 @@ from spikedriven.report.attention import FiringMap, firing_maps
 from spikedriven.report.figure import attention_figure
 from spikedriven.report.files import write_whole
 from spikedriven.report.images import picture, read_frames, read_image
-from spikedriven.report.subject import refuse_pretraining
+from spikedriven.report.qkv import npz_bytes, qkv_spikes
 from spikedriven.training.target import Loaded, Target, load_target, preprocessing, wake_up
 
 
@@ -44,6 +49,8 @@ class Arguments(Target):
     """Of attention blocks V, the output, or both; neurons: of every neuron on a feature map."""
     rows: int = 16
     """Most rows of the figure: the last ones are shown; 0: all."""
+    save_qkv: Path | None = None
+    """Also write the spikes of Q, K and V of every attention block into this .npz file."""
     json: bool = False
     """Also print the maps as JSON: name, place, rates [T][H][W]."""
 
@@ -54,17 +61,20 @@ def run(argv: list[str]) -> int:
     if arguments.rows < 0:
         raise InputError(f"--rows {arguments.rows}: expected 0 (all) or more")
     loaded = load_target(arguments)
-    refuse_pretraining(loaded.model, arguments.target)
     sample, image = _sample(loaded, arguments)
     if not loaded.trained:
         wake_up(loaded.model, torch.cat([sample, sample.flip(-1)]))
     maps = firing_maps(loaded.model, sample, ("value", "output") if arguments.maps == "both" else (arguments.maps,))
     shown = maps[-arguments.rows :] if arguments.rows else maps
     path = write_whole(arguments.out, attention_figure(image, shown, _title(loaded, arguments, len(shown), len(maps))))
+    if arguments.save_qkv is not None:
+        write_whole(arguments.save_qkv, npz_bytes(qkv_spikes(loaded.model, sample)), "--save-qkv")
     if arguments.json:
         print(json.dumps([_record(one) for one in shown]))
     else:
         print(f"{len(shown)} of {len(maps)} maps written to {path}")
+        if arguments.save_qkv is not None:
+            print(f"spikes of q, k and v written to {arguments.save_qkv}")
     return 0
 
 

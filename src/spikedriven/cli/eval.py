@@ -17,7 +17,11 @@ A run whose weights were averaged is evaluated with the average (--weights train
 of a model may have the authors' key names or ours. A tag of `spikedriven models --files` brings data set, image size,
 crop, interpolation and statistics of the published figure; options change each of them. Shown are these settings, top-1
 and top-5 accuracy, recall per class and, for up to 20 classes, the confusion matrix; of a segmenter the intersection
-over union per class, of a detector COCO's average precision of boxes and masks.
+over union per class, of a detector COCO's average precision of boxes and masks; of a masked pre-training the loss on
+the hidden patches and the share of their variance that is predicted, with one fixed mask for each image.
+
+Of a run it says which checkpoint was taken, and on which images that was chosen (RUN/best: on the test images, unless
+the recipe has data.val_fraction).
 
 Of a folder of runs, checkpoints or weights files: a table with their figures. What cannot be evaluated is a row with
 the reason, and the exit status is then 1.
@@ -38,7 +42,14 @@ from torch import nn
 
 from spikedriven.cli.arguments import parse
 from spikedriven.cli.eval_settings import with_settings
-from spikedriven.cli.eval_tables import Evaluation, of_classifier, of_detector, of_segmenter, show_sweep
+from spikedriven.cli.eval_tables import (
+    Evaluation,
+    of_classifier,
+    of_detector,
+    of_masked,
+    of_segmenter,
+    show_sweep,
+)
 from spikedriven.data import build_eval_loader, find_any_set
 from spikedriven.data.detection import build_detection_eval_loader
 from spikedriven.data.sections import described
@@ -47,12 +58,17 @@ from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.detection import Detector
 from spikedriven.models.pretrained import weights_of
 from spikedriven.models.segmentation import Segmenter
+from spikedriven.models.spike_mae import SpikeMAE
 from spikedriven.tasks.classification import measure_accuracy
 from spikedriven.tasks.detection import measure_map
+from spikedriven.tasks.pretraining import MaskedError, measure_masked
 from spikedriven.tasks.segmentation import inference_of, measure_overlap
 from spikedriven.training.amp import autocast
-from spikedriven.training.checkpoint import MANIFEST, load_run
+from spikedriven.training.checkpoint import MANIFEST, load_run, locate_run
+from spikedriven.training.config import RunConfig
 from spikedriven.training.distributed import World, open_world
+from spikedriven.training.recipe_io import read_recipe
+from spikedriven.training.selection import selection_of
 from spikedriven.training.target import (
     AVERAGE,
     LabelledTarget,
@@ -122,11 +138,17 @@ def run(argv: list[str]) -> int:
 
 def evaluate(arguments: Arguments, world: World) -> Evaluation:
     """Evaluate one run, checkpoint or model; the processes share the samples, each sample counted once."""
-    loaded, data, amp = _from_name(arguments) if is_model_name(arguments.target) else _from_run(arguments)
-    return with_settings(_evaluated(loaded.model, data, amp, arguments, world), loaded, data)
+    named = is_model_name(arguments.target)
+    loaded, data, amp = _from_name(arguments) if named else _from_run(arguments)
+    found = with_settings(_evaluated(loaded.model, data, amp, arguments, world), loaded, data)
+    return found if named else found.chosen(selection_of(arguments.target), data.dataset, arguments.split)
 
 
 def _evaluated(model: nn.Module, data: Any, amp: str, arguments: Arguments, world: World) -> Evaluation:
+    if isinstance(model, SpikeMAE):
+        seed = _mask_seed(arguments.target)
+        measure = partial(_masked, seed=seed)
+        return of_masked(_measure(model, data, amp, arguments, world, measure)[0], described(data), seed)
     if isinstance(model, Detector):
         return of_detector(*_measure(model, data, amp, arguments, world, _precision, build_detection_eval_loader))
     if isinstance(model, Segmenter):
@@ -173,8 +195,6 @@ def _from_run(arguments: Arguments) -> tuple[Loaded, Any, str]:
             "has that of its recipe"
         )
     model, recipe = load_run(arguments.target, ema=AVERAGE[arguments.weights])
-    if recipe.task == "pretraining":
-        raise InputError(f"{arguments.target} is a pre-training run: it has no classes. Its figures are in log.jsonl")
     changes: dict[str, Any] = {"img_size": arguments.img_size, "crop_pct": arguments.crop_pct, "root": arguments.root}
     changes |= {"dataset": arguments.data, "workers": arguments.workers}
     changes |= {"interpolation": arguments.interpolation, "mean": arguments.mean, "std": arguments.std}
@@ -241,6 +261,17 @@ def _measure(
         batches = track(loader, "evaluating", console=Console(stderr=True), transient=True)
     with torch.inference_mode(), autocast(amp, world.device):
         return measure(model.to(world.device), batches, len(classes), world), classes
+
+
+def _mask_seed(target: str) -> int:
+    """A run's own, so that figures are those of its log; of a model name what recipes have by default."""
+    if is_model_name(target):
+        return RunConfig().seed
+    return read_recipe(locate_run(Path(target))[0] / "recipe.yaml").run.seed
+
+
+def _masked(model: nn.Module, batches: Iterable[Any], _num_classes: int, world: World, seed: int) -> MaskedError:
+    return measure_masked(model, batches, seed, world)
 
 
 def _precision(model: nn.Module, batches: Iterable[Any], _num_classes: int, world: World) -> dict[str, Any]:

@@ -1,5 +1,6 @@
 """What `spikedriven eval` found, as tables for people and as JSON."""
 
+import dataclasses
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -7,9 +8,12 @@ from typing import Any
 
 from rich.console import Console, RenderableType
 from rich.table import Table
+from rich.text import Text
 
 from spikedriven.tasks.classification import Accuracy
+from spikedriven.tasks.pretraining import MaskedError
 from spikedriven.tasks.segmentation import Overlap
+from spikedriven.training.selection import OPTIMISTIC, Selection
 
 LARGEST_MATRIX = 20
 
@@ -22,12 +26,19 @@ class Evaluation:
     record: dict[str, Any]
     tables: tuple[RenderableType, ...]
 
+    def chosen(self, selection: Selection, dataset: str, split: str) -> "Evaluation":
+        """With why this checkpoint of a run was taken, and whether that makes the figures optimistic."""
+        optimistic = selection.optimistic_on(dataset, split)
+        record = {**self.record, "checkpoint": {**selection.to_dict(), "optimistic": optimistic}}
+        said = f"checkpoint: {selection}" + (f". {OPTIMISTIC}" if optimistic else "")
+        return dataclasses.replace(self, record=record, tables=(Text(said), *self.tables))
+
     def show(self, as_json: bool) -> None:
         if as_json:
             print(json.dumps(self.record, indent=1))
             return
         for table in self.tables:
-            Console().print(table)
+            Console().print(table, soft_wrap=isinstance(table, str | Text))
 
 
 def show_sweep(rows: Mapping[str, Evaluation | str], as_json: bool) -> None:
@@ -83,6 +94,21 @@ def _matrix(result: Accuracy, classes: Sequence[str]) -> Table:
     for index, (name, row) in enumerate(zip(classes, result.confusion.tolist(), strict=True)):
         table.add_row(f"{index} {name}", *(str(count) if count else "." for count in row))
     return table
+
+
+# Masked pre-training ----------------------------------------------------------------------------------------------
+
+
+def of_masked(result: MaskedError, origin: str, seed: int) -> Evaluation:
+    """origin: what the samples are. seed: of the masks."""
+    explained = None if result.explained != result.explained else result.explained
+    figures = {"loss": result.loss, "explained": result.explained, "images": result.images}
+    record = {"data": origin, "mask_seed": seed, **figures, "explained": explained, "hidden": result.hidden}
+    lines = (
+        f"data: {origin}, {result.images} images, {result.hidden} hidden patches (masks of seed {seed})",
+        f"masked loss {result.loss:.4f}   explained variance {result.explained:.2f} %",
+    )
+    return Evaluation(figures, record, lines)
 
 
 # Segmentation -----------------------------------------------------------------------------------------------------

@@ -1,10 +1,12 @@
-"""What a trained network says about pictures: classes, objects with boxes and masks, or a class for every pixel.
+"""What a trained network says about pictures: classes, objects with boxes and masks, a class for every pixel, or, of
+masked pre-training, the patches that were hidden from it.
 
 Example:
 
     spikedriven predict runs/quickstart shoe.png shirt.png
     spikedriven predict runs/fashion_scenes_semantic_fpn scene.png --out drawn
     spikedriven predict runs/fashion_scenes_mask_rcnn scene.png --score 0.7 --json
+    spikedriven predict runs/study_mae_pretrain shirt.png      (picture, masked, predicted, pasted)
     spikedriven predict sdt_8_768.in1k_288 cat.jpg --checkpoint authors.pth.tar
 
 Writes one PNG a picture into --out: the picture with what was predicted; of a segmenter also NAME-labels.png, whose
@@ -23,7 +25,6 @@ from spikedriven.errors import InputError
 from spikedriven.report.drawing import figure_png, png_bytes
 from spikedriven.report.files import write_whole
 from spikedriven.report.predictions import Prediction, class_names, predict_picture
-from spikedriven.report.subject import refuse_pretraining
 from spikedriven.training.target import Target, load_target, preprocessing
 
 
@@ -49,7 +50,6 @@ def run(argv: list[str]) -> int:
     if not 0 <= arguments.score <= 1 or arguments.top < 1:
         raise InputError(f"--score {arguments.score}, --top {arguments.top}: expected 0 to 1, and at least 1")
     loaded = load_target(arguments)
-    refuse_pretraining(loaded.model, arguments.target)
     if not loaded.trained:
         raise InputError(f"{arguments.target} has random weights: give a run folder, or --checkpoint FILE")
     data = loaded.data or preprocessing(loaded.model, loaded.file)
@@ -84,12 +84,20 @@ def _write(found: Prediction, arguments: Arguments, path: Path, name: str) -> di
 def _told(record: dict[str, Any]) -> str:
     if record["task"] == "classification":
         said = [f"{row['share']:6.1%}  {row['class']}" for row in record["top"]]
+    elif record["task"] == "pretraining":
+        said = [_of_hidden(record)]
     elif record["task"] == "detection":
         said = [f"{row['score']:6.1%}  {row['class']}  box {_box(row['box'])}" for row in record["objects"]]
         said = said or ["no object"]
     else:
         said = [f"{share:6.1%}  {name}" for name, share in record["shares"].items()]
     return "\n  ".join([f"{record['image']}: drawn in {record['drawn']}", *said])
+
+
+def _of_hidden(record: dict[str, Any]) -> str:
+    explained = record["explained"]
+    share = "the hidden patches are plain areas" if explained is None else f"explained variance {explained:.1f} %"
+    return f"{record['hidden']} of {record['patches']} patches hidden: masked loss {record['loss']:.4f}, {share}"
 
 
 def _box(box: list[float]) -> str:

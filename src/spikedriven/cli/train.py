@@ -27,10 +27,12 @@ from spikedriven.data import data_config_type
 from spikedriven.data.sections import described
 from spikedriven.errors import InputError, RecipeError
 from spikedriven.recipes import list_recipes, load_recipe
+from spikedriven.training.checkpoint import CheckpointStore
 from spikedriven.training.config import Recipe
 from spikedriven.training.distributed import open_world
 from spikedriven.training.loop import Trainer, exit_status
 from spikedriven.training.recipe_io import recipe_to_yaml
+from spikedriven.training.selection import selection_of
 
 #: Sections whose field `args` has keywords that depend on what is named there: --model.args.NAME
 #: VALUE.
@@ -84,6 +86,8 @@ def _train(recipe: Recipe, folder: Path, resume: bool) -> int:
     elif world.is_main:
         figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.figures.items())
         print(f"run saved in {folder} (step {outcome.step}) {figures}")
+        if CheckpointStore(folder).mark():
+            print(f"{folder / 'best'}: {selection_of(folder / 'best')}")
         print(f"trained on {described(recipe.data)}; evaluate it: spikedriven eval {folder}")
     return status
 

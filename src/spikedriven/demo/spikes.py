@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from spikedriven.neurons import IntegerNeuron, Neuron
+from spikedriven.neurons.watch import counts, neuron_outputs
 
 
 @dataclass(frozen=True)
@@ -44,16 +45,8 @@ class LayerSpikes:
 def recorded_spikes(model: nn.Module) -> Iterator[list[LayerSpikes]]:
     """Inside the block, every call of the model on one image appends its layers, in the order of their calls."""
     found: list[LayerSpikes] = []
-    hooks = [
-        module.register_forward_hook(lambda m, _inputs, output, name=name: found.append(_layer(name, m, output)))
-        for name, module in model.named_modules()
-        if isinstance(module, Neuron)
-    ]
-    try:
+    with neuron_outputs(model, lambda *call: found.append(_layer(*call))):
         yield found
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _layer(name: str, neuron: Neuron, output: Tensor) -> LayerSpikes:
@@ -72,5 +65,5 @@ def binary_steps(neuron: Neuron, output: Tensor) -> Tensor:
     count n is a spike at the first n of its D steps, as in the network that `expand` makes."""
     if not isinstance(neuron, IntegerNeuron):
         return output > 0
-    counts = (output * neuron.norm).round()
-    return torch.stack([counts >= d for d in range(1, neuron.levels + 1)], dim=1).flatten(0, 1)
+    spikes = counts(neuron, output)
+    return torch.stack([spikes >= d for d in range(1, neuron.levels + 1)], dim=1).flatten(0, 1)

@@ -12,7 +12,7 @@ from spikedriven.errors import InputError
 from spikedriven.graph.nodes import SpikeGraph
 from spikedriven.graph.run import run
 from spikedriven.graph.trace import as_graphed
-from spikedriven.neurons import Neuron
+from spikedriven.neurons.watch import neuron_outputs, neurons_of
 
 #: A batch, or an iterable of batches; of (batch, labels) pairs too, as a DataLoader gives them.
 Batches = Tensor | Iterable[Tensor | tuple[Tensor, Tensor]]
@@ -52,20 +52,12 @@ def firing_rates(model: nn.Module, batches: Batches, progress: bool = False) -> 
     per element and step; an integer neuron's output is already divided by its norm. Neurons never called are left out.
     """
     means = Means()
-    hooks = [
-        module.register_forward_hook(lambda _module, _inputs, output, name=name: means.add(name, output))
-        for name, module in model.named_modules()
-        if isinstance(module, Neuron)
-    ]
-    if not hooks:
+    if not neurons_of(model):
         raise InputError(f"{type(model).__name__} has no neuron of this package: there is no firing rate to measure")
-    try:
-        with as_graphed(model), torch.no_grad():
-            for batch in each_batch(batches, progress):
-                model(batch)
-    finally:
-        for hook in hooks:
-            hook.remove()
+    watched = neuron_outputs(model, lambda name, _neuron, output: means.add(name, output))
+    with watched, as_graphed(model), torch.no_grad():
+        for batch in each_batch(batches, progress):
+            model(batch)
     return means.result()
 
 

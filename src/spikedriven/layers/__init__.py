@@ -12,7 +12,14 @@ from spikedriven.layers.repconv import BatchNormPad2d, RepConvBN, RepPointwise
 from spikedriven.layers.residual import Residual, block
 from spikedriven.layers.self_attention import SpikingSelfAttention
 from spikedriven.layers.sepconv import SeparableConvBN, SepConv, SpikeSepConv
-from spikedriven.layers.sparse import SparseConvBN, SparseFireProject, SparseMLP, SparseResidual, on_map
+from spikedriven.layers.sparse import (
+    SparseConvBN,
+    SparseFireProject,
+    SparseMLP,
+    SparseResidual,
+    call_sparse,
+    on_map,
+)
 from spikedriven.layers.units import ConvBN, FireProject, MaxPool, ProjectFire, halving_pool, over_time
 from spikedriven.layers.unused import UnusedParameters
 
@@ -37,6 +44,7 @@ __all__ = [
     "SpikingSelfAttention",
     "UnusedParameters",
     "block",
+    "call_sparse",
     "check_divides",
     "drop_path_rates",
     "halving_pool",

@@ -20,6 +20,11 @@ def on_map(active: Tensor, size: Sequence[int]) -> Tensor:
     return active.repeat_interleave(size[0] // active.shape[1], 1).repeat_interleave(size[1] // active.shape[2], 2)
 
 
+def call_sparse(layer: nn.Module, x: Tensor, active: Tensor | None) -> Tensor:
+    """``layer(x, active)``; without visible patches ``layer(x)``, which also a folded or expanded layer understands."""
+    return layer(x) if active is None else layer(x, active)
+
+
 class SparseConvBN(ConvBN):
     """Convolution, then batch norm over visible positions. [T, B, in, H, W] -> [T, B, out, H/stride, W/stride]."""
 
@@ -38,7 +43,7 @@ class SparseFireProject(FireProject):
     """Neuron, then a `SparseConvBN`. Nothing fires at hidden places, which hold 0."""
 
     def forward(self, x: Tensor, active: Tensor | None = None) -> Tensor:
-        return self.project(self.pool(self.neuron(x)), active)
+        return call_sparse(self.project, self.pool(self.neuron(x)), active)
 
 
 class SparseMLP(nn.Module):

@@ -28,6 +28,7 @@ from spikedriven.layers import (
     SparseResidual,
     UnusedParameters,
     block,
+    call_sparse,
     check_divides,
     on_map,
 )
@@ -53,7 +54,7 @@ class SparseStage(Stage):
     """A conv stage that can be told which patches are visible."""
 
     def forward(self, x: Tensor, active: Tensor | None = None) -> Tensor:
-        x = self.down(x, active)
+        x = call_sparse(self.down, x, active)
         for branches in self.blocks:
             assert isinstance(branches, nn.Sequential)  # see `block`
             for branch in branches:
@@ -65,7 +66,7 @@ class TokenStage(Stage):
     """Sparse down-sampling, then dense blocks on all tokens, the hidden ones entering as 0."""
 
     def forward(self, x: Tensor, active: Tensor | None = None) -> Tensor:
-        return self.blocks(self.down(x, active))
+        return self.blocks(call_sparse(self.down, x, active))
 
 
 class Decoder(nn.Module):
@@ -201,11 +202,34 @@ class SpikeMAE(SpikeDrivenModel):
 
     def target(self, x: Tensor) -> Tensor:
         """Pixels of each patch, in the order row, column, channel, normalised over the patch: [B, N, pixels]."""
+        pixels = self.patches(x)
+        mean, deviation = _patch_statistics(pixels)
+        return (pixels - mean) / deviation
+
+    def pixels(self, prediction: Tensor, x: Tensor) -> Tensor:
+        """A prediction [B, N, pixels] as images [B, C, H, W], with the normalisation of `target` undone.
+
+        x: the images that were predicted, [B, C, H, W]. Mean and deviation of each patch are theirs: what is predicted
+        is the structure of a patch, not its brightness and contrast.
+        """
+        mean, deviation = _patch_statistics(self.patches(x))
+        return self.unpatched(prediction * deviation + mean)
+
+    def patches(self, x: Tensor) -> Tensor:
+        """Images [B, C, H, W] -> the pixels of each patch, in the order row, column, channel: [B, N, pixels]."""
         size = self.patch_size
-        patches = x.unflatten(3, (-1, size)).unflatten(2, (-1, size))  # [B, C, h, row, w, column]
-        pixels = patches.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
-        variance, mean = torch.var_mean(pixels, dim=-1, keepdim=True)
-        return (pixels - mean) / (variance + 1e-6).sqrt()
+        split = x.unflatten(3, (-1, size)).unflatten(2, (-1, size))  # [B, C, h, row, w, column]
+        return split.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
+
+    def unpatched(self, patches: Tensor) -> Tensor:
+        """The inverse of `patches`: [B, N, pixels] -> [B, C, H, W]."""
+        size = self.patch_size
+        split = patches.unflatten(2, (size, size, self.in_chans)).unflatten(1, self.grid)
+        return split.permute(0, 5, 1, 3, 2, 4).flatten(4).flatten(2, 3)
+
+    def hidden_pixels(self, mask: Tensor) -> Tensor:
+        """The mask of a `MaskedPrediction`, bool [B, N], pixel by pixel: [B, 1, H, W]."""
+        return on_map(mask.unflatten(1, self.grid), self.img_size).unsqueeze(1)
 
     @classmethod
     def told_by(cls, tensors: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Any]:
@@ -234,6 +258,12 @@ class SpikeMAE(SpikeDrivenModel):
 
     def head_forward(self, pooled: Tensor, pre_logits: bool = False) -> Tensor:
         return pooled if pre_logits else self.head(pooled)
+
+
+def _patch_statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over the pixels of each patch: [B, N, pixels] -> two of [B, N, 1]."""
+    variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
+    return mean, (variance + 1e-6).sqrt()
 
 
 def _patch_grid(img_size: tuple[int, int], patch_size: int) -> tuple[int, int]:

@@ -20,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from spikedriven.errors import InputError
-from spikedriven.graph.trace import evaluating
+from spikedriven.graph.trace import as_graphed
 from spikedriven.layers import FireProject, SpikingSelfAttention
 from spikedriven.layers.expanded import ExpandedSelfAttention
 from spikedriven.models.sdt import SpikeDrivenAttention
@@ -61,7 +61,7 @@ def firing_maps(model: nn.Module, sample: Tensor, places: Sequence[Place] = ("va
                 f"{type(model).__name__} has no {'neurons' if 'neurons' in places else 'attention block'} of this "
                 f"package to look at{'' if 'neurons' in places else '; try the maps of its neurons instead'}"
             )
-        with evaluating(model), torch.no_grad():
+        with as_graphed(model), torch.no_grad():
             model(sample)
     finally:
         for hook in hooks:

@@ -10,13 +10,17 @@ import torch
 from spikedriven.data.detection import build_detection_eval_loader
 from spikedriven.models.detection import Detector, predict
 from spikedriven.models.segmentation import Segmenter
+from spikedriven.models.spike_mae import SpikeMAE
 from spikedriven.report.drawing import Colour, draw_labels, draw_objects, legend_of
 from spikedriven.report.images import picture
+from spikedriven.report.masked import LEGEND, PERMUTED, reconstruct
 from spikedriven.report.predictions import predict_labels, unmarked
-from spikedriven.report.subject import Subject, open_loader
+from spikedriven.report.subject import Request, Subject, open_loader
 from spikedriven.tasks.detection import measure_map
+from spikedriven.tasks.pretraining import MaskedError, masked_errors, with_masks
 from spikedriven.tasks.segmentation import inference_of, measure_overlap
 from spikedriven.training.amp import autocast
+from spikedriven.training.config import RunConfig
 from spikedriven.training.distributed import World
 
 CPU = World(0, 1, torch.device("cpu"))
@@ -34,7 +38,8 @@ class Drawn:
 @dataclass(frozen=True)
 class Dense:
     """headline: the one figure, with its name. text: what was measured on what. header, rows: the table per class;
-    bars: columns whose figures are per cent, drawn as bars. images: with predictions drawn on them."""
+    bars: columns whose figures are per cent, drawn as bars. images: with predictions drawn on them; legend: what these
+    show. titles: of the two sections."""
 
     headline: tuple[str, str]
     text: str
@@ -43,6 +48,8 @@ class Dense:
     rows: Sequence[tuple[str, ...]]
     bars: tuple[int, ...]
     images: tuple[Drawn, ...]
+    legend: str = "Background is not coloured."
+    titles: tuple[str, str] = ("Accuracy", "Predictions")
 
 
 def is_dense(model: Any) -> bool:
@@ -50,7 +57,7 @@ def is_dense(model: Any) -> bool:
     return any(isinstance(model, kind) for kind in DENSE)
 
 
-def measure_dense(subject: Subject, progress: Callable[[Any, str], Any]) -> Dense | None:
+def measure_dense(subject: Subject[Request], progress: Callable[[Any, str], Any]) -> Dense | None:
     """None for classifiers, random weights, and where there are no labelled images."""
     if subject.data is None or not subject.trained:
         return None
@@ -58,7 +65,7 @@ def measure_dense(subject: Subject, progress: Callable[[Any, str], Any]) -> Dens
     return measures[0](subject, progress) if measures else None
 
 
-def _segmentation(subject: Subject, progress: Callable[[Any, str], Any]) -> Dense:
+def _segmentation(subject: Subject[Request], progress: Callable[[Any, str], Any]) -> Dense:
     loader = open_loader(subject, subject.request.accuracy_images, views=True)
     classes, size = tuple(loader.dataset.classes), len(loader.dataset)
     amp = "none" if subject.recipe is None else subject.recipe.run.amp
@@ -94,7 +101,7 @@ def _percent(value: float) -> str:
     return "–" if value != value else f"{value:.1f}"
 
 
-def _drawn_labels(subject: Subject, samples: Any, classes: tuple[str, ...]) -> list[Drawn]:
+def _drawn_labels(subject: Subject[Request], samples: Any, classes: tuple[str, ...]) -> list[Drawn]:
     """Evenly spaced images of the split, with their labels and with what the network says."""
     count = min(subject.request.samples, len(samples))
     skip, drawn = unmarked(classes), []
@@ -113,7 +120,7 @@ def _drawn_labels(subject: Subject, samples: Any, classes: tuple[str, ...]) -> l
     return drawn
 
 
-def _detection(subject: Subject, progress: Callable[[Any, str], Any]) -> Dense:
+def _detection(subject: Subject[Request], progress: Callable[[Any, str], Any]) -> Dense:
     request, data = subject.request, subject.data
     samples: Any = build_detection_eval_loader(data, batch_size=1, split=request.split).dataset
     size, most = len(samples), request.accuracy_images
@@ -153,7 +160,7 @@ def _share(value: float) -> str:
     return "–" if value < 0 else f"{100 * value:.1f}"
 
 
-def _drawn_objects(subject: Subject, samples: Any) -> list[Drawn]:
+def _drawn_objects(subject: Subject[Request], samples: Any) -> list[Drawn]:
     """Evenly spaced images of the split, with their objects and with what the network found."""
     count = min(subject.request.samples, len(samples))
     drawn = []
@@ -174,8 +181,59 @@ def _drawn_objects(subject: Subject, samples: Any) -> list[Drawn]:
     return drawn
 
 
+def _masked(subject: Subject[Request], progress: Callable[[Any, str], Any]) -> Dense:
+    run = RunConfig() if subject.recipe is None else subject.recipe.run
+    loader, seed = open_loader(subject, subject.request.accuracy_images), run.seed
+    every, size = loader.sampler.step, len(loader.dataset)
+    batches = with_masks(subject.model, progress(loader, "masked loss"), seed, step=every)
+    with torch.inference_mode(), autocast(run.amp, CPU.device):
+        rows = torch.cat([masked_errors(subject.model, *batch) for batch in batches])
+    found = MaskedError.of(rows, CPU)
+    of = "all" if found.images == size else f"{found.images} evenly spaced of"
+    return Dense(
+        headline=("explained variance", f"{found.explained:.2f} %"),
+        text=f"Masked loss {found.loss:.4f}, explained variance {found.explained:.2f} % of the {found.hidden} hidden "
+        f"patches of {of} {size} images of split {subject.request.split} of {subject.data.dataset}, with one fixed "
+        f"mask for each image (seed {seed}). The loss is the mean squared error of normalised pixels. 0 % is what "
+        "predicting each patch's mean explains.",
+        caption="Explained variance from image to image",
+        header=("image", "explained variance", "masked loss"),
+        rows=_spread(rows),
+        bars=(1,),
+        images=tuple(_drawn_patches(subject, loader.dataset, seed)),
+        legend=f"{LEGEND}{f' {PERMUTED}' if subject.model.decoder.permute_tokens else ''}",
+        titles=("Explained variance", "Reconstructions"),
+    )
+
+
+#: Which images of all, from the worst to the best explained, stand in the table.
+SPREAD = (("worst", 0.0), ("lowest tenth", 0.1), ("median", 0.5), ("highest tenth", 0.9), ("best", 1.0))
+
+
+def _spread(rows: torch.Tensor) -> list[tuple[str, ...]]:
+    """rows: of `masked_errors`. Images whose hidden patches are plain areas have nothing to explain: left out."""
+    rows = rows[rows[:, 1] > 0]
+    explained = 100 * (1 - rows[:, 0] / rows[:, 1])
+    order = explained.argsort().tolist()
+    chosen = [(name, order[round(place * (len(order) - 1))]) for name, place in SPREAD] if order else []
+    return [(name, f"{explained[i]:.1f}", f"{rows[i, 0] / rows[i, 2]:.4f}") for name, i in chosen]
+
+
+def _drawn_patches(subject: Subject[Request], samples: Any, seed: int) -> list[Drawn]:
+    """Evenly spaced images of the split: what was hidden, and what the network predicts there."""
+    count = min(subject.request.samples, len(samples))
+    drawn = []
+    for index in (position * len(samples) // count for position in range(count)):
+        image, _ = samples.collate([samples[index]])
+        found = reconstruct(subject.model, image, subject.data, seed, index)
+        figures = f"masked loss {found.error.loss:.3f}, explained variance {found.error.explained:.1f} %"
+        drawn.append(Drawn(f"image {index}: {figures}", found.panels))
+    return drawn
+
+
 #: Kind of network -> how it is measured.
-DENSE: dict[type, Callable[[Subject, Callable[[Any, str], Any]], Dense]] = {
+DENSE: dict[type, Callable[[Subject[Request], Callable[[Any, str], Any]], Dense]] = {
     Segmenter: _segmentation,
     Detector: _detection,
+    SpikeMAE: _masked,
 }

@@ -6,14 +6,17 @@ from spikedriven.errors import InputError
 from spikedriven.training.files import sync_folder, write_durable
 
 
-def write_whole(path: Path, content: bytes) -> Path:
-    """`path` holds `content` afterwards, or what it held before; InputError where it cannot be written."""
+def write_whole(path: Path, content: bytes, option: str = "--out") -> Path:
+    """`path` holds `content` afterwards, or what it held before; InputError where it cannot be written.
+
+    option: of the command that names the file.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         _write(path, content)
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"{path}: cannot be written ({reason}); name another file with --out") from error
+        raise InputError(f"{path}: cannot be written ({reason}); name another file with {option}") from error
     return path
 
 

@@ -13,12 +13,13 @@ from spikedriven.graph.audit import AuditReport, audit
 from spikedriven.graph.conventions import CONVENTIONS, TECHNOLOGIES
 from spikedriven.graph.energy import EnergyReport, cost, measure
 from spikedriven.graph.expand import expand
+from spikedriven.graph.layer_firing import LayerFiring, LayerFirings
 from spikedriven.graph.trace import trace
+from spikedriven.neurons.watch import neuron_outputs
 from spikedriven.report.attention import ATTENTION, FiringMap, firing_maps
 from spikedriven.report.dense import Dense, is_dense, measure_dense
 from spikedriven.report.history import History, read_history
-from spikedriven.report.rates import StepMeans
-from spikedriven.report.subject import Subject, batches, logits, open_loader
+from spikedriven.report.subject import Request, Subject, batches, logits, open_loader
 from spikedriven.tasks.classification import Accuracy, measure_accuracy
 from spikedriven.training.amp import autocast
 from spikedriven.training.distributed import World
@@ -46,12 +47,12 @@ class Findings:
 
     dense: quality of a network that is no classifier, else None. accuracy: None without labelled images or trained
     weights. classes: names, empty without data; split_size: images in the split. samples: predictions to show. maps:
-    samples with their attention maps. rates: neuron -> mean output per step, float64 [T]. energies: convention ->
+    samples with their attention maps. firing: of every layer of neurons, by name. energies: convention ->
     technology -> report. released, folded: audits of the network as it is, and with all chains folded and integer
     neurons made binary. images: how many rates and energies rest on.
     """
 
-    subject: Subject
+    subject: Subject[Request]
     history: History | None
     dense: Dense | None
     accuracy: Accuracy | None
@@ -59,7 +60,7 @@ class Findings:
     split_size: int
     samples: tuple[Sample, ...]
     maps: tuple[tuple[Sample, list[FiringMap]], ...]
-    rates: dict[str, Tensor]
+    firing: dict[str, LayerFiring]
     energies: dict[str, dict[str, EnergyReport]]
     released: AuditReport
     folded: AuditReport
@@ -69,11 +70,11 @@ class Findings:
         return self.energies["sdt"]["fp32"].measurement.images
 
 
-def investigate(subject: Subject) -> Findings:
+def investigate(subject: Subject[Request]) -> Findings:
     """Measure everything: seconds for small networks, minutes for the largest; progress on stderr."""
     model = subject.model
     accuracy, classes, size = _accuracy(subject)
-    rates, samples = _rates_and_samples(subject)
+    firing, samples = _firing_and_samples(subject)
     graph = trace(model, next(iter(batches(subject)))[0])
     measurement = measure(graph, _progress((batch for batch, _ in batches(subject)), "energy"))
     energies = {name: {price: cost(measurement, name, price) for price in TECHNOLOGIES} for name in CONVENTIONS}
@@ -86,7 +87,7 @@ def investigate(subject: Subject) -> Findings:
         split_size=size,
         samples=tuple(some_of_each(samples, subject.request.samples)) if subject.trained else (),
         maps=_maps(subject, samples[: subject.request.maps]),
-        rates=rates,
+        firing=firing,
         energies=energies,
         released=audit(graph),
         folded=_folded_audit(model),
@@ -98,7 +99,7 @@ def _folded_audit(model: Any) -> AuditReport:
     return audit(expand(model), model.example_input())
 
 
-def _accuracy(subject: Subject) -> tuple[Accuracy | None, tuple[str, ...], int]:
+def _accuracy(subject: Subject[Request]) -> tuple[Accuracy | None, tuple[str, ...], int]:
     """Accuracy of trained weights, class names, and the number of images in the split."""
     if subject.data is None:
         return None, (), 0
@@ -111,10 +112,11 @@ def _accuracy(subject: Subject) -> tuple[Accuracy | None, tuple[str, ...], int]:
         return measure_accuracy(subject.model, _progress(loader, "accuracy"), len(classes), CPU), classes, size
 
 
-def _rates_and_samples(subject: Subject) -> tuple[dict[str, Tensor], list[Sample]]:
-    """Mean output of every neuron per step, and what was said of each image."""
+def _firing_and_samples(subject: Subject[Request]) -> tuple[dict[str, LayerFiring], list[Sample]]:
+    """How every layer of neurons fires, and what was said of each image."""
     samples: list[Sample] = []
-    with StepMeans(subject.model) as means:
+    firing = LayerFirings()
+    with neuron_outputs(subject.model, firing.see):
         for batch, labels in _progress(batches(subject), "firing rates"):
             output = logits(subject.model, batch)
             if labels is not None and not is_dense(subject.model):
@@ -122,7 +124,7 @@ def _rates_and_samples(subject: Subject) -> tuple[dict[str, Tensor], list[Sample
                 best = shares.max(1)
                 rows = zip(batch, labels.tolist(), best.indices.tolist(), best.values.tolist(), strict=True)
                 samples += [Sample(*row) for row in rows]
-    return means.result(), samples
+    return firing.result(), samples
 
 
 def some_of_each(samples: Sequence[Sample], most: int) -> list[Sample]:
@@ -133,7 +135,7 @@ def some_of_each(samples: Sequence[Sample], most: int) -> list[Sample]:
     return [samples[i] for i in sorted(wrong[:half] + right[: most - half])]
 
 
-def _maps(subject: Subject, samples: Sequence[Sample]) -> tuple[tuple[Sample, list[FiringMap]], ...]:
+def _maps(subject: Subject[Request], samples: Sequence[Sample]) -> tuple[tuple[Sample, list[FiringMap]], ...]:
     if is_dense(subject.model) or not any(isinstance(module, ATTENTION) for module in subject.model.modules()):
         return ()
     return tuple((sample, firing_maps(subject.model, sample.image[None])) for sample in samples)

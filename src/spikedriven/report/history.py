@@ -13,11 +13,13 @@ LOG = "log.jsonl"
 
 @dataclass(frozen=True)
 class History:
-    """Records of RUN/log.jsonl by kind, in order: what was trained, evaluated, and where the run started."""
+    """Records of RUN/log.jsonl by kind, in order: what was trained, evaluated, where the run started, and how the
+    layers of neurons fired at evaluations."""
 
     train: tuple[dict[str, Any], ...]
     evaluated: tuple[dict[str, Any], ...]
     starts: tuple[dict[str, Any], ...]
+    firing: tuple[dict[str, Any], ...]
 
     def curve(self, kind: str, field: str, name: str) -> Series:
         """One field over the step. kind: "train" or "evaluated"."""
@@ -43,5 +45,5 @@ def read_history(run: Path) -> History | None:
         except (ValueError, KeyError, TypeError) as error:
             found = f"found {line[:60]!r}"
             raise DataError(f"{path}, line {number}: expected a JSON object with a kind, {found}") from error
-    kinds = ("train", "eval", "start")
+    kinds = ("train", "eval", "start", "firing")
     return History(*(tuple(record for kind, record in records if kind == wanted) for wanted in kinds))

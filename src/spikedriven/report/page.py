@@ -58,8 +58,9 @@ def page(found: Findings) -> Html:
         tag("link", rel="icon", href="data:,"),
         tag("style", Html(files("spikedriven.report").joinpath("style.css").read_text(encoding="utf-8"))),
     )
-    body = tag("body", tag("a", "Skip to the content", href="#content", class_="skip"), _header(found), _navigation(),
-               _main(found), tag("footer", tag("p", f"Written by spikedriven {__version__}.")))  # fmt: skip
+    skip = tag("a", "Skip to the content", href="#content", class_="skip")
+    footer = tag("footer", tag("p", f"Written by spikedriven {__version__}."))
+    body = tag("body", skip, _header(found), _navigation(found), _main(found), footer)
     return join([Html("<!DOCTYPE html>"), tag("html", head, body, lang="en")])
 
 
@@ -68,8 +69,9 @@ def _header(found: Findings) -> Html:
     return tag("header", tag("p", what, class_="muted"), tag("h1", found.subject.name))
 
 
-def _navigation() -> Html:
-    links = (tag("li", tag("a", text, href=f"#{identifier}")) for identifier, text, _ in SECTIONS)
+def _navigation(found: Findings) -> Html:
+    own = {} if found.dense is None else dict(zip(("accuracy", "predictions"), found.dense.titles, strict=True))
+    links = (tag("li", tag("a", own.get(identifier, text), href=f"#{identifier}")) for identifier, text, _ in SECTIONS)
     return tag("nav", tag("ul", join(links)), aria_label="Sections")
 
 

@@ -1,5 +1,6 @@
 """What a network says about one picture, of whichever task it is: figures for a program and panels for a person."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -19,8 +20,10 @@ from spikedriven.errors import InputError, SpikedrivenError
 from spikedriven.models.detection import Detector
 from spikedriven.models.detection import predict as detect
 from spikedriven.models.segmentation import Segmenter
+from spikedriven.models.spike_mae import SpikeMAE
 from spikedriven.report.drawing import Colour, draw_labels, draw_objects, enlarged, legend_of
 from spikedriven.report.images import picture, read_image, read_picture
+from spikedriven.report.masked import reconstruct
 from spikedriven.tasks.segmentation import inference_of
 
 BACKGROUND = "background"
@@ -40,11 +43,13 @@ class Prediction:
 def predict_picture(
     model: Any, data: Any, path: Path, classes: Sequence[str], score: float = 0.5, top: int = 5
 ) -> Prediction:
-    """Run a classifier, detector or segmenter, in evaluation mode, on an image file.
+    """Run a classifier, detector, segmenter or masked autoencoder, in evaluation mode, on an image file.
 
     data: the run's data configuration. classes: see `class_names`. score: detections below it are left out; top: how
     many classes a classifier names. DataError for a file that is no image.
     """
+    if isinstance(model, SpikeMAE):
+        return _hidden_patches(model, data, path)
     if isinstance(model, Detector):
         return _objects(model, read_picture(path), classes, score)
     if isinstance(model, Segmenter):
@@ -88,6 +93,18 @@ def _class(model: Any, data: Any, path: Path, classes: Sequence[str], top: int) 
     title = "\n".join(f"{row['share']:6.1%} {row['class']}" for row in rows)
     seen = enlarged(picture(sample[0], *data.normalization()))
     return Prediction({"task": "classification", "top": rows}, [(title, seen)])
+
+
+def _hidden_patches(model: SpikeMAE, data: Any, path: Path) -> Prediction:
+    """Always the same patches are hidden, so that pictures and networks compare."""
+    found = reconstruct(model, read_image(path, data), data)
+    explained = found.error.explained
+    titles = {
+        "masked": f"masked: {found.error.hidden} of {found.patches} patches",
+        "pasted": "pasted" if math.isnan(explained) else f"pasted: {explained:.1f} % of variance explained",
+    }
+    panels = [(titles.get(name, name), enlarged(pixels)) for name, pixels in found.panels]
+    return Prediction({"task": "pretraining", **found.to_dict()}, panels)
 
 
 def _objects(model: Detector, image: Image.Image, classes: Sequence[str], score: float) -> Prediction:

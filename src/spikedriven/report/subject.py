@@ -4,7 +4,7 @@ import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Generic, Literal, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -12,10 +12,12 @@ from torch import Tensor, nn
 from spikedriven.data import build_eval_loader, find_any_set
 from spikedriven.errors import InputError
 from spikedriven.graph.trace import as_graphed
+from spikedriven.models import variant_of
 from spikedriven.models.spike_mae import SpikeMAE
 from spikedriven.training.checkpoint import locate_run
 from spikedriven.training.config import Recipe
 from spikedriven.training.recipe_io import read_recipe
+from spikedriven.training.selection import Selection, selection_of
 from spikedriven.training.target import (
     LabelledTarget,
     data_config,
@@ -30,8 +32,8 @@ NOISE = 4
 
 
 @dataclass(frozen=True)
-class Request(LabelledTarget):
-    """What to report on, and how much to measure."""
+class Measured(LabelledTarget):
+    """A network, and the images to measure how it fires on."""
 
     data: str | None = None
     """Data set. Default: a run's own; for a model name none, so that rates are measured on random input."""
@@ -39,36 +41,55 @@ class Request(LabelledTarget):
     """Data folder."""
     split: Literal["test", "val", "train"] = "test"
     """Part of the data set."""
-    accuracy_images: int = 2000
-    """Accuracy is measured on at most so many images, evenly spaced over the split; 0: all."""
     images: int = 256
     """Firing rates and energy are measured on at most so many images, evenly spaced; 0: all."""
+    batch_size: int = 50
+
+    def __post_init__(self) -> None:
+        self._check_counts("images")
+        if self.batch_size < 1:
+            raise InputError(f"--batch-size {self.batch_size}: expected 1 or more")
+
+    def _check_counts(self, *names: str) -> None:
+        for name in names:
+            if getattr(self, name) < 0:
+                option = f"--{name.replace('_', '-')}"
+                raise InputError(f"{option} {getattr(self, name)}: expected 0 or more")
+
+
+@dataclass(frozen=True)
+class Request(Measured):
+    """What to report on, and how much to measure."""
+
+    accuracy_images: int = 2000
+    """Accuracy is measured on at most so many images, evenly spaced over the split; 0: all."""
     samples: int = 12
     """Predictions shown: half of them right, half wrong, where there are so many."""
     maps: int = 2
     """Samples whose attention maps are shown."""
-    batch_size: int = 50
 
     def __post_init__(self) -> None:
-        for name in ("accuracy_images", "images", "samples", "maps"):
-            if getattr(self, name) < 0:
-                raise InputError(f"--{name.replace('_', '-')} {getattr(self, name)}: expected 0 or more")
-        if self.batch_size < 1:
-            raise InputError(f"--batch-size {self.batch_size}: expected 1 or more")
+        super().__post_init__()
+        self._check_counts("accuracy_images", "samples", "maps")
+
+
+Asked = TypeVar("Asked", bound=Measured)
 
 
 @dataclass(frozen=True)
-class Subject:
+class Subject(Generic[Asked]):
     """model: in evaluation mode. trained: not random weights. run, checkpoint, recipe: of a run, else None.
-    data: labelled images to measure on, or None: measured on `noise`. notes: what a reader must know first."""
+    data: labelled images to measure on, or None: measured on `noise`. selection: why this checkpoint, of a run.
+    notes: what a reader must know first."""
 
-    request: Request
+    request: Asked
     model: Any
     trained: bool
     data: Any
     run: Path | None = None
     checkpoint: Path | None = None
     recipe: Recipe | None = None
+    selection: Selection | None = None
     noise: Tensor | None = None
     notes: tuple[str, ...] = ()
 
@@ -82,19 +103,25 @@ class Subject:
         return self.request.target if self.recipe is None else self.recipe.model.name
 
 
-def open_subject(request: Request) -> Subject:
+def open_subject(request: Asked) -> Subject[Asked]:
     """Load the network and find its data; random weights get batch norm statistics of what they are measured on."""
     named = is_model_name(request.target)
-    if named and request.data is not None and request.checkpoint is None and request.num_classes is None:
+    unsaid = request.num_classes is None and request.checkpoint is None
+    if named and unsaid and request.data is not None and has_classes(request.target):
         request = dataclasses.replace(request, num_classes=find_any_set(request.data).num_classes)
     loaded = load_target(request)
-    refuse_pretraining(loaded.model, request.target)
     subject = Subject(request, loaded.model, loaded.trained, _data(loaded, request))
     if not named:
         run, checkpoint = locate_run(Path(request.target))
         recipe = read_recipe(run / "recipe.yaml")
-        subject = dataclasses.replace(subject, run=run, checkpoint=checkpoint, recipe=recipe)
+        selection = selection_of(request.target)
+        subject = dataclasses.replace(subject, run=run, checkpoint=checkpoint, recipe=recipe, selection=selection)
     return _with_notes(subject)
+
+
+def has_classes(name: str) -> bool:
+    """Whether a registered network tells classes apart; one for masked pre-training does not."""
+    return variant_of(name).num_classes is not None
 
 
 def refuse_pretraining(model: nn.Module, name: str) -> None:
@@ -106,15 +133,20 @@ def refuse_pretraining(model: nn.Module, name: str) -> None:
         )
 
 
-def _data(loaded: Any, request: Request) -> Any:
+def _data(loaded: Any, request: Measured) -> Any:
     if loaded.data is None and request.data is None:
         return None
     data = data_config(loaded, request, request.data or "", request.root)
     return dataclasses.replace(data, dataset=request.data or data.dataset, root=request.root or data.root)
 
 
-def _with_notes(subject: Subject) -> Subject:
+def _with_notes(subject: Subject[Asked]) -> Subject[Asked]:
     notes, noise = [], None
+    if isinstance(subject.model, SpikeMAE):
+        notes.append(
+            "Masked pre-training: firing rates, energy and the addition-only check are those of the encoder on whole "
+            "images, which is what a classifier starts from. The decoder is an ordinary float network and not counted."
+        )
     if subject.data is None:
         noise = random_batch(subject.model, NOISE)
         notes.append(f"Random input: rates and energies were measured on {NOISE} samples of noise, not on images.")
@@ -129,11 +161,11 @@ def _with_notes(subject: Subject) -> Subject:
     return dataclasses.replace(subject, noise=noise, notes=tuple(notes))
 
 
-def first_batch(subject: Subject) -> Tensor:
+def first_batch(subject: Subject[Any]) -> Tensor:
     return next(iter(open_loader(subject, NOISE)))[0]
 
 
-def open_loader(subject: Subject, most: int, **options: Any) -> Any:
+def open_loader(subject: Subject[Any], most: int, **options: Any) -> Any:
     """A loader over at most `most` images (0: all) of the split, evenly spaced, since many sets are sorted by class.
 
     options: more keywords of the loader.
@@ -146,7 +178,7 @@ def open_loader(subject: Subject, most: int, **options: Any) -> Any:
     return loader if every == 1 else build_eval_loader(subject.data, request.split, **options, world_size=every)
 
 
-def batches(subject: Subject) -> Iterator[tuple[Tensor, Tensor | None]]:
+def batches(subject: Subject[Any]) -> Iterator[tuple[Tensor, Tensor | None]]:
     """(input, labels) to measure rates on; noise has no labels."""
     if subject.noise is not None:
         yield subject.noise, None

@@ -14,6 +14,7 @@ from spikedriven.tasks.networks import TIMM, build_network
 from spikedriven.training.config import Recipe
 from spikedriven.training.distributed import World, total
 from spikedriven.training.losses import balanced_weights, create_loss, evaluation_loss
+from spikedriven.training.selection import evaluation_split
 
 
 @dataclass(frozen=True)
@@ -104,9 +105,8 @@ class ClassificationTask:
         """top1 and top5 in per cent and the mean cross entropy over the validation part where the recipe sets one
         aside, else over the test set (which the releases use for selection too)."""
         data = self.recipe.data
-        split = "val" if data.val_fraction else "test"
         loader: Any = build_eval_loader(
-            data, split, batch_size=self.recipe.run.batch_size, rank=world.rank, world_size=world.size
+            data, evaluation_split(data), batch_size=self.recipe.run.batch_size, rank=world.rank, world_size=world.size
         )
         result = measure_accuracy(model, loader, loader.dataset.num_classes, world)
         return {"top1": result.top1, "top5": result.top5, "loss": result.loss}

@@ -1,9 +1,13 @@
-"""Masked pre-training: a spike MAE predicts the hidden patches of images; labels are never looked at.
+"""Masked pre-training: a spike MAE predicts the hidden patches of images, and looks at no label.
 
-Which patches are hidden in training is drawn from the generator that the loop seeds from (seed, step, process); in
-evaluation it is a function of (seed, image), so figures of different epochs and numbers of processes compare.
+Which patches are hidden in training is drawn from the generator that the loop seeds from (seed,
+step, process); in evaluation it is a function of (seed, image), so figures of different epochs and
+numbers of processes compare.
 """
 
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -16,6 +20,7 @@ from spikedriven.models.spike_mae import SpikeMAE
 from spikedriven.tasks.networks import build_network
 from spikedriven.training.config import LossConfig, Recipe
 from spikedriven.training.distributed import World, total
+from spikedriven.training.selection import evaluation_split
 
 
 class PretrainingTask:
@@ -47,24 +52,77 @@ class PretrainingTask:
         return model(images).loss
 
     def evaluate(self, model: nn.Module, world: World) -> dict[str, float]:
-        """loss: mean squared error over the hidden patches of the validation part, or of the test images where the
-        recipe sets none aside. explained: 100 (1 - loss / loss of predicting each patch's mean), per cent."""
-        data, seed = self.recipe.data, self.recipe.run.seed
+        """loss and explained (see `MaskedError`) over the validation part, or over the test images
+        where the recipe sets none aside."""
+        data, run = self.recipe.data, self.recipe.run
         loader: Any = build_eval_loader(
             data,
-            "val" if data.val_fraction else "test",
-            batch_size=self.recipe.run.batch_size,
+            evaluation_split(data),
+            batch_size=run.batch_size,
             rank=world.rank,
             world_size=world.size,
         )
-        sums = torch.zeros(3, dtype=torch.float64, device=world.device)
-        position = world.rank
-        for images, _labels in loader:
-            indices = [position + i * world.size for i in range(len(images))]
-            position += len(images) * world.size
-            sums += _error_sums(model, images.to(world.device), evaluation_noise(model, seed, indices))
-        error, baseline, count = total(sums, world).tolist()
-        return {"loss": error / count, "explained": 100 * (1 - error / baseline)}
+        found = measure_masked(model, loader, run.seed, world)
+        return {"loss": found.loss, "explained": found.explained}
+
+
+@dataclass(frozen=True)
+class MaskedError:
+    """How well the hidden patches of some images are predicted.
+
+    error: sum over hidden patches of the mean squared error of their normalised pixels. variance:
+    the same of predicting each patch's mean. hidden: how many patches.
+    """
+
+    error: float
+    variance: float
+    hidden: int
+    images: int
+
+    @property
+    def loss(self) -> float:
+        """Mean squared error of a hidden patch: what is trained."""
+        return self.error / self.hidden
+
+    @property
+    def explained(self) -> float:
+        """Share of the hidden patches' variance that is predicted, 1 - error / variance, in per
+        cent; below 0 where the mean of each patch would have been the better guess; nan where the
+        patches are plain areas."""
+        return 100 * (1 - self.error / self.variance) if self.variance else math.nan
+
+    @classmethod
+    def of(cls, rows: Tensor, world: World) -> "MaskedError":
+        """From rows of `masked_errors` at each process."""
+        images = rows.new_tensor([len(rows)])
+        error, variance, hidden, count = total(torch.cat([rows.sum(0), images]), world).tolist()
+        return cls(error, variance, round(hidden), round(count))
+
+
+def measure_masked(model: Any, batches: Iterable[Any], seed: int, world: World) -> MaskedError:
+    """Over (images [B, C, H, W], labels) batches of which process r of W has images r, r + W, ...
+    of the split.
+
+    Sums over all processes. Set evaluation mode and autocast outside. seed: of the masks.
+    """
+    rows = [
+        masked_errors(model, images.to(world.device), noise)
+        for images, noise in with_masks(model, batches, seed, world.rank, world.size)
+    ]
+    none = torch.zeros(0, 3, dtype=torch.float64, device=world.device)  # more processes than images
+    return MaskedError.of(torch.cat([none, *rows]), world)
+
+
+def with_masks(
+    model: Any, batches: Iterable[Any], seed: int, first: int = 0, step: int = 1
+) -> Iterator[tuple[Tensor, Tensor]]:
+    """(images, noise) for each batch of (images, labels). Image i of the loader is number
+    ``first + i * step`` of its split, and its mask is that number's, whatever else is looked at."""
+    position = first
+    for images, _labels in batches:
+        indices = [position + i * step for i in range(len(images))]
+        position += len(images) * step
+        yield images, evaluation_noise(model, seed, indices)
 
 
 def evaluation_noise(model: Any, seed: int, indices: list[int]) -> Tensor:
@@ -74,9 +132,9 @@ def evaluation_noise(model: Any, seed: int, indices: list[int]) -> Tensor:
     return torch.stack(rows)
 
 
-def _error_sums(model: Any, images: Tensor, noise: Tensor) -> Tensor:
-    """Sums over hidden patches, float64 [3]: their mean squared errors, those of predicting zero, their number."""
-    result = model(images, noise.to(images.device))
-    hidden = int(result.mask.sum())
-    baseline = model.target(images)[result.mask].square().mean(-1).sum()
-    return torch.stack([result.loss.double() * hidden, baseline.double(), baseline.new_tensor(hidden).double()])
+def masked_errors(model: Any, images: Tensor, noise: Tensor) -> Tensor:
+    """error, variance and number of hidden patches (see `MaskedError`) by image: float64 [B, 3]."""
+    result, target = model(images, noise.to(images.device)), model.target(images)
+    error = (result.prediction - target).square().mean(-1)
+    columns = (error, target.square().mean(-1), torch.ones_like(error))
+    return torch.stack([(values.double() * result.mask).sum(1) for values in columns], dim=1)

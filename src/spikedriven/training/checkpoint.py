@@ -3,7 +3,7 @@ unpickling code.
 
 RUN/recipe.yaml                         the effective recipe
 RUN/checkpoints/step_00000400/          model.safetensors, ema.safetensors, state.pt, manifest.json (sizes and CRCs)
-RUN/checkpoints/best.json               which step had the best validation figure
+RUN/checkpoints/best.json               which step had the best figure, on which images, of how many evaluations
 """
 
 import io
@@ -27,7 +27,7 @@ from spikedriven.training.files import explain_os_errors, sync_folder, write_ato
 from spikedriven.training.recipe_io import read_recipe
 
 logger = logging.getLogger(__name__)
-MANIFEST = "manifest.json"
+MANIFEST, BEST = "manifest.json", "best.json"
 
 
 @dataclass(frozen=True)
@@ -73,18 +73,35 @@ class CheckpointStore:
         sync_folder(self.folder)
         shutil.rmtree(aside, ignore_errors=True)
 
-    def mark_best(self, step: int, metric: str, value: float) -> None:
-        """Remember that the checkpoint of `step`, which must exist, has the best validation figure so far."""
-        record = {"step": step, "metric": metric, "value": value}
-        write_atomic(self.folder / "best.json", json.dumps(record).encode())
+    def mark_best(self, step: int, metric: str, value: float, **of: Any) -> None:
+        """Remember that the checkpoint of `step`, which must exist, has the best validation figure so far.
+
+        of: what else is to be known of the choice: which images, of how many evaluations (see `selection`).
+        """
+        self._write_mark({"step": step, "metric": metric, "value": value, **of})
+
+    def count_evaluations(self, evaluations: int) -> None:
+        """Remember that the marked checkpoint is still the best one, of so many evaluations."""
+        mark = self.mark()
+        if mark:
+            self._write_mark({**mark, "evaluations": evaluations})
+
+    def _write_mark(self, mark: dict[str, Any]) -> None:
+        write_atomic(self.folder / BEST, json.dumps(mark).encode())
 
     def best(self) -> Path | None:
         """The folder of the best checkpoint, if one was marked. CheckpointError if the mark cannot be read."""
-        record = self.folder / "best.json"
+        mark = self.mark()
+        return self.folder / f"step_{mark['step']:08d}" if mark else None
+
+    def mark(self) -> dict[str, Any]:
+        """What `mark_best` wrote: at least step, metric and value; empty where nothing was marked."""
+        record = self.folder / BEST
         if not record.is_file():
-            return None
+            return {}
         try:
-            return self.folder / f"step_{int(json.loads(record.read_bytes())['step']):08d}"
+            mark = json.loads(record.read_bytes())
+            return {**mark, "step": int(mark["step"]), "metric": str(mark["metric"])}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise CheckpointError(
                 f"{record}: cannot be read ({type(error).__name__}: {error}). Which checkpoint was the best one is no "

@@ -38,6 +38,7 @@ from spikedriven.training.distributed import (
     wrap_model,
 )
 from spikedriven.training.freeze import freeze, frozen_norms
+from spikedriven.training.health import first_batch
 from spikedriven.training.memory import keep_memory
 from spikedriven.training.meter import Meter
 from spikedriven.training.optim import create_optimizer, peak_learning_rate
@@ -45,6 +46,7 @@ from spikedriven.training.processes import for_processes, what_changed, with_bat
 from spikedriven.training.run_folder import prepare_folder
 from spikedriven.training.runlog import RunLog
 from spikedriven.training.schedule import learning_rate, set_learning_rate
+from spikedriven.training.selection import evaluated_on
 from spikedriven.training.sharded import full, gathered, optimizer_shares, shares_of, whole
 from spikedriven.training.signals import stop_flag
 from spikedriven.training.start import start_from
@@ -52,12 +54,14 @@ from spikedriven.training.start import start_from
 
 @dataclass
 class Counters:
-    """How far a run has come: optimiser steps done; the next batch to be read is number `batch` of epoch `epoch`."""
+    """How far a run has come: optimiser steps done; the next batch to be read is number `batch` of epoch `epoch`;
+    the best figure so far, of so many evaluations."""
 
     step: int = 0
     epoch: int = 0
     batch: int = 0
     best: float | None = None
+    evaluations: int = 0
 
 
 @dataclass(frozen=True)
@@ -112,8 +116,9 @@ class Trainer:
     def fit(self) -> Outcome:
         """Train to the end, to `run.max_steps`, or until a signal asks to stop (a checkpoint is written first)."""
         with stop_flag() as self.stop, self.log.open():
+            data = {"data": described(self.recipe.data), "evaluated_on": evaluated_on(self.recipe.data)}
             place = {"device": str(self.world.device), "heap": self.heap, "batch_size": self.recipe.run.batch_size}
-            self.log.record("start", self.at.step, processes=self.world.size, data=described(self.recipe.data), **place)
+            self.log.record("start", self.at.step, processes=self.world.size, **data, **place)
             if self.taken is not None:
                 self.log.record("init", self.at.step, **asdict(self.taken))
                 self.log.say(f"starting weights: {self.taken}")
@@ -188,6 +193,8 @@ class Trainer:
         stop = average(torch.tensor([self._stop_wish()], device=self.world.device), self.world).item() > 0
         if stop or best or last or at.epoch % run.checkpoint_epochs == 0 or self._checkpoint_step_is_due():
             self._save(best=best)
+        if self.world.is_main and self.at.best is not None:
+            self.store.count_evaluations(self.at.evaluations)
         return not stop
 
     def _train_step(self, batches: list[Any]) -> bool:
@@ -246,11 +253,13 @@ class Trainer:
         model = self.net if self.ema is None else self.ema.module
         share_buffers(model, self.world)
         model.eval()
-        with whole(model), torch.inference_mode(), self._autocast():
+        with whole(model), torch.inference_mode(), self._autocast(), first_batch(model) as firing:
             self.figures = self.task.evaluate(model, self.world)
         self.log.record("eval", self.at.step, epoch=self.at.epoch, **self.figures)
+        self.at.evaluations += 1
         shown = ", ".join(f"{name} {value:.4g}" for name, value in self.figures.items())
         self.log.say(f"epoch {self.at.epoch}/{self.recipe.schedule.total_epochs}: {shown}")
+        firing.tell(self.log, self.at.step, self.at.epoch)
         value = self.figures[self.task.metric]
         better = self.at.best is None or value > self.at.best
         self.at.best = value if better else self.at.best
@@ -269,11 +278,12 @@ class Trainer:
             "log_position": self.log.position(),
             "processes": self.world.size,
             "batch_size": self.recipe.run.batch_size,
+            "evaluated_on": evaluated_on(self.recipe.data),
         }
         self.store.save(self.at.step, Checkpoint(model, ema, state))
         if best:
             assert self.at.best is not None
-            self.store.mark_best(self.at.step, self.task.metric, self.at.best)
+            self.store.mark_best(self.at.step, self.task.metric, self.at.best, **evaluated_on(self.recipe.data))
         self.meter.restart()
 
     def _restore(self, path: Path, checkpoint: Checkpoint) -> int:

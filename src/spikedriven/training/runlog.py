@@ -17,7 +17,10 @@ from spikedriven.training.files import explain_os_errors, write_atomic
 
 
 class RunLog:
-    """RUN/log.jsonl: one object a line, with `kind` ("start", "train", "eval", "checkpoint", "stop") and `step`."""
+    """RUN/log.jsonl: one object a line, with `step` and `kind`.
+
+    Kinds: "start", "init", "train", "eval", "firing", "checkpoint", "stop", "end".
+    """
 
     def __init__(
         self, run: Path, *, active: bool, total_steps: int, step: int = 0, position: int = 0, tensorboard: bool = False

@@ -11,7 +11,7 @@ SIDE, LARGEST = 200, 256
 def quality(dense: Dense) -> Html:
     rows = [[_cell(value, i in dense.bars) for i, value in enumerate(row)] for row in dense.rows]
     shown = table(dense.caption, dense.header, rows, range(1, len(dense.header)))
-    return section("accuracy", "Accuracy", tag("p", dense.text), shown)
+    return section("accuracy", dense.titles[0], tag("p", dense.text), shown)
 
 
 def _cell(value: str, as_bar: bool) -> object:
@@ -22,10 +22,11 @@ def _cell(value: str, as_bar: bool) -> object:
 
 
 def drawn_predictions(dense: Dense) -> Html:
+    title = dense.titles[1]
     if not dense.images:
-        return section("predictions", "Predictions", tag("p", "None: no samples were asked for."))
-    text = "Evenly spaced images of the split. Background is not coloured."
-    return section("predictions", "Predictions", tag("p", text), join(_one(image) for image in dense.images))
+        return section("predictions", title, tag("p", "None: no samples were asked for."))
+    text = f"Evenly spaced images of the split. {dense.legend}"
+    return section("predictions", title, tag("p", text), join(_one(image) for image in dense.images))
 
 
 def _one(image: Drawn) -> Html:

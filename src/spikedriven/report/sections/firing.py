@@ -3,7 +3,7 @@
 import matplotlib
 import numpy as np
 
-from spikedriven.neurons import IntegerNeuron
+from spikedriven.graph.layer_firing import LayerFiring
 from spikedriven.report.attention import FiringMap
 from spikedriven.report.findings import Findings, Sample
 from spikedriven.report.html import Cell, Html, heat, join, section, table, tag
@@ -15,28 +15,54 @@ SIDE = 84
 
 
 def firing(found: Findings) -> Html:
-    steps = max(len(rates) for rates in found.rates.values())
-    largest = max(float(rates.max()) for rates in found.rates.values())
-    rows = [
-        (name, *(heat(rate, largest, f"{rate:.3f}") for rate in rates.tolist()),
-         *([""] * (steps - len(rates))), heat(float(rates.mean()), largest, f"{float(rates.mean()):.3f}"))
-        for name, rates in found.rates.items()
-    ]  # fmt: skip
-    header = ("neuron", *(f"step {i + 1}" for i in range(steps)), "mean")
-    what = "images" if found.subject.noise is None else "samples of noise"
-    text = (
-        f"Mean output of every neuron layer per element and time step over {found.images} {what}; the stronger the "
-        f"cell's colour, the higher the rate, up to {largest:.3f}. {_integers(found)}"
+    layers = found.firing.values()
+    if not layers:
+        return section("firing", "Firing rates", tag("p", "None: the network has no neuron of this package."))
+    steps = max(len(layer.spikes) for layer in layers)
+    largest = max(float(layer.spikes.max()) for layer in layers)
+    header = ("neuron", *(f"step {i + 1}" for i in range(steps)), "mean", "fire in an image", "never fire")
+    heat_map = table(
+        "Spikes per neuron and time step", header, [_row(layer, steps, largest) for layer in layers], class_="matrix"
     )
-    heat_map = table("Firing rate per layer and time step", header, rows, class_="matrix")
-    return section("firing", "Firing rates", tag("p", text), heat_map)
+    return section("firing", "Firing rates", tag("p", _explained(found, largest)), _extremes(found), heat_map)
+
+
+def _row(layer: LayerFiring, steps: int, largest: float) -> tuple[object, ...]:
+    mean = float(layer.spikes.mean())
+    cells = [heat(value, largest, f"{value:.3f}") for value in layer.spikes.tolist()]
+    never = "–" if layer.never_fires is None else f"{layer.never_fires:.1%}"
+    shares = (f"{layer.fires_in_an_image:.1%}", never)
+    return (layer.name, *cells, *([""] * (steps - len(cells))), heat(mean, largest, f"{mean:.3f}"), *shares)
+
+
+def _explained(found: Findings, largest: float) -> str:
+    what = "images" if found.subject.noise is None else "samples of noise"
+    return (
+        f"Spikes of every layer of neurons per neuron and time step, mean over {found.images} {what}; the stronger the "
+        f"cell's colour, the more, up to {largest:.3f}. {_integers(found)} Fire in an image: the share of neurons with "
+        f"a spike at any step, mean over the {what}. Never fire: the share of neurons without a spike in all of them. "
+        "A neuron is one channel at one position."
+    )
 
 
 def _integers(found: Findings) -> str:
-    neurons = [m for m in found.subject.model.modules() if isinstance(m, IntegerNeuron)]
-    if not neurons:
-        return "Outputs are 0 or 1."
-    return f"Integer neurons put out counts up to {neurons[0].levels}, divided by their norm."
+    levels = max(layer.levels for layer in found.firing.values())
+    if levels == 1:
+        return "A neuron has at most one spike a step, so this is its firing rate."
+    return f"Integer neurons have up to {levels} spikes a step: their count."
+
+
+def _extremes(found: Findings) -> Html:
+    """Layers that say nothing about the input."""
+    layers = found.firing.values()
+    dead = [layer.name for layer in layers if layer.dead]
+    saturated = [layer.name for layer in layers if layer.saturated]
+    told = (("No neuron of these layers fired", dead), ("All neurons of these layers fired always", saturated))
+    return join(
+        tag("p", tag("strong", "Note. "), f"{what}: {', '.join(names)}.", class_="warning")
+        for what, names in told
+        if names
+    )
 
 
 def attention(found: Findings) -> Html:

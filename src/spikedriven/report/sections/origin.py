@@ -29,10 +29,11 @@ def commands(found: Findings) -> list[list[str]]:
     lines = []
     if subject.run is not None:
         lines.append(["spikedriven", "train", str(subject.run / "recipe.yaml"), "--run.out", "NEW_FOLDER"])
-    if found.accuracy is not None:
+    if found.accuracy is not None or found.dense is not None:
         lines.append(["spikedriven", "eval", request.target, *named, *data, "--split", request.split])
     lines.append(["spikedriven", "energy", request.target, *named, *data, "--convention", "all"])
     lines.append(["spikedriven", "audit", request.target, *named])
+    lines.append(["spikedriven", "firing", request.target, *named, *data, "--out", "firing.csv"])
     lines.append(["spikedriven", "attention", request.target, "IMAGE", *named])
     everything = _options(request, ("split", "accuracy_images", "images", "samples", "maps", "batch_size"))
     lines.append(["spikedriven", "report", request.target, *named, *data, *everything])
@@ -49,6 +50,8 @@ def _environment(found: Findings) -> list[tuple[str, str]]:
     rows = list(environment().items())
     if subject.recipe is not None:
         rows.insert(0, ("seed of the run", str(subject.recipe.run.seed)))
+    if subject.selection is not None:
+        rows.insert(0, ("why this checkpoint", str(subject.selection)))
     if subject.checkpoint is not None:
         rows.insert(0, ("checkpoint", str(subject.checkpoint)))
     return rows

@@ -4,6 +4,8 @@ from torch import nn
 
 from spikedriven.report.findings import Findings
 from spikedriven.report.html import Html, join, section, table, tag
+from spikedriven.report.subject import Request, Subject
+from spikedriven.training.selection import OPTIMISTIC
 
 
 def overview(found: Findings) -> Html:
@@ -11,7 +13,16 @@ def overview(found: Findings) -> Html:
 
 
 def notes(found: Findings) -> Html:
-    return join(tag("p", tag("strong", "Note. "), note, class_="warning") for note in found.subject.notes)
+    told = (*found.subject.notes, *chosen_on_these_images(found.subject))
+    return join(tag("p", tag("strong", "Note. "), note, class_="warning") for note in told)
+
+
+def chosen_on_these_images(subject: Subject[Request]) -> list[str]:
+    """Of a run's best checkpoint that is measured on the images that chose it; else nothing."""
+    selection, split = subject.selection, subject.request.split
+    if selection is None or not selection.optimistic_on(subject.data.dataset, split):
+        return []
+    return [f"{selection}. {OPTIMISTIC}"]
 
 
 def key_figures(found: Findings) -> Html:
@@ -40,7 +51,8 @@ def parts(found: Findings) -> Html:
     rows.append(("all", type(model).__name__, f"{_count(model):,}", f"{_count(model, trained=True):,}"))
     shape = " x ".join(map(str, model.example_input().shape[1:]))
     steps = found.energies["sdt"]["fp32"].measurement.time_steps
-    text = f"{found.subject.network}{_changes(found)}, {steps} time steps, input {shape}, {model.num_classes} classes."
+    classes = f", {model.num_classes} classes" if model.num_classes else ""
+    text = f"{found.subject.network}{_changes(found)}, {steps} time steps, input {shape}{classes}."
     header = ("part", "class", "parameters", "trainable")
     return join([tag("p", text), table("Parameters by part", header, rows, (2, 3))])
 

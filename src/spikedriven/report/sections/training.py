@@ -9,6 +9,7 @@ from spikedriven.report.html import Html, details, join, section, table, tag
 CHARTS = (
     ("Loss", (("train", "loss", "training"), ("evaluated", "loss", "evaluation"))),
     ("Accuracy, per cent", (("evaluated", "top1", "top-1"), ("evaluated", "top5", "top-5"))),
+    ("Explained variance of hidden patches, per cent", (("evaluated", "explained", "evaluation"),)),
     ("Overlap, per cent", (("evaluated", "miou", "mean IoU"), ("evaluated", "pixel_accuracy", "pixel accuracy"))),
     (
         "Average precision",
@@ -24,7 +25,7 @@ CHARTS = (
 
 #: Columns of the table of evaluations, where present.
 EVALUATED = (
-    "top1", "top5", "miou", "pixel_accuracy", "box_map", "box_map50", "segm_map", "segm_map50", "loss",
+    "top1", "top5", "explained", "miou", "pixel_accuracy", "box_map", "box_map50", "segm_map", "segm_map50", "loss",
 )  # fmt: skip
 
 
@@ -33,7 +34,8 @@ def training(found: Findings) -> Html:
     if history is None:
         return section("training", "Training", tag("p", "There is no run behind this page, so no curves."))
     charts = [_chart(history, i, title, curves) for i, (title, curves) in enumerate(CHARTS)]
-    return section("training", "Training", _summary(history), tag("div", join(charts), class_="charts"), _logs(history))
+    curves = tag("div", join(charts), class_="charts")
+    return section("training", "Training", _summary(history), curves, dead_or_saturated(history), _logs(history))
 
 
 def _chart(history: History, index: int, title: str, curves: tuple[tuple[str, str, str], ...]) -> Html:
@@ -56,15 +58,33 @@ def _summary(history: History) -> Html:
     return tag("p", ", ".join(parts) + ".")
 
 
+def dead_or_saturated(history: History) -> Html:
+    """Layers that carried nothing at an evaluation, and when; nothing of runs that did not look."""
+    looks = history.firing
+    if not looks:
+        return Html("")
+    basis = f"On the first batch of each evaluation ({len(looks)} on record)"
+    rows = [
+        _span(name, state, [look["step"] for look in looks if name in look[state]])
+        for state in ("dead", "saturated")
+        for name in dict.fromkeys(name for look in looks for name in look[state])
+    ]
+    if not rows:
+        return tag("p", f"{basis}, no layer of neurons was dead (no neuron fired) or saturated (all fired always).")
+    text = f"{basis}, these layers of neurons were dead (no neuron fired) or saturated (all fired always)."
+    header = ("layer", "state", "evaluations", "first at step", "last at step")
+    return join([tag("p", text), table("Dead and saturated layers", header, rows, (2, 3, 4))])
+
+
+def _span(name: str, state: str, steps: list[int]) -> tuple[str, ...]:
+    return name, state, str(len(steps)), str(steps[0]), str(steps[-1])
+
+
 def _logs(history: History) -> Html:
     return join(
         [
             _log("Training log", history.train, ("loss", "lr", "grad_norm", "samples_per_s")),
-            _log(
-                "Evaluations",
-                history.evaluated,
-                ("top1", "top5", "miou", "pixel_accuracy", "box_map", "box_map50", "segm_map", "segm_map50", "loss"),
-            ),
+            _log("Evaluations", history.evaluated, EVALUATED),
         ]
     )
 
