@@ -147,8 +147,8 @@ def evaluate(arguments: Arguments, world: World) -> Evaluation:
 def _evaluated(model: nn.Module, data: Any, amp: str, arguments: Arguments, world: World) -> Evaluation:
     if isinstance(model, SpikeMAE):
         seed = _mask_seed(arguments.target)
-        measure = partial(_masked, seed=seed)
-        return of_masked(_measure(model, data, amp, arguments, world, measure)[0], described(data), seed)
+        masked = partial(_masked, seed=seed)
+        return of_masked(_measure(model, data, amp, arguments, world, masked)[0], described(data), seed)
     if isinstance(model, Detector):
         return of_detector(*_measure(model, data, amp, arguments, world, _precision, build_detection_eval_loader))
     if isinstance(model, Segmenter):
