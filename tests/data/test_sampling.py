@@ -1,11 +1,12 @@
-"""Repeated augmentation against timm's sampler, balanced classes by counting, and both in batches."""
+"""Repeated augmentation against timm's sampler, balanced classes by counting, and both in
+batches."""
 
 import dataclasses
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from timm.data.distributed_sampler import RepeatAugSampler
 
@@ -17,6 +18,7 @@ from spikedriven.errors import RecipeError
 from tests.data.test_loaders import EVERYTHING, PLAIN, assert_equal, loader, mini
 
 
+@settings(max_examples=40, deadline=None)
 @given(values=st.lists(st.integers(0, 5), max_size=30))
 def test_earlier_counts(values: list[int]):
     order = torch.tensor(values, dtype=torch.int64)
@@ -82,6 +84,7 @@ def test_processes_share_the_copies_of_an_image():
 # balanced classes ---------------------------------------------------------------------------------
 
 
+@settings(max_examples=40, deadline=None)
 @given(counts=st.lists(st.integers(0, 12), min_size=1, max_size=6), seed=st.integers(0, 3), epoch=st.integers(0, 3))
 def test_every_class_comes_equally_often(counts: list[int], seed: int, epoch: int):
     targets = np.repeat(np.arange(len(counts)), counts)

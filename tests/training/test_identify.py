@@ -30,9 +30,9 @@ OPEN = {
     "spikingformer_2_384_cifar.cifar100": {"num_heads": 8},
     "spike_mae_12_512.in1k": {"levels": 8},
     "spike_mae_12_768.in1k": {"levels": 4},
-    "mask_rcnn.meta_spikeformer_15m_coco_t1": {"neuron": "integer"},
-    "mask_rcnn.meta_spikeformer_55m_coco_t1": {"neuron": "integer"},
-    "cascade_mask_rcnn.meta_spikeformer_15m_coco_t1": {"neuron": "integer"},
+    "mask_rcnn.meta_spikeformer_15m_coco_t1": {"neuron": "integer", "levels": 4},
+    "mask_rcnn.meta_spikeformer_55m_coco_t1": {"neuron": "integer", "levels": 4},
+    "cascade_mask_rcnn.meta_spikeformer_15m_coco_t1": {"neuron": "integer", "levels": 4},
 }
 
 

@@ -1,4 +1,5 @@
-"""Every optimiser of timm by its name: it learns, it resumes to the same bits, or it says why it cannot be used."""
+"""Every optimiser of timm by its name: it learns, it resumes to the same bits, or it says why it
+cannot be used."""
 
 import copy
 import io
@@ -33,7 +34,8 @@ def steps(model: nn.Module, optimizer: torch.optim.Optimizer, numbers: range) ->
 
 
 def check(name: str) -> None:
-    """Three steps move the weights; from a state that went through a file three more end with the same bits."""
+    """Three steps move the weights; from a state that went through a file three more end with the
+    same bits."""
     config = OptimConfig(name=name, lr=1e-3)
     whole = network()
     optimizer, before = create_optimizer(whole, config, 1), copy.deepcopy(whole.state_dict())

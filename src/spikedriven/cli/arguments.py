@@ -23,7 +23,7 @@ def parse(kind: type[Arguments], argv: list[str], command: str, doc: str | None)
     """The arguments of a command that names a network: a dataclass with the field ``model_args`` (`Target`)."""
     rest, given = split_arguments(argv, ("model",))
     found = tyro.cli(kind, args=rest, prog=f"spikedriven {command}", description=f"{doc or ''}{_HINT}")
-    return dataclasses.replace(found, model_args=given["model"])  # type: ignore[type-var]
+    return dataclasses.replace(found, model_args=nested(given["model"]))  # type: ignore[type-var]
 
 
 def split_arguments(argv: list[str], sections: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
@@ -46,6 +46,20 @@ def split_arguments(argv: list[str], sections: Sequence[str]) -> tuple[list[str]
             raise InputError(f"{word}: expected --{section}.args.KEY VALUE")
         found[section][key.replace("-", "_")] = _value(word, text)
     return rest, found
+
+
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
+    """A key with a dot, as in backbone_args.levels, is one of a dictionary."""
+    found: dict[str, Any] = {}
+    for key, value in flat.items():
+        outer, dot, inner = key.partition(".")
+        if not dot:
+            found[outer] = value
+        elif isinstance(found.setdefault(outer, {}), dict):
+            found[outer][inner] = value
+        else:
+            raise InputError(f"--model.args.{outer} {found[outer]} and --model.args.{key}: give one of them")
+    return found
 
 
 def _value(word: str, text: str) -> Any:

@@ -33,11 +33,12 @@ class DataConfig:
     train_fraction_seed: int = 0
     """Which images train_fraction keeps; a smaller share is part of a larger one of the same seed."""
     sampling: Literal["shuffle", "balanced"] = "shuffle"
-    """Training. shuffle: each image once in an epoch. balanced: as many images, the same number of each
-    class; those of small classes come several times, of large ones a part, drawn anew in each epoch."""
+    """Training. shuffle: each image once in an epoch. balanced: as many images, the same number of
+    each class; those of small classes come several times, of large ones a part, drawn anew in each
+    epoch."""
     aug_repeats: float = 1.0
-    """Training: repeated augmentation, so many augmented copies of each image in a batch. An epoch is as
-    long as without, and sees a part of the set."""
+    """Training: repeated augmentation, so many augmented copies of each image in a batch. An epoch
+    is as long as without, and sees a part of the set."""
     skip_broken: bool = True
     """Replace an unreadable train image by the next one and count it; False: stop. Evaluation always stops."""
     workers: int = 2
@@ -67,8 +68,8 @@ class DataConfig:
     hflip: float = 0.5
     """Training: probability of a horizontal flip."""
     color_jitter: float = 0.0
-    """Training: strength of brightness, contrast and saturation jitter; ignored when auto_augment is
-    set, but for 3a."""
+    """Training: strength of brightness, contrast and saturation jitter; ignored when auto_augment
+    is set, but for 3a."""
     auto_augment: str | None = None
     """Training: timm's string: RandAugment such as rand-m9-mstd0.5-inc1, AutoAugment (original,
     originalr, v0, v0r or 3a; with -mstd0.5), AugMix such as augmix-m5-w4-d2."""
@@ -84,10 +85,11 @@ class DataConfig:
     cutmix: float = 0.0
     """Alpha of cutmix's Beta distribution; 0: no cutmix."""
     cutmix_minmax: tuple[float, float] | None = None
-    """Cutmix: smallest and largest side of the box, as shares of the image's; used instead of `cutmix`."""
+    """Cutmix: smallest and largest side of the box, as shares of the image's; used instead of
+    `cutmix`."""
     mixup_mode: Literal["batch", "pair", "elem"] = "batch"
-    """What one draw of mixup and cutmix (whether, which, how much) holds for: a batch, a pair of images
-    that are mixed with each other, or one image."""
+    """What one draw of mixup and cutmix (whether, which, how much) holds for: a batch, a pair of
+    images that are mixed with each other, or one image."""
     mixup_prob: float = 1.0
     """Probability that a batch (pair, image) is mixed, when mixup or cutmix is on."""
     switch_prob: float = 0.5

@@ -1,5 +1,5 @@
-"""Which samples an epoch has, and how often: each once, all classes alike, or each several times in a row
-(repeated augmentation). A function of (seed, epoch), so that a run resumes exactly."""
+"""Which samples an epoch has, and how often: each once, all classes alike, or each several times in
+a row (repeated augmentation). A function of (seed, epoch), so that a run resumes exactly."""
 
 import math
 from collections.abc import Sequence
@@ -17,8 +17,8 @@ SELECTED_ROUND = 256
 
 @dataclass(frozen=True, eq=False)
 class Sampling:
-    """length: samples of the set. repeats: how often each comes in a row. targets: labels int64 `[N]` where
-    all classes are to come equally often, else None."""
+    """length: samples of the set. repeats: how often each comes in a row. targets: labels int64
+    `[N]` where all classes are to come equally often, else None."""
 
     length: int
     repeats: float = 1.0
@@ -27,13 +27,15 @@ class Sampling:
 
     @property
     def selected(self) -> int:
-        """Samples in an epoch. Also with repeats as many as the set has (rounded down to a multiple of
-        256 where it has as many): an epoch then sees a part of the set, and each of it several times."""
+        """Samples in an epoch. Also with repeats as many as the set has (rounded down to a multiple
+        of 256 where it has as many): an epoch then sees a part of the set, and each of it several
+        times."""
         rounded = self.length // SELECTED_ROUND * SELECTED_ROUND
         return rounded if self.repeats > 1 and rounded else self.length
 
     def epoch(self, seed: int, epoch: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """(indices, copies), int64 `[selected]`: copy k of a sample is its k-th in this epoch, from 0."""
+        """(indices, copies), int64 `[selected]`: copy k of a sample is its k-th in this epoch, from
+        0."""
         if self.targets is None:
             order = epoch_order(self.length, seed, epoch, self.shards)
         else:
@@ -47,10 +49,11 @@ class Sampling:
 
 
 def balanced_order(targets: np.ndarray, seed: int, epoch: int) -> torch.Tensor:
-    """As many samples as there are, int64 `[N]`, the same number of each class that has any (or one more).
+    """As many samples as there are, int64 `[N]`, the same number of each class that has any (or one
+    more).
 
-    A class with fewer samples repeats them, each as often as the others or once more; of one with more
-    the epoch has a part, drawn anew in each.
+    A class with fewer samples repeats them, each as often as the others or once more; of one with
+    more the epoch has a part, drawn anew in each.
     """
     labels, members = np.unique(targets), []
     extra = set(permutation(len(labels), "one more", seed, epoch)[: len(targets) % len(labels)].tolist())

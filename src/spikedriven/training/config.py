@@ -39,15 +39,16 @@ class ModelConfig:
     init_strict: bool = True
     """Every weight must come from `init`. False: take what fits, report the rest."""
     freeze: tuple[str, ...] = ()
-    """Parts that are not trained, by names with wildcards: stem, blocks.*. One with ! before it takes
-    back: "*" "!head" trains the head alone. Batch norms of frozen parts keep their statistics."""
+    """Parts that are not trained, by names with wildcards: stem, blocks.*. One with ! before it
+    takes back: "*" "!head" trains the head alone. Batch norms of frozen parts keep their
+    statistics."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
     name: str = "adamw"
-    """Any optimiser of timm by its name there, also with lookahead_ before it. lamb clips the global
-    gradient norm to 1 itself."""
+    """Any optimiser of timm by its name there, also with lookahead_ before it. lamb clips the
+    global gradient norm to 1 itself."""
     lr: float | None = None
     """Peak learning rate, used as it is. Give either lr or blr."""
     blr: float | None = None
@@ -97,10 +98,10 @@ class OptimConfig:
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
     kind: str = "cosine_epoch"
-    """cosine_epoch: timm's, constant within an epoch. cosine_iter: that of SDT-V2 and V3, changes each
-    step. onecycle, constant. step: the peak, times `gamma` at each of the `milestones` (detection).
-    poly: falls as (1 - share)^power, changes each step (segmentation). timm/NAME: a scheduler of timm,
-    which changes with the epochs: cosine, tanh, step, multistep, poly, ..."""
+    """cosine_epoch: timm's, constant within an epoch. cosine_iter: that of SDT-V2 and V3, changes
+    each step. onecycle, constant. step: the peak, times `gamma` at each of the `milestones`
+    (detection). poly: falls as (1 - share)^power, changes each step (segmentation). timm/NAME: a
+    scheduler of timm, which changes with the epochs: cosine, tanh, step, multistep, poly, ..."""
     epochs: int = 300
     """Epochs of the schedule, cooldown not counted."""
     cooldown_epochs: int = 0
@@ -144,7 +145,8 @@ class ScheduleConfig:
 
     @property
     def total_epochs(self) -> int:
-        """Epochs of the run; timm's schedules may have more than `epochs` (several cycles, a warm-up in front)."""
+        """Epochs of the run; timm's schedules may have more than `epochs` (several cycles, a
+        warm-up in front)."""
         from spikedriven.training.schedule import epochs_of_timm, is_timm
 
         return epochs_of_timm(self) if is_timm(self) else self.epochs + self.cooldown_epochs

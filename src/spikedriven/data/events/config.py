@@ -37,11 +37,12 @@ class EventDataConfig:
     train_fraction_seed: int = 0
     """Which recordings train_fraction keeps; a smaller share is part of a larger one of the same seed."""
     sampling: Literal["shuffle", "balanced"] = "shuffle"
-    """Training. shuffle: each clip once in an epoch. balanced: as many clips, the same number of each
-    class; those of small classes come several times, of large ones a part, drawn anew in each epoch."""
+    """Training. shuffle: each clip once in an epoch. balanced: as many clips, the same number of
+    each class; those of small classes come several times, of large ones a part, drawn anew in each
+    epoch."""
     aug_repeats: float = 1.0
-    """Training: repeated augmentation, so many augmented copies of each clip in a batch. An epoch is as
-    long as without, and sees a part of the set."""
+    """Training: repeated augmentation, so many augmented copies of each clip in a batch. An epoch
+    is as long as without, and sees a part of the set."""
     skip_broken: bool = True
     """Replace an unreadable train recording by the next one and count it; False: stop. Evaluation always stops."""
     workers: int = 2
