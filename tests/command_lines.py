@@ -76,8 +76,8 @@ def _in_text(text: str) -> Iterator[str]:
 
 
 def _options_of_recipe(comments: str, recipe: str) -> Iterator[str]:
-    """Options `--data.img-size 384 --optim.lr 1e-3` in a comment, those that follow each other as one
-    command line."""
+    """Options `--data.img-size 384 --optim.lr 1e-3` in a comment, those that follow each other as
+    one command line."""
     for line in comments.splitlines():
         found: list[str] = []
         for word in line.split():
@@ -94,7 +94,8 @@ def _options_of_recipe(comments: str, recipe: str) -> Iterator[str]:
 
 
 def _is_value(word: str, before: list[str]) -> bool:
-    """Whether a word of a comment is the value of the option before it, or a second number of it."""
+    """Whether a word of a comment is the value of the option before it, or a second number of
+    it."""
     return word[0] not in "([" and (before[-1].startswith("--") or re.fullmatch(r"[\d.e-]+", word) is not None)
 
 
@@ -159,7 +160,8 @@ _FRAGMENT_OF = [
 
 
 def _with_recipe(words: list[str]) -> list[str]:
-    """A run folder, or what stands for one, as a recipe that ships: `train` reads it before it parses."""
+    """A run folder, or what stands for one, as a recipe that ships: `train` reads it before it
+    parses."""
     if words[0] != "train" or len(words) < 2 or words[1].startswith("-"):
         return words
     known, name = list_recipes(), words[1]

@@ -1,4 +1,5 @@
-"""A user who copies a command line from a page, a recipe or a help text gets no error of the parser."""
+"""A user who copies a command line from a page, a recipe or a help text gets no error of the
+parser."""
 
 from pathlib import Path
 

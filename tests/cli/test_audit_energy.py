@@ -67,6 +67,7 @@ def test_energy_with_a_checkpoint_does_not_touch_its_weights(tmp_path, capsys):
     model = create_model(SDT, img_size=16)
     safetensors.torch.save_file(model.state_dict(), tmp_path / "weights.safetensors")
     words = ["energy", SDT, "--checkpoint", str(tmp_path / "weights.safetensors"), "--img-size", "16", "--images", "2"]
+    words += ["--time-steps", "4"]
     shown = output(words, capsys)
     assert "RANDOM INPUT: 2 samples" in shown and "RANDOM WEIGHTS" not in shown
     assert "WARNING" in shown  # initial batch norms: silent

@@ -71,3 +71,20 @@ def test_convert_names_what_contradicts_the_file(tmp_path, capsys):
 def test_help_shows_an_example(command, capsys):
     assert main([command, "--help"]) == 0
     assert f"spikedriven {command}" in capsys.readouterr().out
+
+
+def test_trained_or_averaged_weights_of_a_file_with_both(tmp_path, capsys):
+    name, path = "e_spikeformer_fashion", tmp_path / "both.pth"
+    trained, averaged = (official_state_dict(enliven(sd.create_model(name), seed)) for seed in (1, 2))
+    torch.save({"state_dict": trained, "state_dict_ema": averaged}, path)
+    for option, wanted, other in (("auto", trained, "averaged"), ("averaged", averaged, "trained")):
+        out = tmp_path / f"{option}.safetensors"
+        command = ["convert", name, str(path), str(out), "--weights", option, "--model.args.levels", "8"]
+        assert main(command) == 0
+        assert capsys.readouterr().out.count(f"the file holds {other} ones too: weights='{other}'") == 1
+        model = sd.create_model(name, levels=8)
+        sd.load_official(model, out)
+        assert all(torch.equal(value, wanted[key]) for key, value in official_state_dict(model).items())
+    assert main(["audit", name, "--checkpoint", str(path), "--model.args.levels", "8"]) in (0, 1)
+    assert main(["audit", name, "--weights", "averaged"]) == 2
+    assert "--weights goes with a run, or with --checkpoint" in capsys.readouterr().err

@@ -145,6 +145,19 @@ def test_commands_take_the_answer(levels, plain, capsys):
     assert {m.levels for m in loaded.model.modules() if isinstance(m, IntegerNeuron)} == {levels}
 
 
+def test_other_widths_are_said(tmp_path, caplog):
+    model = sd.create_model("sdt_2_256_cifar", embed_dim=32, depth=1)
+    safetensors.torch.save_file(model.state_dict(), tmp_path / "own.safetensors")
+    loaded = load_target(Target("sdt_2_256_cifar", checkpoint=tmp_path / "own.safetensors", time_steps=4))
+    assert len(loaded.model.blocks) == 1
+    assert "own.safetensors: the file has embed_dim 32, where sdt_2_256_cifar has 256" in caplog.text
+
+
+def test_weights_that_ship_are_not_evaluated_in_another_network(capsys):
+    assert main(["eval", "e_spikeformer_fashion", "--data", "fashion-mini", "--model.args.levels", "4"]) == 2
+    assert "are for the network as it is" in capsys.readouterr().err
+
+
 def test_short_forms_and_model_args_must_agree(capsys):
     assert main(["audit", "sdt_2_256_cifar", "--time-steps", "2", "--model.args.time_steps", "4"]) == 2
     assert "--time-steps 2 and --model.args.time_steps 4: give one of them" in capsys.readouterr().err
@@ -218,6 +231,22 @@ def test_gestures_are_in_the_order_of_the_releases(full_name):
     assert own.class_order == "by_number"
     with pytest.raises(sd.errors.InputError, match="class-order"):
         prepared(full_name.partition(".")[0], data="dvs128-gesture")
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "asked"),
+    [
+        ("e_spikeformer_gesture_6m", "dvs128-gesture", "Give --class-order as_text"),
+        ("e_spikeformer_gesture_6m", "cifar10-dvs", "Give --data-split authors"),
+    ],
+)
+def test_eval_asks_how_labels_are_read(name, data, asked, tmp_path, capsys):
+    """Where no tag says it."""
+    model = sd.create_model(name)
+    torch.save(official_state_dict(model), tmp_path / "own.pth")
+    words = ["--checkpoint", str(tmp_path / "own.pth"), "--time-steps", "8", "--model.args.levels", "4"]
+    assert main(["eval", name, *words, "--data", data]) == 2
+    assert asked in capsys.readouterr().err
 
 
 def test_cifar10_dvs_is_split_as_in_the_releases():

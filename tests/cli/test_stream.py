@@ -175,7 +175,7 @@ def test_a_model_name_with_a_checkpoint(tmp_path: Path, clip: Path, capsys: pyte
     model = build_weights(create_model("sdt_2_256_gesture", num_classes=10, img_size=34))
     weights = tmp_path / "weights.safetensors"
     safetensors.torch.save_file(model.state_dict(), weights)
-    words = ["sdt_2_256_gesture", clip, "--checkpoint", weights, "--num-classes", 10, "--img-size", 34]
+    words = ["sdt_2_256_gesture", clip, "--checkpoint", weights, "--time-steps", 16, "--img-size", 34]
     found = streamed([*words, "--data", "fashion-events", "--step-us", 150_000], capsys)
     first = int(events_of(clip).t[0])
     frames = torch.stack([counts_between(events_of(clip), first + k, first + k + 150_000) for k in (0, 150_000)])

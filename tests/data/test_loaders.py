@@ -6,7 +6,6 @@ import os
 import random
 import signal
 import time
-from collections.abc import Iterator
 from itertools import islice
 
 import numpy as np
@@ -18,6 +17,7 @@ from hypothesis import strategies as st
 from spikedriven.data import DataConfig, build_eval_loader, build_train_loader, create_dataset
 from spikedriven.data.images import ArrayImages
 from spikedriven.data.loaders import TrainLoader, _EpochOrder
+from spikedriven.data.sampling import Sampling
 from spikedriven.errors import InputError, RecipeError
 
 # Python >= 3.12 says this of every forked loading process.
@@ -113,13 +113,13 @@ def test_processes_draw_the_same_mixing():
 def test_order_partitions_each_global_batch(length, batch_size, world_size, epoch, data):
     if length < batch_size * world_size:
         with pytest.raises(RecipeError, match=f"batch_size: found {batch_size} .* {length} images"):
-            _EpochOrder(length, 0, batch_size, 0, world_size)
+            _EpochOrder(Sampling(length), 0, batch_size, 0, world_size)
         return
-    one = _EpochOrder(length, 0, batch_size * world_size, 0, 1)
+    one = _EpochOrder(Sampling(length), 0, batch_size * world_size, 0, 1)
     start = data.draw(st.integers(0, one.batches_per_epoch))
     one.start(epoch, 0)
     expected = list(one)[start:]
-    per_rank = [_EpochOrder(length, 0, batch_size, rank, world_size) for rank in range(world_size)]
+    per_rank = [_EpochOrder(Sampling(length), 0, batch_size, rank, world_size) for rank in range(world_size)]
     for order in per_rank:
         order.start(epoch, start)
         assert len(order) == len(expected)
@@ -155,89 +155,6 @@ def test_global_generators_are_left_alone(workers: int):
     torch.rand(3)
     assert_equal(list(train.epoch(0)), first)
     train.close()
-
-
-def mixed_pairs(cfg: DataConfig, count: int = 200) -> Iterator[tuple[torch.Tensor, ...]]:
-    """Per batch: pixels as mixed, pixels and labels before mixing, soft targets."""
-    plain = loader(dataclasses.replace(cfg, mixup=0.0, cutmix=0.0, smoothing=0.0), count)
-    for (images, targets), (before, labels) in zip(loader(cfg, count).epoch(0), plain.epoch(0), strict=True):
-        yield pixels(images), pixels(before), labels, targets
-
-
-def smoothed(labels: torch.Tensor, smoothing: float) -> torch.Tensor:
-    return torch.nn.functional.one_hot(labels, 10).double() * (1 - smoothing) + smoothing / 10
-
-
-def share_of_first(targets: torch.Tensor, labels: torch.Tensor, smoothing: float) -> float:
-    """lambda, read off a row whose partner has another label."""
-    row = int(torch.nonzero(labels != labels.flip(0))[0, 0])
-    return (float(targets[row, labels[row]]) - smoothing / 10) / (1 - smoothing)
-
-
-def test_mixup_blends_with_the_flipped_batch_and_rounds():
-    for mixed, before, labels, targets in mixed_pairs(dataclasses.replace(PLAIN, mixup=0.5, smoothing=0.1)):
-        share = share_of_first(targets, labels, 0.1)
-        blend = share * before + (1 - share) * before.flip(0)
-        assert (mixed - blend).abs().max() < 0.51
-        expected = share * smoothed(labels, 0.1) + (1 - share) * smoothed(labels.flip(0), 0.1)
-        assert (targets.double() - expected).abs().max() < 1e-6
-
-
-def test_cutmix_pastes_a_box_of_the_area_it_states():
-    for mixed, before, labels, targets in mixed_pairs(dataclasses.replace(PLAIN, cutmix=1.0)):
-        share = share_of_first(targets, labels, 0.0)
-        other = mixed != before
-        assert torch.equal(mixed[other], before.flip(0)[other])
-        box = torch.nonzero(other.any(0)[0])
-        if len(box):
-            size = (box.max(0).values - box.min(0).values + 1).prod() / 1024
-            assert size <= 1 - share + 1e-6
-
-
-def test_mixing_probability_and_switch():
-    cfg = dataclasses.replace(PLAIN, mixup=0.5, cutmix=1.0, mixup_prob=0.6, switch_prob=0.3)
-    kinds = {"none": 0, "cutmix": 0, "mixup": 0}
-    for mixed, before, _, targets in mixed_pairs(cfg, count=4000):
-        if torch.equal(mixed, before) and set(targets.unique().tolist()) == {0.0, 1.0}:
-            kinds["none"] += 1
-        else:
-            from_either = ((mixed == before) | (mixed == before.flip(0))).all()
-            kinds["cutmix" if from_either else "mixup"] += 1
-    assert 60 <= kinds["none"] <= 100  # 80 expected of 200
-    assert 20 <= kinds["cutmix"] <= 55  # 36
-    assert 60 <= kinds["mixup"] <= 110  # 84
-
-
-def test_mixing_stops_at_its_epoch_and_targets_stay_smoothed():
-    train = loader(dataclasses.replace(PLAIN, mixup=0.5, smoothing=0.1, mixup_off_epoch=2))
-    plain = loader(PLAIN)
-    for epoch, mixes in ((1, True), (2, False), (5, False)):
-        pairs = list(zip(train.epoch(epoch), plain.epoch(epoch), strict=True))
-        assert any(not torch.equal(a[0], b[0]) for a, b in pairs) == mixes
-        if not mixes:
-            assert all(torch.equal(a[0], b[0]) for a, b in pairs)
-            assert all((a[1].double() - smoothed(b[1], 0.1)).abs().max() < 1e-6 for a, b in pairs)
-
-
-def test_smoothing_without_mixing_gives_soft_targets():
-    _, targets = next(loader(dataclasses.replace(PLAIN, smoothing=0.2)).epoch(0))
-    _, labels = next(loader(PLAIN).epoch(0))
-    assert (targets.double() - smoothed(labels, 0.2)).abs().max() < 1e-6
-
-
-def test_erasing_comes_after_mixing_and_normalization():
-    """Erased pixels are exactly 0 where black is -0.81 and no mixture of pixels gives 0."""
-    cfg = dataclasses.replace(PLAIN, mean=None, std=None, mixup=0.5, random_erasing=0.5)
-    erased = whole = 0
-    unerased = loader(dataclasses.replace(cfg, random_erasing=0.0)).epoch(0)
-    for (images, _), (expected, _) in zip(loader(cfg).epoch(0), unerased, strict=True):
-        for image, full in zip(images, expected, strict=True):
-            changed = image != full
-            assert (image[changed] == 0).all()
-            erased += bool(changed.any())
-            whole += not changed.any()
-    assert 60 <= erased <= 140
-    assert erased + whole == 200
 
 
 def test_erasing_modes():

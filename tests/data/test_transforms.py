@@ -6,7 +6,7 @@ import pickle
 import numpy as np
 import pytest
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 
 from spikedriven.data import DataConfig, create_dataset
 from spikedriven.data.seeding import isolated_generators, reseed
@@ -128,6 +128,41 @@ def test_every_rand_augment_operation_runs_at_its_limits(in_chans: int, mode: st
     assert {result.shape for result in results} == {(in_chans, 32, 32)}
     if text == "rand-m10-n6-inc1":
         assert any((result == 0).all() for result in results)
+
+
+@pytest.mark.parametrize(("in_chans", "mode"), [(1, "L"), (3, "RGB")])
+@pytest.mark.parametrize(
+    "text", ["original", "originalr-mstd0.5", "v0", "v0r", "3a", "augmix-m10-w3-mstd0", "augmix-m5-w2-d2-b1"]
+)
+def test_autoaugment_and_augmix(in_chans: int, mode: str, text: str):
+    """They run on grey and colour, posterize to 0 bits included, and are functions of the seed."""
+    image = photo(7, (32, 32)).convert(mode)
+    cfg = DataConfig(in_chans=in_chans, auto_augment=text, hflip=0.0)
+    results, again = draws(cfg, image, 60), draws(cfg, image, 60)
+    assert {result.shape for result in results} == {(in_chans, 32, 32)}
+    assert all(np.array_equal(a, b) for a, b in zip(results, again, strict=True))
+    different = len({result.tobytes() for result in results})
+    assert different > (1 if text == "3a" else 10), "3a on grey solarizes, blurs or does nothing"
+
+
+def test_three_augment_is_solarize_grey_or_blur():
+    image = photo(7, (32, 32))
+    results = draws(DataConfig(in_chans=3, auto_augment="3a", hflip=0.0), image, 150)
+    solarized, grey = ImageOps.solarize(image, 128), image.convert("L").convert("RGB")
+    counts = [sum(np.array_equal(result, chw(other)) for result in results) for other in (solarized, grey)]
+    assert all(30 <= count <= 70 for count in counts)
+    blurred = [result for result in results if not any(np.array_equal(result, chw(i)) for i in (solarized, grey))]
+    assert blurred and all(result.std() <= chw(image).std() for result in blurred)
+
+
+def test_augmix_stays_nearer_to_the_picture_than_what_it_mixes():
+    """The share of the original is Beta(1, 1): half on average."""
+    image = photo(7, (32, 32))
+    distances = []
+    for text in ("augmix-m10-w1-d1-mstd0", "augmix-m10-w1-d1-b1-a100-mstd0"):
+        results = draws(DataConfig(in_chans=3, auto_augment=text, hflip=0.0), image, 200)
+        distances.append(np.mean([np.abs(result.astype(float) - chw(image)).mean() for result in results]))
+    assert distances[0] > 0 and distances[1] == pytest.approx(distances[0], rel=0.5)
 
 
 def test_channels_follow_in_chans_whatever_the_file_holds():

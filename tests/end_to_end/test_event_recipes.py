@@ -97,6 +97,7 @@ def test_a_network_by_name_is_evaluated_on_events(
     model = create_model("sdt_2_256_gesture", time_steps=2)
     save_file(model.state_dict(), str(tmp_path / "weights.safetensors"))
     words = ["eval", "sdt_2_256_gesture", "--checkpoint", str(tmp_path / "weights.safetensors"), "--time-steps", "2"]
+    words += ["--class-order", "by_number"]
     assert main([*words, "--data", "dvs128-gesture", "--root", str(root), "--workers", "0", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["count"] == 11
 

@@ -1,5 +1,5 @@
-"""The toy task as a program: python -m tests.end_to_end.toy_run FOLDER BATCH_SIZE ACCUMULATION [MAX_STEPS]; goes on
-where the folder has a run."""
+"""The toy task as a program: python -m tests.end_to_end.toy_run FOLDER BATCH_SIZE ACCUMULATION
+[MAX_STEPS]; goes on where the folder has a run."""
 
 import sys
 from pathlib import Path

@@ -2,7 +2,7 @@
 
 import pytest
 
-from spikedriven.cli.arguments import split_model_arguments
+from spikedriven.cli.arguments import nested, split_arguments
 from spikedriven.errors import InputError
 from spikedriven.models import create_detector, create_segmenter
 from spikedriven.models.dense_keywords import gathered, joined
@@ -28,6 +28,8 @@ def test_networks_take_them():
 
 def test_a_key_with_a_dot_is_one_of_a_dictionary():
     words = ["--model.args.backbone-args.levels", "8", "a", "--model.args.backbone_args.num-heads=2", "--x", "1"]
-    assert split_model_arguments(words) == (["a", "--x", "1"], {"backbone_args": {"levels": 8, "num_heads": 2}})
+    rest, given = split_arguments(words, ("model",))
+    assert rest == ["a", "--x", "1"]
+    assert nested(given["model"]) == {"backbone_args": {"levels": 8, "num_heads": 2}}
     with pytest.raises(InputError, match=r"--model\.args\.width 3 and --model\.args\.width\.x: give one of them"):
-        split_model_arguments(["--model.args.width", "3", "--model.args.width.x", "1"])
+        nested({"width": 3, "width.x": 1})

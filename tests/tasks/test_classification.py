@@ -2,6 +2,7 @@
 
 import dataclasses
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -75,6 +76,23 @@ def test_the_number_of_classes_comes_from_the_data() -> None:
 def test_a_wrong_number_of_classes_is_a_recipe_error() -> None:
     wrong = recipe(model=ModelConfig(name="sdt_2_256_cifar", num_classes=7))
     with pytest.raises(RecipeError, match=r"num_classes=7.*10"):
+        ClassificationTask(wrong).train_loader(0, 1)
+
+
+def test_balanced_class_weights_come_from_the_train_samples() -> None:
+    task = ClassificationTask(recipe(loss=LossConfig(class_weights="balanced")))
+    loader = task.train_loader(0, 1)
+    counts = np.bincount(loader.targets, minlength=10)
+    assert task.recipe.loss.class_weights == pytest.approx(len(loader.targets) / (10 * counts))
+    output, labels = torch.randn(4, 10), torch.tensor([3, 3, 9, 0])
+    terms = nn.functional.cross_entropy(output, labels, reduction="none")
+    expected = (terms * torch.tensor(task.recipe.loss.class_weights)[labels]).mean()
+    assert task.loss(lambda _: output, (torch.zeros(4, 1), labels)).item() == pytest.approx(float(expected), rel=1e-5)
+
+
+def test_a_wrong_number_of_class_weights_is_a_recipe_error() -> None:
+    wrong = recipe(loss=LossConfig(class_weights=(1.0, 2.0)))
+    with pytest.raises(RecipeError, match=r"class_weights: expected 10 numbers, .*fashion-mini, found 2"):
         ClassificationTask(wrong).train_loader(0, 1)
 
 

@@ -1,4 +1,5 @@
-"""Parts that a run leaves as they are: their weights, their batch norms' statistics, and what is refused."""
+"""Parts that a run leaves as they are: their weights, their batch norms' statistics, and what is
+refused."""
 
 import dataclasses
 from pathlib import Path

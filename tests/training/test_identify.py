@@ -30,9 +30,9 @@ OPEN = {
     "spikingformer_2_384_cifar.cifar100": {"num_heads": 8},
     "spike_mae_12_512.in1k": {"levels": 8},
     "spike_mae_12_768.in1k": {"levels": 4},
-    "mask_rcnn.meta_spikeformer_15m_coco_t1": {"neuron": "integer"},
-    "mask_rcnn.meta_spikeformer_55m_coco_t1": {"neuron": "integer"},
-    "cascade_mask_rcnn.meta_spikeformer_15m_coco_t1": {"neuron": "integer"},
+    "mask_rcnn.meta_spikeformer_15m_coco_t1": {"neuron": "integer", "levels": 4},
+    "mask_rcnn.meta_spikeformer_55m_coco_t1": {"neuron": "integer", "levels": 4},
+    "cascade_mask_rcnn.meta_spikeformer_15m_coco_t1": {"neuron": "integer", "levels": 4},
 }
 
 
@@ -158,6 +158,14 @@ def test_other_widths_than_the_name_has_are_read_and_said():
     found = identify("sdt_8_512", {"time_steps": 4}, imitation("sdt_8_384"))
     assert found.keywords["embed_dim"] == 384
     assert found.notes == ("the file has embed_dim 384, where sdt_8_512 has 512",)
+
+
+def test_an_image_size_may_be_one_number():
+    file = imitation("spike_mae_12_512", img_size=(64, 64))
+    assert identify("spike_mae_12_512", {"levels": 8, "img_size": 64}, file).keywords["img_size"] == 64
+    assert identify("spike_mae_12_512", {"levels": 8}, file).keywords["img_size"] == (64, 64)
+    with pytest.raises(CheckpointError, match="img_size"):
+        identify("spike_mae_12_512", {"levels": 8, "img_size": 96}, file)
 
 
 def test_a_file_that_is_no_network_of_ours_leaves_the_error_to_loading():

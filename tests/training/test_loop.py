@@ -10,6 +10,7 @@ import torch
 
 from spikedriven.errors import CheckpointError, RecipeError
 from spikedriven.training.checkpoint import CheckpointStore, load_run
+from spikedriven.training.config import OptimConfig, ScheduleConfig
 from spikedriven.training.diagnose import NonFiniteError
 from spikedriven.training.loop import Trainer, exit_status
 from tests.training.toys import ALONE, BATCHES, ToyTask, toy_recipe, train
@@ -68,6 +69,22 @@ def test_the_seed_and_nothing_else_decides(tmp_path: Path) -> None:
     c, _ = train(toy_recipe({"seed": 43}, dropout=0.5), tmp_path / "c")
     assert_equal(parameters(a), parameters(b))
     assert not torch.equal(parameters(a)["0.weight"], parameters(c)["0.weight"])
+
+
+def test_timms_optimisers_and_schedules_resume_to_the_same_bits(tmp_path: Path) -> None:
+    def run(steps: int, folder: Path, resume: bool = False) -> Trainer:
+        recipe = dataclasses.replace(
+            toy_recipe({"max_steps": steps}, dropout=0.3),
+            optim=OptimConfig(name="lookahead_sgd", lr=0.05, momentum=0.8),
+            schedule=ScheduleConfig(kind="timm/tanh", epochs=3, warmup_epochs=1, warmup_lr=0.01),
+        )
+        return train(recipe, folder, resume)[0]
+
+    whole = run(14, tmp_path / "whole")
+    run(8, tmp_path / "r")
+    assert_equal(parameters(run(14, tmp_path / "r", resume=True)), parameters(whole))
+    rates = [line["lr"] for line in log(tmp_path / "whole") if line["kind"] == "train"]
+    assert rates[:6] == [0.01] * 6 and len(set(rates)) == 3 and len(rates) == 14
 
 
 def test_the_best_checkpoint_is_the_best_evaluation(tmp_path: Path) -> None:

@@ -8,9 +8,9 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from spikedriven.errors import InputError
+from spikedriven.errors import InputError, RecipeError
 from spikedriven.training.config import LossConfig
-from spikedriven.training.losses import TETLoss, create_loss, distillation_loss
+from spikedriven.training.losses import TETLoss, balanced_weights, create_loss, distillation_loss
 from tests.golden import rule
 
 GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "sdtv1_cifar10_2_512_tet.json").read_text())
@@ -42,6 +42,55 @@ def test_cross_entropy_takes_soft_and_hard_targets() -> None:
     logits, labels = torch.randn(4, 5, dtype=torch.float64), torch.tensor([0, 1, 2, 3])
     loss = create_loss(LossConfig())
     assert loss(logits, F.one_hot(labels, 5).double()).item() == pytest.approx(loss(logits, labels).item())
+
+
+def test_class_weights_multiply_each_class() -> None:
+    logits, labels = torch.randn(6, 4, dtype=torch.float64), torch.tensor([0, 1, 1, 3, 2, 0])
+    weights = (0.5, 2.0, 1.0, 0.0)
+    criterion = create_loss(LossConfig(class_weights=weights))
+    log_p = logits.log_softmax(1)
+    hard = -sum(weights[int(y)] * log_p[i, y] for i, y in enumerate(labels)) / 6
+    assert criterion(logits, labels).item() == pytest.approx(hard.item(), rel=1e-12)
+    soft = torch.rand(6, 4, dtype=torch.float64).softmax(1)
+    expected = -(torch.tensor(weights) * soft * log_p).sum(1).mean()
+    assert criterion(logits, soft).item() == pytest.approx(expected.item(), rel=1e-12)
+    one_hot = F.one_hot(labels, 4).double()
+    assert criterion(logits, one_hot).item() == pytest.approx(hard.item(), rel=1e-12)
+
+
+def test_class_weights_do_not_depend_on_how_a_batch_is_cut() -> None:
+    logits, labels = torch.randn(8, 3, dtype=torch.float64), torch.tensor([0, 0, 0, 0, 1, 2, 2, 1])
+    criterion = create_loss(LossConfig(class_weights=(0.1, 5.0, 1.0)))
+    halves = [criterion(logits[part], labels[part]) for part in (slice(0, 4), slice(4, 8))]
+    assert criterion(logits, labels).item() == pytest.approx(float(sum(halves)) / 2, rel=1e-12)
+    plain = create_loss(LossConfig(class_weights=(1.0, 1.0, 1.0)))(logits, labels)
+    assert plain.item() == pytest.approx(F.cross_entropy(logits, labels).item(), rel=1e-12)
+
+
+def test_class_weights_under_tet() -> None:
+    logits, labels = torch.randn(2, 5, 3, dtype=torch.float64), torch.tensor([0, 1, 2, 1, 0])
+    weights = (0.5, 1.0, 3.0)
+    loss = create_loss(LossConfig(class_weights=weights, tet=True, tet_lamb=0.0))(logits, labels)
+    single = create_loss(LossConfig(class_weights=weights))
+    assert loss.item() == pytest.approx(float(single(logits[0], labels) + single(logits[1], labels)) / 2, rel=1e-12)
+
+
+def test_balanced_weights_are_scikit_learns() -> None:
+    """N / (K n): 6 samples of 3 classes; every class then weighs 6 / 3 in all."""
+    targets = np.array([0, 0, 0, 1, 1, 2])
+    weights = balanced_weights(targets, ("a", "b", "c"))
+    assert weights == pytest.approx((6 / 9, 6 / 6, 6 / 3))
+    assert np.bincount(targets) * np.array(weights) == pytest.approx([2, 2, 2])
+    with pytest.raises(RecipeError, match="no train sample of d; give numbers"):
+        balanced_weights(targets, ("a", "b", "c", "d"))
+
+
+@pytest.mark.parametrize(
+    "values", [{"class_weights": "balanced"}, {"class_weights": (1.0,), "kind": "binary_cross_entropy"}]
+)
+def test_class_weights_that_are_refused(values: dict) -> None:
+    with pytest.raises(RecipeError, match=r"loss\.class_weights: expected numbers, for loss\.kind cross_entropy"):
+        create_loss(LossConfig(**values))
 
 
 def test_binary_cross_entropy_with_threshold() -> None:

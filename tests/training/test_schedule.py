@@ -1,6 +1,8 @@
 """Learning rates against timm's scheduler and against the SDT-V3 release's own figures."""
 
 import json
+import math
+import re
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,7 @@ from timm.scheduler import CosineLRScheduler
 
 from spikedriven.errors import RecipeError
 from spikedriven.training.config import ScheduleConfig
-from spikedriven.training.schedule import learning_rate, set_learning_rate
+from spikedriven.training.schedule import TIMMS, learning_rate, set_learning_rate
 
 UNITS = json.loads((Path(__file__).parents[1] / "golden" / "sdtv3_units.json").read_text())
 
@@ -92,4 +94,70 @@ def test_steps_of_detection() -> None:
                                     {"kind": "step", "milestones": (5, 3)}])  # fmt: skip
 def test_milestones_go_with_steps(values: dict) -> None:
     with pytest.raises(RecipeError, match=r"schedule\.milestones: kind step needs epochs that rise"):
+        ScheduleConfig(epochs=12, **values)
+
+
+# timm's schedulers --------------------------------------------------------------------------------
+
+
+def rates(schedule: ScheduleConfig, peak: float = 1.0) -> list[float]:
+    return [learning_rate(schedule, peak, epoch + 0.5) for epoch in range(schedule.total_epochs)]
+
+
+def test_timms_step_and_multistep() -> None:
+    step = ScheduleConfig(kind="timm/step", epochs=8, gamma=0.5, args={"decay_epochs": 3})
+    assert rates(step) == pytest.approx([1, 1, 1, 0.5, 0.5, 0.5, 0.25, 0.25])
+    milestones = ScheduleConfig(kind="timm/multistep", epochs=6, milestones=(2, 5), warmup_epochs=1, warmup_lr=0.2)
+    expected = [0.2, 0.2, 0.2, 0.2, 0.02, 0.02]  # timm's falls with the epoch before each milestone
+    assert rates(milestones, 2.0) == pytest.approx(expected)
+
+
+def test_timms_poly_and_tanh() -> None:
+    poly = ScheduleConfig(kind="timm/poly", epochs=4, cooldown_epochs=2, power=2, min_lr=0.1)
+    assert rates(poly) == pytest.approx([0.1 + 0.9 * (1 - e / 4) ** 2 for e in range(4)] + [0.1, 0.1])
+    tanh = ScheduleConfig(kind="tanh", epochs=5, min_lr=0.2)
+    expected = [0.2 + 0.5 * 0.8 * (1 - math.tanh(-7 * (1 - e / 5) + 3 * e / 5)) for e in range(5)]
+    assert rates(tanh) == pytest.approx(expected)
+
+
+def test_timms_cosine_is_cosine_epoch_and_has_cycles() -> None:
+    common = {"epochs": 10, "cooldown_epochs": 3, "warmup_epochs": 2, "warmup_lr": 0.1, "min_lr": 0.01}
+    assert rates(ScheduleConfig(kind="timm/cosine", **common)) == pytest.approx(rates(ScheduleConfig(**common)))
+    cycles = ScheduleConfig(kind="cosine", epochs=4, cooldown_epochs=1, args={"cycle_limit": 2, "cycle_decay": 0.5})
+    assert cycles.total_epochs == 9
+    assert [rates(cycles)[epoch] for epoch in (0, 2, 4, 6, 8)] == pytest.approx([1, 0.5, 0.5, 0.25, 0])
+    prefix = ScheduleConfig(
+        kind="timm/step", epochs=4, warmup_epochs=2, args={"warmup_prefix": True, "decay_epochs": 2}
+    )
+    assert rates(prefix) == pytest.approx([0, 0.5, 1, 1, 0.1, 0.1])
+
+
+@pytest.mark.parametrize("name", TIMMS)
+def test_every_name_of_timm_is_taken_or_refused_with_a_reason(name: str) -> None:
+    milestones = (5,) if name == "multistep" else ()
+    if name == "plateau":
+        with pytest.raises(RecipeError, match=r"timm/plateau: not offered.*resumed could not repeat"):
+            ScheduleConfig(kind="timm/plateau", epochs=10)
+        return
+    try:
+        schedule = ScheduleConfig(kind=f"timm/{name}", epochs=10, warmup_epochs=2, milestones=milestones)
+    except RecipeError as error:
+        assert name in ("wsd", "rsqrt", "constant") and "Unknown scheduler" in str(error), "an older timm"
+        return
+    assert schedule.total_epochs == 10
+    assert max(rates(schedule, 0.5)) <= 0.5 and rates(schedule, 0.5)[3] > 0
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"kind": "cosin"}, "schedule.kind: found 'cosin'; known: "),
+        ({"kind": "timm/linear"}, "schedule.kind: found 'timm/linear'; known: "),
+        ({"kind": "constant", "args": {"k_decay": 2}}, "only schedules timm/NAME take further keywords"),
+        ({"kind": "timm/cosine", "args": {"min_lr": 2}}, "schedule.args.min_lr: other fields of schedule say this"),
+        ({"kind": "timm/cosine", "args": {"cycles": 2}}, "unexpected keyword argument 'cycles'"),
+    ],
+)
+def test_schedules_that_are_refused(values: dict, message: str) -> None:
+    with pytest.raises(RecipeError, match=re.escape(message)):
         ScheduleConfig(epochs=12, **values)

@@ -20,7 +20,6 @@ from spikedriven.report.subject import refuse_pretraining
 from spikedriven.training.target import (
     Loaded,
     Target,
-    is_model_name,
     load_target,
     preprocessing,
     random_batch,
@@ -69,7 +68,6 @@ def make_subject(
     neurons to fire (default `USUAL_RATE`), or the rule's weights as they are.
     """
     loaded = load_target(target)
-    target = resolved(target, loaded)
     refuse_pretraining(loaded.model, target.target)
     if not isinstance(loaded.model, SpikeDrivenModel):
         raise InputError(f"{target.target} is no classifier: {type(loaded.model).__name__} cannot be benched")
@@ -82,7 +80,8 @@ def make_subject(
     with torch.no_grad():  # one by one: in random networks, the rounding of another batch size can flip spikes
         outputs = [loaded.model(image) for image in batch.split(1)]
     folder.mkdir(parents=True)
-    (folder / "target.json").write_text(json.dumps(asdict(target), default=str))
+    rebuilt = resolved(target, loaded)
+    (folder / "target.json").write_text(json.dumps(asdict(rebuilt)))
     # clones: heads that share a tensor would be refused
     state = {key: value.clone().contiguous() for key, value in loaded.model.state_dict().items()}
     safetensors.torch.save_file(state, folder / "weights.safetensors")
@@ -91,15 +90,13 @@ def make_subject(
     steps = getattr(loaded.model, "time_steps", 1)
     shape = tuple(batch.shape[1:])
     fired = density(loaded.model, batch[:MEASURED])
-    return Subject(folder, target, weights, images_text, shape, steps, fired, tuple(unmoved))
+    return Subject(folder, rebuilt, weights, images_text, shape, steps, fired, tuple(unmoved))
 
 
 def load_model(folder: Path) -> nn.Module:
     """The network of a subject's folder, in evaluation mode."""
     fields = json.loads((folder / "target.json").read_text())
-    checkpoint = fields.pop("checkpoint")
-    named = is_model_name(fields["target"])
-    model = load_target(Target(**fields, checkpoint=Path(checkpoint) if checkpoint and not named else None)).model
+    model = load_target(Target(**fields)).model
     model.load_state_dict(safetensors.torch.load_file(folder / "weights.safetensors"))
     return model.eval()
 

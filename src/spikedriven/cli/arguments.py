@@ -4,6 +4,7 @@ Which keys there are depends on the network, so that tyro cannot know them.
 """
 
 import dataclasses
+from collections.abc import Sequence
 from typing import Any, TypeVar
 
 import tyro
@@ -11,7 +12,6 @@ import yaml
 
 from spikedriven.errors import InputError
 
-MODEL_ARGUMENT = "--model.args."
 _HINT = """
 Keywords of a network given by name: --model.args.KEY VALUE, such as --model.args.levels 8. NAME.TAG, a
 published file of `spikedriven models --files`, stands for them and for how its images are prepared."""
@@ -21,41 +21,45 @@ Arguments = TypeVar("Arguments")
 
 def parse(kind: type[Arguments], argv: list[str], command: str, doc: str | None) -> Arguments:
     """The arguments of a command that names a network: a dataclass with the field ``model_args`` (`Target`)."""
-    rest, model_args = split_model_arguments(argv)
+    rest, given = split_arguments(argv, ("model",))
     found = tyro.cli(kind, args=rest, prog=f"spikedriven {command}", description=f"{doc or ''}{_HINT}")
-    return dataclasses.replace(found, model_args=model_args)  # type: ignore[type-var]
+    return dataclasses.replace(found, model_args=nested(given["model"]))  # type: ignore[type-var]
 
 
-def split_model_arguments(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
-    """Take `--model.args.KEY VALUE` and `--model.args.KEY=VALUE` out; values are read as YAML.
+def split_arguments(argv: list[str], sections: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+    """Take `--SECTION.args.KEY VALUE` and `--SECTION.args.KEY=VALUE` out; values are read as YAML.
 
-    Of a key that is given twice the last value counts. OUTER.INNER is a key of a dictionary. InputError for a key
-    without a value.
+    Returns the other words, and the values by section and key; of a key that is given twice the last one. InputError
+    for a key without a value.
     """
     rest: list[str] = []
-    found: dict[str, Any] = {}
+    found: dict[str, dict[str, Any]] = {section: {} for section in sections}
     words = iter(argv)
     for word in words:
-        if not word.startswith(MODEL_ARGUMENT):
+        section = next((name for name in sections if word.startswith(f"--{name}.args.")), None)
+        if section is None:
             rest.append(word)
             continue
-        key, equals, value = word.removeprefix(MODEL_ARGUMENT).partition("=")
+        key, equals, value = word.removeprefix(f"--{section}.args.").partition("=")
         text = value if equals else next(words, None)
         if text is None or not key:
-            raise InputError(f"{word}: expected --model.args.KEY VALUE")
-        _put(found, key.replace("-", "_"), _value(word, text))
+            raise InputError(f"{word}: expected --{section}.args.KEY VALUE")
+        found[section][key.replace("-", "_")] = _value(word, text)
     return rest, found
 
 
-def _put(found: dict[str, Any], key: str, value: Any) -> None:
+def nested(flat: dict[str, Any]) -> dict[str, Any]:
     """A key with a dot, as in backbone_args.levels, is one of a dictionary."""
-    outer, dot, inner = key.partition(".")
-    if not dot:
-        found[outer] = value
-    elif isinstance(found.setdefault(outer, {}), dict):
-        found[outer][inner] = value
-    else:
-        raise InputError(f"{MODEL_ARGUMENT}{outer} {found[outer]} and {MODEL_ARGUMENT}{key}: give one of them")
+    found: dict[str, Any] = {}
+    for key, value in flat.items():
+        outer, dot, inner = key.partition(".")
+        if not dot:
+            found[outer] = value
+        elif isinstance(found.setdefault(outer, {}), dict):
+            found[outer][inner] = value
+        else:
+            raise InputError(f"--model.args.{outer} {found[outer]} and --model.args.{key}: give one of them")
+    return found
 
 
 def _value(word: str, text: str) -> Any:

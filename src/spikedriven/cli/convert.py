@@ -19,7 +19,7 @@ from spikedriven.cli.arguments import parse
 from spikedriven.errors import CheckpointError
 from spikedriven.models.containers import Weights
 from spikedriven.models.header import Provenance, header
-from spikedriven.training.files import write_atomic
+from spikedriven.training.files import explain_os_errors, replace_file
 from spikedriven.training.target import Loaded, Target, given_keywords, load_checkpoint
 
 
@@ -57,20 +57,23 @@ def run(argv: list[str]) -> int:
         )
     )  # fmt: skip
     loaded = load_checkpoint(arguments.model, arguments.checkpoint, given, arguments.weights)
-    tensors = {key: value.contiguous() for key, value in loaded.model.state_dict().items()}
-    metadata = header(_provenance(loaded, arguments.checkpoint))
-    write_atomic(arguments.output, safetensors.torch.save(tensors, metadata))
-    print(_told(loaded, arguments.output))
+    with explain_os_errors(arguments.output):
+        write_converted(loaded, arguments.checkpoint, arguments.output)
+    print(told(loaded, arguments.output))
     return 0
 
 
-def _provenance(loaded: Loaded, checkpoint: Path) -> Provenance:
+def write_converted(loaded: Loaded, checkpoint: Path, output: Path, **facts: str) -> None:
+    """Write a network that was read from a checkpoint as safetensors. facts: further entries of its header."""
     name, _, tag = loaded.full_name.partition(".")
-    return Provenance(name, tag, loaded.keywords, checkpoint.name)
+    tensors = {key: value.contiguous() for key, value in loaded.model.state_dict().items()}
+    metadata = header(Provenance(name, tag, loaded.keywords, checkpoint.name)) | facts
+    replace_file(output, safetensors.torch.save(tensors, metadata))
 
 
-def _told(loaded: Loaded, output: Path) -> str:
+def told(loaded: Loaded, output: Path) -> str:
+    """What was found in a checkpoint, who said what its tensors do not tell, and what was written."""
     said = [f"  {key} {value} ({loaded.origins[key]})" for key, value in loaded.keywords.items()]
     size = output.stat().st_size / 1e6
     network = f"{loaded.full_name}, with"
-    return "\n".join([str(loaded.report), network, *said, *loaded.notes, f"written: {output} ({size:.1f} MB)"])
+    return "\n".join([str(loaded.report), network, *said, f"written: {output} ({size:.1f} MB)"])

@@ -169,7 +169,8 @@ def _from_run(arguments: Arguments) -> tuple[Loaded, Any, str]:
         )
     if given_keywords(dataclasses.replace(arguments, img_size=None)):
         raise InputError(
-            "--time-steps, --num-classes and --model.args.KEY goes with a model name; a run has those of its recipe"
+            "what the network is (--time-steps, --num-classes, --model.args.KEY) goes with a model name; a run "
+            "has that of its recipe"
         )
     model, recipe = load_run(arguments.target, ema=AVERAGE[arguments.weights])
     if recipe.task == "pretraining":
@@ -200,11 +201,15 @@ def change_data(data: Any, changes: dict[str, Any]) -> Any:
 
 
 def _from_name(arguments: Arguments) -> tuple[Loaded, Any, str]:
-    ships = arguments.checkpoint is None and weights_of(arguments.target) is not None
-    if (arguments.data is None and "." not in arguments.target) or (arguments.checkpoint is None and not ships):
-        needed = "--data NAME" if ships else "--checkpoint FILE and --data NAME"
+    if arguments.checkpoint is None and weights_of(arguments.target) is None:
+        needed = "--checkpoint FILE" if "." in arguments.target else "--checkpoint FILE and --data NAME"
         raise InputError(f"{arguments.target} is a model name: it needs {needed}")
     loaded = load_target(arguments)
+    if not loaded.trained:
+        raise InputError(
+            f"the weights of {arguments.target} that ship are for the network as it is: leave --time-steps, "
+            "--num-classes and --model.args.KEY out, or give --checkpoint FILE"
+        )
     data = data_config(loaded, arguments, arguments.data or "", arguments.root)
     changes: dict[str, Any] = {"crop_pct": arguments.crop_pct, "interpolation": arguments.interpolation}
     changes |= {"mean": arguments.mean, "std": arguments.std, "workers": arguments.workers} | _views(arguments)

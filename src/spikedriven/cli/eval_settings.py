@@ -19,6 +19,7 @@ def with_settings(found: Evaluation, loaded: Loaded, data: Any) -> Evaluation:
     """The evaluation with its settings in front of the tables, and under "settings" in the record."""
     prepared = preparation(data)
     settings = {"network": loaded.full_name, "keywords": loaded.keywords, "said_by": loaded.origins}
+    settings |= {"notes": loaded.notes} if loaded.notes else {}
     lines = [*_network(loaded), f"samples: {', '.join(f'{key} {_short(value)}' for key, value in prepared.items())}"]
     record = {**found.record, "settings": {**(settings if loaded.full_name else {}), "samples": prepared}}
     return dataclasses.replace(found, record=record, tables=("\n".join(lines), *found.tables))
@@ -37,7 +38,7 @@ def _network(loaded: Loaded) -> list[str]:
     if not loaded.full_name:
         return []
     said = [f"{key} {_short(value)} ({loaded.origins[key]})" for key, value in loaded.keywords.items()]
-    return [f"network: {loaded.full_name}" + (f": {', '.join(said)}" if said else ""), *loaded.notes]
+    return [f"network: {loaded.full_name}" + (f": {', '.join(said)}" if said else "")]
 
 
 def _short(value: Any) -> str:

@@ -3,7 +3,7 @@
 Example:
 
     spikedriven report runs/quickstart
-    spikedriven report sdt_8_768.in1k_288 --checkpoint authors.pth.tar --data imagenet --accuracy-images 500 --out sdt.html
+    spikedriven report sdt_8_768.in1k_288 --checkpoint authors.pth.tar --data imagenet --accuracy-images 500
     spikedriven report meta_spikeformer_15m              (random weights and input, labelled as such)
 
 The page needs no network and no script. Accuracy, rates and energy are measured anew, on the CPU: a small network takes

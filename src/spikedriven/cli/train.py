@@ -7,20 +7,22 @@ Example:
     spikedriven train quickstart --resume                       (continues runs/quickstart, starts it if there is none)
     torchrun --nproc-per-node 8 -m spikedriven train sdt_imagenet_8_512 --data.root /data
 
-RECIPE is the name of a shipped recipe (--list shows them), a YAML file, or the folder of a run (its recipe is used
-again). Every field of the recipe is an option: --optim.lr 1e-3. Further keywords of the model: --model.args.NAME VALUE.
+RECIPE is the name of a shipped recipe (--list shows them), a YAML file, or the folder of a run (its
+recipe is used again). Every field of the recipe is an option: --optim.lr 1e-3. Further keywords of
+the model: --model.args.NAME VALUE; of timm's optimiser and schedule: --optim.args.NAME VALUE,
+--schedule.args.NAME VALUE.
 """
 
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
 
 import tyro
 from rich.console import Console
 from rich.table import Table
 
-from spikedriven.cli.arguments import split_model_arguments
+from spikedriven.cli.arguments import split_arguments
 from spikedriven.data import data_config_type
 from spikedriven.data.sections import described
 from spikedriven.errors import InputError, RecipeError
@@ -30,6 +32,9 @@ from spikedriven.training.distributed import open_world
 from spikedriven.training.loop import Trainer, exit_status
 from spikedriven.training.recipe_io import recipe_to_yaml
 
+#: Sections whose field `args` has keywords that depend on what is named there: --model.args.NAME
+#: VALUE.
+_WITH_ARGUMENTS = ("model", "optim", "schedule")
 Data = TypeVar("Data")
 
 
@@ -52,11 +57,8 @@ def run(argv: list[str]) -> int:
     if name is None:
         print(__doc__)
         return 0 if {"-h", "--help"} & set(argv) else 2
-    rest, model_args = split_model_arguments(argv)
+    rest, given = split_arguments(argv, _WITH_ARGUMENTS)
     recipe = load_recipe(name)
-    recipe = dataclasses.replace(
-        recipe, model=dataclasses.replace(recipe.model, args={**recipe.model.args, **model_args})
-    )
     section = type(recipe.data)
     _check_data_set(rest, recipe)
     arguments: Arguments = tyro.cli(
@@ -66,10 +68,11 @@ def run(argv: list[str]) -> int:
         prog="spikedriven train",
         description=__doc__,
     )
+    recipe = _with_arguments(arguments.recipe, given)
     if arguments.show:
-        print(recipe_to_yaml(arguments.recipe), end="")
+        print(recipe_to_yaml(recipe), end="")
         return 0
-    return _train(arguments.recipe, _run_folder(name, arguments.recipe), arguments.resume)
+    return _train(recipe, _run_folder(name, recipe), arguments.resume)
 
 
 def _train(recipe: Recipe, folder: Path, resume: bool) -> int:
@@ -90,6 +93,15 @@ def _run_folder(name: str, recipe: Recipe) -> Path:
         return Path(recipe.run.out)
     path = Path(name)
     return path if (path / "recipe.yaml").is_file() else Path("runs") / path.stem
+
+
+def _with_arguments(recipe: Recipe, given: dict[str, dict[str, Any]]) -> Recipe:
+    for section, values in given.items():
+        part = getattr(recipe, section)
+        if values:
+            part = dataclasses.replace(part, args={**part.args, **values})
+        recipe = dataclasses.replace(recipe, **{section: part})
+    return recipe
 
 
 def _check_data_set(argv: list[str], recipe: Recipe) -> None:

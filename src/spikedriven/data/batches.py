@@ -32,6 +32,14 @@ class BatchKey:
     epoch: int
     global_batch: int
     indices: list[int]
+    copies: list[int]
+    """Of each sample, how often the epoch had it before."""
+
+    def named(self) -> list[tuple[int, tuple[int | str, ...]]]:
+        """Of each sample its index, and what its draws depend on beside the seed: (epoch, index),
+        and for a sample that comes again also which copy it is."""
+        pairs = zip(self.indices, self.copies, strict=True)
+        return [(i, (self.epoch, i, "copy", copy) if copy else (self.epoch, i)) for i, copy in pairs]
 
 
 @dataclass(frozen=True)
@@ -73,6 +81,8 @@ class TrainBatches(Dataset):
         self.mix = FastCollateMixup(
             mixup_alpha=cfg.mixup,
             cutmix_alpha=cfg.cutmix,
+            cutmix_minmax=cfg.cutmix_minmax,
+            mode=cfg.mixup_mode,
             prob=cfg.mixup_prob,
             switch_prob=cfg.switch_prob,
             label_smoothing=cfg.smoothing,
@@ -86,7 +96,7 @@ class TrainBatches(Dataset):
         broken: list[BrokenImage] = []
         try:
             with isolated_generators():
-                samples = [self._sample(key.epoch, index, broken) for index in key.indices]
+                samples = [self._sample(index, name, broken) for index, name in key.named()]
                 images, targets = self._collate(key, samples)
                 images = normalize(images, self.cfg)
                 self._erase(images, key)
@@ -94,9 +104,9 @@ class TrainBatches(Dataset):
             return error
         return images, targets, broken
 
-    def _sample(self, epoch: int, index: int, broken: list[BrokenImage]) -> tuple[np.ndarray, int]:
+    def _sample(self, index: int, name: tuple[int | str, ...], broken: list[BrokenImage]) -> tuple[np.ndarray, int]:
         image, label = read_or_next(self.dataset, index, self.dataset.__getitem__, self.cfg.skip_broken, broken)
-        reseed("augment", self.seed, epoch, index)
+        reseed("augment", self.seed, *name)
         return self.transform(image), label
 
     def _collate(self, key: BatchKey, samples: list[tuple[np.ndarray, int]]) -> tuple[torch.Tensor, torch.Tensor]:
@@ -114,8 +124,8 @@ class TrainBatches(Dataset):
     def _erase(self, images: torch.Tensor, key: BatchKey) -> None:
         if self.cfg.random_erasing == 0:
             return
-        for image, index in zip(images, key.indices, strict=True):
-            reseed("erase", self.seed, key.epoch, index)
+        for image, (_, name) in zip(images, key.named(), strict=True):
+            reseed("erase", self.seed, *name)
             self.erase(image)
 
 

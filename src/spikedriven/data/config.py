@@ -8,7 +8,12 @@ from typing import Any, Literal
 from spikedriven.data.registry import find_set
 from spikedriven.errors import InputError, RecipeError
 
-_RAND_AUGMENT = re.compile(r"rand(-(m\d+|n\d+|p\d*\.?\d+|mstd\d+(\.\d+)?|mmax\d+|inc[01]|t[a-z0-9]+))*")
+#: timm's strings, in full: timm itself passes over a part that it does not understand.
+_AUTO_AUGMENT = re.compile(
+    r"rand(-(m\d+|n\d+|p\d*\.?\d+|mstd\d+(\.\d+)?|mmax\d+|inc[01]|t[a-z0-9]+))*"
+    r"|(original|originalr|v0|v0r|3a)(-mstd\d+(\.\d+)?)*"
+    r"|augmix(-(m\d+|w[1-9]\d*|d\d+|a\d*\.?\d+|b[01]|mstd\d+(\.\d+)?))*"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -27,6 +32,13 @@ class DataConfig:
     """Share of the images of each class that is trained on, after val_fraction is set aside; 1: all."""
     train_fraction_seed: int = 0
     """Which images train_fraction keeps; a smaller share is part of a larger one of the same seed."""
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
+    """Training. shuffle: each image once in an epoch. balanced: as many images, the same number of
+    each class; those of small classes come several times, of large ones a part, drawn anew in each
+    epoch."""
+    aug_repeats: float = 1.0
+    """Training: repeated augmentation, so many augmented copies of each image in a batch. An epoch
+    is as long as without, and sees a part of the set."""
     skip_broken: bool = True
     """Replace an unreadable train image by the next one and count it; False: stop. Evaluation always stops."""
     workers: int = 2
@@ -56,9 +68,11 @@ class DataConfig:
     hflip: float = 0.5
     """Training: probability of a horizontal flip."""
     color_jitter: float = 0.0
-    """Training: strength of brightness, contrast and saturation jitter; ignored when auto_augment is set."""
+    """Training: strength of brightness, contrast and saturation jitter; ignored when auto_augment
+    is set, but for 3a."""
     auto_augment: str | None = None
-    """Training: timm RandAugment string such as rand-m9-mstd0.5-inc1."""
+    """Training: timm's string: RandAugment such as rand-m9-mstd0.5-inc1, AutoAugment (original,
+    originalr, v0, v0r or 3a; with -mstd0.5), AugMix such as augmix-m5-w4-d2."""
     random_erasing: float = 0.0
     """Training: probability of erasing a rectangle, after mixing and normalisation."""
     random_erasing_mode: Literal["const", "rand", "pixel"] = "const"
@@ -70,10 +84,16 @@ class DataConfig:
     """Alpha of mixup's Beta distribution; 0: no mixup."""
     cutmix: float = 0.0
     """Alpha of cutmix's Beta distribution; 0: no cutmix."""
+    cutmix_minmax: tuple[float, float] | None = None
+    """Cutmix: smallest and largest side of the box, as shares of the image's; used instead of
+    `cutmix`."""
+    mixup_mode: Literal["batch", "pair", "elem"] = "batch"
+    """What one draw of mixup and cutmix (whether, which, how much) holds for: a batch, a pair of
+    images that are mixed with each other, or one image."""
     mixup_prob: float = 1.0
-    """Probability that a batch is mixed, when mixup or cutmix is on."""
+    """Probability that a batch (pair, image) is mixed, when mixup or cutmix is on."""
     switch_prob: float = 0.5
-    """Probability of cutmix in a mixed batch, when both are on."""
+    """Probability of cutmix in a mixed batch (pair, image), when both are on."""
     mixup_off_epoch: int = 0
     """From this epoch on nothing is mixed (targets stay smoothed); 0: always mix."""
     smoothing: float = 0.0
@@ -92,7 +112,7 @@ class DataConfig:
     @property
     def mixes(self) -> bool:
         """Whether any batch can be mixed; batches then need an even number of images."""
-        return self.mixup > 0 or self.cutmix > 0
+        return self.mixup > 0 or self.cutmix > 0 or self.cutmix_minmax is not None
 
     @property
     def soft_targets(self) -> bool:
@@ -142,19 +162,31 @@ class DataConfig:
         for field in ("crop_pct", "train_fraction"):
             if not 0.0 < getattr(self, field) <= 1.0:
                 _refuse(field, getattr(self, field), f"0 < {field} <= 1")
+        if not 1.0 <= self.aug_repeats <= 100.0:
+            _refuse("aug_repeats", self.aug_repeats, "a number from 1 to 100")
         for field, largest in (("scale", 1.0), ("ratio", float("inf"))):
             value = getattr(self, field)
             if len(value) != 2 or not 0.0 < value[0] <= value[1] <= largest:
                 _refuse(field, value, f"(smallest, largest), 0 < smallest <= largest <= {largest}")
-        if self.auto_augment is not None and not _RAND_AUGMENT.fullmatch(self.auto_augment):
-            _refuse("auto_augment", self.auto_augment, "a RandAugment string such as rand-m9-n2-mstd0.5-inc1")
+        if self.cutmix_minmax is not None:
+            self._check_box(self.cutmix_minmax)
+        if self.auto_augment is not None and not _AUTO_AUGMENT.fullmatch(self.auto_augment):
+            known = "timm's string, such as rand-m9-n2-mstd0.5-inc1, original-mstd0.5 or augmix-m5-w4-d2"
+            _refuse("auto_augment", self.auto_augment, known)
         for field, choices in (
             ("fit", ("resize", "pad")),
             ("interpolation", ("nearest", "bilinear", "bicubic")),
             ("random_erasing_mode", ("const", "rand", "pixel")),
+            ("mixup_mode", ("batch", "pair", "elem")),
+            ("sampling", ("shuffle", "balanced")),
         ):
             if getattr(self, field) not in choices:
                 _refuse(field, getattr(self, field), f"one of {', '.join(choices)}")
+
+    def _check_box(self, shares: tuple[float, float]) -> None:
+        sides = [int(self.img_size * share) for share in shares]
+        if len(sides) != 2 or min(shares) < 0 or max(shares) > 1 or sides[0] >= sides[1]:
+            _refuse("cutmix_minmax", shares, f"two shares that rise, from 0 to 1, a pixel of {self.img_size} apart")
 
 
 def _refuse(field: str, value: Any, expected: str) -> None:

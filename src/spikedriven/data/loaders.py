@@ -1,6 +1,7 @@
 """Batches for training and evaluation, the same for every number of workers, processes and restarts.
 
-Each draw is a function of named numbers: the order of (seed, epoch); a sample's augmentation of (seed, epoch, index);
+Each draw is a function of named numbers: the order of (seed, epoch); a sample's augmentation of
+(seed, epoch, index, and which copy of the sample it is, where an epoch has it more than once);
 mixing of (seed, epoch, global batch). See docs/data.md, "Determinism".
 """
 
@@ -19,8 +20,8 @@ from spikedriven.data.batches import BatchKey, BrokenImage, EvalImages, TrainBat
 from spikedriven.data.config import DataConfig
 from spikedriven.data.events.batches import EvalClips, EventBatches
 from spikedriven.data.events.config import EventDataConfig
-from spikedriven.data.order import epoch_order
 from spikedriven.data.registry import create_dataset, create_event_dataset, train_part
+from spikedriven.data.sampling import Sampling
 from spikedriven.errors import DataError, InputError, RecipeError
 
 _log = logging.getLogger(__name__)
@@ -57,9 +58,10 @@ def build_eval_loader(
 class TrainLoader:
     """Training batches by epoch; `len()` is the number of batches per epoch (the incomplete last one is dropped).
 
-    Attributes: `classes`, `num_classes`; `broken_count` and `broken_files`: how often an unreadable image was replaced
-    in the batches this process was given, and which files they were. `close()` ends the worker processes; so do the end
-    of the program and the loss of the last reference.
+    Attributes: `classes`, `num_classes`; `targets`, the labels of the train samples (int64 `[N]`),
+    where they have one each; `broken_count` and `broken_files`: how often an unreadable image was
+    replaced in the batches this process was given, and which files they were. `close()` ends the
+    worker processes; so do the end of the program and the loss of the last reference.
     """
 
     def __init__(
@@ -71,8 +73,8 @@ class TrainLoader:
             raise RecipeError(f"batch_size: found {batch_size}; mixup and cutmix mix pairs and need an even number")
         self.classes, self.num_classes = dataset.classes, dataset.num_classes
         self.broken_count, self.broken_files = 0, set[str]()
-        shards = getattr(dataset, "shard_lengths", None)
-        self._order = _EpochOrder(len(dataset), seed, batch_size, rank, world_size, shards)
+        self.targets: np.ndarray | None = getattr(dataset, "targets", None)
+        self._order = _EpochOrder(_sampling(cfg, dataset), seed, batch_size, rank, world_size)
         self._loader: DataLoader | None = DataLoader(
             _train_batches(cfg, dataset, seed) if batches is None else batches,
             sampler=self._order,
@@ -131,15 +133,18 @@ class TrainLoader:
 class _EpochOrder:
     """The sampler: this process's keys of one epoch, from the batch it was told to start with."""
 
-    def __init__(
-        self, length: int, seed: int, batch_size: int, rank: int, world_size: int, shards: np.ndarray | None = None
-    ) -> None:
-        self.length, self.seed, self.batch_size, self.shards = length, seed, batch_size, shards
-        self.offset, self.global_size = rank * batch_size, batch_size * world_size
-        self.batches_per_epoch = length // self.global_size
+    def __init__(self, sampling: Sampling, seed: int, batch_size: int, rank: int, world_size: int) -> None:
+        self.sampling, self.seed, self.global_size = sampling, seed, batch_size * world_size
+        # copies of an image, which follow each other, go to different processes; other samples in
+        # slices
+        repeated = sampling.repeats > 1
+        first = rank if repeated else rank * batch_size
+        self.share = slice(first, None, world_size) if repeated else slice(first, first + batch_size)
+        self.batches_per_epoch = sampling.selected // self.global_size
         if self.batches_per_epoch == 0:
             raise RecipeError(
-                f"batch_size: found {batch_size} for each of {world_size} processes, but there are {length} images"
+                f"batch_size: found {batch_size} for each of {world_size} processes, but an epoch has "
+                f"{sampling.selected} images"
             )
         self.start(0, 0)
 
@@ -150,10 +155,11 @@ class _EpochOrder:
         return self.batches_per_epoch - self.start_batch
 
     def __iter__(self) -> Iterator[BatchKey]:
-        order = epoch_order(self.length, self.seed, self.epoch, self.shards)
+        order, copies = self.sampling.epoch(self.seed, self.epoch)
         for batch in range(self.start_batch, self.batches_per_epoch):
-            begin = batch * self.global_size + self.offset
-            yield BatchKey(self.epoch, batch, order[begin : begin + self.batch_size].tolist())
+            joined = slice(batch * self.global_size, (batch + 1) * self.global_size)
+            mine = (values[joined][self.share].tolist() for values in (order, copies))
+            yield BatchKey(self.epoch, batch, *mine)
 
 
 class EvalLoader(DataLoader):
@@ -168,6 +174,15 @@ class EvalLoader(DataLoader):
 
 def _train_batches(cfg: Config, dataset: Any, seed: int) -> TrainBatches | EventBatches:
     return EventBatches(cfg, dataset, seed) if isinstance(cfg, EventDataConfig) else TrainBatches(cfg, dataset, seed)
+
+
+def _sampling(cfg: Any, dataset: Any) -> Sampling:
+    """What the data section says of it; not every kind of data has a choice."""
+    balanced = getattr(cfg, "sampling", "shuffle") == "balanced"
+    return Sampling(
+        len(dataset), getattr(cfg, "aug_repeats", 1.0), dataset.targets if balanced else None,
+        getattr(dataset, "shard_lengths", None),
+    )  # fmt: skip
 
 
 def _open(cfg: Config, split: str, batch_size: int, rank: int, world_size: int) -> Any:

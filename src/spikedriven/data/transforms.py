@@ -1,7 +1,7 @@
 """From a PIL image to network input: timm's transforms per image, then normalisation and erasing per batch.
 
-The order is that of the releases' timm loader: crop, flip and RandAugment on the PIL image; mixing on uint8 (rounded);
-normalisation; random erasing last.
+The order is that of the releases' timm loader: crop, flip and RandAugment, AutoAugment or AugMix on
+the PIL image; mixing on uint8 (rounded); normalisation; random erasing last.
 """
 
 from collections.abc import Callable
@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 from timm.data import create_transform
-from timm.data.auto_augment import RandAugment
+from timm.data.auto_augment import AugmentOp, AugMixAugment, AutoAugment, RandAugment
 from timm.data.auto_augment import posterize as timm_posterize
 from torchvision import transforms
 from torchvision.transforms.functional import InterpolationMode
@@ -36,8 +36,7 @@ def train_transform(cfg: DataConfig) -> ImageTransform:
         use_prefetcher=True,  # ends in uint8: normalisation and erasing are done per batch
     )
     for step in augment.transforms:
-        if isinstance(step, RandAugment):
-            _allow_zero_bits(step)
+        _allow_zero_bits(_operations(step))
     return _compose(cfg, [*_fit(cfg), *_random_shift(cfg), augment])
 
 
@@ -78,9 +77,16 @@ def _compose(cfg: DataConfig, steps: list[Callable]) -> ImageTransform:
     return transforms.Compose(steps)
 
 
-def _allow_zero_bits(augment: RandAugment) -> None:
+def _operations(step: object) -> list[AugmentOp]:
+    """Those that one of timm's policies draws from."""
+    if isinstance(step, AutoAugment):
+        return [operation for policy in step.policy for operation in policy]
+    return step.ops if isinstance(step, RandAugment | AugMixAugment) else []
+
+
+def _allow_zero_bits(operations: list[AugmentOp]) -> None:
     """Keeps the darkest posterize of the releases: at full magnitude timm asks for 0 bits, which Pillow 13 refuses."""
-    for operation in augment.ops:
+    for operation in operations:
         if operation.aug_fn is timm_posterize:
             operation.aug_fn = _posterize
 

@@ -4,15 +4,17 @@ Each is a safetensors file in our key names, called NAME.TAG.safetensors. Its he
 """
 
 import os
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
 from spikedriven.errors import CheckpointError, InputError
+from spikedriven.models.containers import read_packed
 from spikedriven.models.header import read_header
-from spikedriven.models.official import load_official
-from spikedriven.models.tags import find_file, list_files
+from spikedriven.models.official import bytes_of, load_packed
+from spikedriven.models.tags import PublishedFile, find_file, list_files
 
 #: The word that stands for these files: ``pretrained="authors"``, ``--checkpoint authors``.
 AUTHORS = "authors"
@@ -27,6 +29,14 @@ def authors_folder() -> Path:
     return Path(base).expanduser() / "spikedriven" / AUTHORS
 
 
+def published_file(full_name: str) -> PublishedFile:
+    """The file NAME.TAG. InputError, with the tags there are, for a name without one, and for an unknown one."""
+    if "." not in full_name:
+        known = ", ".join(file.full_name for file in list_files(f"{full_name}.*")) or "none"
+        raise InputError(f"{full_name} names a network; expected one of its authors' files, NAME.TAG: {known}")
+    return find_file(full_name)
+
+
 def stored_path(full_name: str) -> Path:
     """Where the file NAME.TAG is, or would be, stored."""
     return authors_folder() / f"{full_name}.safetensors"
@@ -34,12 +44,7 @@ def stored_path(full_name: str) -> Path:
 
 def stored_file(full_name: str) -> Path:
     """The stored file NAME.TAG. InputError, with the command that fetches it, where it is not there."""
-    if "." not in full_name:
-        known = ", ".join(file.full_name for file in list_files(f"{full_name}.*"))
-        raise InputError(
-            f"{full_name} names a network, not one of its authors' files; give NAME.TAG. Its files: {known or 'none'}"
-        )
-    find_file(full_name)
+    published_file(full_name)
     path = stored_path(full_name)
     if not path.is_file():
         raise InputError(
@@ -60,5 +65,11 @@ def stored_keywords(full_name: str) -> dict[str, Any]:
 
 
 def load_authors(model: nn.Module, full_name: str) -> None:
-    """Put the stored file into a model, or into the backbone that timm's ``features_only`` wraps, strictly."""
-    load_official(getattr(model, "model", model), stored_file(full_name))
+    """Put the stored file into a model, strictly, or into the backbone that timm's ``features_only`` wraps: that one
+    has no layers behind its last map."""
+    network = getattr(model, "model", model)
+    packed = read_packed(stored_file(full_name), needed=bytes_of(network))
+    if network is not model:
+        own = network.state_dict().keys()
+        packed = replace(packed, tensors={key: packed.tensors[key] for key in own & packed.tensors.keys()})
+    load_packed(network, packed)

@@ -80,13 +80,16 @@ class LoadReport:
         lines = [text, *self._packing(), *_problems(self.missing, self.unexpected, self.misshapen)]
         return "\n".join(lines)
 
-    def _packing(self) -> list[str]:
-        lines = [f"recognised: {', '.join(self.wrappers)}"] if self.wrappers else []
+    def choice(self) -> str:
+        """Which weights were taken, of a file that holds averaged ones; else ""."""
         if self.both:
             other = "trained" if self.weights == "averaged" else "averaged"
-            lines.append(f"taken: the {self.weights} weights; the file holds {other} ones too: weights={other!r}")
-        elif self.weights == "averaged":
-            lines.append("taken: averaged weights (EMA); the file holds no others")
+            return f"taken: the {self.weights} weights; the file holds {other} ones too: weights={other!r}"
+        return "taken: averaged weights (EMA); the file holds no others" if self.weights == "averaged" else ""
+
+    def _packing(self) -> list[str]:
+        lines = [f"recognised: {', '.join(self.wrappers)}"] if self.wrappers else []
+        lines += [self.choice()] if self.choice() else []
         return lines + [f"converted: {count} tensors {what}" for what, count in self.converted.items()]
 
 

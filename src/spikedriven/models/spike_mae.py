@@ -242,11 +242,11 @@ def _patch_grid(img_size: tuple[int, int], patch_size: int) -> tuple[int, int]:
     return img_size[0] // patch_size, img_size[1] // patch_size
 
 
-def _image_size(patches: int | None, own: Mapping[str, Any]) -> tuple[int, int] | None:
+def _image_size(patches: int | None, own: Mapping[str, Any]) -> int | tuple[int, int] | None:
     """``own["img_size"]`` where it has so many patches; else a square that has; None: no square has."""
     patch, size = math.prod(own["strides"]), own["img_size"]
-    size = (size, size) if isinstance(size, int) else tuple(size)
-    if patches is None or (size[0] // patch) * (size[1] // patch) == patches:
+    height, width = (size, size) if isinstance(size, int) else size
+    if patches is None or (height // patch) * (width // patch) == patches:
         return size
     side = math.isqrt(patches)
     return (side * patch, side * patch) if side**2 == patches else None

@@ -86,10 +86,15 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
         raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
 
 
+def is_web_page(head: bytes) -> bool:
+    """Whether a file that begins like this is a page, which servers give in place of a file that they hold back."""
+    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
+    return start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml"))
+
+
 def _refuse_other_kinds(path: Path, head: bytes) -> None:
     """One clear error for what people download or pack by mistake."""
-    start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
-    if start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml")):
+    if is_web_page(head):
         raise CheckpointError(f"{path} is a web page, not a checkpoint: the download gave a page in place of the file")
     packed = {b"\x1f\x8b": "gzip", b"7z\xbc\xaf": "7-Zip", b"Rar!": "RAR", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
     kind = next((name for magic, name in packed.items() if head.startswith(magic)), None)

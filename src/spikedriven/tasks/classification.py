@@ -13,7 +13,7 @@ from spikedriven.errors import InputError, RecipeError
 from spikedriven.tasks.networks import TIMM, build_network
 from spikedriven.training.config import Recipe
 from spikedriven.training.distributed import World, total
-from spikedriven.training.losses import create_loss, evaluation_loss
+from spikedriven.training.losses import balanced_weights, create_loss, evaluation_loss
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,8 @@ class ClassificationTask:
 
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
-        self.criterion = create_loss(recipe.loss)
+        if recipe.loss.class_weights != "balanced":  # those come with the data
+            self.criterion = create_loss(recipe.loss)
 
     def train_loader(self, rank: int, size: int) -> Any:
         """Training batches (images, targets); also takes the number of classes from the data where the recipe
@@ -70,7 +71,21 @@ class ClassificationTask:
                 f"model.num_classes={classes}, but data set {self.recipe.data.dataset!r} has {loader.num_classes} "
                 "classes; leave num_classes out, or name another data set"
             )
+        self._weigh_classes(loader)
         return loader
+
+    def _weigh_classes(self, loader: Any) -> None:
+        """Balanced class weights as numbers, and the loss with them."""
+        loss, classes = self.recipe.loss, loader.classes
+        if loss.class_weights == "balanced":
+            loss = dataclasses.replace(loss, class_weights=balanced_weights(loader.targets, classes))
+            self.recipe = dataclasses.replace(self.recipe, loss=loss)
+            self.criterion = create_loss(loss)
+        elif loss.class_weights is not None and len(loss.class_weights) != len(classes):
+            raise RecipeError(
+                f"loss.class_weights: expected {len(classes)} numbers, one for each class of "
+                f"{self.recipe.data.dataset}, found {len(loss.class_weights)}"
+            )
 
     def build_model(self) -> nn.Module:
         """The recipe's model; `in_chans` and `img_size` are those of the data."""

@@ -82,9 +82,10 @@ def _from_timm(recipe: Recipe, name: str) -> nn.Module:
 def _load_file(teacher: nn.Module, checkpoint: Path) -> None:
     """Load a file of timm, or a CAFormer file of its authors, whose names timm's own filter translates."""
     packed = read_packed(checkpoint, needed=bytes_of(teacher))
-    theirs = strip_wrappers(packed, lambda key: key.startswith(POOLFORMER))
-    if isinstance(teacher, metaformer.MetaFormer) and any(key.startswith(POOLFORMER[0]) for key in theirs.tensors):
-        packed = dataclasses.replace(theirs, tensors=_timm_names(teacher, theirs))
+    if isinstance(teacher, metaformer.MetaFormer):
+        theirs = strip_wrappers(packed, lambda key: key.startswith(POOLFORMER))
+        if any(key.startswith(POOLFORMER[0]) for key in theirs.tensors):
+            packed = dataclasses.replace(theirs, tensors=_timm_names(teacher, theirs))
     load_packed(teacher, packed)
 
 

@@ -66,6 +66,8 @@ class SegmentationTask:
             raise RecipeError(
                 "loss: segmentation has its own loss, cross entropy per pixel; only class_weights is read"
             )
+        if weights == "balanced":
+            raise RecipeError("loss.class_weights balanced: segmentation counts no pixels; give numbers")
         if weights is not None and (min(weights, default=0) < 0 or sum(weights) == 0):
             raise RecipeError(f"loss.class_weights: expected numbers of at least 0, not all 0, found {weights}")
         self.weights = None if weights is None else torch.tensor(weights)

@@ -39,14 +39,16 @@ class ModelConfig:
     init_strict: bool = True
     """Every weight must come from `init`. False: take what fits, report the rest."""
     freeze: tuple[str, ...] = ()
-    """Parts that are not trained, by names with wildcards: stem, blocks.*. One with ! before it takes
-    back: "*" "!head" trains the head alone. Batch norms of frozen parts keep their statistics."""
+    """Parts that are not trained, by names with wildcards: stem, blocks.*. One with ! before it
+    takes back: "*" "!head" trains the head alone. Batch norms of frozen parts keep their
+    statistics."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class OptimConfig:
-    name: Literal["adamw", "lamb"] = "adamw"
-    """lamb is timm's: it clips the global gradient norm to 1 itself."""
+    name: str = "adamw"
+    """Any optimiser of timm by its name there, also with lookahead_ before it. lamb clips the
+    global gradient norm to 1 itself."""
     lr: float | None = None
     """Peak learning rate, used as it is. Give either lr or blr."""
     blr: float | None = None
@@ -55,10 +57,14 @@ class OptimConfig:
     """Applied to tensors of two or more dimensions that are not biases."""
     decay_all: bool = False
     """Apply weight_decay to every tensor, biases and norms too."""
-    betas: tuple[float, float] | None = None
-    """None: (0.9, 0.999)."""
+    betas: tuple[float, ...] | None = None
+    """None: the optimiser's own; of adamw and lamb (0.9, 0.999)."""
     eps: float | None = None
-    """None: 1e-8 for adamw, 1e-6 for lamb."""
+    """None: the optimiser's own; 1e-8 for adamw, 1e-6 for lamb."""
+    momentum: float | None = None
+    """Of optimisers that have one, such as sgd. None: 0.9."""
+    args: dict[str, Any] = field(default_factory=dict)
+    """Further keywords of the optimiser, e.g. --optim.args.caution true."""
     trust_clip: bool = False
     """lamb only: limit the trust ratio to 1."""
     layer_decay: float = 1.0
@@ -69,7 +75,10 @@ class OptimConfig:
     def __post_init__(self) -> None:
         if (self.lr is None) == (self.blr is None):
             raise RecipeError(f"optim: give exactly one of lr and blr, found lr={self.lr}, blr={self.blr}")
-        _check_range(self, "optim", ("lr", "blr", "weight_decay"))
+        from spikedriven.training.optim import check_optimizer  # that module reads this configuration
+
+        check_optimizer(self)
+        _check_range(self, "optim", ("lr", "blr", "weight_decay", "momentum"))
         _check_range(self, "optim", ("eps",), above=True)
         if self.betas is not None and not all(0 <= beta < 1 for beta in self.betas):
             raise RecipeError(f"optim.betas: expected two numbers from 0 to below 1, found {self.betas}")
@@ -88,10 +97,11 @@ class OptimConfig:
 
 @dataclass(frozen=True, kw_only=True)
 class ScheduleConfig:
-    kind: Literal["cosine_epoch", "cosine_iter", "onecycle", "constant", "step", "poly"] = "cosine_epoch"
-    """cosine_epoch: timm's, constant within an epoch. cosine_iter: that of SDT-V2 and V3, changes each step.
-    step: the peak, times `gamma` at each of the `milestones` (detection). poly: falls as (1 - share)^power, changes
-    each step (segmentation)."""
+    kind: str = "cosine_epoch"
+    """cosine_epoch: timm's, constant within an epoch. cosine_iter: that of SDT-V2 and V3, changes
+    each step. onecycle, constant. step: the peak, times `gamma` at each of the `milestones`
+    (detection). poly: falls as (1 - share)^power, changes each step (segmentation). timm/NAME: a
+    scheduler of timm, which changes with the epochs: cosine, tanh, step, multistep, poly, ..."""
     epochs: int = 300
     """Epochs of the schedule, cooldown not counted."""
     cooldown_epochs: int = 0
@@ -103,11 +113,13 @@ class ScheduleConfig:
     min_lr: float = 0.0
     """Where the schedule ends."""
     milestones: tuple[float, ...] = ()
-    """step only: epochs after which the learning rate is multiplied by gamma."""
+    """step and timm/multistep: epochs after which the learning rate is multiplied by gamma."""
     gamma: float = 0.1
-    """step only."""
+    """step, timm/step and timm/multistep."""
     power: float = 1.0
-    """poly only; 1: a straight line from the end of the warm-up to min_lr."""
+    """poly and timm/poly; 1: a straight line from the end of the warm-up to min_lr."""
+    args: dict[str, Any] = field(default_factory=dict)
+    """Further keywords of timm's scheduler, e.g. --schedule.args.decay_epochs 30 of timm/step."""
 
     def __post_init__(self) -> None:
         _check_range(self, "schedule", ("warmup_lr", "min_lr", "gamma", "power"))
@@ -121,15 +133,23 @@ class ScheduleConfig:
                 f"schedule.warmup_epochs: expected at least 0 and less than epochs={self.epochs}, "
                 f"found {self.warmup_epochs}"
             )
-        if list(self.milestones) != sorted(set(self.milestones)) or (self.kind == "step") != bool(self.milestones):
+        stepwise = self.kind in ("step", "multistep", "timm/multistep")
+        if list(self.milestones) != sorted(set(self.milestones)) or stepwise != bool(self.milestones):
             raise RecipeError(
-                f"schedule.milestones: kind step needs epochs that rise, other kinds none; found kind {self.kind} with "
-                f"{self.milestones}"
+                f"schedule.milestones: kind step needs epochs that rise, and so does timm/multistep, other kinds "
+                f"none; found kind {self.kind} with {self.milestones}"
             )
+        from spikedriven.training.schedule import check_kind  # that module reads this configuration
+
+        check_kind(self)
 
     @property
     def total_epochs(self) -> int:
-        return self.epochs + self.cooldown_epochs
+        """Epochs of the run; timm's schedules may have more than `epochs` (several cycles, a
+        warm-up in front)."""
+        from spikedriven.training.schedule import epochs_of_timm, is_timm
+
+        return epochs_of_timm(self) if is_timm(self) else self.epochs + self.cooldown_epochs
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -145,13 +165,15 @@ class LossConfig:
     """Weight of the term that pulls all logits towards tet_means."""
     tet_means: float = 1.0
     """See tet_lamb."""
-    class_weights: tuple[float, ...] | None = None
-    """Segmentation only: a factor for the loss of each class's pixels (MMSegmentation's class_weight)."""
+    class_weights: tuple[float, ...] | Literal["balanced"] | None = None
+    """A factor for the loss of each class (segmentation: of its pixels). balanced, in
+    classification: N / (K n) for a class with n of the N train samples of K classes."""
 
     def __post_init__(self) -> None:
         if not 0 <= self.tet_lamb <= 1:
             raise RecipeError(f"loss.tet_lamb: expected a share from 0 to 1, found {self.tet_lamb}")
-        if self.class_weights is not None and not all(0 <= weight < math.inf for weight in self.class_weights):
+        numbers = () if self.class_weights in (None, "balanced") else self.class_weights
+        if not all(isinstance(weight, int | float) and 0 <= weight < math.inf for weight in numbers):
             raise RecipeError(f"loss.class_weights: expected numbers of at least 0, found {self.class_weights}")
 
 

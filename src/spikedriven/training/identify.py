@@ -129,7 +129,7 @@ def question(file: str, name: str, missing: Sequence[str], known: Mapping[str, A
     fitting = [f for f in list_files(f"{name}.*") if _fits(f, known)]
     if fitting:
         lines.append("or name the published file that it is:")
-        lines += [f"  {f.full_name:<40}{_values(f, missing)}" for f in fitting]
+        lines += [f"  {f.full_name:<40} {_values(f, missing)}" for f in fitting]
     return "\n".join(lines)
 
 

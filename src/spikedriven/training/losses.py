@@ -1,8 +1,9 @@
 """Losses of the releases. Targets are class numbers int64 [B] or soft targets float [B, K] (mixing and smoothing
 happen in data)."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from timm.loss import BinaryCrossEntropy
@@ -36,11 +37,44 @@ class TETLoss(nn.Module):
         return (1 - self.lamb) * per_step + self.lamb * (logits - self.means).square().mean()
 
 
+class WeightedCrossEntropy(nn.Module):
+    """Mean over the batch of the cross entropy, each class's part times its weight.
+
+    `-mean_i sum_c weights[c] y_ic log p_ic` for targets y float [B, K], or int64 [B] as one-hot. It
+    is divided by B and not by the sum of the weights (PyTorch's mean over class numbers): so it is
+    linear, and what a batch has in common does not depend on how it is spread over processes.
+    """
+
+    def __init__(self, weights: Sequence[float]) -> None:
+        super().__init__()
+        self.weights = torch.tensor(weights, dtype=torch.float64)
+
+    def forward(self, logits: Tensor, target: Tensor) -> Tensor:
+        weights = self.weights.to(logits.device, logits.dtype)
+        return F.cross_entropy(logits, target, weight=weights, reduction="sum") / len(logits)
+
+
+def balanced_weights(targets: np.ndarray, classes: Sequence[str]) -> tuple[float, ...]:
+    """N / (K n) for each of K classes with n of N samples: all classes then have the same part in
+    the loss. RecipeError for a class without any."""
+    counts = np.bincount(targets, minlength=len(classes))
+    if not counts.all():
+        missing = [name for name, count in zip(classes, counts, strict=True) if not count]
+        raise RecipeError(f"loss.class_weights balanced: no train sample of {', '.join(missing[:5])}; give numbers")
+    return tuple((len(targets) / (len(classes) * counts)).tolist())
+
+
 def create_loss(config: LossConfig) -> nn.Module:
-    """The training loss: (logits, targets) -> scalar mean over the batch."""
-    if config.class_weights is not None:
-        raise RecipeError("loss.class_weights: only segmentation weighs classes; leave it out")
+    """The training loss: (logits, targets) -> scalar mean over the batch. RecipeError for class
+    weights that are not numbers yet, or beside a loss without them."""
     criterion: nn.Module = nn.CrossEntropyLoss()  # takes class numbers as well as soft targets
+    if config.class_weights is not None:
+        if config.kind != "cross_entropy" or isinstance(config.class_weights, str):
+            raise RecipeError(
+                f"loss.class_weights: expected numbers, for loss.kind cross_entropy; found {config.class_weights} for "
+                f"{config.kind}"
+            )
+        criterion = WeightedCrossEntropy(config.class_weights)
     if config.kind == "binary_cross_entropy":
         criterion = BinaryCrossEntropy(smoothing=0.0, target_threshold=config.bce_target_thresh)
     return TETLoss(criterion, config.tet_lamb, config.tet_means) if config.tet else criterion

@@ -1,13 +1,20 @@
 """Optimisers by the releases' rules: which parameters decay, which learn more slowly, and how large the learning
 rate is."""
 
+import difflib
 from typing import Any
 
 import torch
-from timm.optim import create_optimizer_v2, param_groups_layer_decay, param_groups_weight_decay
+from timm.optim import (
+    create_optimizer_v2,
+    get_optimizer_info,
+    list_optimizers,
+    param_groups_layer_decay,
+    param_groups_weight_decay,
+)
 from torch import nn
 
-from spikedriven.errors import InputError
+from spikedriven.errors import InputError, RecipeError
 from spikedriven.training.config import OptimConfig
 
 
@@ -60,15 +67,38 @@ def peak_learning_rate(optim: OptimConfig, global_batch: int) -> float:
     return optim.blr * global_batch / 256
 
 
+def check_optimizer(optim: OptimConfig) -> None:
+    """RecipeError for a name that timm does not know, and for options that its optimiser has
+    not."""
+    name, known = optim.name.rsplit("_", 1)[-1], [str(name) for name in list_optimizers()]
+    if optim.name not in (name, f"lookahead_{name}") or name not in known:
+        close = difflib.get_close_matches(name, known, n=3)
+        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
+        raise RecipeError(f"optim.name: timm has no optimiser {optim.name!r}; {hint}")
+    info = get_optimizer_info(name)
+    if info.second_order:
+        raise RecipeError(f"optim.name {optim.name}: needs second derivatives, which neurons have not")
+    for field, has in (("betas", info.has_betas), ("eps", info.has_eps), ("momentum", info.has_momentum)):
+        if getattr(optim, field) is not None and not has:
+            raise RecipeError(f"optim.{field}: found {getattr(optim, field)}, but {optim.name} has none")
+    if optim.betas is not None and info.num_betas != len(optim.betas):
+        raise RecipeError(f"optim.betas: {optim.name} has {info.num_betas}, found {len(optim.betas)}: {optim.betas}")
+
+
 def create_optimizer(model: nn.Module, optim: OptimConfig, global_batch: int) -> torch.optim.Optimizer:
-    """AdamW (torch) or LAMB (timm). Published LAMB runs depend on timm's choices: the global gradient norm is
-    clipped to 1, the trust ratio acts only on groups with weight decay."""
-    options: dict[str, Any] = {}
-    if optim.betas is not None:
-        options["betas"] = optim.betas
-    if optim.eps is not None:
-        options["eps"] = optim.eps
+    """Any optimiser of timm by its name there. Published LAMB runs depend on timm's choices: the
+    global gradient norm is clipped to 1, the trust ratio acts only on groups with weight decay.
+
+    RecipeError for keywords that it does not take, and where it needs what is not there (a GPU,
+    apex, bitsandbytes).
+    """
+    given = {name: getattr(optim, name) for name in ("betas", "eps", "momentum")}
+    options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if optim.trust_clip:
         options["trust_clip"] = True
     groups = parameter_groups(model, optim.weight_decay, optim.layer_decay, optim.decay_all, optim.head_lr_scale)
-    return create_optimizer_v2(groups, opt=optim.name, lr=peak_learning_rate(optim, global_batch), **options)
+    peak = peak_learning_rate(optim, global_batch)
+    try:
+        return create_optimizer_v2(groups, opt=optim.name, lr=peak, **options, **optim.args)
+    except (TypeError, ValueError, AssertionError, ImportError, RuntimeError) as error:
+        raise RecipeError(f"optim.name {optim.name} with args {optim.args}: {error}") from error

@@ -17,8 +17,8 @@ def with_batch_size(recipe: Recipe, batch_size: int) -> Recipe:
 def for_processes(recipe: Recipe, found: tuple[Path, Checkpoint] | None, processes: int) -> Recipe:
     """The recipe as `processes` processes compute it when they continue the checkpoint `found`.
 
-    Its `run.batch_size` is that of one process. CheckpointError where the samples of a step cannot be
-    dealt out evenly.
+    Its `run.batch_size` is that of one process. CheckpointError where the samples of a step cannot
+    be dealt out evenly.
     """
     if found is None:
         return recipe

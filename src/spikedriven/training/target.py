@@ -1,6 +1,7 @@
 """A network by the name that a user gives: a run, or a registered model with or without a checkpoint."""
 
 import dataclasses
+import logging
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -25,6 +26,7 @@ from spikedriven.training.dense import dense_data, prepared
 from spikedriven.training.identify import GIVEN, identify
 from spikedriven.training.provenance import read_provenance
 
+logger = logging.getLogger(__name__)
 #: `Target.weights` in the words of `load_run`.
 AVERAGE: dict[Weights, bool | None] = {"auto": None, "averaged": True, "trained": False}
 
@@ -123,9 +125,10 @@ def load_checkpoint(full_name: str, path: Path, given: Mapping[str, Any], weight
     found = identify(full_name, given, their_tensors(blank, packed), read_provenance(path), str(path))
     model = create_network(found.full_name, **found.keywords)
     report = load_packed(model, packed, weights=weights)
-    return Loaded(
-        model.eval(), True, None, found.full_name, found.keywords, found.origins, report, found.notes
-    )  # fmt: skip
+    notes = (*found.notes, *([report.choice()] if report.choice() else []))
+    for note in notes:
+        logger.warning("%s: %s", path, note)
+    return Loaded(model.eval(), True, None, found.full_name, found.keywords, found.origins, report, notes)
 
 
 def given_keywords(target: Target) -> dict[str, Any]:
@@ -139,10 +142,10 @@ def given_keywords(target: Target) -> dict[str, Any]:
 
 
 def resolved(target: Target, loaded: Loaded) -> Target:
-    """A target that builds the same network without reading the checkpoint again."""
+    """A target that builds the same network; of a name without reading a checkpoint, so with other weights."""
     if not loaded.full_name:
         return target
-    return Target(loaded.full_name, checkpoint=target.checkpoint, weights=target.weights, model_args=loaded.keywords)
+    return Target(loaded.full_name, model_args=loaded.keywords)
 
 
 def data_config(loaded: Loaded, target: Target, name: str, root: Path | None) -> Any:

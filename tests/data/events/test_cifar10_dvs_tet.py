@@ -1,4 +1,5 @@
-"""The files N.pt of the SDT release: what they hold, what its loader makes of them, what is refused."""
+"""The files N.pt of the SDT release: what they hold, what its loader makes of them, what is
+refused."""
 
 import pickle
 import re

@@ -46,7 +46,8 @@ def test_aedat2_leaves_triggers_out_and_reads_signed_times(tmp_path: Path):
 
 
 def test_headers_as_long_as_jaer_writes_them(tmp_path: Path):
-    """jAER writes its settings into the header, one line each; the last line says that it is the last."""
+    """jAER writes its settings into the header, one line each; the last line says that it is the
+    last."""
     settings = b"".join(b'# <entry key="%d" value="%s"/>\r\n' % (n, b"v" * 200) for n in range(3000))
     assert len(settings) > 10 * (1 << 16)
     event, path = aedat2_event(5, 3, 4, 1), tmp_path / "a.aedat"

@@ -22,7 +22,7 @@ class EventBatches(Dataset):
     def __getitem__(self, key: BatchKey) -> TrainBatch | DataError:
         broken: list[BrokenImage] = []
         try:
-            clips, labels = default_collate([self._sample(key.epoch, index, broken) for index in key.indices])
+            clips, labels = default_collate([self._sample(index, name, broken) for index, name in key.named()])
         except DataError as error:
             return error
         own: float | torch.Tensor = 1.0
@@ -32,8 +32,8 @@ class EventBatches(Dataset):
             labels = mixup_target(labels, self.dataset.num_classes, own, self.cfg.smoothing)
         return clips, labels, broken
 
-    def _sample(self, epoch: int, index: int, broken: list[BrokenImage]) -> tuple[torch.Tensor, int]:
-        draws = self._draws("augment", epoch, index)
+    def _sample(self, index: int, name: tuple[int | str, ...], broken: list[BrokenImage]) -> tuple[torch.Tensor, int]:
+        draws = self._draws("augment", *name)
 
         def read(position: int) -> tuple[torch.Tensor, int]:
             return self.dataset.frames(position, draws), int(self.dataset.targets[position])

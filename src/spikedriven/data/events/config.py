@@ -36,6 +36,13 @@ class EventDataConfig:
     """Share of the recordings of each class that is trained on, after val_fraction is set aside; 1: all."""
     train_fraction_seed: int = 0
     """Which recordings train_fraction keeps; a smaller share is part of a larger one of the same seed."""
+    sampling: Literal["shuffle", "balanced"] = "shuffle"
+    """Training. shuffle: each clip once in an epoch. balanced: as many clips, the same number of
+    each class; those of small classes come several times, of large ones a part, drawn anew in each
+    epoch."""
+    aug_repeats: float = 1.0
+    """Training: repeated augmentation, so many augmented copies of each clip in a batch. An epoch
+    is as long as without, and sees a part of the set."""
     skip_broken: bool = True
     """Replace an unreadable train recording by the next one and count it; False: stop. Evaluation always stops."""
     workers: int = 2
@@ -153,6 +160,8 @@ class EventDataConfig:
         for field in ("hflip", "mixup_prob", "event_mix_prob", "smoothing", "val_fraction"):
             if not 0.0 <= getattr(self, field) <= 1.0 or (field == "val_fraction" and self.val_fraction == 1.0):
                 _refuse(field, getattr(self, field), "a number from 0 to 1")
+        if not 1.0 <= self.aug_repeats <= 100.0:
+            _refuse("aug_repeats", self.aug_repeats, "a number from 1 to 100")
         if not 0.0 < self.train_fraction <= 1.0:
             _refuse("train_fraction", self.train_fraction, "0 < train_fraction <= 1")
         for field, largest in (
@@ -167,6 +176,7 @@ class EventDataConfig:
     def _check_choices(self) -> None:
         for field, choices in {
             "class_order": ("by_number", "as_text"),
+            "sampling": ("shuffle", "balanced"),
             "split_by": ("number", "time"),
             "values": ("count", "binary"),
             "labels": ("garment", "direction"),
