@@ -156,3 +156,13 @@ def test_every_stage_learns_from_the_boxes_of_the_stage_before_it():
     for boxes in given[1:]:
         assert not (boxes[:, None] == targets[0]["boxes"][None]).all(2).any(), "objects are added by each stage itself"
         assert boxes.min() >= 0 and boxes.max() <= 64
+
+
+def test_boxes_are_moved_in_float32_under_autocast():
+    """In bfloat16 the corners of a box at 1000 would be 4 pixels apart."""
+    deltas, logits = torch.zeros(1, 12, dtype=torch.bfloat16), torch.tensor([[0.0, 1.0, 0.0]]).bfloat16()
+    rois, shapes = [torch.tensor([[1001.0, 1003.0, 1051.0, 1057.0]])], [(1200, 1200)]
+    first = stage(logits, deltas)
+    found = cascade.boxes_of(first, {"0": torch.zeros(1, 1, 300, 300)}, rois, shapes)
+    assert {value.dtype for value in found} == {torch.float32}
+    assert torch.equal(refined(first, *found, rois, shapes)[0], rois[0])

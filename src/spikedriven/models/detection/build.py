@@ -84,7 +84,8 @@ class DetectorOptions:
     roi_sampling: int | None = None
     """Samples per bin and axis of RoIAlign. None: 2; in released mode 0, as many as cells."""
     proposals: int = 1000
-    """Proposals per image kept by the region proposal network, and twice as many before suppression in training."""
+    """Proposals per image kept by the region proposal network. In training it looks at twice as many, and the Cascade
+    Mask R-CNN keeps twice as many."""
     rpn_samples: int = 256
     """Anchors per image in the RPN's loss."""
     roi_samples: int = 512

@@ -101,8 +101,16 @@ class CascadeRoIHeads(nn.Module):
 
 
 def boxes_of(stage: Any, features: dict[str, Tensor], rois: list[Tensor], shapes: Any) -> tuple[Tensor, Tensor]:
-    """Class logits [R, K + 1] and deltas [R, 4 (K + 1)] of one stage; class 0 is the background."""
-    return stage.box_predictor(stage.box_head(stage.box_roi_pool(features, rois, shapes)))
+    """Class logits [R, K + 1] and deltas [R, 4 (K + 1)] of one stage; class 0 is the background.
+
+    float32 at least: half precision has too few digits for the corners of boxes.
+    """
+    logits, deltas = stage.box_predictor(stage.box_head(stage.box_roi_pool(features, rois, shapes)))
+    return _in_full(logits), _in_full(deltas)
+
+
+def _in_full(x: Tensor) -> Tensor:
+    return x.float() if x.element_size() < 4 else x
 
 
 def masks_of(stage: Any, features: dict[str, Tensor], rois: list[Tensor], shapes: Any) -> Tensor:

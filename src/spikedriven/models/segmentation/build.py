@@ -68,7 +68,7 @@ def _semantic_fpn(options: SemanticFPNOptions) -> Segmenter:
 def _fcn(options: FCNOptions) -> Segmenter:
     body = _body(options)
     info = body.feature_info
-    indices = _taps(info, options.out_indices or (len(info) - 1,))
+    indices = _taps(info, (len(info) - 1,) if options.out_indices is None else options.out_indices)
     if len(indices) != 1:
         raise InputError(f"out_indices: an FCN head reads one map, found {options.out_indices}")
     channels = info[indices[0]]["num_chs"]
