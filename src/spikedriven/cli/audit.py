@@ -12,41 +12,33 @@ The exit status is 0 where the network is addition-only after folding (apart fro
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 import tyro
 
 from spikedriven.graph.audit import audit
-from spikedriven.graph.expand import expand
-from spikedriven.graph.fuse import fuse
+from spikedriven.graph.forms import Form, in_form
 from spikedriven.training.target import Target, load_target
 
 
 @dataclass(frozen=True)
 class Arguments(Target):
-    form: Literal["released", "fused", "expanded"] = "released"
-    """The network as its authors released it, after `fuse`, or after `expand`."""
+    form: Form = "released"
+    """The network as its authors released it, folded (`fuse`), or as binary spikes (`expand`)."""
     brief: bool = False
     """Only the rows to act on: leave out what needs no multiplication, and batch norms that fold."""
     json: bool = False
     """Print JSON instead of a table."""
 
 
-#: The folded forms are not checked for equality here: the audit reads no weight.
-FORMS: dict[str, Callable[[Any], Any]] = {
-    "released": lambda model: model,
-    "fused": lambda model: fuse(model, check=False),
-    "expanded": lambda model: expand(model, check=False),
-}
-
-
 def run(argv: list[str]) -> int:
     """Parse `argv`, audit, print; 1 where folding cannot make the network addition-only."""
     arguments = tyro.cli(Arguments, args=argv, prog="spikedriven audit", description=__doc__)
     weightless = arguments.checkpoint is None and arguments.form != "expanded"
-    model = FORMS[arguments.form](load_target(arguments, device="meta" if weightless else "cpu").model)
+    loaded = load_target(arguments, device="meta" if weightless else "cpu")
+    # not checked for equality here: the audit reads no weight
+    model: Any = in_form(loaded.model, arguments.form, check=False)
     report = audit(model, model.example_input())
     if arguments.json:
         print(json.dumps(report.to_dict(), indent=1))
