@@ -34,8 +34,8 @@ def test_audit_brief_leaves_only_rows_to_act_on(capsys):
 
 def test_audit_of_the_folded_forms(capsys):
     words = ["audit", "spikingformer_2_384_cifar", "--img-size", "16", "--json", "--form"]
-    fused, expanded = (json.loads(output([*words, form], capsys, status=1)) for form in ("fused", "expanded"))
-    for found in (fused, expanded):
+    folded, expanded = (json.loads(output([*words, form], capsys, status=1)) for form in ("folded", "expanded"))
+    for found in (folded, expanded):
         assert {row["op"] for row in found["rows"]} == {"conv", "matmul", "linear"}
 
 

@@ -8,8 +8,9 @@ from torch import nn
 
 import spikedriven as sd
 from spikedriven.errors import InputError
-from spikedriven.graph.energy import cost, energy, measure
+from spikedriven.graph.energy import cost, energy
 from spikedriven.graph.firing import firing_rates
+from spikedriven.graph.measurement import measure
 from spikedriven.neurons import LIF, Neuron
 from tests.golden import rule
 from tests.graph.networks import STEPS, Attention, Fold, Mask, Net, conv_bn, images, integer

@@ -25,12 +25,13 @@ import tyro
 from torch import Tensor
 
 from spikedriven.errors import InputError
+from spikedriven.graph.calibrate import calibrate
 from spikedriven.report.attention import FiringMap, firing_maps
 from spikedriven.report.figure import attention_figure
 from spikedriven.report.files import write_whole
 from spikedriven.report.images import picture, read_frames, read_image
 from spikedriven.report.subject import refuse_pretraining
-from spikedriven.training.target import Loaded, Target, load_target, preprocessing, wake_up
+from spikedriven.training.target import Loaded, Target, load_target, preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -56,7 +57,7 @@ def run(argv: list[str]) -> int:
     refuse_pretraining(loaded.model, arguments.target)
     sample, image = _sample(loaded, arguments)
     if not loaded.trained:
-        wake_up(loaded.model, torch.cat([sample, sample.flip(-1)]))
+        calibrate(loaded.model, torch.cat([sample, sample.flip(-1)]))
     maps = firing_maps(loaded.model, sample, ("value", "output") if arguments.maps == "both" else (arguments.maps,))
     shown = maps[-arguments.rows :] if arguments.rows else maps
     path = write_whole(arguments.out, attention_figure(image, shown, _title(loaded, arguments, len(shown), len(maps))))

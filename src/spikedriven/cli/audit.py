@@ -7,8 +7,9 @@ Example:
     spikedriven audit e_spikeformer_10m --form expanded   (the network of binary spikes that `expand` makes of it)
     spikedriven audit runs/quickstart --json
 
-No number decides: kinds of values follow from where they come from, so random weights give the same report.
-The exit status is 0 where the network is addition-only after folding (apart from its encoding layer), else 1.
+No number decides: kinds of values follow from where they come from, so random weights give the same report, and the
+command says when they are random. The exit status is 0 where the network is addition-only after folding (apart from its
+encoding layer), else 1; a network without a spiking neuron gets no verdict, and 1.
 """
 
 import json
@@ -20,6 +21,8 @@ import tyro
 from spikedriven.graph.audit import audit
 from spikedriven.graph.forms import Form, in_form
 from spikedriven.training.target import Target, load_target
+
+RANDOM = "RANDOM WEIGHTS: the audit reads none, so its verdict is that of trained ones too"
 
 
 @dataclass(frozen=True)
@@ -41,7 +44,8 @@ def run(argv: list[str]) -> int:
     model: Any = in_form(loaded.model, arguments.form, check=False)
     report = audit(model, model.example_input())
     if arguments.json:
-        print(json.dumps(report.to_dict(), indent=1))
+        print(json.dumps({"trained": loaded.trained} | report.to_dict(), indent=1))
     else:
-        print(report.brief() if arguments.brief else report)
+        note = "" if loaded.trained else f"{RANDOM}\n"
+        print(f"{note}{report.brief() if arguments.brief else report}")
     return int(not report.ok)

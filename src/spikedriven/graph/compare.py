@@ -30,8 +30,9 @@ class Partner:
         return self.spiking_mj < self.ann_mj
 
     def __str__(self) -> str:
-        ratio = f"{self.spiking_mj / self.ann_mj:.2f} times that" if self.ann_mj else "nothing to compare with"
-        return f"ANN of the same shape, {self.name}: {self.ann_mj:.4g} mJ; this network {self.spiking_mj:.4g} mJ, {ratio}"
+        ann = f"ANN of the same shape, {self.name}: {self.ann_mj:.4g} mJ"
+        ratio = f"{self.spiking_mj / self.ann_mj:.2f} times that" if self.ann_mj else "no comparison"
+        return f"{ann}; this network: {self.spiking_mj:.4g} mJ, {ratio}"
 
 
 @dataclass(frozen=True)

@@ -71,7 +71,7 @@ _ALL = (
     Convention(
         "lemaire-packed",
         f"{_LEMAIRE}; as many values per access as fit into 64 bits; int8 with membranes of 16 bits",
-        "the successor of lemaire in the authors' tool (qualia-plugin-snn, memory estimation \"new\"); bits: ours",
+        'the successor of lemaire in the authors\' tool (qualia-plugin-snn, memory estimation "new"); bits: ours',
         arithmetic.lemaire,
         padding=False,
         technology="int8",

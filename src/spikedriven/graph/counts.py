@@ -104,7 +104,7 @@ class Layer:
 
 def operands_to_measure(graph: SpikeGraph) -> dict[str, float]:
     """Nodes whose mean the table needs -> the constant factor to divide it by."""
-    found = {}
+    found: dict[str, float] = {}
     for node in graph:
         if node.op in (*WEIGHT_OPS, *PRODUCT_OPS, *OTHER_OPS):
             for operand in graph.operands(node):
@@ -181,9 +181,7 @@ def _inner_share(graph: SpikeGraph, node: Node) -> float:
     if shape is None:
         return 1.0
     kernel = shape[2:]
-    return inner_share(
-        node, kernel, data_operand(graph, node).shape[-len(kernel) :], node.shape[-len(kernel) :]
-    )
+    return inner_share(node, kernel, data_operand(graph, node).shape[-len(kernel) :], node.shape[-len(kernel) :])
 
 
 def _terms(graph: SpikeGraph, node: Node) -> float:

@@ -23,7 +23,8 @@ from spikedriven.graph.tables import text_table
 class EnergyRow:
     """One layer that the convention counts; figures are per image, over all steps.
 
-    rate: spikes per input element and step, a mean whole number where neurons put out counts (None: real input).
+    rate: spikes per input element and step, of a neuron per output element; counts are mean whole numbers (None: real
+    values).
     flops: dense operations. sops: additions that spikes cause. picojoule: arithmetic_pj + memory_pj. moved: kind of
     value -> (read, written, picojoule). partner_pj: (arithmetic, memory) of the same layer in a dense ANN.
     """
@@ -113,7 +114,7 @@ class EnergyReport:
     @property
     def silent(self) -> tuple[str, ...]:
         """Layers whose input never spiked: untrained or badly loaded weights, and figures that say nothing."""
-        return tuple(row.name for row in self.rows if row.rate == 0.0)
+        return tuple(row.name for row in self.rows if row.rate == 0.0 and row.op != "neuron")
 
     def formula(self) -> str:
         """The total with its numbers."""
@@ -203,7 +204,7 @@ def _row(layer: Layer, prices: Prices) -> EnergyRow | None:
     return EnergyRow(
         name=layer.name,
         op=layer.op,
-        rate=layer.rate if layer.spiking else None,
+        rate=_shown_rate(layer),
         flops=prices.convention.counted(layer).ops,
         sops=found.acs if layer.spiking else 0.0,
         macs=found.macs,
@@ -214,3 +215,8 @@ def _row(layer: Layer, prices: Prices) -> EnergyRow | None:
         moved=prices.moved(found),
         partner_pj=(prices.arithmetic(partner), prices.traffic(partner)),
     )
+
+
+def _shown_rate(layer: Layer) -> float | None:
+    shown = layer.output if layer.output is not None else layer
+    return shown.rate if shown.spiking else None

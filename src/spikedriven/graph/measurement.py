@@ -1,19 +1,19 @@
 """The table of layers with their rates: measured on images, or given. Every convention costs the same table."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import chain
 
-from torch import nn
+from torch import Tensor, nn
 
 from spikedriven.errors import InputError
+from spikedriven.graph.audit import NO_NEURON
 from spikedriven.graph.counts import PRODUCT_OPS, WEIGHT_OPS, Layer, count_layers, operands_to_measure
 from spikedriven.graph.firing import Batches, each_batch, operand_rates
 from spikedriven.graph.forms import Form, in_form, natural_form
+from spikedriven.graph.given_rates import GivenRates, rates_by_node
 from spikedriven.graph.nodes import SpikeGraph
 from spikedriven.graph.trace import trace
 
-NO_NEURON = "the network has no spiking neuron that this package knows (a neuron of your own needs register_rule)"
 ALL_SILENT = "no neuron fired on any image: weights that were not loaded, or batch norms that saw no image"
 
 
@@ -75,23 +75,32 @@ def measure(
     return Measurement(layers, images, time_steps(graph), name, doubts=_doubts(layers))
 
 
-def graph_in_form(model: nn.Module | SpikeGraph, example, form: Form | None) -> tuple[SpikeGraph, str]:
-    """The graph of a model in a form, and the name of the form."""
+def graph_in_form(
+    model: nn.Module | SpikeGraph, example: Tensor, form: Form | None, check: bool = True
+) -> tuple[SpikeGraph, str]:
+    """The graph of a model in a form, and the name of the form. check: that folding computes the same."""
     if isinstance(model, SpikeGraph):
         if form is not None:
             raise InputError("a graph is counted as it is; hand in the model to choose a form")
         return model, "as given"
-    released = trace(model, example) if form in (None, "released") else None
-    chosen = form or natural_form(released)  # type: ignore[arg-type]
-    if chosen == "released" and released is not None:
-        return released, chosen
-    return trace(in_form(model, chosen, example[:1]), example), chosen
+    if form in (None, "released"):
+        released = trace(model, example)
+        form = form or natural_form(released)
+        if form == "released":
+            return released, form
+    return trace(in_form(model, form, example[:1], check), example), form
 
 
-def given(graph: SpikeGraph, rates: Mapping[str, float], source: str, form: str) -> Measurement:
-    """The table with rates from elsewhere: node id -> mean whole number; what is missing becomes nan."""
-    layers = tuple(count_layers(graph, rates))
-    return Measurement(layers, 0, time_steps(graph), form, source, _doubts(layers))
+def measurement_of(model: nn.Module, example: Tensor, given: GivenRates, form: Form | None = None) -> Measurement:
+    """The table with rates from a file; conventions that need a rate that is not there will say so.
+
+    Nothing runs: a model without memory for its weights ("meta") will do."""
+    graph, name = graph_in_form(model, example, form, check=False)
+    steps = time_steps(graph)
+    if given.time_steps not in (None, steps):
+        raise InputError(f"{given.path}: rates over {given.time_steps} time steps, and the network has {steps}")
+    layers = tuple(count_layers(graph, rates_by_node(graph, given)))
+    return Measurement(layers, 0, steps, name, str(given), _doubts(layers))
 
 
 def _doubts(layers: tuple[Layer, ...]) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ Three ways of counting, each used by a named convention (see `conventions`):
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 from spikedriven.graph.counts import PRODUCT_OPS, WEIGHT_OPS, Layer
@@ -80,7 +81,7 @@ class Access:
 
 def sram_pj(size: float) -> float:
     """Picojoule per access of an on-chip memory of so many bytes, interpolated linearly."""
-    for (low, cheap), (high, dear) in zip(SRAM_PJ, SRAM_PJ[1:], strict=False):
+    for (low, cheap), (high, dear) in pairwise(SRAM_PJ):
         if size <= high:
             return cheap + (dear - cheap) * (size - low) / (high - low)
     return SRAM_PJ[-1][1]

@@ -11,13 +11,15 @@ from torch import Tensor, nn
 
 from spikedriven.data import build_eval_loader, find_any_set
 from spikedriven.errors import InputError
+from spikedriven.graph.calibrate import calibrate
+from spikedriven.graph.forms import Form
 from spikedriven.graph.trace import as_graphed
 from spikedriven.models import list_models
 from spikedriven.models.spike_mae import SpikeMAE
 from spikedriven.training.checkpoint import locate_run
 from spikedriven.training.config import Recipe
 from spikedriven.training.recipe_io import read_recipe
-from spikedriven.training.target import Target, data_config, load_target, random_batch, wake_up
+from spikedriven.training.target import Target, data_config, load_target, random_batch
 
 #: Samples of noise to measure on where there are no images.
 NOISE = 4
@@ -42,6 +44,9 @@ class Request(Target):
     maps: int = 2
     """Samples whose attention maps are shown."""
     batch_size: int = 50
+    form: Form | None = None
+    """The network whose energy is counted: released, folded or expanded. Default: folded where that changes a weight
+    layer, else released."""
 
     def __post_init__(self) -> None:
         for name in ("accuracy_images", "images", "samples", "maps"):
@@ -74,6 +79,12 @@ class Subject:
     @property
     def network(self) -> str:
         return self.request.target if self.recipe is None else self.recipe.model.name
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why figures on this page give no grounds for a verdict."""
+        found = {"random weights": not self.trained, "random input": self.noise is not None}
+        return tuple(doubt for doubt, holds in found.items() if holds)
 
 
 def open_subject(request: Request) -> Subject:
@@ -113,7 +124,7 @@ def _with_notes(subject: Subject) -> Subject:
         notes.append(f"Random input: rates and energies were measured on {NOISE} samples of noise, not on images.")
     if not subject.trained:
         batch = noise if noise is not None else first_batch(subject)
-        wake_up(subject.model, batch)
+        calibrate(subject.model, batch)
         notes.insert(
             0,
             "Random weights: no checkpoint was given. Rates, energies and maps show what the architecture does "
