@@ -65,13 +65,14 @@ class Convention:
     matched: bool = False
 
     def cost(self, layer: Layer, memory: Memory | None = None) -> Cost:
-        """Of one layer, with its padding counted or not, as the convention says."""
+        """Of one layer, with its padding counted or not, as the convention says.
+
+        memory: with all its bits (see `prices`); without one, the arithmetic only."""
         counted = self.counted(layer)
         found = self.rule(counted)
-        if self.moves is None or not found.counted:
+        if self.moves is None or memory is None or not found.counted:
             return found
-        assert self.memory is not None
-        return replace(found, accesses=self.moves(counted, memory or self.memory))
+        return replace(found, accesses=self.moves(counted, memory))
 
     def counted(self, layer: Layer) -> Layer:
         """The layer without the operations that the convention leaves out."""
