@@ -110,6 +110,8 @@ def test_a_model_name_with_a_safetensors_file(
         (["sdt_2_256_cifar"], "needs --checkpoint FILE and --data NAME"),
         (["./nowhere"], "not a run folder"),
         (["sdt_2_256_cifar", "--data", "fashion-mini", "--checkpoint", "none.safetensors"], "none.safetensors"),
+        (["sdt_2_256_gesture", "--data", "dvs128-gesture", "--checkpoint", "f.pth"], "Give --class-order as_text"),
+        (["sdt_2_256_cifar10dvs", "--data", "cifar10-dvs", "--checkpoint", "f.pth"], "Give --data-split authors"),
     ],
 )
 def test_what_does_not_fit_is_one_message(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -25,13 +25,32 @@ def test_models_table_and_no_match(capsys):
     assert main(["models", "nothing*"]) == 1
 
 
-def test_convert_writes_what_load_official_reads(tmp_path, capsys):
+def test_files_as_json_hold_what_a_figure_needs(capsys):
+    assert main(["models", "sdt_8_768*", "--files", "--json"]) == 0
+    rows = {row["full_name"]: row for row in json.loads(capsys.readouterr().out)}
+    large = rows["sdt_8_768.in1k_288"]
+    assert large["args"] == {"time_steps": 4} and large["input_size"] == [3, 288, 288]
+    assert (large["crop_pct"], large["interpolation"]) == (0.9, "bilinear")
+    assert large["published"].startswith("top-1 77.07 %") and large["url"].startswith("https://drive.google.com/")
+    assert set(rows) == {"sdt_8_768.in1k", "sdt_8_768.in1k_288"}
+
+
+def test_files_as_a_table(capsys, monkeypatch):
+    monkeypatch.setenv("COLUMNS", "250")
+    assert main(["models", "spikingformer_2_256_dvs*", "--files"]) == 0
+    shown = capsys.readouterr().out
+    assert "spikingformer_2_256_dvs.gesture_t16" in shown and "classes as_text" in shown
+    assert main(["models", "nothing*", "--files"]) == 1
+
+
+def test_convert_writes_what_every_reader_takes(tmp_path, capsys):
     source = enliven(sd.create_model("sdt_2_256_cifar", num_classes=100))
     torch.save({"state_dict": official_state_dict(source)}, tmp_path / "c100.pth.tar")
     out = tmp_path / "c100.safetensors"
-    arguments = ["convert", "sdt_2_256_cifar", str(tmp_path / "c100.pth.tar"), str(out), "--num-classes", "100"]
+    arguments = ["convert", "sdt_2_256_cifar.cifar100", str(tmp_path / "c100.pth.tar"), str(out)]
     assert main(arguments) == 0
-    assert "tensors loaded" in capsys.readouterr().out
+    shown = capsys.readouterr().out
+    assert "tensors loaded" in shown and "time_steps 4 (the tag sdt_2_256_cifar.cifar100)" in shown
     again = sd.create_model("sdt_2_256_cifar", num_classes=100)
     sd.load_official(again, out)
     for key, value in source.state_dict().items():
@@ -40,11 +59,11 @@ def test_convert_writes_what_load_official_reads(tmp_path, capsys):
     assert "--force" in capsys.readouterr().err
 
 
-def test_convert_names_the_misfit(tmp_path, capsys):
+def test_convert_names_what_contradicts_the_file(tmp_path, capsys):
     torch.save(official_state_dict(sd.create_model("sdt_2_256_cifar", num_classes=100)), tmp_path / "w.pth")
-    status = main(["convert", "sdt_2_256_cifar", str(tmp_path / "w.pth"), str(tmp_path / "o.safetensors")])
-    assert status == 2
-    assert "head.weight: expected [10, 256], found [100, 256]" in capsys.readouterr().err
+    words = [str(tmp_path / "w.pth"), str(tmp_path / "o.safetensors"), "--num-classes", "10"]
+    assert main(["convert", "sdt_2_256_cifar", *words]) == 2
+    assert "num_classes 100 by its tensors, 10 by the command line" in capsys.readouterr().err
     assert not (tmp_path / "o.safetensors").exists()
 
 

@@ -8,6 +8,7 @@ from PIL import Image
 
 from spikedriven.cli import main
 from spikedriven.data.scenes import SCENE_CLASSES, FashionScenes
+from spikedriven.models.segmentation import inference
 
 TOY = str(Path(__file__).parents[1] / "tasks" / "toy_segmentation.yaml")
 
@@ -33,6 +34,25 @@ def test_eval(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert list(record["iou"]) == list(SCENE_CLASSES)
     text = told(capsys, "eval", run)
     assert f"mIoU {record['miou']:.2f} %" in text and "Ankle boot" in text
+
+
+def test_eval_in_windows_sizes_and_mirrored(
+    run: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seen = []
+    original = inference.slid
+    monkeypatch.setattr(
+        inference, "slid", lambda *words: (seen.append((words[1].shape[-1], *words[2:])), original(*words))[1]
+    )
+    views = ("--test-scales", "0.5", "1", "--test-flip", "True", "--slide", "32", "16")
+    samples = json.loads(told(capsys, "eval", run, *views, "--batch-size", "6", "--json"))["settings"]["samples"]
+    assert (samples["slide"], samples["test_scales"], samples["test_flip"]) == ([32, 16], [0.5, 1.0], True)
+    assert seen == [(32, 32, 16), (32, 32, 16), (64, 32, 16), (64, 32, 16)], "two sizes, each mirrored too"
+    samples = json.loads(told(capsys, "eval", run, "--json"))["settings"]["samples"]
+    assert (samples["slide"], samples["test_scales"], samples["test_flip"]) == (None, [1.0], False)
+    assert len(seen) == 4
+    assert main(["eval", run, "--slide", "32", "33"]) == 2
+    assert "1 <= stride <= side" in capsys.readouterr().err
 
 
 def test_energy_on_its_own_images(run: str, capsys: pytest.CaptureFixture[str]) -> None:

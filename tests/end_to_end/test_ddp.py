@@ -4,6 +4,7 @@ The toy network has no BN: batch statistics are taken per process, so a network 
 (docs/training.md). Everything is float64; what remains is that the mean over the batch is summed in two halves.
 """
 
+import json
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,25 @@ def test_processes_equal_one_with_the_joined_batch(
         assert one.keys() == two.keys()
         for key, value in one.items():
             torch.testing.assert_close(two[key], value, rtol=1e-11, atol=1e-12)
+
+
+def test_a_run_of_two_processes_goes_on_with_one_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The samples of each step stay, so it ends as one process with the joined batch does."""
+    monkeypatch.setitem(TASKS, "toy", ToyTask)
+    train(toy_recipe({"batch_size": 8, "ema": 0.9}), tmp_path / "one")
+    program = ("-m", "tests.end_to_end.toy_run", tmp_path / "two", 4, 1)
+    finish(start(*TORCHRUN, *program, 7))
+    output = finish(start(*program, 11))
+    assert "continued with 1 process instead of 2: each now takes 8 samples" in output
+    output = finish(start(*TORCHRUN, *program))
+    assert "continued with 2 processes instead of 1: each now takes 4 samples" in output
+    for name in ("model.safetensors", "ema.safetensors"):
+        one, two = weights(tmp_path / "one", name), weights(tmp_path / "two", name)
+        for key, value in one.items():
+            torch.testing.assert_close(two[key], value, rtol=1e-11, atol=1e-12)
+    log = [json.loads(line) for line in (tmp_path / "two" / "log.jsonl").read_text().splitlines()]
+    starts = [(line["processes"], line["batch_size"]) for line in log if line["kind"] == "start"]
+    assert starts == [(2, 4), (1, 8), (2, 4)]
 
 
 def test_the_train_command_runs_under_torchrun(tmp_path: Path) -> None:

@@ -19,13 +19,13 @@ from spikedriven.data.segmentation.sets import open_voc
 from spikedriven.data.tar_index import read_index
 from spikedriven.errors import CheckpointError, DataError
 from spikedriven.models import create_model, load_official
-from spikedriven.models.official import read_state_dict
+from spikedriven.models.containers import read_packed
 from spikedriven.tasks import TASKS
 from spikedriven.tasks.distillation import load_teacher
 from spikedriven.training.checkpoint import CheckpointStore, read_checkpoint
 from spikedriven.training.config import DistillConfig
 from spikedriven.training.start import start_from
-from spikedriven.training.target import load_file
+from spikedriven.training.target import load_checkpoint
 from tests.data.detection import coco_files
 from tests.data.events.sets import write_gesture, write_har
 from tests.data.segmentation.folders import make_voc
@@ -58,9 +58,9 @@ def teacher(path: Path) -> None:
 
 READERS: dict[str, Callable[[Path], object]] = {
     "load_official": lambda path: load_official(model(), path),
-    "read_state_dict": read_state_dict,
+    "read_packed": read_packed,
     "model.init": lambda path: start_from(model(), str(path), strict=False),
-    "--checkpoint": lambda path: load_file(model(), path),
+    "--checkpoint": lambda path: load_checkpoint(NAME, path, {}),
     "distill.checkpoint": teacher,
 }
 

@@ -10,7 +10,10 @@ from tests.models.detection.detectors import META, awake, small
 X = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 
 
-@pytest.mark.parametrize("name", ["mask_rcnn", "retinanet"])
+CASCADE = pytest.param("cascade_mask_rcnn", marks=pytest.mark.slow)  # as the Mask R-CNN, three times
+
+
+@pytest.mark.parametrize("name", ["mask_rcnn", CASCADE, "retinanet"])
 def test_corrected_detectors_add_only_once_folded(name):
     report = audit(small(name, extra_levels=1), X)
     assert report.ok and not report.ok_as_released
@@ -55,13 +58,15 @@ FORMS = {
     "mask_rcnn": ("mask_rcnn", {}),
     "retinanet": ("retinanet", {"extra_levels": 1}),
     "lif, time kept": ("mask_rcnn", {**META, "neuron": "lif", "keep_time": True}),
+    "cascade_mask_rcnn": ("cascade_mask_rcnn", {}),
+    "released cascade_mask_rcnn": ("cascade_mask_rcnn", {"mode": "released"}),
     "released mask_rcnn": ("mask_rcnn", {"mode": "released"}),
     "released retinanet": ("retinanet", {"mode": "released", "extra_levels": 1}),
 }
 
 
 @pytest.mark.parametrize(
-    "form", [pytest.param(form, marks=pytest.mark.slow) if form.startswith("released") else form for form in FORMS]
+    "form", [pytest.param(f, marks=pytest.mark.slow) if "released" in f or "cascade" in f else f for f in FORMS]
 )
 def test_folded_and_binary_forms_are_equal(form):
     name, changes = FORMS[form]
@@ -71,7 +76,7 @@ def test_folded_and_binary_forms_are_equal(form):
     if changes.get("mode") != "released":
         assert audit(folded, X).ok and audit(binary, X).ok_as_released
     else:
-        assert _reads_reals(binary) == ({"fc_cls", "fc_reg"} if name == "mask_rcnn" else set())
+        assert _reads_reals(binary) == (set() if name == "retinanet" else {"fc_cls", "fc_reg"})
 
 
 def _reads_reals(model):

@@ -44,7 +44,7 @@ def test_a_chain_is_counted_once_folded():
 def test_an_integer_network_costs_what_its_binary_expansion_costs():
     """Up to products of two counts: the expansion selects by one operand, the count is charged by the sparser one."""
     attention = SpikingSelfAttention(8, 2, integer(), integer()(), 0.5, ConvBN, ConvBN, v_ratio=2)
-    model, x = lively(Net(attention, neuron=integer())).double(), images().double()
+    model, x = lively(Net(attention, neuron=integer())), images()
     counts, binary = (measure(model, x, form=form) for form in ("folded", "expanded"))
     assert counts.steps == binary.steps == 4 * counts.time_steps
     assert binary.spikes == pytest.approx(counts.spikes)

@@ -14,6 +14,7 @@ NETWORKS = {
     "corrected": {"backbone": "e_spikeformer_3m", "backbone_args": THIN},
     "layer scale": {"backbone": "e_spikeformer_3m", "backbone_args": {**THIN, "layer_scale": 0.5}},
     "released": {"backbone": "e_spikeformer_3m", "backbone_args": THIN, "mode": "released"},
+    "fcn": {"name": "fcn", "convs": 1, "backbone": "e_spikeformer_3m", "backbone_args": THIN},
     "lif, time kept": {
         "backbone": "meta_spikeformer_15m", "backbone_args": {**THIN, "time_steps": 2}, "neuron": "lif",
         "keep_time": True,
@@ -24,7 +25,8 @@ NETWORKS = {
 
 
 def live(name):
-    return enliven(create_segmenter(num_classes=5, width=16, **NETWORKS[name]).double()).eval()
+    width = {} if name == "fcn" else {"width": 16}
+    return enliven(create_segmenter(num_classes=5, **width, **NETWORKS[name]).double()).eval()
 
 
 def images(batch=2):
@@ -42,7 +44,7 @@ def test_audit(name):
         assert report.ok
 
 
-@pytest.mark.parametrize("name", ["layer scale", "released", "lif, time kept"])
+@pytest.mark.parametrize("name", ["layer scale", "released", "fcn", "lif, time kept"])
 def test_fused_and_expanded_networks_compute_the_same(name):
     """`fuse` and `expand` check every neuron and the logits themselves; here the whole forward, image-sized."""
     model, x = live(name), images()

@@ -26,9 +26,9 @@ BACKBONES = {
 
 
 def thin(backbone="e_spikeformer_3m", **keywords):
-    return create_segmenter(
-        backbone=backbone, **{"num_classes": 5, "width": 16, "backbone_args": BACKBONES[backbone], **keywords}
-    )
+    width = {"width": 16} if keywords.get("name") != "fcn" else {}
+    common = {"num_classes": 5, **width, "backbone_args": BACKBONES[backbone]}
+    return create_segmenter(backbone=backbone, **common | keywords)
 
 
 def live(*args, **keywords):
@@ -144,24 +144,88 @@ def test_wrong_options_are_named():
     ):
         with pytest.raises(InputError, match=message):
             thin(**keywords)
+    for keywords, message in (
+        ({"convs": -1}, "convs must be at least 0"),
+        ({"width": 20}, "width=20: without convolutions"),
+        ({"convs": 1, "width": 0}, "width must be at least 1"),
+        ({"out_indices": (3, 4)}, "reads one map"),
+        ({"upsampling": "nearest"}, "fcn has no keyword 'upsampling'"),
+    ):
+        with pytest.raises(InputError, match=message):
+            thin(name="fcn", **keywords)
     with pytest.raises(InputError, match="no segmenter is called"):
         create_segmenter("upernet")
     with pytest.raises(InputError, match="no feature maps"):
         create_segmenter(backbone="spike_mae_12_512")
 
 
-def test_authors_names_and_back():
-    model = live(mode="released")
+NAMES = {
+    "integer": (
+        {"mode": "released"},
+        {
+            "backbone.downsample1_1.encode_conv.weight", "backbone.block3.0.layer_scale2",
+            "neck.lateral_convs.0.0.bias", "neck.fpn_convs.3.1.running_mean",
+            "decode_head.scale_heads.0.0.1.weight", "decode_head.scale_heads.3.4.2.running_var",
+            "decode_head.conv_seg.weight",
+        },
+    ),
+    "lif": (
+        {"mode": "released", "backbone": "meta_spikeformer_15m", "neuron": "lif", "keep_time": True},
+        {
+            "backbone.block3.0.attn.q_conv.1.weight", "neck.lateral_convs.1.1.0.conv.bias",
+            "neck.fpn_convs.0.1.0.conv.weight", "decode_head.scale_heads.0.0.1.0.conv.weight",
+            "decode_head.scale_heads.3.2.1.0.bn.running_mean", "decode_head.conv_seg.bias",
+        },
+    ),
+    "fcn": (
+        {"name": "fcn", "convs": 1},
+        {"decode_head.convs.0.conv.weight", "decode_head.convs.0.bn.bias", "decode_head.conv_seg.weight"},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("form", NAMES)
+def test_authors_names_and_back(form):
+    keywords, examples = NAMES[form]
+    model = live(**keywords)
     theirs = official_state_dict(model)
-    assert len(theirs) == len(model.state_dict())
-    assert {
-        "backbone.downsample1_1.encode_conv.weight", "backbone.block3.0.layer_scale2", "neck.lateral_convs.0.conv.bias",
-        "neck.fpn_convs.3.bn.running_mean", "decode_head.scale_heads.3.4.conv.weight", "decode_head.conv_seg.weight",
-    } <= theirs.keys()  # fmt: skip
-    other = thin(mode="released").double()
+    assert len(theirs) == len(model.state_dict()) and examples <= theirs.keys()
+    assert not [key for key in theirs if "project" in key]
+    other = thin(**keywords).double()
     report = load_official(other, theirs)
     assert report.spelling == "authors" and not report.missing
     assert torch.equal(other.eval()(images()), model(images()))
+
+
+def test_the_released_pyramid_of_lif_neurons_has_no_norm():
+    """FPN_SNN is built without a norm in the release; QFPN has one."""
+    lif, integer = (thin(mode="released", neuron=neuron) for neuron in ("lif", "integer"))
+    norms = [sum(isinstance(m, nn.BatchNorm2d) for m in model.neck.modules()) for model in (lif, integer)]
+    assert norms == [0, 8]
+    assert sum(isinstance(m, nn.BatchNorm2d) for m in thin(neuron="lif").neck.modules()) == 8
+
+
+def test_fcn_reads_the_last_map():
+    model = live(name="fcn")
+    assert model.indices == [4] and model.stride == 16
+    last = model.backbone.forward_intermediates(images(), [4], intermediates_only=True, merge_time=True)[0]
+    fired = (last.clamp(0, 4)).round() / 4
+    conv = model.head.classify.project
+    expected = torch.einsum("bchw,kc->bkhw", fired, conv.weight[:, :, 0, 0]) + conv.bias[:, None, None]
+    assert torch.allclose(model.dense_logits(images()), expected) and expected.std() > 0
+    assert model(images()).shape == (2, 5, 64, 64)
+    deeper = thin(name="fcn", convs=2, width=12)
+    assert [m.project.conv.out_channels for m in deeper.head.convs] == [12, 12]
+    assert deeper.head.classify.project.in_channels == 12
+
+
+def test_the_published_fcn():
+    """fcn_SDT_512x512_512_ade20k: a 15M body at T 4, 360 channels, no convolution but the classifier."""
+    with torch.device("meta"):
+        model = create_segmenter("fcn.meta_spikeformer_15m_ade20k_t4")
+    assert (model.time_steps, model.num_classes, model.keep_time) == (4, 150, True)
+    assert sum(p.numel() for p in model.head.parameters()) == 361 * 150
+    assert sum(p.numel() for p in model.neck.parameters()) == 0
 
 
 def test_a_classifier_starts_the_backbone(tmp_path):

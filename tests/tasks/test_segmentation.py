@@ -57,6 +57,17 @@ def test_a_model_of_other_classes_is_refused():
         measure_overlap(nn.Identity(), [(torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2).long())], 4, ALONE)
 
 
+def test_outputs_that_are_no_class_of_the_set_are_wrong():
+    """As MMSegmentation counts a network for ADE20K's 150 classes on VOC's 21."""
+    model = nn.Identity()
+    model.num_classes = 4
+    logits = torch.eye(4)[torch.tensor([[[0, 1, 3, 3]]])].movedim(-1, 1) * 9
+    found = measure_overlap(model, [(logits, torch.tensor([[[0, 0, 1, 255]]]))], 2, ALONE)
+    assert found.confusion.tolist() == [[1, 1, 0], [0, 0, 1]]
+    assert found.iou().tolist() == [50.0, 0.0] and found.pixel_accuracy == pytest.approx(100 / 3)
+    assert found.recall().tolist() == [50.0, 0.0]
+
+
 def test_loss_leaves_255_out_and_divides_by_all_pixels():
     logits, labels = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
     full = pixel_loss(logits, labels)
@@ -143,7 +154,7 @@ def test_recipes_that_cannot_be_run():
     few = dataclasses.replace(TOY, model=dataclasses.replace(TOY.model, num_classes=3))
     with pytest.raises(RecipeError, match=r"model\.num_classes=3, but data set 'fashion-scenes' has 11"):
         create_task(few).train_loader(0, 1)
-    with pytest.raises(RecipeError, match=r"segmentation is for semantic_fpn, found 'e_spikeformer_3m'.*backbone"):
+    with pytest.raises(RecipeError, match=r"segmentation is for semantic_fpn, fcn, found 'e_spikeformer_3m'.*backbone"):
         build_segmenter(ModelConfig(name="e_spikeformer_3m"), SegmentationDataConfig())
 
 

@@ -97,7 +97,7 @@ def test_load_run_says_what_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"counters": {"steps": 1}}, {"counters": None}, {"optimizer": {}}, {"processes": 2}]
+    "change", [{"counters": {"steps": 1}}, {"counters": None}, {"optimizer": {}}, {"processes": None}]
 )
 def test_a_state_of_another_version_is_one_clear_error(change: dict, tmp_path: Path) -> None:
     train(toy_recipe({"max_steps": 2}), tmp_path / "r")
@@ -105,7 +105,7 @@ def test_a_state_of_another_version_is_one_clear_error(change: dict, tmp_path: P
     found = store.newest()
     assert found is not None
     store.save(2, dataclasses.replace(found[1], state={**found[1].state, **change}))
-    with pytest.raises(CheckpointError, match=r"step_00000002: (its state does not fit|the run was started)"):
+    with pytest.raises(CheckpointError, match="step_00000002: its state does not fit"):
         train(toy_recipe(), tmp_path / "r", resume=True)
 
 

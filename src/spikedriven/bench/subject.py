@@ -17,7 +17,15 @@ from spikedriven.errors import InputError
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.report.images import read_image
 from spikedriven.report.subject import refuse_pretraining
-from spikedriven.training.target import Loaded, Target, is_model_name, load_target, preprocessing, random_batch
+from spikedriven.training.target import (
+    Loaded,
+    Target,
+    is_model_name,
+    load_target,
+    preprocessing,
+    random_batch,
+    resolved,
+)
 
 #: Share of neurons that fire where nothing else is asked for: about that of the published networks.
 USUAL_RATE = 0.15
@@ -61,6 +69,7 @@ def make_subject(
     neurons to fire (default `USUAL_RATE`), or the rule's weights as they are.
     """
     loaded = load_target(target)
+    target = resolved(target, loaded)
     refuse_pretraining(loaded.model, target.target)
     if not isinstance(loaded.model, SpikeDrivenModel):
         raise InputError(f"{target.target} is no classifier: {type(loaded.model).__name__} cannot be benched")
@@ -112,7 +121,7 @@ def _weights(loaded: Loaded, target: Target, batch: Tensor, rate: float | None) 
 
 def _inputs(loaded: Loaded, target: Target, images: Sequence[Path], count: int) -> tuple[Tensor, str]:
     if images:
-        data = loaded.data or preprocessing(loaded.model, target.target)
+        data = loaded.data or preprocessing(loaded.model)
         return torch.cat([read_image(path, data) for path in images]), f"{len(images)} files"
     if count < 1:
         raise InputError(f"--inputs {count}: at least 1 is needed")

@@ -24,6 +24,7 @@ import torch
 import tyro
 from torch import Tensor
 
+from spikedriven.cli.arguments import parse
 from spikedriven.errors import InputError
 from spikedriven.graph.calibrate import calibrate
 from spikedriven.report.attention import FiringMap, firing_maps
@@ -50,7 +51,7 @@ class Arguments(Target):
 
 def run(argv: list[str]) -> int:
     """Parse `argv`, record the maps, write the figure."""
-    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven attention", description=__doc__)
+    arguments = parse(Arguments, argv, "attention", __doc__)
     if arguments.rows < 0:
         raise InputError(f"--rows {arguments.rows}: expected 0 (all) or more")
     loaded = load_target(arguments)
@@ -73,7 +74,7 @@ def _sample(loaded: Loaded, arguments: Arguments) -> tuple[Tensor, np.ndarray]:
     if loaded.model.input_layout == "events":
         frames = read_frames(arguments.image, loaded.model.in_chans)
         return frames, picture(frames[0])
-    data = loaded.data or preprocessing(loaded.model, arguments.target)
+    data = loaded.data or preprocessing(loaded.model)
     sample = read_image(arguments.image, data)
     return sample, picture(sample[0], *data.normalization())
 

@@ -16,13 +16,12 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
-import tyro
-
+from spikedriven.cli.arguments import parse
 from spikedriven.graph.audit import audit
 from spikedriven.graph.forms import Form, in_form
 from spikedriven.training.target import Target, load_target
 
-RANDOM = "RANDOM WEIGHTS: the audit reads none, so its verdict is that of trained ones too"
+NO_WEIGHTS = "NO TRAINED WEIGHTS: the audit reads none, so this verdict is that of every file of weights"
 
 
 @dataclass(frozen=True)
@@ -37,7 +36,7 @@ class Arguments(Target):
 
 def run(argv: list[str]) -> int:
     """Parse `argv`, audit, print; 1 where folding cannot make the network addition-only."""
-    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven audit", description=__doc__)
+    arguments = parse(Arguments, argv, "audit", __doc__)
     weightless = arguments.checkpoint is None and arguments.form != "expanded"
     loaded = load_target(arguments, device="meta" if weightless else "cpu")
     # not checked for equality here: the audit reads no weight
@@ -46,6 +45,6 @@ def run(argv: list[str]) -> int:
     if arguments.json:
         print(json.dumps({"trained": loaded.trained} | report.to_dict(), indent=1))
     else:
-        note = "" if loaded.trained else f"{RANDOM}\n"
+        note = "" if loaded.trained else f"{NO_WEIGHTS}\n"
         print(f"{note}{report.brief() if arguments.brief else report}")
     return int(not report.ok)

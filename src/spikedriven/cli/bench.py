@@ -18,9 +18,9 @@ import json
 import sys
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import tyro
 from rich.console import Console
@@ -30,6 +30,7 @@ from spikedriven.bench.engine import Result, choose, measure, steps
 from spikedriven.bench.machine import load, machine
 from spikedriven.bench.subject import Subject, make_subject
 from spikedriven.bench.tables import table
+from spikedriven.cli.arguments import parse
 from spikedriven.cli.bench_train import train
 from spikedriven.errors import InputError
 from spikedriven.training.target import Target
@@ -41,7 +42,7 @@ DOCUMENTED = ("sdt_8_512", "sdt_2_512_cifar", "e_spikeformer_10m", "meta_spikefo
 @dataclass(frozen=True)
 class EngineArguments:
     models: tuple[str, ...] = DOCUMENTED
-    """Registered names, NAME@T for other time steps, or run folders."""
+    """Registered names, NAME@T for other time steps, NAME.TAG, or run folders."""
     only: tuple[str, ...] = ()
     """Contestants. Default: all."""
     rounds: int = 30
@@ -62,13 +63,15 @@ class EngineArguments:
     """How many random pictures."""
     img_size: int | None = None
     """Side of the network input. Default: what the variant was made for."""
+    model_args: Annotated[dict[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
+    """Keywords of the networks; on the command line --model.args.KEY VALUE."""
     json: bool = False
     """Print JSON instead of tables."""
 
 
 def engine(argv: list[str]) -> int:
     """Parse, measure every network, print; 1 where a contestant failed."""
-    arguments = tyro.cli(EngineArguments, args=argv, prog="spikedriven bench engine", description=__doc__)
+    arguments = parse(EngineArguments, argv, "bench engine", __doc__)
     if arguments.checkpoint is not None and len(arguments.models) != 1:
         raise InputError("--checkpoint goes with one model: name it with --models")
     choose(arguments.only)  # an unknown name is told before anything runs
@@ -114,7 +117,9 @@ def _target(name: str, arguments: EngineArguments) -> Target:
     name, _, time_steps = (name, "", "") if Path(name).exists() else name.partition("@")
     if time_steps and not time_steps.isdecimal():
         raise InputError(f"{name}@{time_steps}: what follows @ is the number of time steps, such as {name}@4")
-    target = Target(name, checkpoint=arguments.checkpoint, img_size=arguments.img_size)
+    target = Target(
+        name, checkpoint=arguments.checkpoint, img_size=arguments.img_size, model_args=arguments.model_args
+    )  # fmt: skip
     return replace(target, time_steps=int(time_steps)) if time_steps else target
 
 

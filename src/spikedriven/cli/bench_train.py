@@ -15,9 +15,9 @@ imports). On a GPU the first is the GPU's.
 import json
 import sys
 import tempfile
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
@@ -27,13 +27,14 @@ from spikedriven.bench.machine import load, machine
 from spikedriven.bench.neuron import measure_neuron
 from spikedriven.bench.tables import training_table
 from spikedriven.bench.training import Step, choose, measure, steps
+from spikedriven.cli.arguments import parse
 from spikedriven.training.device import choose_device
 
 
 @dataclass(frozen=True)
 class TrainArguments:
     model: str = "sdt_2_512_cifar"
-    """Registered name."""
+    """Registered name, or NAME.TAG."""
     batch: int = 32
     """Images per step."""
     time_steps: int | None = None
@@ -50,13 +51,15 @@ class TrainArguments:
     """auto: the GPU, where there is one."""
     neuron: bool = True
     """Measure a neuron alone too, against a copy of the bytes it moves."""
+    model_args: Annotated[dict[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
+    """Keywords of the network; on the command line --model.args.KEY VALUE."""
     json: bool = False
     """Print JSON instead of tables."""
 
 
 def train(argv: list[str]) -> int:
     """Parse, measure, print; 1 where a contestant failed."""
-    arguments = tyro.cli(TrainArguments, args=argv, prog="spikedriven bench train", description=__doc__)
+    arguments = parse(TrainArguments, argv, "bench train", __doc__)
     contestants, device = choose(arguments.only), choose_device(arguments.device)
     step = Step(arguments.model, arguments.batch, _args(arguments))
     report: dict[str, Any] = {"machine": machine(device), "settings": asdict(arguments)}
@@ -88,7 +91,7 @@ def train(argv: list[str]) -> int:
 
 def _args(arguments: TrainArguments) -> tuple[tuple[str, Any], ...]:
     given = {"time_steps": arguments.time_steps, "img_size": arguments.img_size}
-    return tuple((key, value) for key, value in given.items() if value is not None)
+    return (*((key, value) for key, value in given.items() if value is not None), *arguments.model_args.items())
 
 
 def _conditions(report: dict[str, Any]) -> str:

@@ -17,10 +17,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 import torch
-import tyro
 from rich.console import Console
 from torch import Tensor
 
+from spikedriven.cli.arguments import parse
 from spikedriven.data import build_eval_loader
 from spikedriven.data.sections import described
 from spikedriven.engine import Program, compile, load_program
@@ -60,7 +60,7 @@ class Arguments(Target):
 
 def run(argv: list[str]) -> int:
     """Parse `argv`, compile, write, read back, compare, print."""
-    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven compile", description=__doc__)
+    arguments = parse(Arguments, argv, "compile", __doc__)
     if arguments.out.exists() and not arguments.force:
         raise InputError(f"{arguments.out} exists; give --force to overwrite it")
     if arguments.images < 1:
@@ -86,7 +86,7 @@ def _inputs(loaded: Loaded, arguments: Arguments) -> tuple[Tensor, str]:
     if arguments.image and model.input_layout == "events":
         return torch.cat([read_frames(path, model.in_chans) for path in arguments.image]), "the files given"
     if arguments.image:
-        prepared = loaded.data or preprocessing(model, arguments.target)
+        prepared = loaded.data or preprocessing(model)
         return torch.cat([read_image(path, prepared) for path in arguments.image]), "the pictures given"
     if loaded.data is None and arguments.data is None:
         return random_batch(model, arguments.images), "RANDOM INPUT"

@@ -1,58 +1,76 @@
 """Turn a published checkpoint into safetensors with this package's key names.
 
 Example:
-    spikedriven convert sdt_8_512 8_512.pth.tar sdt_8_512.safetensors
-    spikedriven convert sdt_2_512_cifar cifar100.pth.tar out.safetensors --num-classes 100
+    spikedriven convert sdt_8_512.in1k 8_512.pth.tar sdt_8_512.safetensors
+    spikedriven convert e_spikeformer_19m own.pth out.safetensors --model.args.levels 4
+
+What the file's tensors do not tell (levels, time steps, heads) comes from the tag or the options. All of it is written
+into the header of the new file, so that no command needs to be told again.
 """
 
-import json
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any
 
 import safetensors.torch
 import tyro
 
+from spikedriven.cli.arguments import parse
 from spikedriven.errors import CheckpointError
-from spikedriven.models import create_model, load_official
+from spikedriven.models.containers import Weights
+from spikedriven.models.header import Provenance, header
 from spikedriven.training.files import write_atomic
+from spikedriven.training.target import Loaded, Target, given_keywords, load_checkpoint
 
 
-def main(
-    model: Annotated[str, tyro.conf.Positional],
-    checkpoint: Annotated[Path, tyro.conf.Positional],
-    output: Annotated[Path, tyro.conf.Positional],
-    num_classes: int | None = None,
-    in_chans: int | None = None,
-    num_heads: int | None = None,
-    neuron: str | None = None,
-    force: bool = False,
-) -> int:
-    """Read the authors' file strictly and write safetensors.
-
-    Args:
-        model: registered name, see `spikedriven models`.
-        checkpoint: the authors' file.
-        output: the file to write; its name ends in .safetensors.
-        num_classes: classes of the checkpoint, where they differ from the variant's.
-        in_chans: input channels, where they differ.
-        num_heads: attention heads, where they differ.
-        neuron: "lif" or "plif", where it differs.
-        force: overwrite an existing output.
-    """
-    if output.suffix != ".safetensors":
-        raise CheckpointError(f"the output {output} must be named *.safetensors")
-    if output.exists() and not force:
-        raise CheckpointError(f"{output} exists; give --force to overwrite it")
-    given = {"num_classes": num_classes, "in_chans": in_chans, "num_heads": num_heads, "neuron": neuron}
-    keywords: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
-    network = create_model(model, **keywords)
-    report = load_official(network, checkpoint)
-    tensors = {key: value.contiguous() for key, value in network.state_dict().items()}
-    metadata = {"model": model, "keywords": json.dumps(keywords), "converted_from": checkpoint.name}
-    write_atomic(output, safetensors.torch.save(tensors, metadata))
-    print(f"{report}\nwritten: {output} ({output.stat().st_size / 1e6:.1f} MB)")
-    return 0
+@dataclass(frozen=True)
+class Arguments:
+    model: Annotated[str, tyro.conf.Positional]
+    """Registered name or NAME.TAG, see `spikedriven models` and `spikedriven models --files`."""
+    checkpoint: Annotated[Path, tyro.conf.Positional]
+    """The authors' file."""
+    output: Annotated[Path, tyro.conf.Positional]
+    """The file to write; its name ends in .safetensors."""
+    num_classes: int | None = None
+    """Classes of the checkpoint. Default: as many as its head has."""
+    time_steps: int | None = None
+    """Time steps, where no tag says them."""
+    model_args: Annotated[dict[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
+    """Keywords of the network; on the command line --model.args.KEY VALUE."""
+    weights: Weights = "auto"
+    """Trained or averaged weights (EMA), where the file holds both. auto: the trained ones."""
+    force: bool = False
+    """Overwrite an existing output."""
 
 
 def run(argv: list[str]) -> int:
-    return tyro.cli(main, args=argv, prog="spikedriven convert", description=__doc__)
+    """Parse `argv`, read the authors' file strictly, write, print what was found."""
+    arguments = parse(Arguments, argv, "convert", __doc__)
+    if arguments.output.suffix != ".safetensors":
+        raise CheckpointError(f"the output {arguments.output} must be named *.safetensors")
+    if arguments.output.exists() and not arguments.force:
+        raise CheckpointError(f"{arguments.output} exists; give --force to overwrite it")
+    given = given_keywords(
+        Target(
+            arguments.model, num_classes=arguments.num_classes, time_steps=arguments.time_steps,
+            model_args=arguments.model_args,
+        )
+    )  # fmt: skip
+    loaded = load_checkpoint(arguments.model, arguments.checkpoint, given, arguments.weights)
+    tensors = {key: value.contiguous() for key, value in loaded.model.state_dict().items()}
+    metadata = header(_provenance(loaded, arguments.checkpoint))
+    write_atomic(arguments.output, safetensors.torch.save(tensors, metadata))
+    print(_told(loaded, arguments.output))
+    return 0
+
+
+def _provenance(loaded: Loaded, checkpoint: Path) -> Provenance:
+    name, _, tag = loaded.full_name.partition(".")
+    return Provenance(name, tag, loaded.keywords, checkpoint.name)
+
+
+def _told(loaded: Loaded, output: Path) -> str:
+    said = [f"  {key} {value} ({loaded.origins[key]})" for key, value in loaded.keywords.items()]
+    size = output.stat().st_size / 1e6
+    network = f"{loaded.full_name}, with"
+    return "\n".join([str(loaded.report), network, *said, *loaded.notes, f"written: {output} ({size:.1f} MB)"])

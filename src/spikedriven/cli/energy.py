@@ -19,9 +19,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-import tyro
 from torch import Tensor
 
+from spikedriven.cli.arguments import parse
 from spikedriven.data import build_eval_loader
 from spikedriven.data.sections import described
 from spikedriven.errors import InputError
@@ -99,7 +99,7 @@ class Arguments(Target):
 
 def run(argv: list[str]) -> int:
     """Parse `argv`, measure or read the rates, print."""
-    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven energy", description=__doc__)
+    arguments = parse(Arguments, argv, "energy", __doc__)
     measurement, notes = _given(arguments) if arguments.rates else _measured(arguments)
     reports, refused = _reports(measurement, arguments)
     if arguments.figure is not None:
@@ -144,9 +144,10 @@ def _given(arguments: Arguments) -> tuple[Measurement, list[str]]:
     if arguments.data is not None or arguments.checkpoint is not None:
         raise InputError("--rates takes the place of a measurement: leave out --data and --checkpoint")
     published = arguments.rates == "published"
-    given = read_rates(logged_rates(arguments.target) if published else Path(arguments.rates))
-    if given.network and given.network != arguments.target:
-        raise InputError(f"{given.path}: rates of {given.network}, not of {arguments.target}")
+    name = arguments.target.partition(".")[0]  # of NAME.TAG
+    given = read_rates(logged_rates(name) if published else Path(arguments.rates))
+    if given.network not in ("", name):
+        raise InputError(f"{given.path}: rates of {given.network}, not of {name}")
     model = load_target(arguments, device="meta").model
     return measurement_of(model, model.example_input(), given, arguments.form), []
 

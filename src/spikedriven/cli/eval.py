@@ -4,17 +4,20 @@ Example:
 
     spikedriven eval runs/quickstart                        (the run's newest checkpoint, on its test images)
     spikedriven eval runs/quickstart/best --json
-    spikedriven eval sdt_8_768 --checkpoint authors.pth.tar --data imagenet --root /data --img-size 288 --crop-pct 1.0
+    spikedriven eval sdt_8_768.in1k_288 --checkpoint authors.pth.tar --root /data    (a published file, as its authors)
+    spikedriven eval e_spikeformer_10m --model.args.levels 4 --checkpoint own.pth --data imagenet --root /data
     spikedriven eval e_spikeformer_fashion --data fashion-mnist    (with the weights that ship with this package)
     spikedriven eval runs                                   (every run in the folder, one row each)
     spikedriven eval runs/quickstart/checkpoints --json     (every checkpoint of a run)
-    spikedriven eval sdt_8_512 --checkpoint FOLDER --data imagenet --root /data    (every weights file in the folder)
+    spikedriven eval sdt_8_512.in1k --checkpoint FOLDER --root /data    (every weights file in the folder)
+    spikedriven eval runs/segmenter --slide 512 341 --test-scales 0.5 0.75 1 1.25 1.5 1.75 --test-flip True
     torchrun --nproc-per-node 8 -m spikedriven eval runs/big    (the images shared out, each counted once)
 
 A run whose weights were averaged is evaluated with the average (--weights trained: with the trained ones). A checkpoint
-of a model may be one of the authors' files or a .safetensors file in our key names. Shown are top-1 and top-5 accuracy,
-recall per class and, for up to 20 classes, the confusion matrix; of a segmenter the intersection over union per class,
-of a detector COCO's average precision of boxes and masks.
+of a model may have the authors' key names or ours. A tag of `spikedriven models --files` brings data set, image size,
+crop, interpolation and statistics of the published figure; options change each of them. Shown are these settings, top-1
+and top-5 accuracy, recall per class and, for up to 20 classes, the confusion matrix; of a segmenter the intersection
+over union per class, of a detector COCO's average precision of boxes and masks.
 
 Of a folder of runs, checkpoints or weights files: a table with their figures. What cannot be evaluated is a row with
 the reason, and the exit status is then 1.
@@ -23,6 +26,7 @@ the reason, and the exit status is then 1.
 import dataclasses
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -32,56 +36,68 @@ from rich.console import Console
 from rich.progress import track
 from torch import nn
 
+from spikedriven.cli.arguments import parse
+from spikedriven.cli.eval_settings import with_settings
 from spikedriven.cli.eval_tables import Evaluation, of_classifier, of_detector, of_segmenter, show_sweep
-from spikedriven.data import build_eval_loader, evaluation_config, find_any_set
+from spikedriven.data import build_eval_loader, find_any_set
 from spikedriven.data.detection import build_detection_eval_loader
 from spikedriven.data.sections import described
 from spikedriven.errors import CheckpointError, InputError, RecipeError
-from spikedriven.models import create_model, variant_of
+from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.detection import Detector
 from spikedriven.models.pretrained import weights_of
 from spikedriven.models.segmentation import Segmenter
 from spikedriven.tasks.classification import measure_accuracy
 from spikedriven.tasks.detection import measure_map
-from spikedriven.tasks.segmentation import measure_overlap
+from spikedriven.tasks.segmentation import inference_of, measure_overlap
 from spikedriven.training.amp import autocast
 from spikedriven.training.checkpoint import MANIFEST, load_run
 from spikedriven.training.distributed import World, open_world
-from spikedriven.training.target import is_model_name, load_file
+from spikedriven.training.target import (
+    AVERAGE,
+    LabelledTarget,
+    Loaded,
+    data_config,
+    given_keywords,
+    is_model_name,
+    load_target,
+)
 
 WEIGHTS = (".safetensors", ".pth", ".pt", ".tar", ".bin")
 _OF_ONE = ("recipe.yaml", MANIFEST)  # what a run folder, and a checkpoint folder, is known by
-_EMA = {"auto": None, "averaged": True, "trained": False}
 
 
 @dataclass(frozen=True)
-class Arguments:
+class Arguments(LabelledTarget):
     target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
-    """A run folder, RUN/best, a checkpoint folder of a run, a folder of runs or of checkpoints, or a registered model
-    name."""
+    """A run folder, RUN/best, a checkpoint folder of a run, a folder of runs or of checkpoints, a
+    registered model name, or NAME.TAG."""
     checkpoint: Path | None = None
-    """Weights for a model name: the authors' file, .safetensors in our key names, or a folder of such files."""
+    """Weights for a model name: the authors' file, a file in our key names, or a folder of such files."""
+    img_size: int | None = None
+    """Side of the network input. Default: what the run, the tag's file or the variant was made for."""
     data: str | None = None
-    """Data set. Default for a run: the run's."""
+    """Data set. Default: the run's, or the one that the tag's file was trained on."""
     root: Path | None = None
     """Data folder. Default for a run: the run's."""
     split: Literal["test", "val", "train"] = "test"
     """Part of the data set; val is what data.val_fraction sets aside."""
-    img_size: int | None = None
-    """Side of the network input. Default: what the run, or the variant, was made for."""
     crop_pct: Annotated[float | None, tyro.conf.arg(aliases=["--crop"])] = None
-    """Share of the resized image that is cropped. Default: the run's, or the variant's."""
+    """Share of the resized image that is cropped. Default: the run's, the tag's or the variant's."""
+    interpolation: Literal["nearest", "bilinear", "bicubic"] | None = None
+    """How images are resized. Default: as for --crop-pct."""
     mean: tuple[float, ...] | None = None
-    """Per-channel mean to subtract. Default: the run's, or the data set's (Spikingformer's CIFAR-100 file was trained
-    with CIFAR-10's: --mean 0.4914 0.4822 0.4465 --std 0.2470 0.2435 0.2616)."""
+    """Per-channel mean to subtract. Default: the run's, the tag's, or the data set's."""
     std: tuple[float, ...] | None = None
     """Per-channel standard deviation to divide by. Default: as for --mean."""
-    time_steps: int | None = None
-    """Time steps of a model given by name."""
+    slide: tuple[int, int] | None = None
+    """Segmentation: look at images in square windows, SIDE STRIDE. Default: the run's; for a name, whole images."""
+    test_scales: tuple[float, ...] | None = None
+    """Segmentation: average over the image in these sizes (0.5 0.75 1 1.25 1.5 1.75: the authors' configurations)."""
+    test_flip: bool | None = None
+    """Segmentation: average over the image and its mirror image."""
     batch_size: int = 64
     workers: int = 2
-    weights: Literal["auto", "averaged", "trained"] = "auto"
-    """Which weights of a run. auto: the average, if the run kept one."""
     amp: Literal["none", "bf16", "fp16"] | None = None
     """Autocast. Default: as the run was trained; none for a model name."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
@@ -91,7 +107,7 @@ class Arguments:
 
 def run(argv: list[str]) -> int:
     """Parse `argv`, evaluate, print; returns 0, or 1 where something in a folder could not be evaluated."""
-    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven eval", description=__doc__)
+    arguments = parse(Arguments, argv, "eval", __doc__)
     with open_world(arguments.device) as world:
         members = members_of(arguments)
         if members:
@@ -104,11 +120,17 @@ def run(argv: list[str]) -> int:
 
 def evaluate(arguments: Arguments, world: World) -> Evaluation:
     """Evaluate one run, checkpoint or model; the processes share the samples, each sample counted once."""
-    model, data, amp = _from_name(arguments) if is_model_name(arguments.target) else _from_run(arguments)
+    loaded, data, amp = _from_name(arguments) if is_model_name(arguments.target) else _from_run(arguments)
+    return with_settings(_evaluated(loaded.model, data, amp, arguments, world), loaded, data)
+
+
+def _evaluated(model: nn.Module, data: Any, amp: str, arguments: Arguments, world: World) -> Evaluation:
     if isinstance(model, Detector):
         return of_detector(*_measure(model, data, amp, arguments, world, _precision, build_detection_eval_loader))
     if isinstance(model, Segmenter):
-        return of_segmenter(*_measure(model, data, amp, arguments, world, measure_overlap))
+        measure = partial(measure_overlap, inference=inference_of(data))
+        build = partial(build_eval_loader, views=True)
+        return of_segmenter(*_measure(model, data, amp, arguments, world, measure, build))
     return of_classifier(*_measure(model, data, amp, arguments, world, measure_accuracy), described(data))
 
 
@@ -138,20 +160,28 @@ def _sweep(members: dict[str, Arguments], world: World, as_json: bool) -> int:
     return int(any(isinstance(row, str) for row in rows.values()))
 
 
-def _from_run(arguments: Arguments) -> tuple[nn.Module, Any, str]:
+def _from_run(arguments: Arguments) -> tuple[Loaded, Any, str]:
     if arguments.checkpoint is not None:
         raise InputError(
             "--checkpoint goes with a model name; of a run, give the checkpoint's folder instead of the run's"
         )
-    if arguments.time_steps is not None:
-        raise InputError("--time-steps goes with a model name; a run has those of its recipe")
-    model, recipe = load_run(arguments.target, ema=_EMA[arguments.weights])
+    if given_keywords(dataclasses.replace(arguments, img_size=None)):
+        raise InputError(
+            "--time-steps, --num-classes and --model.args.KEY goes with a model name; a run has those of its recipe"
+        )
+    model, recipe = load_run(arguments.target, ema=AVERAGE[arguments.weights])
     if recipe.task == "pretraining":
         raise InputError(f"{arguments.target} is a pre-training run: it has no classes. Its figures are in log.jsonl")
     changes: dict[str, Any] = {"img_size": arguments.img_size, "crop_pct": arguments.crop_pct, "root": arguments.root}
     changes |= {"dataset": arguments.data, "workers": arguments.workers}
-    changes |= {"mean": arguments.mean, "std": arguments.std}
-    return model, change_data(recipe.data, changes), arguments.amp or recipe.run.amp
+    changes |= {"interpolation": arguments.interpolation, "mean": arguments.mean, "std": arguments.std}
+    changes |= {"split": arguments.data_split, "class_order": arguments.class_order} | _views(arguments)
+    return Loaded(model, True, recipe.data), change_data(recipe.data, changes), arguments.amp or recipe.run.amp
+
+
+def _views(arguments: Arguments) -> dict[str, Any]:
+    """How a segmenter looks at an image."""
+    return {"slide": arguments.slide, "test_scales": arguments.test_scales, "test_flip": arguments.test_flip}
 
 
 def change_data(data: Any, changes: dict[str, Any]) -> Any:
@@ -166,29 +196,28 @@ def change_data(data: Any, changes: dict[str, Any]) -> Any:
     return dataclasses.replace(data, **changes)
 
 
-def _from_name(arguments: Arguments) -> tuple[nn.Module, Any, str]:
+def _from_name(arguments: Arguments) -> tuple[Loaded, Any, str]:
     ships = arguments.checkpoint is None and weights_of(arguments.target) is not None
-    if arguments.data is None or (arguments.checkpoint is None and not ships):
+    if (arguments.data is None and "." not in arguments.target) or (arguments.checkpoint is None and not ships):
         needed = "--data NAME" if ships else "--checkpoint FILE and --data NAME"
         raise InputError(f"{arguments.target} is a model name: it needs {needed}")
-    variant = variant_of(arguments.target)
-    channels, side, _ = variant.input_size
-    given = {"time_steps": arguments.time_steps, "num_classes": find_any_set(arguments.data).num_classes}
-    keywords: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    model: Any = create_model(arguments.target, pretrained=ships, img_size=arguments.img_size or side, **keywords)
-    data = evaluation_config(
-        arguments.data,
-        root=arguments.root,
-        img_size=arguments.img_size or side,
-        in_chans=channels,
-        time_steps=model.time_steps,
-        crop_pct=arguments.crop_pct or variant.crop_pct,
-        workers=arguments.workers,
-    )
-    data = change_data(data, {"mean": arguments.mean, "std": arguments.std})
-    if arguments.checkpoint is not None:
-        load_file(model, arguments.checkpoint)
-    return model.eval(), data, arguments.amp or "none"
+    loaded = load_target(arguments)
+    data = data_config(loaded, arguments, arguments.data or "", arguments.root)
+    changes: dict[str, Any] = {"crop_pct": arguments.crop_pct, "interpolation": arguments.interpolation}
+    changes |= {"mean": arguments.mean, "std": arguments.std, "workers": arguments.workers} | _views(arguments)
+    data = change_data(data, changes)
+    _check_classes(loaded.model, data.dataset, arguments)
+    return loaded, data, arguments.amp or "none"
+
+
+def _check_classes(model: Any, dataset: str, arguments: Arguments) -> None:
+    """InputError where the outputs of a classifier cannot be the classes of the data set."""
+    classes = find_any_set(dataset).num_classes
+    if isinstance(model, SpikeDrivenModel) and classes not in (None, model.num_classes):
+        raise InputError(
+            f"{arguments.checkpoint or arguments.target} tells {model.num_classes} classes apart, but {dataset} has "
+            f"{classes}: evaluate it on the data set that it was trained on (--data NAME)"
+        )
 
 
 def _measure(

@@ -19,6 +19,7 @@ from typing import Annotated, Any
 import tyro
 from rich.console import Console
 
+from spikedriven.cli.arguments import parse
 from spikedriven.errors import InputError
 from spikedriven.export import export_nir, export_onnx
 from spikedriven.graph.calibrate import calibrate
@@ -39,7 +40,7 @@ class Arguments(Target):
 
 def run(argv: list[str]) -> int:
     """Parse `argv`, write, check, print; 1 where the check found a difference."""
-    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven export", description=__doc__)
+    arguments = parse(Arguments, argv, "export", __doc__)
     formats: dict[str, Any] = {".onnx": export_onnx, ".nir": export_nir}
     if arguments.output.suffix not in formats:
         raise InputError(f"{arguments.output}: the name must end in {' or '.join(formats)}")

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 
 import tyro
 
+from spikedriven.cli.arguments import parse
 from spikedriven.errors import InputError
 from spikedriven.report.drawing import figure_png, png_bytes
 from spikedriven.report.files import write_whole
@@ -42,7 +43,7 @@ class Arguments(Target):
 
 def run(argv: list[str]) -> int:
     """Parse `argv`, predict, write the pictures, print what was found."""
-    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven predict", description=__doc__)
+    arguments = parse(Arguments, argv, "predict", __doc__)
     if not arguments.images:
         raise InputError("name at least one picture: spikedriven predict RUN_OR_MODEL IMAGE...")
     if not 0 <= arguments.score <= 1 or arguments.top < 1:
@@ -51,7 +52,7 @@ def run(argv: list[str]) -> int:
     refuse_pretraining(loaded.model, arguments.target)
     if not loaded.trained:
         raise InputError(f"{arguments.target} has random weights: give a run folder, or --checkpoint FILE")
-    data = loaded.data or preprocessing(loaded.model, arguments.target)
+    data = loaded.data or preprocessing(loaded.model)
     classes = class_names(loaded.model, loaded.data)
     records = []
     for path, name in zip(arguments.images, _names(arguments.images), strict=True):

@@ -14,8 +14,7 @@ import json
 from dataclasses import dataclass
 from pathlib import Path
 
-import tyro
-
+from spikedriven.cli.arguments import parse
 from spikedriven.report import write_report
 from spikedriven.report.subject import Request
 
@@ -30,7 +29,7 @@ class Arguments(Request):
 
 def run(argv: list[str]) -> int:
     """Parse `argv`, measure, write the page, print its path."""
-    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven report", description=__doc__)
+    arguments = parse(Arguments, argv, "report", __doc__)
     path = write_report(arguments, arguments.out)
     print(json.dumps({"page": str(path)}) if arguments.json else f"report written to {path}")
     return 0

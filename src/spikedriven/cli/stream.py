@@ -22,6 +22,7 @@ import torch
 import tyro
 from torch import Tensor
 
+from spikedriven.cli.arguments import parse
 from spikedriven.data import EventDataConfig, create_event_dataset, data_folder, find_any_set
 from spikedriven.data.events.events import Events
 from spikedriven.data.events.fashion_events import clip_time
@@ -31,11 +32,11 @@ from spikedriven.data.events.stream import Frame, frames_by_number, frames_by_ti
 from spikedriven.data.events.transforms import resize
 from spikedriven.errors import DataError, InputError
 from spikedriven.tasks.streaming import Prediction, predict_stream
-from spikedriven.training.target import Target, data_config, load_target
+from spikedriven.training.target import LabelledTarget, data_config, load_target
 
 
 @dataclass(frozen=True, kw_only=True)
-class Arguments(Target):
+class Arguments(LabelledTarget):
     file: Annotated[Path, tyro.conf.Positional]
     """The recording."""
     step_us: int | None = None
@@ -60,7 +61,7 @@ class Arguments(Target):
 
 def run(argv: list[str]) -> int:
     """Parse `argv`, predict, print as it goes."""
-    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven stream", description=__doc__)
+    arguments = parse(Arguments, argv, "stream", __doc__)
     model, data = _load(arguments)
     names = _names(arguments, data, model.num_classes)
     last = None
@@ -76,7 +77,8 @@ def _load(arguments: Arguments) -> tuple[Any, EventDataConfig]:
     if arguments.restart is not None and arguments.restart < 1:
         raise InputError(f"--restart: expected at least 1, found {arguments.restart}")
     loaded = load_target(arguments)
-    if not loaded.trained or (loaded.data is None and arguments.data is None):
+    named = loaded.data is not None or arguments.data is not None or loaded.file is not None
+    if not loaded.trained or not named:
         raise InputError(f"{arguments.target} is a model name: it needs --checkpoint FILE and --data NAME")
     data = data_config(loaded, arguments, arguments.data or "", None)
     if not isinstance(data, EventDataConfig) or not hasattr(loaded.model, "step"):

@@ -14,13 +14,13 @@ again). Every field of the recipe is an option: --optim.lr 1e-3. Further keyword
 import dataclasses
 import json
 from pathlib import Path
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Generic, TypeVar
 
 import tyro
-import yaml
 from rich.console import Console
 from rich.table import Table
 
+from spikedriven.cli.arguments import split_model_arguments
 from spikedriven.data import data_config_type
 from spikedriven.data.sections import described
 from spikedriven.errors import InputError, RecipeError
@@ -30,7 +30,6 @@ from spikedriven.training.distributed import open_world
 from spikedriven.training.loop import Trainer, exit_status
 from spikedriven.training.recipe_io import recipe_to_yaml
 
-MODEL_ARGUMENT = "--model.args."
 Data = TypeVar("Data")
 
 
@@ -53,7 +52,7 @@ def run(argv: list[str]) -> int:
     if name is None:
         print(__doc__)
         return 0 if {"-h", "--help"} & set(argv) else 2
-    rest, model_args = _split_model_arguments(argv)
+    rest, model_args = split_model_arguments(argv)
     recipe = load_recipe(name)
     recipe = dataclasses.replace(
         recipe, model=dataclasses.replace(recipe.model, args={**recipe.model.args, **model_args})
@@ -91,21 +90,6 @@ def _run_folder(name: str, recipe: Recipe) -> Path:
         return Path(recipe.run.out)
     path = Path(name)
     return path if (path / "recipe.yaml").is_file() else Path("runs") / path.stem
-
-
-def _split_model_arguments(argv: list[str]) -> tuple[list[str], dict[str, Any]]:
-    """Take `--model.args.NAME VALUE` and `--model.args.NAME=VALUE` out: which names there are depends on the model."""
-    rest, found, words = [], {}, iter(argv)
-    for word in words:
-        if not word.startswith(MODEL_ARGUMENT):
-            rest.append(word)
-            continue
-        key, equals, value = word.removeprefix(MODEL_ARGUMENT).partition("=")
-        text = value if equals else next(words, None)
-        if text is None:
-            raise RecipeError(f"{word}: expected a value after it")
-        found[key.replace("-", "_")] = yaml.safe_load(text)
-    return rest, found
 
 
 def _check_data_set(argv: list[str], recipe: Recipe) -> None:

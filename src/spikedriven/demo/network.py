@@ -78,7 +78,7 @@ def _load(target: str) -> tuple[Any, Any, str]:
     """(model, data configuration, name)."""
     if is_model_name(target):
         model = create_model(target, pretrained=True).eval()
-        return model, preprocessing(model, target), target
+        return model, preprocessing(model), target
     loaded = load_target(Target(target))
     if loaded.data.dataset not in GARMENTS:
         raise InputError(

@@ -1,6 +1,14 @@
 """The published families. Importing this package registers every name."""
 
-from spikedriven.models import e_spikeformer, e_spikeformer_large, meta_spikeformer, sdt, spike_mae, spikingformer
+from spikedriven.models import (
+    e_spikeformer,
+    e_spikeformer_large,
+    meta_spikeformer,
+    published,
+    sdt,
+    spike_mae,
+    spikingformer,
+)
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.detection import create_detector
 from spikedriven.models.official import LoadReport, load_official, official_state_dict
@@ -19,6 +27,7 @@ __all__ = [
     "load_official",
     "meta_spikeformer",
     "official_state_dict",
+    "published",
     "sdt",
     "spike_mae",
     "spikingformer",

@@ -4,8 +4,8 @@ A family derives from `SpikeDrivenModel`, lists its body in order (`body`), and 
 (`head_forward`). Tensors inside are [T, B, C, H, W].
 """
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Mapping, Sequence
+from typing import Any, cast
 
 import torch
 from timm.models._features import feature_take_indices
@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from spikedriven.errors import InputError
 from spikedriven.layers.pool import spatial_mean
+from spikedriven.models import told
 from spikedriven.models.official import OfficialNames
 from spikedriven.models.recompute import recomputed
 from spikedriven.neurons import StreamState, open_stream
@@ -71,6 +72,20 @@ class SpikeDrivenModel(nn.Module):
     def official_names(self) -> OfficialNames:
         """How the family's release spells the keys of this model's state dict."""
         raise NotImplementedError
+
+    @classmethod
+    def told_by(cls, tensors: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Any]:
+        """Keywords that a file tells by the names and shapes of its tensors, which are in the release's spelling.
+
+        own: the keywords of the registered name; of several values that fit the file, those.
+        """
+        return told.classifier(tensors)
+
+    @classmethod
+    def asks_for(cls, own: Mapping[str, Any]) -> tuple[str, ...]:
+        """Keywords that change what a trained network computes, differ between files of one name, and leave no trace
+        in their tensors: whoever loads a file must be told them."""
+        return ("time_steps",)
 
     # Calling ----------------------------------------------------------------------------------------------------
 

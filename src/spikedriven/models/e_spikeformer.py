@@ -11,10 +11,10 @@ and release differ, defaults follow the release:
 * the HAR-DVS models divide counts by 1 (19M) or 8 (gesture) though their neurons stop at 4 (``norm``).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from spikedriven.layers import (
     ConvBN,
@@ -26,6 +26,7 @@ from spikedriven.layers import (
     block,
     check_divides,
 )
+from spikedriven.models import told
 from spikedriven.models.official import OfficialNames
 from spikedriven.models.registry import Variant, register_family
 from spikedriven.models.staged import (
@@ -117,6 +118,12 @@ class ESpikeFormer(StagedModel):
 
         self.stages = build_stages(plan, in_chans, neurons.body, build, drop_path_rate)
         self.finish(plan, neurons.head(), distilled, head_input, head_init)
+
+    @classmethod
+    def told_by(cls, tensors: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Any]:
+        """As the base class, and whether blocks have layer scales."""
+        found = super().told_by(tensors, own)
+        return found | ({"layer_scale": told.layer_scale(tensors, own["layer_scale"])} if found else {})
 
     def official_names(self) -> OfficialNames:
         return OfficialNames(OFFICIAL_NAMES, conv1d=CONV1D)

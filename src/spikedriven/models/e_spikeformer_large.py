@@ -13,13 +13,14 @@ defaults follow the release:
 * ``levels`` is 4 in the code, 8 in the published results.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
-from torch import nn
+from torch import Tensor, nn
 
 from spikedriven.layers import DropPath, FireProject, RepPointwise, Residual, SpikeMLP, SpikingSelfAttention, block
+from spikedriven.models import told
 from spikedriven.models.official import OfficialNames, Rules
 from spikedriven.models.registry import Variant, register_family
 from spikedriven.models.staged import (
@@ -57,6 +58,8 @@ def large_names(down_word: str) -> Rules:
     ]
 
 
+#: Their keys of the further branch of the 83M model.
+REP_BRANCH = r"^block\d\.\d+\.rep_conv\."
 #: Their attention blocks work on tokens, with Conv1d.
 CONV1D = r"^block.*(mlp\.fc[12]_conv|conv[12]\.0)\.weight$"
 
@@ -115,8 +118,17 @@ class ESpikeFormerLarge(StagedModel):
         self.stages = build_stages(plan, in_chans, neurons.body, build, drop_path_rate)
         self.finish(plan, neurons.head(), distilled, head_input, "xavier")
 
+    @classmethod
+    def told_by(cls, tensors: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Any]:
+        """As the base class, and whether blocks have layer scales and a further branch that can run."""
+        found = super().told_by(tensors, own)
+        if not found:
+            return {}
+        scale = told.layer_scale(tensors, own["layer_scale"])
+        return found | {"layer_scale": scale, "rep_branch": told.runs(tensors, REP_BRANCH)}
+
     def official_names(self) -> OfficialNames:
-        ignored = r"$^" if self.rep_branch else r"^block\d\.\d+\.rep_conv\."
+        ignored = r"$^" if self.rep_branch else REP_BRANCH
         return OfficialNames(large_names("lif"), conv1d=CONV1D, ignored=ignored)
 
 

@@ -1,22 +1,21 @@
-"""Checkpoints in the authors' key names (or ours): read safely, renamed by each family's table, loaded strictly.
+"""Checkpoints in the authors' key names (or ours): renamed by each family's table, loaded strictly.
 
 A family gives one table, ours -> theirs. Applied to the keys a model has, it yields the map in both directions.
 """
 
-import argparse
 import re
+from collections import defaultdict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from spikedriven.errors import CheckpointError
+from spikedriven.models.containers import Kind, Packed, Weights, read_packed
+from spikedriven.models.prefixes import strip_wrappers
+from spikedriven.models.values import as_weight, why_not_plain, with_map_axes
 
 Rules = list[tuple[str, str]]
 
@@ -52,11 +51,14 @@ def _rewrite(key: str, rules: Rules) -> str:
 
 @dataclass(frozen=True)
 class LoadReport:
-    """What `load_official` did. Keys in the checkpoint's own spelling.
+    """What `load_official` did. Keys as in the checkpoint, without the prefixes of wrappers.
 
-    container: how the file was packed; spelling: whose key names it has ("authors" or "spikedriven"); loaded: keys
-    taken; missing, unexpected, misshapen: keys that did not fit (empty unless ``strict=False``); ignored: keys that
-    belong to a part the model was built without.
+    container: the file, and the entry in it that held the weights; spelling: whose key names it has ("authors" or
+    "spikedriven"); loaded: keys taken; missing, unexpected, misshapen: keys that did not fit (empty unless
+    ``strict=False``); ignored: keys that belong to a part the model was built without.
+    wrappers: what was recognised around the weights: the program that saved them, and prefixes that were removed.
+    weights: "trained" or "averaged", where the file tells them apart; both: whether it holds both.
+    converted: number formats of the file that the model does not have -> how many tensors had them.
     """
 
     container: str
@@ -66,45 +68,115 @@ class LoadReport:
     unexpected: list[str]
     misshapen: list[str]
     ignored: list[str] = field(default_factory=list)
+    wrappers: tuple[str, ...] = ()
+    weights: Kind | None = None
+    both: bool = False
+    converted: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
         text = f"{len(self.loaded)} tensors loaded from {self.container} ({self.spelling} key names)"
         if self.ignored:
             text += f", {len(self.ignored)} left out: the model was built without their part"
-        return text + "".join(f"\n{line}" for line in _problems(self.missing, self.unexpected, self.misshapen))
+        lines = [text, *self._packing(), *_problems(self.missing, self.unexpected, self.misshapen)]
+        return "\n".join(lines)
+
+    def _packing(self) -> list[str]:
+        lines = [f"recognised: {', '.join(self.wrappers)}"] if self.wrappers else []
+        if self.both:
+            other = "trained" if self.weights == "averaged" else "averaged"
+            lines.append(f"taken: the {self.weights} weights; the file holds {other} ones too: weights={other!r}")
+        elif self.weights == "averaged":
+            lines.append("taken: averaged weights (EMA); the file holds no others")
+        return lines + [f"converted: {count} tensors {what}" for what, count in self.converted.items()]
 
 
-def load_official(model: nn.Module, source: str | Path | Mapping[str, Tensor], strict: bool = True) -> LoadReport:
+def load_official(
+    model: nn.Module,
+    source: str | Path | Mapping[str, Tensor],
+    strict: bool = True,
+    weights: Weights = "auto",
+) -> LoadReport:
     """Load a checkpoint that has the authors' key names, or ours, into a model of a published family.
 
-    source: a file (timm saver, ``model`` or ``state_dict`` containers, a bare state dict, ``module.`` prefixes,
-    safetensors), or such a mapping. Files are never unpickled beyond tensors and plain values.
+    source: a file of ``torch.save`` or safetensors, or a mapping, packed in any way that `containers` recognises.
+    Files are never unpickled beyond tensors and plain values.
     strict: raise one CheckpointError that lists every missing, unexpected and misshapen key, and change nothing;
-    otherwise load what fits. Returns what was done.
+    otherwise load what fits. weights: "trained" or "averaged" ones (EMA), for a file that holds both; "auto": the
+    trained ones, unless there are only averaged ones. Returns what was done.
+
+    Shapes must be equal, but for [out, in, 1] and [out, in, 1, 1]. Values must be finite, before and after they are
+    rounded to the model's number format. Complex, sparse, quantized and nested tensors are refused.
     """
-    tensors, container = read_state_dict(source)
-    spelling, found, targets = _match_spelling(model, tensors)
-    ignored = sorted(key for key in found if spelling == "authors" and _is_ignored(model, key))
-    found = {key: value for key, value in found.items() if key not in ignored}
-    fitting, misshapen = {}, []
-    for key in sorted(found.keys() & targets.keys()):
-        ours, target = targets[key]
-        value = _with_map_axes(found[key], target)
-        if value.shape == target.shape:
-            fitting[key] = (ours, value)
-        else:
-            misshapen.append(f"{key}: expected {list(target.shape)}, found {list(found[key].shape)}")
-    missing, unexpected = sorted(targets.keys() - found.keys()), sorted(found.keys() - targets.keys())
+    return load_packed(model, read_packed(source, weights, bytes_of(model)), strict, weights)
+
+
+def bytes_of(model: nn.Module) -> int:
+    """Memory that the weights of a model take."""
+    return sum(value.nbytes for value in model.state_dict().values())
+
+
+def load_packed(model: nn.Module, packed: Packed, strict: bool = True, weights: Weights = "auto") -> LoadReport:
+    """`load_official` of a checkpoint that was read already."""
+    if any(value.is_meta for value in model.state_dict().values()):
+        raise CheckpointError(f"this {type(model).__name__} has no memory for weights (device meta); build it on a CPU")
+    match = match_names(model, packed, weights)
+    ignored = sorted(key for key in match.found if match.spelling == "authors" and _is_ignored(model, key))
+    found = {key: value for key, value in match.found.items() if key not in ignored}
+    common = sorted(found.keys() & match.targets.keys())
+    refuse({key: why_not_plain(found[key]) for key in common}, packed.origin)
+    fitting, misshapen = _fitting({key: (found[key], *match.targets[key]) for key in common})
+    missing, unexpected = sorted(match.targets.keys() - found.keys()), sorted(found.keys() - match.targets.keys())
     if strict and (missing or unexpected or misshapen):
         raise CheckpointError(
-            f"the checkpoint ({container}) does not fit {type(model).__name__}; nothing was loaded.\n"
+            f"the checkpoint ({match.packed.origin}) does not fit {type(model).__name__}; nothing was loaded.\n"
             + "\n".join(_problems(missing, unexpected, misshapen))
             + "\nCheck the variant and its keywords (num_classes, in_chans ...); strict=False loads what fits."
         )
-    weights = dict(fitting.values())
-    _refuse_non_finite(weights)
-    model.load_state_dict(weights, strict=False)
-    return LoadReport(container, spelling, list(fitting), missing, unexpected, misshapen, ignored)
+    converted, state = _as_weights(fitting, packed.origin)
+    model.load_state_dict(state, strict=False)
+    return LoadReport(
+        match.packed.origin, match.spelling, list(fitting), missing, unexpected, misshapen, ignored,
+        match.packed.wrappers, match.packed.weights, match.packed.both, converted,
+    )  # fmt: skip
+
+
+def _fitting(
+    common: Mapping[str, tuple[Tensor, str, Tensor]],
+) -> tuple[dict[str, tuple[str, Tensor, Tensor]], list[str]]:
+    """Of key -> (value, our key, weight): those whose shapes fit, and a line for each that does not."""
+    fitting, misshapen = {}, []
+    for key, (value, ours, target) in common.items():
+        if with_map_axes(value, target).shape == target.shape:
+            fitting[key] = (ours, with_map_axes(value, target), target)
+        else:
+            misshapen.append(f"{key}: expected {list(target.shape)}, found {list(value.shape)}")
+    return fitting, misshapen
+
+
+def _as_weights(
+    fitting: Mapping[str, tuple[str, Tensor, Tensor]], origin: str
+) -> tuple[dict[str, int], dict[str, Tensor]]:
+    """Values in the model's number formats, by our keys, and how many had which other format."""
+    reasons: dict[str, str] = {}
+    converted: dict[str, int] = defaultdict(int)
+    state: dict[str, Tensor] = {}
+    for key, (ours, value, target) in fitting.items():
+        state[ours], reasons[key] = as_weight(value, target)
+        if value.dtype != target.dtype:
+            converted[f"from {value.dtype} to {target.dtype}".replace("torch.", "")] += 1
+    refuse(reasons, origin)
+    return dict(converted), state
+
+
+def refuse(reasons: Mapping[str, str], origin: str) -> None:
+    """CheckpointError that names the keys by what is wrong with them; key -> "" for those that are right."""
+    keys: dict[str, list[str]] = defaultdict(list)
+    for key, reason in reasons.items():
+        keys[reason].append(key)
+    keys.pop("", None)
+    if keys:
+        broken = "; ".join(f"{reason} in {', '.join(names)}" for reason, names in keys.items())
+        raise CheckpointError(f"the checkpoint ({origin}) holds {broken}; nothing was loaded")
 
 
 def _official_names(model: nn.Module) -> OfficialNames:
@@ -115,26 +187,59 @@ def _is_ignored(model: nn.Module, key: str) -> bool:
     return re.search(_official_names(model).ignored, key) is not None
 
 
-def _match_spelling(
-    model: nn.Module, tensors: Mapping[str, Tensor]
-) -> tuple[str, dict[str, Tensor], dict[str, tuple[str, Tensor]]]:
-    """Whose names the checkpoint has; its tensors by that spelling; the model's (our key, tensor) by that spelling."""
+@dataclass(frozen=True)
+class NameMatch:
+    """A checkpoint's tensors and a model's, by the same names.
+
+    spelling: whose names these are; found: the checkpoint's tensors; targets: the model's (our key, tensor);
+    packed: the checkpoint without the prefixes of wrappers.
+    """
+
+    spelling: str
+    found: dict[str, Any]
+    targets: dict[str, tuple[str, Tensor]]
+    packed: Packed
+
+
+def match_names(model: nn.Module, packed: Packed, weights: Weights = "auto") -> NameMatch:
+    """Find out whose names a checkpoint has, and remove the prefixes of wrappers."""
     state = model.state_dict()
     ours = {key: (key, value) for key, value in state.items()}
     if not hasattr(model, "official_names"):
-        return "spikedriven", dict(tensors), ours
+        packed = strip_wrappers(packed, ours.__contains__, weights)
+        return NameMatch("spikedriven", packed.tensors, ours, packed)
     names = _official_names(model)
     theirs = {names.theirs(key): (key, value) for key, value in state.items()}
-    renamed = {names.current(key): value for key, value in tensors.items()}
-    if len(tensors.keys() & ours.keys()) > len(renamed.keys() & theirs.keys()):
-        return "spikedriven", dict(tensors), ours
-    return "authors", renamed, theirs
+    packed = strip_wrappers(packed, lambda key: key in ours or names.current(key) in theirs, weights)
+    renamed = {names.current(key): value for key, value in packed.tensors.items()}
+    if len(packed.tensors.keys() & ours.keys()) > len(renamed.keys() & theirs.keys()):
+        return NameMatch("spikedriven", packed.tensors, ours, packed)
+    if len(renamed) < len(packed.tensors):
+        raise CheckpointError(f"{packed.origin} holds {_twice(names, packed)}: an older and a newer name of one weight")
+    return NameMatch("authors", renamed, theirs, packed)
 
 
-def shared_keys(model: nn.Module, tensors: Mapping[str, Tensor]) -> int:
+def _twice(names: OfficialNames, packed: Packed) -> str:
+    keys: dict[str, list[str]] = defaultdict(list)
+    for key in packed.tensors:
+        keys[names.current(key)].append(key)
+    return " and ".join(next(spellings for spellings in keys.values() if len(spellings) > 1))
+
+
+def shared_keys(model: nn.Module, packed: Packed) -> int:
     """How many tensors have a name that the model has too, in our spelling or the authors'."""
-    _, found, targets = _match_spelling(model, tensors)
-    return len(found.keys() & targets.keys())
+    match = match_names(model, packed)
+    return len(match.found.keys() & match.targets.keys())
+
+
+def their_tensors(model: nn.Module, packed: Packed) -> dict[str, Tensor]:
+    """The tensors of a checkpoint by the release's names, whosever names it has. model: may be without memory."""
+    match = match_names(model, packed)
+    refuse({key: why_not_plain(value) for key, value in match.found.items()}, packed.origin)
+    if match.spelling == "authors" or not hasattr(model, "official_names"):
+        return match.found
+    names = _official_names(model)
+    return {names.theirs(key): value for key, value in match.found.items()}
 
 
 def official_state_dict(model: nn.Module) -> dict[str, Tensor]:
@@ -144,72 +249,6 @@ def official_state_dict(model: nn.Module) -> dict[str, Tensor]:
     return {key: value.squeeze(-1) if re.search(names.conv1d, key) else value for key, value in tensors.items()}
 
 
-def _with_map_axes(value: Tensor, target: Tensor) -> Tensor:
-    """[out, in, 1] -> [out, in, 1, 1] and back: a 1x1 convolution over tokens is one over the map."""
-    if abs(value.ndim - target.ndim) == 1 and 3 in (value.ndim, target.ndim) and value.shape[-1] == 1:
-        return value.reshape(target.shape) if value.numel() == target.numel() else value
-    return value
-
-
 def _problems(missing: list[str], unexpected: list[str], misshapen: list[str]) -> list[str]:
     groups = {"missing": missing, "unexpected": unexpected, "misshapen": misshapen}
     return [f"{len(keys)} {what}:\n  " + "\n  ".join(keys) for what, keys in groups.items() if keys]
-
-
-def _refuse_non_finite(tensors: Mapping[str, Tensor]) -> None:
-    broken = [key for key, value in tensors.items() if value.is_floating_point() and not value.isfinite().all()]
-    if broken:
-        raise CheckpointError(f"the checkpoint holds NaN or infinite values in {', '.join(broken)}; nothing was loaded")
-
-
-def read_state_dict(source: str | Path | Mapping[str, Tensor]) -> tuple[dict[str, Tensor], str]:
-    """Tensors by key, out of whatever container they came in, and its description."""
-    content: Mapping[str, Any]
-    if isinstance(source, Mapping):
-        content, description = source, "a mapping"
-    else:
-        content, description = _read_file(Path(source)), str(source)
-    for container in ("state_dict", "model"):
-        inner: object = content.get(container)
-        if isinstance(inner, Mapping):
-            content, description = inner, f"{description} [{container!r}]"
-            break
-    tensors = {key.removeprefix("module."): value for key, value in content.items() if isinstance(value, Tensor)}
-    others = sorted(str(key) for key, value in content.items() if not isinstance(value, Tensor))
-    if others or not tensors:
-        raise CheckpointError(
-            f"{description} is no state dict: expected tensors by name (or a container with 'state_dict' or 'model'), "
-            f"found {len(tensors)} tensors and the other entries {others[:8]}"
-        )
-    return tensors, description
-
-
-#: What builds a number when NumPy's pickles are read. Asked of a number, because NumPy 1 names its
-#: module otherwise.
-_NUMPY_SCALAR = cast(Callable[..., Any], np.float64(0).__reduce__()[0])
-#: Plain values that the authors' training scripts stored beside the weights; none of them can run code. NumPy 1 and 2
-#: write their numbers under different names.
-_PLAIN_VALUES: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
-    argparse.Namespace, np.dtype, type(np.dtype(np.float64)),
-    (_NUMPY_SCALAR, "numpy.core.multiarray.scalar"), (_NUMPY_SCALAR, "numpy._core.multiarray.scalar"),
-]  # fmt: skip
-
-
-def _read_file(path: Path) -> Mapping:
-    if not path.is_file():
-        raise CheckpointError(f"there is no checkpoint file {path}")
-    try:
-        if path.suffix == ".safetensors":
-            return load_file(path)
-        with torch.serialization.safe_globals(_PLAIN_VALUES):
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except (SafetensorError, RuntimeError, EOFError, OSError) as error:
-        raise CheckpointError(f"{path} is truncated or no checkpoint: {error}") from error
-    except Exception as error:  # torch raises pickle.UnpicklingError, and others on hostile files
-        raise CheckpointError(
-            f"{path} was refused: it holds more than tensors and plain values, and unpickling it could run code "
-            f"({str(error).splitlines()[0]}). Save its state dict alone, in an environment you trust."
-        ) from error
-    if not isinstance(content, Mapping):
-        raise CheckpointError(f"{path} holds a {type(content).__name__}, expected a state dict")
-    return content

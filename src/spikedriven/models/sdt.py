@@ -9,6 +9,7 @@ every weight layer but the first reads spikes. Where paper and release differ, d
 * parameters that exist but are never used are kept, frozen, unless ``released_params=False``.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -28,6 +29,7 @@ from spikedriven.layers import (
     mask_and_add_attention,
     pooled_mask_and_add_attention,
 )
+from spikedriven.models import told
 from spikedriven.models.base import SpikeDrivenModel, classifier
 from spikedriven.models.official import OfficialNames
 from spikedriven.models.registry import Variant, register_family
@@ -152,6 +154,28 @@ class SDT(SpikeDrivenModel):
 
     def official_names(self) -> OfficialNames:
         return OfficialNames(OFFICIAL_NAMES)
+
+    @classmethod
+    def told_by(cls, tensors: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Any]:
+        """As the base class. Heads show in the unused talking-heads convolution alone."""
+        first, talking = "patch_embed.proj_conv.weight", "block.0.attn.talking_heads.weight"
+        if first not in tensors:
+            return {}
+        dim = 8 * tensors[first].shape[0]
+        return told.classifier(tensors) | told.known(
+            in_chans=told.width(tensors, first, 1),
+            embed_dim=dim,
+            depth=told.count(tensors, r"block\."),
+            mlp_ratio=told.mlp_ratio(told.width(tensors, "block.0.mlp.fc1_conv.weight"), dim, own["mlp_ratio"]),
+            num_heads=told.width(tensors, talking),
+            released_params=talking in tensors,
+            neuron=told.lif_kind(tensors, own["neuron"]),
+        )
+
+    @classmethod
+    def asks_for(cls, own: Mapping[str, Any]) -> tuple[str, ...]:
+        """As the base class; heads matter in the attention for CIFAR10-DVS only."""
+        return ("time_steps", "num_heads") if own["pooled_attention"] else ("time_steps",)
 
     def body(self) -> list[tuple[str, nn.Module]]:
         stem = [(f"stem.{i}", stage) for i, stage in enumerate(self.stem)]

@@ -11,7 +11,8 @@ Where paper and release differ, or the release has a slip, defaults follow the r
 * the 768 model has 192 channels where the classifier has 196 (see `e_spikeformer_large`).
 """
 
-from collections.abc import Callable, Sequence
+import math
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -30,8 +31,9 @@ from spikedriven.layers import (
     check_divides,
     on_map,
 )
+from spikedriven.models import told
 from spikedriven.models.base import SpikeDrivenModel
-from spikedriven.models.e_spikeformer_large import CONV1D, attention_block, large_names
+from spikedriven.models.e_spikeformer_large import CONV1D, REP_BRANCH, attention_block, large_names
 from spikedriven.models.official import OfficialNames
 from spikedriven.models.registry import Variant, register_family
 from spikedriven.models.staged import CONV_STAGES, Stage, StagePlan, make_neurons, stage_feature_info
@@ -205,6 +207,25 @@ class SpikeMAE(SpikeDrivenModel):
         variance, mean = torch.var_mean(pixels, dim=-1, keepdim=True)
         return (pixels - mean) / (variance + 1e-6).sqrt()
 
+    @classmethod
+    def told_by(cls, tensors: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Any]:
+        """Of encoder and decoder, and the image size that the decoder's table of positions is for."""
+        found = told.stages(tensors, own)
+        if not found:
+            return {}
+        return found | told.known(
+            rep_branch=told.runs(tensors, REP_BRANCH),
+            decoder_dim=told.width(tensors, "decoder_embed.weight"),
+            decoder_depth=told.count(tensors, r"decoder_blocks\."),
+            released_params="pos_embed" in tensors,
+            img_size=_image_size(told.width(tensors, "decoder_pos_embed", 1), own),
+        )
+
+    @classmethod
+    def asks_for(cls, own: Mapping[str, Any]) -> tuple[str, ...]:
+        """Levels of integer neurons, time steps of the others."""
+        return ("levels",) if own["neuron"] == "integer" else ("time_steps",)
+
     def official_names(self) -> OfficialNames:
         return OfficialNames(OFFICIAL_NAMES, conv1d=CONV1D)
 
@@ -219,6 +240,16 @@ def _patch_grid(img_size: tuple[int, int], patch_size: int) -> tuple[int, int]:
     if img_size[0] % patch_size or img_size[1] % patch_size:
         raise InputError(f"img_size {img_size} must be a multiple of the patch size {patch_size} (product of strides)")
     return img_size[0] // patch_size, img_size[1] // patch_size
+
+
+def _image_size(patches: int | None, own: Mapping[str, Any]) -> tuple[int, int] | None:
+    """``own["img_size"]`` where it has so many patches; else a square that has; None: no square has."""
+    patch, size = math.prod(own["strides"]), own["img_size"]
+    size = (size, size) if isinstance(size, int) else tuple(size)
+    if patches is None or (size[0] // patch) * (size[1] // patch) == patches:
+        return size
+    side = math.isqrt(patches)
+    return (side * patch, side * patch) if side**2 == patches else None
 
 
 def _num_visible(grid: tuple[int, int], mask_ratio: float) -> int:

@@ -9,6 +9,7 @@ Where paper and release differ, defaults follow the release:
 * two layer norms per block are never called; their parameters are kept, frozen, unless ``released_params=False``.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
@@ -27,6 +28,7 @@ from spikedriven.layers import (
     halving_pool,
 )
 from spikedriven.layers.pool import spatial_mean
+from spikedriven.models import told
 from spikedriven.models.base import Logits, SpikeDrivenModel, classifier
 from spikedriven.models.official import OfficialNames
 from spikedriven.models.registry import Variant, register_family
@@ -74,6 +76,8 @@ OLDER_NAMES = [
     (r"^patch_embed\.rpe_", r"patch_embed.proj4_"),
     (r"mlp\.fc([12])_", r"mlp.mlp\1_"),
 ]
+#: The first weights, as the release's files call them.
+FIRST_CONVOLUTIONS = ("patch_embed.proj_conv.weight", "patch_embed.block0_conv.weight")
 #: Their 1x1 convolutions over tokens are Conv1d; ours run over the map.
 CONV1D = r"attn\.(q|k|v|proj)_conv\.weight$"
 
@@ -113,6 +117,27 @@ class Spikingformer(SpikeDrivenModel):
     def official_names(self) -> OfficialNames:
         names = CIFAR_NAMES + OFFICIAL_NAMES if self.stem_pools == "0011" else OFFICIAL_NAMES
         return OfficialNames(names, OLDER_NAMES, CONV1D)
+
+    @classmethod
+    def told_by(cls, tensors: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Any]:
+        """As the base class. Heads show nowhere."""
+        first = next((key for key in FIRST_CONVOLUTIONS if key in tensors), None)
+        if first is None:
+            return {}
+        dim = 8 * tensors[first].shape[0]
+        return told.classifier(tensors) | told.known(
+            in_chans=told.width(tensors, first, 1),
+            embed_dim=dim,
+            depth=told.count(tensors, r"block\."),
+            mlp_ratio=told.mlp_ratio(told.width(tensors, "block.0.mlp.mlp1_conv.weight"), dim, own["mlp_ratio"]),
+            released_params="block.0.norm1.weight" in tensors,
+            neuron=told.lif_kind(tensors, own["neuron"]),
+        )
+
+    @classmethod
+    def asks_for(cls, own: Mapping[str, Any]) -> tuple[str, ...]:
+        """As the base class, and heads: the release has 8 or 12 of them at the same width."""
+        return ("time_steps", "num_heads")
 
     def body(self) -> list[tuple[str, nn.Module]]:
         stem = [(f"stem.{i}", unit) for i, unit in enumerate(self.stem)]

@@ -4,16 +4,17 @@ Each stage down-samples and then runs its blocks: three stages of convolutions, 
 """
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from spikedriven.errors import InputError
 from spikedriven.layers import ConvBN, FireProject, drop_path_rates
+from spikedriven.models import told
 from spikedriven.models.base import SpikeDrivenModel, classifier
 from spikedriven.models.official import Rules
 from spikedriven.neurons import IntegerNeuron, NeuronFactory, neuron_factory
@@ -139,6 +140,21 @@ class StagedModel(SpikeDrivenModel):
         self.head_neuron = head_neuron
         self.feature_info = stage_feature_info(plan)
         self.reset_classifier(self.num_classes)
+
+    @classmethod
+    def told_by(cls, tensors: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Any]:
+        """As the base class. Strides and heads show nowhere; no published network of these families varies them."""
+        stages = told.stages(tensors, own)
+        distilled = {"distilled": "head_kd.weight" in tensors} if stages else {}
+        return told.classifier(tensors) | stages | distilled
+
+    @classmethod
+    def asks_for(cls, own: Mapping[str, Any]) -> tuple[str, ...]:
+        """Levels of integer neurons, time steps of the others. Integer neurons couple no steps: on an image more of
+        them repeat the same work, but events are cut into as many."""
+        if own["neuron"] != "integer":
+            return ("time_steps",)
+        return ("levels", "time_steps") if own["input_layout"] == "events" else ("levels",)
 
     def body(self) -> list[tuple[str, nn.Module]]:
         return [(f"stages.{i}", stage) for i, stage in enumerate(self.stages)]

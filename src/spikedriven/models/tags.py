@@ -7,11 +7,12 @@ of its classes, and how its figure was measured. The families' modules register 
 import difflib
 import fnmatch
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from spikedriven.errors import InputError
 
 Task = Literal["classification", "pretraining", "detection", "segmentation"]
+TASKS: tuple[str, ...] = get_args(Task)
 NO_LICENCE = "none stated: all rights are the authors'"
 
 
@@ -19,13 +20,14 @@ NO_LICENCE = "none stated: all rights are the authors'"
 class PublishedFile:
     """One file of weights that authors published, and what is needed to get its figure.
 
-    name: registered network. tag: which of its files. args: keywords of the network for this file, beside those of the
-    name. task, dataset: what it was trained for, in our names. class_order: which order of the classes the outputs
-    have; "": the data set's own.
-    input_size: (C, H, W). crop_pct, interpolation, mean, std: how images are prepared where the figure was measured.
-    published: the figure as the source gives it; "": none. source: where that stands. url: the authors' link; "": the
-    file was announced and is not public. filename: what it is called there. licence: of the release.
-    checked: what of it was checked here, and how.
+    name: registered network. tag: which of its files. args: keywords of the network for this file,
+    beside those of the name. task, dataset: what it was trained for, in our names. split: which
+    split of the set ("authors"); "": the set has one. class_order: which order of the classes the
+    outputs have, a value of `data.class_order` ("as_text" for DVS128 Gesture); "": the data set's
+    own. input_size: (C, H, W). crop_pct, interpolation, mean, std: how images are prepared where
+    the figure was measured. published: the figure as the source gives it; "": none. source: where
+    that stands. url: the authors' link; "": the file was announced and is not public. filename:
+    what it is called there. licence: of the release. checked: what of it was checked here, and how.
     """
 
     name: str
@@ -34,6 +36,7 @@ class PublishedFile:
     task: Task = "classification"
     dataset: str = "imagenet"
     num_classes: int | None = 1000
+    split: str = ""
     class_order: str = ""
     input_size: tuple[int, int, int] = (3, 224, 224)
     crop_pct: float = 0.875
@@ -66,6 +69,18 @@ def register_files(*files: PublishedFile) -> None:
 def list_files(filter: str = "*") -> list[PublishedFile]:
     """Registered files whose NAME.TAG matches a wildcard, in the order of registration."""
     return [file for full_name, file in _FILES.items() if fnmatch.fnmatch(full_name, filter)]
+
+
+def stated_by(name: str) -> tuple[str, dict[str, Any]]:
+    """(registered name, keywords that its published file states) of NAME or NAME.TAG; no keywords without a tag.
+
+    InputError for an unknown tag.
+    """
+    base, dot, _ = name.partition(".")
+    if not dot:
+        return base, {}
+    file = find_file(name)
+    return base, ({} if file.num_classes is None else {"num_classes": file.num_classes}) | file.args
 
 
 def find_file(full_name: str) -> PublishedFile:

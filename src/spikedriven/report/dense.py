@@ -15,7 +15,7 @@ from spikedriven.report.images import picture
 from spikedriven.report.predictions import predict_labels, unmarked
 from spikedriven.report.subject import Subject, open_loader
 from spikedriven.tasks.detection import measure_map
-from spikedriven.tasks.segmentation import measure_overlap
+from spikedriven.tasks.segmentation import inference_of, measure_overlap
 from spikedriven.training.amp import autocast
 from spikedriven.training.distributed import World
 
@@ -59,11 +59,12 @@ def measure_dense(subject: Subject, progress: Callable[[Any, str], Any]) -> Dens
 
 
 def _segmentation(subject: Subject, progress: Callable[[Any, str], Any]) -> Dense:
-    loader = open_loader(subject, subject.request.accuracy_images)
+    loader = open_loader(subject, subject.request.accuracy_images, views=True)
     classes, size = tuple(loader.dataset.classes), len(loader.dataset)
     amp = "none" if subject.recipe is None else subject.recipe.run.amp
     with torch.inference_mode(), autocast(amp, CPU.device):
-        found = measure_overlap(subject.model, progress(loader, "intersection over union"), len(classes), CPU)
+        batches = progress(loader, "intersection over union")
+        found = measure_overlap(subject.model, batches, len(classes), CPU, inference_of(subject.data))
     iou, recall = found.iou().tolist(), found.recall().tolist()
     pixels = found.confusion.sum(1).tolist()
     rows = [(name, f"{pixels[i]:,}", _percent(iou[i]), _percent(recall[i])) for i, name in enumerate(classes)]
@@ -72,13 +73,21 @@ def _segmentation(subject: Subject, progress: Callable[[Any, str], Any]) -> Dens
         headline=("mIoU", f"{found.miou:.2f} %"),
         text=f"Mean intersection over union {found.miou:.2f} %, pixel accuracy {found.pixel_accuracy:.2f} %, cross "
         f"entropy {found.loss:.4f} per pixel, on {of} {size} images of split {subject.request.split} of "
-        f"{subject.data.dataset}, whole images.",
+        f"{subject.data.dataset}, {_seen(subject.data)}.",
         caption="Intersection over union per class",
         header=("class", "pixels", "IoU", "recall"),
         rows=rows,
         bars=(2, 3),
         images=tuple(_drawn_labels(subject, loader.dataset, classes)),
     )
+
+
+def _seen(data: Any) -> str:
+    """How the images were looked at."""
+    said = "whole images" if data.slide is None else f"windows of {data.slide[0]} with stride {data.slide[1]}"
+    if data.test_scales != (1.0,):
+        said += f", in sizes {', '.join(f'{scale:g}' for scale in data.test_scales)}"
+    return said + (", mirrored too" if data.test_flip else "")
 
 
 def _percent(value: float) -> str:

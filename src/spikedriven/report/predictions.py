@@ -19,9 +19,9 @@ from spikedriven.errors import InputError, SpikedrivenError
 from spikedriven.models.detection import Detector
 from spikedriven.models.detection import predict as detect
 from spikedriven.models.segmentation import Segmenter
-from spikedriven.models.segmentation.semantic_fpn import resize
 from spikedriven.report.drawing import Colour, draw_labels, draw_objects, enlarged, legend_of
 from spikedriven.report.images import picture, read_image, read_picture
+from spikedriven.tasks.segmentation import inference_of
 
 BACKGROUND = "background"
 
@@ -119,10 +119,11 @@ def _labels(model: Segmenter, data: Any, image: Image.Image, classes: Sequence[s
 
 
 def predict_labels(model: Segmenter, data: Any, image: Tensor) -> Tensor:
-    """The class of every pixel, int64 [H, W], of a picture uint8 [3, H, W], prepared as in evaluation."""
+    """The class of every pixel, int64 [H, W], of a picture uint8 [3, H, W], prepared and seen as in evaluation."""
+    views = [view[None] for view in EvalTransform(data).views(image)]
     with torch.inference_mode():
-        logits = model(EvalTransform(data).image(image)[None])
-    return resize(logits, (image.shape[-2], image.shape[-1])).argmax(1)[0]
+        scores = inference_of(data).scores(model, views, (image.shape[-2], image.shape[-1]))
+    return scores.argmax(1)[0]
 
 
 def unmarked(classes: Sequence[str]) -> set[int]:

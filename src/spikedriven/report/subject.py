@@ -14,19 +14,24 @@ from spikedriven.errors import InputError
 from spikedriven.graph.calibrate import calibrate
 from spikedriven.graph.forms import Form
 from spikedriven.graph.trace import as_graphed
-from spikedriven.models import list_models
 from spikedriven.models.spike_mae import SpikeMAE
 from spikedriven.training.checkpoint import locate_run
 from spikedriven.training.config import Recipe
 from spikedriven.training.recipe_io import read_recipe
-from spikedriven.training.target import Target, data_config, load_target, random_batch
+from spikedriven.training.target import (
+    LabelledTarget,
+    data_config,
+    is_model_name,
+    load_target,
+    random_batch,
+)
 
 #: Samples of noise to measure on where there are no images.
 NOISE = 4
 
 
 @dataclass(frozen=True)
-class Request(Target):
+class Request(LabelledTarget):
     """What to report on, and how much to measure."""
 
     data: str | None = None
@@ -89,12 +94,13 @@ class Subject:
 
 def open_subject(request: Request) -> Subject:
     """Load the network and find its data; random weights get batch norm statistics of what they are measured on."""
-    if request.data is not None and request.num_classes is None and request.target in list_models():
+    named = is_model_name(request.target)
+    if named and request.data is not None and request.checkpoint is None and request.num_classes is None:
         request = dataclasses.replace(request, num_classes=find_any_set(request.data).num_classes)
     loaded = load_target(request)
     refuse_pretraining(loaded.model, request.target)
     subject = Subject(request, loaded.model, loaded.trained, _data(loaded, request))
-    if request.target not in list_models() or Path(request.target).exists():
+    if not named:
         run, checkpoint = locate_run(Path(request.target))
         recipe = read_recipe(run / "recipe.yaml")
         subject = dataclasses.replace(subject, run=run, checkpoint=checkpoint, recipe=recipe)
@@ -137,15 +143,17 @@ def first_batch(subject: Subject) -> Tensor:
     return next(iter(open_loader(subject, NOISE)))[0]
 
 
-def open_loader(subject: Subject, most: int) -> Any:
-    """A loader over at most `most` images (0: all) of the split, evenly spaced, since many sets are sorted by class."""
+def open_loader(subject: Subject, most: int, **options: Any) -> Any:
+    """A loader over at most `most` images (0: all) of the split, evenly spaced, since many sets are sorted by class.
+
+    options: more keywords of the loader.
+    """
     assert subject.data is not None
     request = subject.request
-    loader: Any = build_eval_loader(subject.data, request.split, batch_size=request.batch_size)
+    options = {"batch_size": request.batch_size, **options}
+    loader: Any = build_eval_loader(subject.data, request.split, **options)
     every = -(-len(loader.dataset) // most) if most else 1
-    if every == 1:
-        return loader
-    return build_eval_loader(subject.data, request.split, batch_size=request.batch_size, world_size=every)
+    return loader if every == 1 else build_eval_loader(subject.data, request.split, **options, world_size=every)
 
 
 def batches(subject: Subject) -> Iterator[tuple[Tensor, Tensor | None]]:

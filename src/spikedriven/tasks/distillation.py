@@ -7,20 +7,28 @@ same normalisation. A network built with `distilled: true` has a second head for
 and teacher with its one head. Per-step logits meet the teacher as their mean over time.
 """
 
+import dataclasses
 from pathlib import Path
 from typing import Any
 
 import timm
 import torch
+from timm.models import metaformer
 from torch import Tensor, nn
 
-from spikedriven.errors import RecipeError
-from spikedriven.models.official import read_state_dict
+from spikedriven.errors import CheckpointError, RecipeError
+from spikedriven.models.containers import Packed, read_packed
+from spikedriven.models.official import bytes_of, load_packed, refuse
+from spikedriven.models.prefixes import strip_wrappers
+from spikedriven.models.values import why_not_plain
 from spikedriven.tasks.classification import ClassificationTask
 from spikedriven.tasks.networks import TIMM, build_timm
-from spikedriven.training.checkpoint import load_run, load_weights
+from spikedriven.training.checkpoint import load_run
 from spikedriven.training.config import Recipe
 from spikedriven.training.losses import distillation_loss
+
+#: How the names of the CAFormer files of sail-sg/poolformer begin. timm's have no downsample_layers.
+POOLFORMER = ("downsample_layers.", "stages.", "norm.", "head.")
 
 
 class DistillationTask(ClassificationTask):
@@ -60,8 +68,7 @@ def _from_timm(recipe: Recipe, name: str) -> nn.Module:
     checkpoint = recipe.distill.checkpoint
     if checkpoint is not None:
         teacher = build_timm(name, num_classes=classes, in_chans=channels)
-        weights, container = read_state_dict(checkpoint)
-        load_weights(teacher, weights, Path(container))
+        _load_file(teacher, checkpoint)
         return teacher
     published = timm.get_pretrained_cfg(name.removeprefix(TIMM))
     if published is not None and published.num_classes != classes:
@@ -70,6 +77,36 @@ def _from_timm(recipe: Recipe, name: str) -> nn.Module:
             f"has {classes}; give distill.checkpoint, or train a teacher and name its run folder"
         )
     return build_timm(name, pretrained=True, num_classes=classes, in_chans=channels)
+
+
+def _load_file(teacher: nn.Module, checkpoint: Path) -> None:
+    """Load a file of timm, or a CAFormer file of its authors, whose names timm's own filter translates."""
+    packed = read_packed(checkpoint, needed=bytes_of(teacher))
+    theirs = strip_wrappers(packed, lambda key: key.startswith(POOLFORMER))
+    if isinstance(teacher, metaformer.MetaFormer) and any(key.startswith(POOLFORMER[0]) for key in theirs.tensors):
+        packed = dataclasses.replace(theirs, tensors=_timm_names(teacher, theirs))
+    load_packed(teacher, packed)
+
+
+def _timm_names(teacher: nn.Module, packed: Packed) -> dict[str, Any]:
+    """Keys of sail-sg/poolformer as timm's MetaFormers have them. The filter takes one key at a time, keeps the order,
+    and may give a value another shape."""
+    refuse({key: why_not_plain(value) for key, value in packed.tensors.items()}, packed.origin)
+    try:
+        renamed = metaformer.checkpoint_filter_fn(packed.tensors, teacher)
+    except KeyError as error:
+        raise CheckpointError(
+            f"{packed.origin} is not for {type(teacher).__name__} as it was built: timm's filter makes {error} of one "
+            "of its keys, and the network has no such weight. Check the name of the teacher"
+        ) from error
+    if len(renamed) < len(packed.tensors):
+        raise CheckpointError(f"{packed.origin} holds a weight twice, under two names")
+    for (key, before), after in zip(packed.tensors.items(), renamed.values(), strict=True):
+        if [size for size in before.shape if size > 1] != [size for size in after.shape if size > 1]:
+            raise CheckpointError(
+                f"{packed.origin}: {key} has shape {list(before.shape)}, expected {list(after.shape)}"
+            )
+    return renamed
 
 
 def _from_run(recipe: Recipe, path: str) -> nn.Module:

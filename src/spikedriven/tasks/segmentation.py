@@ -14,6 +14,7 @@ from spikedriven.data.segmentation.loaders import eval_maps_loader, train_maps_l
 from spikedriven.data.segmentation.sets import IGNORE
 from spikedriven.errors import InputError, RecipeError
 from spikedriven.models.segmentation import SEGMENTERS, Segmenter, create_segmenter
+from spikedriven.models.segmentation.inference import Inference, Network
 from spikedriven.models.segmentation.semantic_fpn import resize
 from spikedriven.tasks.networks import explain_arguments
 from spikedriven.training.config import LossConfig, ModelConfig, Recipe
@@ -22,8 +23,8 @@ from spikedriven.training.distributed import World, total
 
 @dataclass(frozen=True)
 class Overlap:
-    """Counts over a data set. `confusion[i, j]`: how many pixels of class i were taken for class j (int64 [K, K]);
-    pixels labelled 255 are left out."""
+    """Counts over a data set. `confusion[i, j]`: how many pixels of class i were taken for class j, int64 [K, K]. With
+    a column more for a network with more outputs than the set has classes. Pixels labelled 255 are left out."""
 
     confusion: Tensor
     images: int
@@ -33,7 +34,7 @@ class Overlap:
         """Intersection over union of each class in per cent, float64 [K]; nan for a class that is neither there nor
         ever predicted."""
         hits = self.confusion.diagonal().double()
-        return 100 * hits / (self.confusion.sum(0) + self.confusion.sum(1) - hits)
+        return 100 * hits / (self.confusion.sum(0)[: len(hits)] + self.confusion.sum(1) - hits)
 
     @property
     def miou(self) -> float:
@@ -97,12 +98,13 @@ class SegmentationTask:
 
     def evaluate(self, model: nn.Module, world: World) -> dict[str, float]:
         """miou, pixel_accuracy (per cent) and cross entropy over the test part, whole images."""
+        data, run = self.recipe.data, self.recipe.run
         loader = eval_maps_loader(
-            self.recipe.data, batch_size=self.recipe.run.batch_size, rank=world.rank, world_size=world.size
-        )
+            data, batch_size=run.batch_size, rank=world.rank, world_size=world.size, views=True
+        )  # fmt: skip
         classes = self.recipe.model.num_classes
         assert classes is not None  # the recipe is complete
-        result = measure_overlap(model, loader, classes, world)
+        result = measure_overlap(model, loader, classes, world, inference_of(data))
         return {"miou": result.miou, "pixel_accuracy": result.pixel_accuracy, "loss": result.loss}
 
 
@@ -126,27 +128,42 @@ def pixel_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) ->
     return F.cross_entropy(logits, labels, weights, ignore_index=IGNORE, reduction="sum") / labels.numel()
 
 
-def measure_overlap(model: nn.Module, loader: Iterable[Any], num_classes: int, world: World) -> Overlap:
+def inference_of(data: SegmentationDataConfig) -> Inference:
+    """How a data section says that whole images are evaluated."""
+    return Inference(data.slide, data.test_flip)
+
+
+def measure_overlap(
+    model: nn.Module, loader: Iterable[Any], num_classes: int, world: World, inference: Inference | None = None
+) -> Overlap:
     """Run `model` (as it is: set eval mode and autocast outside) over (images [B, 3, h, w], labels [B, H, W]) batches,
-    summed over all processes."""
-    device = world.device
-    confusion = torch.zeros(num_classes**2, dtype=torch.int64, device=device)
+    summed over all processes. images: or a list of the same images in several sizes. num_classes: of the labels; where
+    ``model.num_classes`` is more, pixels taken for one of the other outputs are wrong."""
+    device, inference = world.device, inference or Inference()
+    outputs = getattr(model, "num_classes", num_classes)
+    columns = num_classes + int(outputs > num_classes)
+    confusion = torch.zeros(num_classes * columns, dtype=torch.int64, device=device)
     sums = torch.zeros(2, dtype=torch.float64, device=device)
     for images, labels in loader:
+        views = [view.to(device, non_blocking=True) for view in ([images] if isinstance(images, Tensor) else images)]
         labels = labels.to(device)
-        logits = _logits(model(images.to(device, non_blocking=True)), labels, num_classes)
+        logits = inference.scores(_checked(model, outputs), views, (labels.shape[-2], labels.shape[-1]))
         counted = labels != IGNORE
-        pairs = labels[counted] * num_classes + logits.argmax(1)[counted]
-        confusion += torch.bincount(pairs, minlength=num_classes**2)
+        found = logits.argmax(1)[counted].clamp(max=columns - 1)
+        confusion += torch.bincount(labels[counted] * columns + found, minlength=len(confusion))
         loss = F.cross_entropy(logits, labels, ignore_index=IGNORE, reduction="sum")
-        sums += torch.stack([loss.double(), loss.new_tensor(len(images)).double()])
+        sums += torch.stack([loss.double(), loss.new_tensor(len(labels)).double()])
     loss_sum, images = total(sums, world).tolist()
-    return Overlap(total(confusion, world).view(num_classes, num_classes).cpu(), int(images), loss_sum)
+    return Overlap(total(confusion, world).view(num_classes, columns).cpu(), int(images), loss_sum)
 
 
-def _logits(output: Tensor, labels: Tensor, num_classes: int) -> Tensor:
-    """[B, K, H, W] at the labels' size, float32 at least."""
-    if output.ndim != 4 or output.shape[1] != num_classes:
-        raise InputError(f"expected logits [B, {num_classes}, H, W] from a segmenter, found {list(output.shape)}")
-    logits = resize(output, (labels.shape[-2], labels.shape[-1]))
-    return logits if logits.dtype == torch.float64 else logits.float()
+def _checked(model: nn.Module, outputs: int) -> Network:
+    """The model; InputError where it does not give so many logits a pixel."""
+
+    def run(images: Tensor) -> Tensor:
+        output = model(images)
+        if output.ndim != 4 or output.shape[1] != outputs:
+            raise InputError(f"expected logits [B, {outputs}, H, W] from a segmenter, found {list(output.shape)}")
+        return output
+
+    return run

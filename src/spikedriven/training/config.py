@@ -38,6 +38,9 @@ class ModelConfig:
     """Starting weights: a run folder, RUN/best, a checkpoint folder, or a weights file (ours or the authors')."""
     init_strict: bool = True
     """Every weight must come from `init`. False: take what fits, report the rest."""
+    freeze: tuple[str, ...] = ()
+    """Parts that are not trained, by names with wildcards: stem, blocks.*. One with ! before it takes
+    back: "*" "!head" trains the head alone. Batch norms of frozen parts keep their statistics."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -37,9 +37,11 @@ from spikedriven.training.distributed import (
     wrap_average,
     wrap_model,
 )
+from spikedriven.training.freeze import freeze, frozen_norms
 from spikedriven.training.memory import keep_memory
 from spikedriven.training.meter import Meter
 from spikedriven.training.optim import create_optimizer, peak_learning_rate
+from spikedriven.training.processes import for_processes, what_changed, with_batch_size
 from spikedriven.training.run_folder import prepare_folder
 from spikedriven.training.runlog import RunLog
 from spikedriven.training.schedule import learning_rate, set_learning_rate
@@ -73,7 +75,9 @@ class Trainer:
 
     def __init__(self, recipe: Recipe, run: Path, world: World, *, resume: bool = False) -> None:
         self.run, self.world = run, world
-        self.task = create_task(recipe)
+        self.store, self.at = CheckpointStore(run, recipe.run.keep), Counters()
+        found = self.store.newest() if resume else None
+        self.task = create_task(for_processes(recipe, found, world.size))
         self.loader = self.task.train_loader(world.rank, world.size)
         self.recipe = self.task.recipe
         self.steps_per_epoch = len(self.loader) // recipe.run.accumulation
@@ -82,12 +86,12 @@ class Trainer:
                 f"an epoch has {len(self.loader)} batches, fewer than run.accumulation={recipe.run.accumulation}; "
                 "use a smaller run.batch_size or run.accumulation"
             )
-        self.store, self.at = CheckpointStore(run, recipe.run.keep), Counters()
         self.figures: dict[str, float] = {}
         if world.is_main:
-            prepare_folder(run, self.recipe, resume)
-        self._build(fresh=not (resume and self.store.paths()))
-        log_position = self._restore() if resume else 0
+            prepare_folder(run, with_batch_size(self.recipe, recipe.run.batch_size), resume)
+        self._build(fresh=found is None)
+        self.changed = what_changed(found, self.recipe, world.size)
+        log_position = 0 if found is None else self._restore(*found)
         self.log = RunLog(
             run,
             active=world.is_main,
@@ -108,11 +112,13 @@ class Trainer:
     def fit(self) -> Outcome:
         """Train to the end, to `run.max_steps`, or until a signal asks to stop (a checkpoint is written first)."""
         with stop_flag() as self.stop, self.log.open():
-            place = {"device": str(self.world.device), "heap": self.heap}
+            place = {"device": str(self.world.device), "heap": self.heap, "batch_size": self.recipe.run.batch_size}
             self.log.record("start", self.at.step, processes=self.world.size, data=described(self.recipe.data), **place)
             if self.taken is not None:
                 self.log.record("init", self.at.step, **asdict(self.taken))
                 self.log.say(f"starting weights: {self.taken}")
+            for said in filter(None, (self.changed, self.frozen)):
+                self.log.say(said)
             running = True
             while running and self.at.epoch < self.recipe.schedule.total_epochs:
                 running = self._train_epoch() and self._finish_epoch()
@@ -130,9 +136,11 @@ class Trainer:
         if run.recompute:
             self._recompute_blocks()
         self.taken = start_from(self.net, model.init, model.init_strict) if model.init and fresh else None
+        self.frozen = freeze(self.net, model.freeze)
         self.ema = ModelEmaV3(self.net, decay=run.ema, use_warmup=run.ema_warmup) if run.ema is not None else None
         wrap_average(self.ema, self.world, run.parallel)
         self.model = wrap_model(self.net, self.world, run.sync_bn, run.parallel)
+        self.still = frozen_norms(self.net, model.freeze)
         self.call = cast(nn.Module, torch.compile(self.model)) if run.compile else self.model
         self.optimizer = create_optimizer(self.net, self.recipe.optim, self.global_batch)
         self.scaler = torch.amp.GradScaler(self.world.device.type, enabled=run.amp == "fp16")
@@ -208,6 +216,8 @@ class Trainer:
         """Gradients of the mean loss over all batches; returns that loss."""
         self._seed_step()
         self.net.train()
+        for norm in self.still:
+            norm.eval()
         self.optimizer.zero_grad(set_to_none=True)
         losses = []
         for index, batch in enumerate(batches):
@@ -258,6 +268,7 @@ class Trainer:
             "scaler": self.scaler.state_dict(),
             "log_position": self.log.position(),
             "processes": self.world.size,
+            "batch_size": self.recipe.run.batch_size,
         }
         self.store.save(self.at.step, Checkpoint(model, ema, state))
         if best:
@@ -265,26 +276,18 @@ class Trainer:
             self.store.mark_best(self.at.step, self.task.metric, self.at.best)
         self.meter.restart()
 
-    def _restore(self) -> int:
-        """Load the newest checkpoint, if any; returns how long the log was then."""
-        found = self.store.newest()
-        if found is None:
-            return 0
+    def _restore(self, path: Path, checkpoint: Checkpoint) -> int:
+        """Continue a checkpoint; returns how long the log was then."""
         try:
-            return self._take_over(*found)
+            return self._take_over(path, checkpoint)
         except (LookupError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"{found[0]}: its state does not fit this run ({type(error).__name__}: {error}). Was it written by "
+                f"{path}: its state does not fit this run ({type(error).__name__}: {error}). Was it written by "
                 "another version? `model.init` takes its weights alone"
             ) from error
 
     def _take_over(self, path: Path, checkpoint: Checkpoint) -> int:
         state = checkpoint.state
-        if state["processes"] != self.world.size:
-            raise CheckpointError(
-                f"{path}: the run was started with {state['processes']} processes, now there are "
-                f"{self.world.size}; the batches would differ. Resume with {state['processes']}"
-            )
         load_weights(self.net, shares_of(checkpoint.model, self.net), path)
         if self.ema is not None:
             if checkpoint.ema is None:

@@ -1,13 +1,12 @@
 """Starting weights (`model.init`): what a run takes from another run or from a file, and what it could not take."""
 
-import dataclasses
-from collections.abc import Mapping
 from pathlib import Path
 
-from torch import Tensor, nn
+from torch import nn
 
 from spikedriven.errors import CheckpointError
-from spikedriven.models.official import LoadReport, load_official, read_state_dict, shared_keys
+from spikedriven.models.containers import Packed, read_packed
+from spikedriven.models.official import LoadReport, bytes_of, load_packed, shared_keys
 from spikedriven.training.checkpoint import read_run
 
 
@@ -25,10 +24,10 @@ def start_from(model: nn.Module, source: str, strict: bool = True) -> LoadReport
     try:
         if path.is_dir() or path.name == "best":
             _, weights, folder = read_run(path)
-            container = str(folder)
+            packed = Packed(weights, str(folder))
         else:
-            weights, container = read_state_dict(path)
-        report = dataclasses.replace(load_official(_part(model, weights), weights, strict), container=container)
+            packed = read_packed(path, needed=bytes_of(model))
+        report = load_packed(_part(model, packed), packed, strict)
     except CheckpointError as error:
         raise CheckpointError(f"model.init {source}: {error}\nIn a recipe: model.init_strict: false") from error
     if not report.loaded:
@@ -36,9 +35,9 @@ def start_from(model: nn.Module, source: str, strict: bool = True) -> LoadReport
     return report
 
 
-def _part(model: nn.Module, weights: Mapping[str, Tensor]) -> nn.Module:
+def _part(model: nn.Module, packed: Packed) -> nn.Module:
     """The model, or its encoder where the weights have more names in common with that."""
     encoder = getattr(model, "encoder", None)
-    if encoder is None or shared_keys(model, weights) >= shared_keys(encoder, weights):
+    if encoder is None or shared_keys(model, packed) >= shared_keys(encoder, packed):
         return model
     return encoder

@@ -1,108 +1,190 @@
 """A network by the name that a user gives: a run, or a registered model with or without a checkpoint."""
 
-from dataclasses import dataclass
+import dataclasses
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-import safetensors.torch
 import torch
 import tyro
 from torch import Tensor, nn
 
-from spikedriven.data import DataConfig, evaluation_config
-from spikedriven.errors import CheckpointError, InputError
-from spikedriven.models import create_model, load_official, variant_of
+from spikedriven.data import DataConfig, chosen_labels, evaluation_config
+from spikedriven.errors import InputError
+from spikedriven.models.authors import AUTHORS, stored_file
+from spikedriven.models.containers import Weights, read_packed
+from spikedriven.models.create import check_name, create_network
+from spikedriven.models.official import LoadReport, bytes_of, load_packed, their_tensors
 from spikedriven.models.pretrained import weights_of
-from spikedriven.training.checkpoint import load_run, load_weights
+from spikedriven.models.tags import PublishedFile, find_file
+from spikedriven.training.checkpoint import load_run
+from spikedriven.training.identify import GIVEN, identify
+from spikedriven.training.provenance import read_provenance
+
+#: `Target.weights` in the words of `load_run`.
+AVERAGE: dict[Weights, bool | None] = {"auto": None, "averaged": True, "trained": False}
 
 
 @dataclass(frozen=True)
 class Target:
     target: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")]
-    """A run folder, RUN/best, a checkpoint folder of a run, or a registered model name."""
+    """A run folder, RUN/best, a checkpoint folder of a run, a registered model name, or NAME.TAG."""
     checkpoint: Path | None = None
-    """Weights for a model name: the authors' file, or .safetensors in our key names. Default: those that ship with the
-    package, else random ones."""
+    """Weights for a model name: a file in the authors' key names or in ours, or the word authors, for what
+    `spikedriven fetch NAME.TAG` has stored. Default: those that ship with the package, else random ones."""
+    weights: Weights = "auto"
+    """Trained or averaged weights (EMA), where there are both. auto: of a run the average, if it kept one; of a
+    checkpoint the trained ones."""
     num_classes: int | None = None
-    """Classes of a model given by name."""
+    """Classes of a model given by name. Default: those of the checkpoint, else the variant's."""
     img_size: int | None = None
     """Side of the network input of a model given by name. Default: what the variant was made for."""
     time_steps: int | None = None
-    """Time steps of a model given by name."""
+    """Time steps of a model given by name. With a checkpoint: where neither a tag nor the file says them."""
+    model_args: Annotated[dict[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
+    """Keywords of a model given by name; on the command line --model.args.KEY VALUE."""
+
+
+@dataclass(frozen=True)
+class LabelledTarget(Target):
+    """For commands that compare with labels or name classes."""
+
+    data_split: str | None = None
+    """cifar10-dvs, which has no official split: authors, seeded, or a text file with the names of
+    the test recordings. Default: the run's, or the tag's."""
+    class_order: Literal["by_number", "as_text"] | None = None
+    """dvs128-gesture: which output is which gesture. as_text: files of the releases. Default: the
+    run's, or the tag's."""
 
 
 @dataclass(frozen=True)
 class Loaded:
-    """model: in evaluation mode. trained: not random weights. data: of the run, or of the variant without a set."""
+    """model: in evaluation mode. trained: not random weights. data: of the run; None for a model name.
+
+    Of a model name: full_name, NAME or NAME.TAG; keywords: what it was built with beside the name's own; origins: who
+    said each of them; report: what was loaded from a checkpoint; notes: what the reader must know.
+    """
 
     model: Any
     trained: bool
     data: Any
+    full_name: str = ""
+    keywords: dict[str, Any] = field(default_factory=dict)
+    origins: dict[str, str] = field(default_factory=dict)
+    report: LoadReport | None = None
+    notes: tuple[str, ...] = ()
+
+    @property
+    def file(self) -> PublishedFile | None:
+        """The published file that the tag names, if there is a tag."""
+        return find_file(self.full_name) if "." in self.full_name else None
 
 
 def is_model_name(target: str) -> bool:
     """Whether a user means a registered model, not a path. InputError for a name that is neither."""
     if Path(target).exists() or "/" in target:
         return False
-    variant_of(target)  # raises for an unknown name, and suggests close ones
+    check_name(target)
     return True
 
 
-def load_file(model: nn.Module, path: Path) -> None:
-    """Read weights in place: our own .safetensors, or a checkpoint of the authors."""
-    if path.suffix != ".safetensors":
-        load_official(model, path)
-        return
-    try:
-        weights = safetensors.torch.load_file(path)
-    except (OSError, safetensors.SafetensorError) as error:
-        raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
-    load_weights(model, weights, path)
-
-
 def load_target(target: Target, device: str = "cpu") -> Loaded:
-    """Build the network that the command line names. device "meta": shapes only, for a name without checkpoint."""
+    """Build the network that the command line names. device "meta": shapes only, for a name without checkpoint.
+
+    Which network a checkpoint belongs to is found by `identify`; InputError where it does not tell and nobody said it.
+    """
+    given = given_keywords(target)
     if not is_model_name(target.target):
-        if any(value is not None for value in (target.checkpoint, *_keywords(target).values())):
-            raise InputError("--checkpoint, --num-classes, --img-size and --time-steps go with a model name, not a run")
-        model, recipe = load_run(target.target)
+        if target.checkpoint is not None or given:
+            options = "--checkpoint, --num-classes, --img-size, --time-steps and --model.args.KEY"
+            raise InputError(f"{options} go with a model name, not with a run")
+        model, recipe = load_run(target.target, ema=AVERAGE[target.weights])
         return Loaded(model.eval(), True, recipe.data)
-    keywords: dict[str, Any] = {k: v for k, v in _keywords(target).items() if v is not None}
-    ships = target.checkpoint is None and not keywords and device == "cpu" and weights_of(target.target) is not None
-    with torch.device(device):
-        model = create_model(target.target, pretrained=ships, **keywords)
     if target.checkpoint is not None:
-        load_file(model, target.checkpoint)
-    return Loaded(model.eval(), ships or target.checkpoint is not None, None)
+        path = stored_file(target.target) if target.checkpoint == Path(AUTHORS) else target.checkpoint
+        return load_checkpoint(target.target, path, given, target.weights)
+    if target.weights != "auto":
+        raise InputError("--weights goes with a run, or with --checkpoint")
+    ships = device == "cpu" and not given.keys() - {"img_size"} and weights_of(target.target) is not None
+    with torch.device(device):
+        model = create_network(target.target, **({"pretrained": True} if ships else {}), **given)
+    return Loaded(model.eval(), ships, None, target.target, given, dict.fromkeys(given, GIVEN))
 
 
-def _keywords(target: Target) -> dict[str, int | None]:
-    return {"num_classes": target.num_classes, "img_size": target.img_size, "time_steps": target.time_steps}
+def load_checkpoint(full_name: str, path: Path, given: Mapping[str, Any], weights: Weights = "auto") -> Loaded:
+    """The network that a file of weights belongs to, with these weights. weights: raw or averaged ones, if both."""
+    with torch.device("meta"):
+        blank = create_network(full_name, **given)  # for its key names
+    packed = read_packed(path, weights, bytes_of(blank))
+    found = identify(full_name, given, their_tensors(blank, packed), read_provenance(path), str(path))
+    model = create_network(found.full_name, **found.keywords)
+    report = load_packed(model, packed, weights=weights)
+    return Loaded(
+        model.eval(), True, None, found.full_name, found.keywords, found.origins, report, found.notes
+    )  # fmt: skip
+
+
+def given_keywords(target: Target) -> dict[str, Any]:
+    """The user's own words about the network. InputError where two of them differ."""
+    short = {"num_classes": target.num_classes, "img_size": target.img_size, "time_steps": target.time_steps}
+    given = {key: value for key, value in short.items() if value is not None}
+    for key, value in target.model_args.items():
+        if given.get(key, value) != value:
+            raise InputError(f"--{key.replace('_', '-')} {given[key]} and --model.args.{key} {value}: give one of them")
+    return given | target.model_args
+
+
+def resolved(target: Target, loaded: Loaded) -> Target:
+    """A target that builds the same network without reading the checkpoint again."""
+    if not loaded.full_name:
+        return target
+    return Target(loaded.full_name, checkpoint=target.checkpoint, weights=target.weights, model_args=loaded.keywords)
 
 
 def data_config(loaded: Loaded, target: Target, name: str, root: Path | None) -> Any:
-    """Evaluation samples of a set in the size and the normalisation that the network was made for."""
+    """Evaluation samples in the size and the preparation that the network was made for.
+
+    name: of the data set; "": the run's, or the one that the tag's file was trained on. InputError where nobody names
+    one, and where its labels can be read in several ways and nobody says in which.
+    """
     if loaded.data is not None:
         return loaded.data
-    variant = variant_of(target.target)
-    model = loaded.model
-    return evaluation_config(
+    file, model, settings = loaded.file, loaded.model, loaded.model.pretrained_cfg
+    name = name or (file.dataset if file is not None else "")
+    if not name:
+        raise InputError(f"{target.target} is a model name: name the data set with --data NAME, or a tag")
+    data = evaluation_config(
         name,
         root=root,
         img_size=model.img_size[0],
         in_chans=model.in_chans,
         time_steps=model.time_steps,
-        crop_pct=variant.crop_pct,
+        crop_pct=settings["crop_pct"],
         workers=0,
+        chosen=_labels(file, target, name),
     )
+    if not isinstance(data, DataConfig):
+        return data
+    statistics: dict[str, Any] = {} if file is None else {"mean": file.mean, "std": file.std}
+    return dataclasses.replace(data, interpolation=settings["interpolation"], **statistics)
 
 
-def preprocessing(model: Any, name: str) -> DataConfig:
+def _labels(file: PublishedFile | None, target: Target, name: str) -> dict[str, str]:
+    """How the labels of a set are read: as the user says, else as the file's authors did."""
+    own = file if file is not None and file.dataset == name else None
+    split, order = (own.split, own.class_order) if own is not None else ("", "")
+    if isinstance(target, LabelledTarget):
+        return chosen_labels(name, target.data_split or split, target.class_order or order)
+    return {key: value for key, value in (("split", split), ("class_order", order)) if value}
+
+
+def preprocessing(model: Any) -> DataConfig:
     """How single pictures are prepared for a registered network, whatever set it was trained on."""
-    variant = variant_of(name)
+    settings = model.pretrained_cfg
     return DataConfig(
-        img_size=model.img_size[0], in_chans=model.in_chans, crop_pct=variant.crop_pct, mean=variant.mean,
-        std=variant.std,
+        img_size=model.img_size[0], in_chans=model.in_chans, crop_pct=settings["crop_pct"], mean=settings["mean"],
+        std=settings["std"], interpolation=settings["interpolation"],
     )  # fmt: skip
 
 

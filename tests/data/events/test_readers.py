@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from spikedriven.data.events import Events, read_events, save_events, stream_events
+from spikedriven.data.events import Events, binary, read_events, save_events, stream_events
 from spikedriven.data.events.events import join
 from spikedriven.errors import DataError, InputError
 from tests.data.events.written import (
@@ -43,6 +43,32 @@ def test_aedat2_leaves_triggers_out_and_reads_signed_times(tmp_path: Path):
     path = tmp_path / "a.aedat"
     path.write_bytes(AEDAT2_HEADER + aedat2_event(-7, 1, 1, 1) + aedat2_event(0, 1, 1, 1, trigger=True))
     assert listed(read_events(path)) == [(-7, 126, 126, False)]
+
+
+def test_headers_as_long_as_jaer_writes_them(tmp_path: Path):
+    """jAER writes its settings into the header, one line each; the last line says that it is the last."""
+    settings = b"".join(b'# <entry key="%d" value="%s"/>\r\n' % (n, b"v" * 200) for n in range(3000))
+    assert len(settings) > 10 * (1 << 16)
+    event, path = aedat2_event(5, 3, 4, 1), tmp_path / "a.aedat"
+    path.write_bytes(AEDAT2_HEADER.replace(b"# This", settings + b"# This") + event)
+    assert listed(read_events(path)) == [(5, 123, 124, False)]
+    path.write_bytes(AEDAT31_HEADER.replace(b"#Format", settings + b"#Format") + packet([GOOD31]))
+    assert len(read_events(path)) == 1
+
+
+def test_what_follows_the_last_header_line_is_data(tmp_path: Path):
+    """Address 0x23232323 begins with #: damage, named as such, and not one more line of text."""
+    path = tmp_path / "a.aedat"
+    path.write_bytes(AEDAT2_HEADER + b"####" + b"\x00" * 4 + aedat2_event(5, 3, 4, 1))
+    with pytest.raises(DataError, match=f"byte {AT2}: .*found 0x23232323"):
+        read_events(path)
+
+
+def test_a_header_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(binary, "LONGEST_HEADER", 4000)
+    (tmp_path / "a").write_bytes(b"#!AER-DAT2.0\r\n" + b"# line\r\n" * 1000)
+    with pytest.raises(DataError, match="header lines of at most 4000 bytes in all"):
+        read_events(tmp_path / "a")
 
 
 def test_aedat31_fields_overflows_other_packets_and_invalid_events(tmp_path: Path):
@@ -119,7 +145,7 @@ def test_no_flipped_byte_leads_to_anything_but_events_or_a_data_error(tmp_path: 
 
 AT2, AT31 = len(AEDAT2_HEADER), len(AEDAT31_HEADER)
 GOOD31 = aedat31_event(0, 0, 0, 0)
-LONG = b"#!AER-DAT2.0\r\n#" + b"a" * (1 << 17)
+LONG = b"#!AER-DAT2.0\r\n#" + b"a" * (1 << 20)
 
 
 @pytest.mark.parametrize(
@@ -130,8 +156,8 @@ LONG = b"#!AER-DAT2.0\r\n#" + b"a" * (1 << 17)
         (AEDAT2_HEADER + b"\x00" * 13, f"byte {AT2 + 8}: expected events of 8 bytes up to the end, found 5 bytes"),
         (AEDAT2_HEADER + b"\x00" * 8 + b"\x01" + b"\x00" * 7, f"byte {AT2 + 8}: .*below 0x10000, found 0x1000000"),
         (AEDAT2_HEADER + aedat2_event(2_000_000, 0, 0, 0) + aedat2_event(0, 0, 0, 0), f"byte {AT2 + 8}: .*found 0"),
-        (LONG, "expected header lines of 65536 bytes in all"),
-        (AEDAT31_HEADER[:-2], "header lines"),
+        (LONG, "byte 14: expected a header line of at most 1048576 bytes, found one that does not end"),
+        (AEDAT31_HEADER[:-2], "a header line"),
         (AEDAT31_HEADER.replace(b"#!END-HEADER\r\n", b""), "expected #!END-HEADER"),
         (AEDAT31_HEADER + b"\x00" * 27, f"byte {AT31}: expected 28 bytes of a packet's header, found 27"),
         (AEDAT31_HEADER + packet([GOOD31], capacity=9), f"byte {AT31}: expected 9 events of 8 bytes, found 8 bytes"),

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import numpy as np
+import scipy.io
 from PIL import Image
 
 
@@ -50,4 +51,37 @@ def make_voc(root: Path, counts: tuple[int, int] = (4, 2), size: tuple[int, int]
         lists = folder / "ImageSets" / "Segmentation"
         lists.mkdir(parents=True, exist_ok=True)
         (lists / f"{part}.txt").write_text("\n".join(names) + "\n")
+    return folder
+
+
+def make_voc_aug(root: Path, form: str = "mat", size: tuple[int, int] = (30, 40)) -> Path:
+    """VOC with four train and two test images, and labels of SBD for three more, one train and one test image.
+
+    form: "mat" (as distributed), "aug" or "trainaug" (converted to PNG, with the list of that name). Returns SBD's
+    folder, or that of the PNG files.
+    """
+    voc = make_voc(root, size=size)
+    extra = [f"2008_{i:06d}" for i in range(3)]
+    for i, name in enumerate(extra):
+        picture(voc / "JPEGImages" / f"{name}.jpg", *size, seed=10 + i)
+    names = [*extra, "2007_train0", "2007_val0"]
+    if form == "mat":
+        return _sbd(root / "VOCaug" / "dataset", names, size)
+    folder = voc / "SegmentationClassAug"
+    for i, name in enumerate(names):
+        label_map(folder / f"{name}.png", quarters(*size, (0, 9, 9, 10 + i)))
+    listed = extra if form == "aug" else [*extra, "2007_train0", "2007_train1"]
+    (voc / "ImageSets" / "Segmentation" / f"{form}.txt").write_text("\n".join(listed) + "\n")
+    return folder
+
+
+def _sbd(folder: Path, names: list[str], size: tuple[int, int]) -> Path:
+    (folder / "cls").mkdir(parents=True)
+    for i, name in enumerate(names):
+        kind = [("Boundaries", "O"), ("Segmentation", "O"), ("CategoriesPresent", "O")]
+        struct = np.zeros((1, 1), dtype=kind)
+        struct["Segmentation"][0, 0] = quarters(*size, (0, 9, 9, 10 + i))
+        scipy.io.savemat(folder / "cls" / f"{name}.mat", {"GTcls": struct}, do_compression=True)
+    (folder / "train.txt").write_text("\n".join(names[:2]) + "\n")
+    (folder / "val.txt").write_text("\n".join(names[2:]) + "\n")
     return folder

@@ -98,6 +98,7 @@ def test_the_registry_is_part_of_all_sets():
     [
         ("dataset", "ade"), ("workers", -1), ("img_size", 0), ("scenes", 0), ("epoch_images", 0), ("hflip", 1.5),
         ("max_class_share", 0.0), ("resize", (100, 200)), ("resize_range", (0.5, 2.0)), ("std", (1.0, 0.0, 1.0)),
+        ("test_scales", ()), ("test_scales", (1.0, 0.0)), ("slide", (8, 9)), ("slide", (8, 0)),
     ],
 )  # fmt: skip
 def test_values_that_cannot_be_used(field, value):
@@ -165,6 +166,22 @@ def test_evaluation_sees_whole_images_once_and_stops_at_broken_ones(tmp_path):
     create_maps(cfg, "test").images[2].write_bytes(b"")
     with pytest.raises(DataError, match="cannot be read as an image"):
         list(eval_maps_loader(cfg, batch_size=1))
+
+
+def test_images_in_several_sizes(tmp_path):
+    """Factors of the size for evaluation, each resized from the image itself; without `resize`, of its own size."""
+    make_ade(tmp_path, size=(30, 50))
+    cfg = config("ade20k", tmp_path, resize=(100, 40), test_scales=(0.5, 1.0, 1.75))
+    views, labels = next(iter(eval_maps_loader(cfg, batch_size=1, views=True)))
+    assert [tuple(view.shape[-2:]) for view in views] == [(20, 33), (40, 67), (70, 117)]
+    assert labels.shape == (1, 30, 50)
+    image, _ = next(iter(eval_maps_loader(cfg, batch_size=1)))
+    assert torch.equal(views[1], image), "energy and rates are measured on the size for evaluation"
+    direct = config("ade20k", tmp_path, resize=(50, 20))
+    assert torch.equal(views[0], next(iter(eval_maps_loader(direct, batch_size=1)))[0])
+    own = config("ade20k", tmp_path, test_scales=(1.0, 2.0))
+    views, _ = next(iter(eval_maps_loader(own, batch_size=1, views=True)))
+    assert [tuple(view.shape[-2:]) for view in views] == [(30, 50), (60, 100)]
 
 
 def test_scenes_are_evaluated_in_batches():

@@ -21,7 +21,7 @@ HEADS = {"head_width": 32, "proposals": 20, "rpn_samples": 16, "roi_samples": 8,
 
 def small(name: str = "mask_rcnn", **changes: Any) -> Detector:
     torch.manual_seed(0)
-    heads = HEADS if name == "mask_rcnn" else {}
+    heads = {} if name == "retinanet" else HEADS
     return create_detector(name, **{**SMALL, **heads, **changes}).eval()
 
 

@@ -15,7 +15,7 @@ PUBLISHED = {
     "e_spikeformer_19m": ((256, 1024), (38.74, 2.57, 0.59, 14.31, 2.64)),
     "e_spikeformer_10m": ((192, 768), (21.17, 1.44, 0.33, 8.13, 1.49)),
 }
-NAMES = ("mask_rcnn", "retinanet")
+NAMES = ("mask_rcnn", "cascade_mask_rcnn", "retinanet")
 
 
 @pytest.mark.parametrize("backbone", PUBLISHED)
@@ -158,7 +158,8 @@ def test_frozen_norms_stay_still_in_training():
 def test_options_are_checked():
     with pytest.raises(InputError, match="no keyword 'widht'; did you mean 'width'"):
         create_detector("mask_rcnn", widht=64)
-    with pytest.raises(InputError, match="no detector is called 'yolo'; there are mask_rcnn, retinanet"):
+    names = "mask_rcnn, cascade_mask_rcnn, retinanet"
+    with pytest.raises(InputError, match=f"no detector is called 'yolo'; there are {names}"):
         create_detector("yolo")
     with pytest.raises(InputError, match="mode must be one of"):
         DetectorOptions(mode="fixed")

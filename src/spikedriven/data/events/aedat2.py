@@ -8,6 +8,7 @@ Columns and rows are given as the users of CIFAR10-DVS give them (SpikingJelly, 
 x = 127 - row, y = 127 - column, and ON where the polarity bit is 0.
 """
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -17,6 +18,9 @@ from spikedriven.data.events.binary import Clock, EventFile, check_chunk, on_sen
 from spikedriven.data.events.events import Events
 
 MAGIC = b"#!AER-DAT2.0"
+#: The last line of a header as jAER writes it (older recorders do not): what follows is data, even
+#: if it begins with #.
+END_OF_HEADER = re.compile(rb"#\s*end of ascii header", re.IGNORECASE)
 SIDE = 128
 EVENT_BYTES = 8
 _TRIGGER, _ADDRESS_BITS = 0x8000, 0xFFFF
@@ -34,11 +38,11 @@ def stream_aedat2(path: str | Path, chunk: int = 1 << 16) -> Iterator[Events]:
 
 
 def _skip_header(file: EventFile) -> None:
-    first = next(file.header_lines(), b"")
+    lines = file.header_lines()
+    first = next(lines, b"")
     if not first.startswith(MAGIC):
         file.refuse(0, MAGIC.decode(), repr(first[:40]))
-    for _ in file.header_lines():
-        pass
+    any(END_OF_HEADER.match(line) for line in lines)  # reads up to it, or up to the last line with a #
     if file.left % EVENT_BYTES:
         whole = file.size - file.left % EVENT_BYTES
         file.refuse(whole, "events of 8 bytes up to the end", f"{file.left % EVENT_BYTES} bytes; the file is cut off")

@@ -13,8 +13,9 @@ from spikedriven.data.events.events import Events
 from spikedriven.errors import DataError, InputError
 
 _log = logging.getLogger(__name__)
-#: Longest text header of an AEDAT file, bytes; recorders write about a thousand.
-LONGEST_HEADER = 1 << 16
+#: Longest text header of an AEDAT file, and longest line of one, bytes. Recorders write about a
+#: thousand; jAER can be told to write all its settings too, hundreds of thousands.
+LONGEST_HEADER, LONGEST_LINE = 1 << 26, 1 << 20
 #: A timestamp may go back by so much (recorders do that when several sources are merged); more is damage.
 LARGEST_STEP_BACK_US = 1_000_000
 
@@ -45,12 +46,14 @@ class EventFile:
     def header_lines(self) -> Iterator[bytes]:
         """Text lines that start with #, up to the first that does not."""
         while True:
-            at, line = self.offset, self.file.readline(LONGEST_HEADER)
+            at, line = self.offset, self.file.readline(LONGEST_LINE)
             if not line.startswith(b"#"):
                 self.file.seek(at)
                 return
-            if not line.endswith(b"\n") or self.offset > LONGEST_HEADER:
-                self.refuse(at, f"header lines of {LONGEST_HEADER} bytes in all", "a line that does not end there")
+            if not line.endswith(b"\n"):
+                self.refuse(at, f"a header line of at most {LONGEST_LINE} bytes", "one that does not end there")
+            if self.offset > LONGEST_HEADER:
+                self.refuse(at, f"header lines of at most {LONGEST_HEADER} bytes in all", "more of them")
             yield line.rstrip(b"\r\n")
 
     def refuse(self, offset: int, expected: str, found: Any) -> NoReturn:

@@ -1,8 +1,11 @@
 """CIFAR10-DVS: 10,000 recordings of CIFAR-10 images on a screen (Li et al., 2017, 10.3389/fnins.2017.00309).
 
-Folder: CLASS/*.aedat (as the archives unpack), or CLASS/*.npz with the arrays t, x, y, p of SpikingJelly. No split is
-official. "authors" is that of the releases: of each class the first ceil(0.9 n) files in the order of their names
-train. "seeded" is ours: of each class 100 recordings, drawn once, test; the list ships with the package.
+Folder: CLASS/*.aedat (as the archives unpack), or CLASS/*.npz with the arrays t, x, y, p of
+SpikingJelly. No split is official. "authors" is that of the releases of SDT and Spikingformer,
+which call SpikingJelly's split_to_train_test_set with 0.9: of each class the first ceil(0.9 n)
+files in the order of their names train; nothing is drawn. "seeded" is ours: of each class 100
+recordings, drawn once, test; the list ships with the package. Anything else is a text file with the
+names of the test recordings.
 """
 
 import hashlib
@@ -15,10 +18,12 @@ import numpy as np
 
 from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.events.recordings import RecordedEvents, Recording, find_folder
+from spikedriven.data.events.split_file import listed_recordings
 from spikedriven.errors import DataError
 
 NAMES = ("cifar10-dvs", "CIFAR10DVS", "CIFAR10-DVS", "cifar10dvs")
 CLASSES = ("airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
+SPLITS = ("authors", "seeded")
 TRAIN_SHARE = 0.9
 SPLIT_FILE = Path(__file__).parents[1] / "splits" / "cifar10-dvs.txt"
 SPLIT_SHA256 = "79273c2111e233d154eb12ddd8a7a40e0aa23a7e99b6d3621c1d02d0174cd840"
@@ -39,12 +44,12 @@ def open_set(cfg: EventDataConfig, data_folder: Path, split: str) -> RecordedEve
             f"{', '.join(CLASSES)} (unpack the ten archives of the authors' figshare page there), or CLASS/*.npz; give "
             "the folder with root or the variable SPIKEDRIVEN_DATA"
         )
+    files = {name: _files(folder, name) for name in CLASSES}
+    test = _test_part(files, cfg.split)
     samples: list[Recording] = []
     targets: list[int] = []
     for label, name in enumerate(CLASSES):
-        files = _files(folder, name)
-        test = _authors_test(files) if cfg.split == "authors" else _seeded_test(files, name)
-        samples += [Recording(path) for path in files if (path in test) == (split == "test")]
+        samples += [Recording(path) for path in files[name] if (path in test) == (split == "test")]
         targets += [label] * (len(samples) - len(targets))
     if not samples:
         raise DataError(
@@ -62,8 +67,13 @@ def _files(folder: Path, name: str) -> list[Path]:
     raise DataError(f"{folder / name}: expected the .aedat (or .npz) files of class {name}, found none")
 
 
-def _authors_test(files: list[Path]) -> set[Path]:
-    return set(files[math.ceil(TRAIN_SHARE * len(files)) :])
+def _test_part(files: dict[str, list[Path]], split: str) -> set[Path]:
+    """Which of the recordings of each class are for testing."""
+    if split == "authors":
+        return {path for paths in files.values() for path in paths[math.ceil(TRAIN_SHARE * len(paths)) :]}
+    if split == "seeded":
+        return {path for name, paths in files.items() for path in _seeded_test(paths, name)}
+    return listed_recordings(Path(split), files)
 
 
 def _seeded_test(files: list[Path], name: str) -> set[Path]:

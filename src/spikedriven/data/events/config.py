@@ -22,8 +22,14 @@ class EventDataConfig:
     """Name of the event set; `spikedriven data` lists them."""
     root: Path | None = None
     """Data folder; default: the variable SPIKEDRIVEN_DATA, else ~/.cache/spikedriven."""
-    split: Literal["seeded", "authors"] = "seeded"
-    """cifar10-dvs, which has no official split. seeded: the shipped list; authors: the first 90 % of each class."""
+    split: str = "seeded"
+    """cifar10-dvs, which has no official split. seeded: the list that ships with this package;
+    authors: the first 90 % of each class train, as in the releases; else a text file with the names
+    of the test recordings, one a line."""
+    class_order: Literal["by_number", "as_text"] = "by_number"
+    """dvs128-gesture: which output is which gesture. by_number: gestures 1 to 11, as the set
+    numbers them. as_text: 0, 1, 10, 2, ..., as SpikingJelly sorts its folders, and as every file of
+    the releases has its outputs."""
     val_fraction: float = 0.0
     """Share of the train recordings held out as split "val", the same for every seed; 0: none."""
     train_fraction: float = 1.0
@@ -107,6 +113,7 @@ class EventDataConfig:
         self._check_counts()
         self._check_shares()
         self._check_choices()
+        self._check_split_and_classes(entry.splits, entry.class_orders)
         if entry.pictures:
             self._check_nothing_is_framed()
         if self.labels == "direction":
@@ -159,7 +166,7 @@ class EventDataConfig:
 
     def _check_choices(self) -> None:
         for field, choices in {
-            "split": ("seeded", "authors"),
+            "class_order": ("by_number", "as_text"),
             "split_by": ("number", "time"),
             "values": ("count", "binary"),
             "labels": ("garment", "direction"),
@@ -169,6 +176,17 @@ class EventDataConfig:
         }.items():
             if getattr(self, field) not in choices:
                 _refuse(field, getattr(self, field), f"one of {', '.join(choices)}")
+
+    def _check_split_and_classes(self, splits: tuple[str, ...], class_orders: tuple[str, ...]) -> None:
+        """splits, class_orders: those that the set has to choose from; none where it has one."""
+        if self.split not in ("seeded", "authors"):
+            names = "seeded, authors or a text file (.txt) with the names of the test recordings"
+            if not splits:
+                _refuse("split", self.split, f"no file of names: {self.dataset} has a test part")
+            if not Path(self.split).suffix:
+                _refuse("split", self.split, names)
+        if not class_orders and self.class_order != "by_number":
+            _refuse("class_order", self.class_order, f"by_number: {self.dataset} has one order")
 
     def _check_nothing_is_framed(self) -> None:
         defaults = {field.name: field.default for field in dataclasses.fields(self)}

@@ -1,8 +1,14 @@
 """DVS128 Gesture: eleven hand gestures of 29 people under three lights (Amir et al., CVPR 2017).
 
-Folder (DvsGesture/ of the archive): trials_to_train.txt and trials_to_test.txt list the .aedat files (AEDAT 3.1) of
-each split; beside userNN_LIGHT.aedat lies userNN_LIGHT_labels.csv with a line "class,start,end" (1 to 11, microseconds)
-for each gesture. A gesture is the events with start <= t < end.
+Folder (DvsGesture/ of the archive): trials_to_train.txt and trials_to_test.txt list the .aedat
+files (AEDAT 3.1) of each split; beside userNN_LIGHT.aedat lies userNN_LIGHT_labels.csv with a line
+"class,start,end" (1 to 11, microseconds) for each gesture. A gesture is the events with start <= t
+< end. Or the folder events_np/ that SpikingJelly makes of these, in which each gesture is
+{train,test}/K/*.npz with K from 0 to 10.
+
+Outputs are in the order of the numbers, or (`class_order: as_text`) in that of SpikingJelly, whose
+DatasetFolder sorts the names of the folders K as text: 0, 1, 10, 2, ... The releases of SDT and
+Spikingformer load the set through it.
 """
 
 from pathlib import Path
@@ -14,17 +20,25 @@ from spikedriven.data.events.recordings import RecordedEvents, Recording, find_f
 from spikedriven.data.lookup import below
 from spikedriven.errors import DataError
 
-NAMES = ("dvs128-gesture", "DvsGesture", "DVS128Gesture", "dvs128_gesture", "dvs_gesture")
+NAMES = ("dvs128-gesture", "DvsGesture", "DVS128Gesture", "dvs128_gesture", "dvs_gesture", "DVSGesturedataset")
 CLASSES = (
     "hand clapping", "right hand wave", "left hand wave", "right arm clockwise", "right arm counter-clockwise",
     "left arm clockwise", "left arm counter-clockwise", "arm roll", "air drums", "air guitar", "other gestures",
 )  # fmt: skip
+#: Output k means gesture ORDERS[...][k], counted from 0.
+ORDERS: dict[str, tuple[int, ...]] = {
+    "by_number": tuple(range(len(CLASSES))),
+    "as_text": tuple(sorted(range(len(CLASSES)), key=str)),
+}
 LISTS = {"train": "trials_to_train.txt", "test": "trials_to_test.txt"}
+CUT = "events_np"
 
 
 def locate(data_folder: Path) -> Path | None:
-    """The folder that holds the lists and recordings, if there is one."""
-    return find_folder(data_folder, NAMES, LISTS["train"])
+    """The folder that holds the lists and recordings, or the cut gestures of SpikingJelly, if there
+    is one."""
+    listed, cut = (find_folder(data_folder, NAMES, sign) for sign in (LISTS["train"], f"{CUT}/train/0"))
+    return listed or (cut / CUT if cut else None)
 
 
 def open_set(cfg: EventDataConfig, data_folder: Path, split: str) -> RecordedEvents:
@@ -33,21 +47,43 @@ def open_set(cfg: EventDataConfig, data_folder: Path, split: str) -> RecordedEve
     if folder is None:
         raise DataError(
             f"dvs128-gesture was not found: expected {data_folder / NAMES[0]}/{LISTS['train']} with the .aedat and "
-            "_labels.csv files beside it (the folder DvsGesture of DvsGesture.tar.gz); give the folder with root or "
-            "the variable SPIKEDRIVEN_DATA"
+            "_labels.csv files beside it (the folder DvsGesture of DvsGesture.tar.gz), or SpikingJelly's "
+            "events_np/train/0/*.npz; give the folder with root or the variable SPIKEDRIVEN_DATA"
         )
+    listed = (folder / LISTS["train"]).is_file()
+    samples, gestures = _trials(folder, split) if listed else _cut_gestures(folder, split)
+    order = ORDERS[cfg.class_order]
+    targets = np.array([order.index(gesture) for gesture in gestures], dtype=np.int64)
+    return RecordedEvents(cfg, data_folder, samples, targets, [CLASSES[gesture] for gesture in order])
+
+
+def _trials(folder: Path, split: str) -> tuple[list[Recording], list[int]]:
+    """The samples of the official list, and the gesture of each, from 0."""
     samples: list[Recording] = []
-    targets: list[int] = []
+    gestures: list[int] = []
     for origin, name in read_lines(folder / LISTS[split]):
         file = below(folder, name, origin)
         if not file.is_file():
             raise DataError(f"{origin}: {file} is missing; unpack the archive again")
-        for label, start, stop in _gestures(file.with_name(f"{file.stem}_labels.csv")):
+        for number, start, stop in _gestures(file.with_name(f"{file.stem}_labels.csv")):
             samples.append(Recording(file, start, stop))
-            targets.append(label - 1)
+            gestures.append(number - 1)
     if not samples:
         raise DataError(f"{folder / LISTS[split]}: expected the names of .aedat files, found no gesture in them")
-    return RecordedEvents(cfg, data_folder, samples, np.array(targets, dtype=np.int64), CLASSES)
+    return samples, gestures
+
+
+def _cut_gestures(folder: Path, split: str) -> tuple[list[Recording], list[int]]:
+    """The same of SpikingJelly's folders, in the order of gestures and names."""
+    samples: list[Recording] = []
+    gestures: list[int] = []
+    for gesture in range(len(CLASSES)):
+        files = sorted((folder / split / str(gesture)).glob("*.npz"), key=lambda path: path.name)
+        if not files:
+            raise DataError(f"{folder / split / str(gesture)}: expected the .npz files of a gesture, found none")
+        samples += [Recording(file) for file in files]
+        gestures += [gesture] * len(files)
+    return samples, gestures
 
 
 def _gestures(path: Path) -> list[tuple[int, int, int]]:

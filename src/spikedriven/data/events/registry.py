@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from spikedriven.data import fashion
-from spikedriven.data.events import cifar10_dvs, dvs128_gesture, har_dvs
+from spikedriven.data.events import cifar10_dvs, cifar10_dvs_tet, dvs128_gesture, har_dvs
 from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.events.dataset import EventDataset
 from spikedriven.data.events.fashion_events import open_set as open_fashion_events
@@ -28,6 +28,12 @@ class EventSet:
     """Made by a program, not recorded by a camera: every figure over it says so."""
     pictures: bool = False
     """Distributed as pictures of events: nothing is framed or cached, and no stream of events gives such pictures."""
+    splits: tuple[str, ...] = ()
+    """Values of `data.split` (beside a file of names), where nobody has said which recordings are
+    for testing."""
+    class_orders: tuple[str, ...] = ()
+    """Values of `data.class_order`, where networks are around whose outputs are in another
+    order."""
 
 
 _FASHION_EVENTS = EventSet(
@@ -50,6 +56,18 @@ _CIFAR10_DVS = EventSet(
     licence="CC BY 4.0",
     open=cifar10_dvs.open_set,
     locate=cifar10_dvs.locate,
+    splits=cifar10_dvs.SPLITS,
+)
+_CIFAR10_DVS_TET = EventSet(
+    name="cifar10-dvs-tet",
+    num_classes=len(cifar10_dvs.CLASSES),
+    train_images=9_000,
+    test_images=1_000,
+    size="128x128 event frames",
+    licence="see the authors",
+    open=cifar10_dvs_tet.open_set,
+    locate=cifar10_dvs_tet.locate,
+    pictures=True,
 )
 _DVS128_GESTURE = EventSet(
     name="dvs128-gesture",
@@ -60,6 +78,7 @@ _DVS128_GESTURE = EventSet(
     licence="CC BY 4.0",
     open=dvs128_gesture.open_set,
     locate=dvs128_gesture.locate,
+    class_orders=tuple(dvs128_gesture.ORDERS),
 )
 _HAR_DVS = EventSet(
     name="har-dvs",
@@ -73,7 +92,7 @@ _HAR_DVS = EventSet(
     pictures=True,
 )
 EVENT_SETS: dict[str, EventSet] = {
-    entry.name: entry for entry in (_FASHION_EVENTS, _CIFAR10_DVS, _DVS128_GESTURE, _HAR_DVS)
+    entry.name: entry for entry in (_FASHION_EVENTS, _CIFAR10_DVS, _CIFAR10_DVS_TET, _DVS128_GESTURE, _HAR_DVS)
 }
 
 

@@ -63,25 +63,33 @@ class SegmentationBatches(Dataset):
 
 
 class EvalMaps(Dataset):
-    """(image float32 [3, h, w], labels int64 [H, W]) in the set's order; `classes`, `num_classes` are the set's."""
+    """(image float32 [3, h, w], labels int64 [H, W]) in the set's order; `classes`, `num_classes` are the set's.
 
-    def __init__(self, dataset: LabelMaps, cfg: SegmentationDataConfig) -> None:
-        self.dataset, self.transform = dataset, EvalTransform(cfg)
+    views: instead of the image a list of it in each of the sizes that the evaluation looks at.
+    """
+
+    def __init__(self, dataset: LabelMaps, cfg: SegmentationDataConfig, views: bool = False) -> None:
+        self.dataset, self.transform, self.views = dataset, EvalTransform(cfg), views
         self.classes, self.num_classes = dataset.classes, dataset.num_classes
 
     def __len__(self) -> int:
         return len(self.dataset)
 
-    def __getitem__(self, index: int) -> tuple[Tensor, Tensor] | DataError:
+    def __getitem__(self, index: int) -> tuple[Tensor | list[Tensor], Tensor] | DataError:
         try:
             image, labels = self.dataset[index]
         except DataError as error:
             return error
+        if self.views:
+            return self.transform.views(image), labels.long()
         return self.transform(image, labels)
 
-    def collate(self, samples: list) -> tuple[Tensor, Tensor] | DataError:
-        """Stacked images and label maps, or the first error among the samples."""
+    def collate(self, samples: list) -> tuple[Tensor | list[Tensor], Tensor] | DataError:
+        """Stacked images (or views, stacked size by size) and label maps, or the first error among the samples."""
         errors = [sample for sample in samples if isinstance(sample, DataError)]
         if errors:
             return errors[0]
-        return torch.stack([image for image, _ in samples]), torch.stack([labels for _, labels in samples])
+        images, labels = zip(*samples, strict=True)
+        if self.views:
+            return [torch.stack(sizes) for sizes in zip(*images, strict=True)], torch.stack(labels)
+        return torch.stack(images), torch.stack(labels)

@@ -13,7 +13,7 @@ class SegmentationDataConfig:
     """The data part of a segmentation recipe. A value that cannot be used raises RecipeError naming the field."""
 
     dataset: str = "fashion-scenes"
-    """fashion-scenes, ade20k or voc2012; `spikedriven data` says which are there."""
+    """fashion-scenes, ade20k, voc2012 or voc12aug; `spikedriven data` says which are there."""
     root: Path | None = None
     """Data folder; default: the variable SPIKEDRIVEN_DATA, else ~/.cache/spikedriven."""
     skip_broken: bool = True
@@ -42,6 +42,14 @@ class SegmentationDataConfig:
     """Training: probability of a horizontal flip."""
     photometric: bool = False
     """Training: brightness +-32, contrast and saturation 0.5..1.5, hue +-18 of 180, each with probability 1/2."""
+
+    test_scales: tuple[float, ...] = (1.0,)
+    """Evaluation: the image in several sizes, factors of `resize` (without it: of its own size); the probabilities are
+    averaged."""
+    test_flip: bool = False
+    """Evaluation: each size mirrored too."""
+    slide: tuple[int, int] | None = None
+    """Evaluation in square windows: (side, stride); logits are averaged where windows overlap. None: at once."""
 
     scenes: int = 4000
     """fashion-scenes: how many train scenes."""
@@ -73,6 +81,10 @@ class SegmentationDataConfig:
             _refuse("resize_range", self.resize_range, "(smallest, largest) factor, 0 < smallest <= largest")
         if self.resize is None and self.resize_range != (1.0, 1.0):
             _refuse("resize_range", self.resize_range, "(1, 1) where resize is not given: nothing is resized then")
+        if not self.test_scales or min(self.test_scales) <= 0:
+            _refuse("test_scales", self.test_scales, "at least one factor above 0")
+        if self.slide is not None and not 1 <= self.slide[1] <= self.slide[0]:
+            _refuse("slide", self.slide, "(side, stride) with 1 <= stride <= side: other windows leave pixels out")
         if min(self.std) <= 0:
             _refuse("std", self.std, "values > 0")
 

@@ -33,14 +33,16 @@ def train_maps_loader(
 
 @build_eval_loader.register(SegmentationDataConfig)
 def eval_maps_loader(
-    cfg: SegmentationDataConfig, split: str = "test", *, batch_size: int, rank: int = 0, world_size: int = 1
-) -> "DataLoader[tuple[Tensor, Tensor]]":
+    cfg: SegmentationDataConfig, split: str = "test", *, batch_size: int, rank: int = 0, world_size: int = 1,
+    views: bool = False,
+) -> "DataLoader[tuple[Tensor, Tensor]]":  # fmt: skip
     """Loader of (float32 [B, 3, h, w], int64 [B, H, W]) in the set's order; the ranks together see each image once.
 
     Label maps keep their size, so that images of different sizes come alone: fashion-scenes in batches of
-    `batch_size`, other sets one by one. `.dataset` has `classes` and `num_classes`.
+    `batch_size`, other sets one by one. `.dataset` has `classes` and `num_classes`. views: in place of the image a list
+    of it in the sizes `cfg.test_scales`, for `spikedriven.tasks.segmentation.measure_overlap`.
     """
-    samples = EvalMaps(create_maps(cfg, split), cfg)
+    samples = EvalMaps(create_maps(cfg, split), cfg, views)
     options: dict[str, Any] = worker_options(cfg.workers)
     return EvalLoader(
         samples,

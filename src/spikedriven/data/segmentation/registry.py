@@ -9,6 +9,7 @@ from spikedriven.data.lookup import find_entry
 from spikedriven.data.scenes import FashionScenes
 from spikedriven.data.scenes.textures import EMBEDDED_FILE
 from spikedriven.data.segmentation.sets import LabelMaps, SceneMaps, locate_ade, locate_voc, open_ade, open_voc
+from spikedriven.data.segmentation.voc_aug import locate_voc_aug, open_voc_aug
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,6 +63,16 @@ SEGMENTATION_SETS: dict[str, SegmentationSet] = {
             licence="Flickr terms",
             open=lambda cfg, folder, split: open_voc(folder, split),
             locate=locate_voc,
+        ),
+        SegmentationSet(
+            name="voc12aug",
+            num_classes=21,
+            train_images=10_582,
+            test_images=1_449,
+            size="up to 500x500 RGB",
+            licence="Flickr terms; SBD: non-commercial research",
+            open=lambda cfg, folder, split: open_voc_aug(folder, split),
+            locate=locate_voc_aug,
         ),
     )
 }

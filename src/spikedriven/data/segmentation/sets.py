@@ -74,7 +74,7 @@ class FileMaps(LabelMaps):
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
         """DataError, naming the file, for one that is missing, damaged, or does not fit the other."""
         image = np.array(_open(self.images[index], "RGB"))
-        found = _open(self.maps[index])
+        found = self.read_labels(self.maps[index])
         if found.mode not in ("L", "P"):
             raise DataError(f"{self.maps[index]}: mode {found.mode}, expected one byte per pixel (mode L or P)")
         labels = self.relabel(np.array(found))
@@ -85,6 +85,10 @@ class FileMaps(LabelMaps):
             )
         self._check_range(labels, index)
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(labels)
+
+    def read_labels(self, path: Path) -> Image.Image:
+        """The label map of a file, one byte per pixel."""
+        return _open(path)
 
     def _check_range(self, labels: np.ndarray, index: int) -> None:
         wrong = np.unique(labels[(labels >= self.num_classes) & (labels != IGNORE)])
@@ -133,7 +137,7 @@ def open_ade(data_folder: Path, split: str) -> FileMaps:
     part = ADE_FOLDERS[split]
     images = sorted((root / "images" / part).glob("*.jpg"))
     maps = [root / "annotations" / part / f"{path.stem}.png" for path in images]
-    _check_pairs(images, maps, root / "images" / part)
+    check_pairs(images, maps, root / "images" / part)
     return FileMaps(images, maps, _ade_classes(root), _without_zero)
 
 
@@ -176,22 +180,28 @@ def open_voc(data_folder: Path, split: str) -> FileMaps:
             "SPIKEDRIVEN_DATA"
         )
     names_file = root / "ImageSets" / "Segmentation" / f"{VOC_LISTS[split]}.txt"
+    stems = listed_names(names_file)
+    images = [root / "JPEGImages" / f"{stem}.jpg" for stem in stems]
+    maps = [root / "SegmentationClass" / f"{stem}.png" for stem in stems]
+    check_pairs(images, maps, names_file)
+    return FileMaps(images, maps, VOC_CLASSES, _unchanged)
+
+
+def listed_names(names_file: Path) -> list[str]:
+    """The entries of a list file, each checked to stay inside the set."""
     try:
         names = names_file.read_text(encoding="utf-8").split()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{names_file} cannot be read ({error}); unpack the set again") from error
-    stems = [below(Path(), name, str(names_file)) for name in names]
-    images = [root / "JPEGImages" / f"{stem}.jpg" for stem in stems]
-    maps = [root / "SegmentationClass" / f"{stem}.png" for stem in stems]
-    _check_pairs(images, maps, names_file)
-    return FileMaps(images, maps, VOC_CLASSES, _unchanged)
+    return [str(below(Path(), name, str(names_file))) for name in names]
 
 
 def _unchanged(values: np.ndarray) -> np.ndarray:
     return values
 
 
-def _check_pairs(images: Sequence[Path], maps: Sequence[Path], source: Path) -> None:
+def check_pairs(images: Sequence[Path], maps: Sequence[Path], source: Path) -> None:
+    """DataError for a file that is missing, and where there are none. source: what names them."""
     if not images:
         raise DataError(f"{source} names no images; unpack the set again")
     missing = [path for path in (*images, *maps) if not path.is_file()]

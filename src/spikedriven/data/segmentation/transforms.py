@@ -65,9 +65,18 @@ class EvalTransform:
 
     def image(self, image: Tensor) -> Tensor:
         """uint8 [3, H, W] -> float32 [3, h, w]."""
-        picture = tv_tensors.Image(image)
-        if self.cfg.resize is not None:
-            picture = moves.resize(picture, fitted_size(picture.shape[-2:], self.cfg.resize, 1.0), antialias=False)
+        return self._resized(image, 1.0)
+
+    def views(self, image: Tensor) -> list[Tensor]:
+        """uint8 [3, H, W] -> float32 [3, h, w] in each of the sizes `test_scales`."""
+        return [self._resized(image, scale) for scale in self.cfg.test_scales]
+
+    def _resized(self, image: Tensor, scale: float) -> Tensor:
+        picture, limits = tv_tensors.Image(image), self.cfg.resize
+        if limits is None and scale != 1.0:
+            limits = (max(picture.shape[-2:]), min(picture.shape[-2:]))
+        if limits is not None:
+            picture = moves.resize(picture, fitted_size(picture.shape[-2:], limits, scale), antialias=False)
         return normalize(picture, self.cfg)
 
 

@@ -12,7 +12,14 @@ from torch import nn
 from spikedriven.errors import InputError
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.detection.anchors import PyramidRoIAlign, StrideAnchors, octave_scales
-from spikedriven.models.detection.detectors import Detector, SpikeMaskRCNN, SpikeRetinaNet
+from spikedriven.models.detection.cascade import STAGES, StageRule
+from spikedriven.models.detection.detectors import (
+    Detector,
+    SpikeCascadeMaskRCNN,
+    SpikeMaskRCNN,
+    SpikeRetinaNet,
+    roi_heads,
+)
 from spikedriven.models.detection.heads import (
     SpikeBoxHead,
     SpikeBoxPredictor,
@@ -25,6 +32,7 @@ from spikedriven.models.detection.parts import MODES, ClippingNeuron, Parts
 from spikedriven.models.detection.pyramid import PyramidBackbone, SpikeFPN, pyramid_levels
 from spikedriven.models.registry import create_model
 from spikedriven.models.staged import make_neurons
+from spikedriven.models.tags import stated_by
 
 #: The strides that the released configurations declare for the pyramid, whatever the body's are.
 DECLARED_STRIDES = (4, 8, 16, 32, 64, 128)
@@ -58,6 +66,8 @@ class DetectorOptions:
     """Of LIF neurons."""
     head_width: int = 1024
     """Features of the box head."""
+    box_convs: int | None = None
+    """3x3 convolutions in front of the box head's fully connected layers. None: 0; Cascade Mask R-CNN: 4."""
     mask_width: int | None = None
     """Channels of the mask head. None: width."""
     convs: int = 4
@@ -99,6 +109,8 @@ class DetectorOptions:
                      "detections", "min_size", "graph_rois", "roi_size"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, found {getattr(self, name)}")
+        if self.box_convs is not None and self.box_convs < 0:
+            raise InputError(f"box_convs must be at least 0, found {self.box_convs}")
         if self.max_size < self.min_size:
             raise InputError(f"max_size must be at least min_size={self.min_size}, found {self.max_size}")
 
@@ -110,9 +122,13 @@ class DetectorOptions:
 def create_detector(name: str, **keywords: Any) -> Detector:
     """A detector with random weights.
 
-    name: "mask_rcnn" or "retinanet". keywords: those of `DetectorOptions`: ``backbone="e_spikeformer_10m"``,
-    ``num_classes=80``, ``mode="corrected"`` and so on; InputError for others. Images are lists of [3, H, W] in 0..1.
+    name: "mask_rcnn", "cascade_mask_rcnn" or "retinanet"; or NAME.TAG of a published configuration, whose keywords
+    are taken where ``keywords`` do not give others. keywords: those of `DetectorOptions`
+    (``backbone="e_spikeformer_10m"``, ``num_classes=80``, ``mode="corrected"`` ...); InputError for others. Images are
+    lists of [3, H, W] in 0..1.
     """
+    name, stated = stated_by(name)
+    keywords = stated | keywords
     if name not in DETECTORS:
         raise InputError(f"no detector is called {name!r}; there are {', '.join(DETECTORS)}")
     known = {field.name for field in dataclasses.fields(DetectorOptions)}
@@ -127,35 +143,67 @@ def create_detector(name: str, **keywords: Any) -> Detector:
 
 
 def _mask_rcnn(options: DetectorOptions) -> Detector:
+    backbone, parts, strides = _rcnn_backbone(options)
+    first = _rcnn_head(options, parts, strides, STAGES[0], convs=0, fcs=2)
+    model = SpikeMaskRCNN(backbone, **_proposals(options, parts, strides), **first, **_transform(options))
+    return _described(model, options)
+
+
+def _cascade_mask_rcnn(options: DetectorOptions) -> Detector:
+    backbone, parts, strides = _rcnn_backbone(options)
+    heads = [_rcnn_head(options, parts, strides, rule, convs=4, fcs=1) for rule in STAGES]
+    proposals = _proposals(options, parts, strides) | {"rpn_post_nms_top_n_train": 2 * options.proposals}
+    later = [roi_heads(head) for head in heads[1:]]
+    model = SpikeCascadeMaskRCNN(backbone, later, **proposals, **heads[0], **_transform(options))
+    return _described(model, options)
+
+
+def _rcnn_backbone(options: DetectorOptions) -> tuple[PyramidBackbone, Parts, list[int]]:
     body = _body(options)
     parts = _parts(options, options.neuron or "integer", body)
     backbone, strides = _backbone(options, body, parts, least_stride=4, last_stride=64, extra="pool")
+    return backbone, parts, strides
+
+
+def _proposals(options: DetectorOptions, parts: Parts, strides: Sequence[int]) -> dict[str, Any]:
+    """torchvision's keywords of the region proposal network."""
+    anchors = StrideAnchors(strides, options.anchor_scales or (8.0,), options.anchor_ratios)
+    return {
+        "rpn_anchor_generator": anchors,
+        "rpn_head": SpikeRPNHead(options.width, anchors.num_anchors_per_location()[0], parts),
+        "rpn_pre_nms_top_n_train": 2 * options.proposals,
+        "rpn_pre_nms_top_n_test": options.proposals,
+        "rpn_post_nms_top_n_train": options.proposals,
+        "rpn_post_nms_top_n_test": options.proposals,
+        "rpn_batch_size_per_image": options.rpn_samples,
+    }
+
+
+def _rcnn_head(
+    options: DetectorOptions, parts: Parts, strides: Sequence[int], rule: StageRule, convs: int, fcs: int
+) -> dict[str, Any]:
+    """torchvision's keywords of one box and mask head. convs, fcs: layers of the box head where the options are
+    silent."""
     roi_strides = strides[:4] if not options.corrected else [s for s in strides if s <= 32]
     sampling = options.roi_sampling if options.roi_sampling is not None else 2 if options.corrected else 0
     pool = partial(PyramidRoIAlign, roi_strides, sampling_ratio=sampling, finest=options.finest)
-    anchors = StrideAnchors(strides, options.anchor_scales or (8.0,), options.anchor_ratios)
     mask_width = options.mask_width or options.width
-    model = SpikeMaskRCNN(
-        backbone,
-        rpn_anchor_generator=anchors,
-        rpn_head=SpikeRPNHead(options.width, anchors.num_anchors_per_location()[0], parts),
-        rpn_pre_nms_top_n_train=2 * options.proposals,
-        rpn_pre_nms_top_n_test=options.proposals,
-        rpn_post_nms_top_n_train=options.proposals,
-        rpn_post_nms_top_n_test=options.proposals,
-        rpn_batch_size_per_image=options.rpn_samples,
-        box_roi_pool=pool(output_size=options.roi_size),
-        box_head=SpikeBoxHead(options.width, options.roi_size, options.head_width, parts),
-        box_predictor=SpikeBoxPredictor(options.head_width, options.num_classes, parts),
-        box_score_thresh=options.score_thresh,
-        box_detections_per_img=options.detections,
-        box_batch_size_per_image=options.roi_samples,
-        mask_roi_pool=pool(output_size=2 * options.roi_size),
-        mask_head=SpikeMaskHead(options.width, mask_width, options.convs, parts),
-        mask_predictor=SpikeMaskPredictor(mask_width, options.num_classes, parts),
-        **_transform(options),
-    )
-    return _described(model, options)
+    convs = convs if options.box_convs is None else options.box_convs
+    head = SpikeBoxHead(options.width, options.roi_size, options.head_width, parts, convs, fcs)
+    return {
+        "box_roi_pool": pool(output_size=options.roi_size),
+        "box_head": head,
+        "box_predictor": SpikeBoxPredictor(options.head_width, options.num_classes, parts),
+        "box_fg_iou_thresh": rule.iou,
+        "box_bg_iou_thresh": rule.iou,
+        "bbox_reg_weights": rule.box_weights,
+        "box_score_thresh": options.score_thresh,
+        "box_detections_per_img": options.detections,
+        "box_batch_size_per_image": options.roi_samples,
+        "mask_roi_pool": pool(output_size=2 * options.roi_size),
+        "mask_head": SpikeMaskHead(options.width, mask_width, options.convs, parts),
+        "mask_predictor": SpikeMaskPredictor(mask_width, options.num_classes, parts),
+    }
 
 
 def _retinanet(options: DetectorOptions) -> Detector:
@@ -176,7 +224,9 @@ def _retinanet(options: DetectorOptions) -> Detector:
     return _described(model, options)
 
 
-DETECTORS: dict[str, Callable[[DetectorOptions], Detector]] = {"mask_rcnn": _mask_rcnn, "retinanet": _retinanet}
+DETECTORS: dict[str, Callable[[DetectorOptions], Detector]] = {
+    "mask_rcnn": _mask_rcnn, "cascade_mask_rcnn": _cascade_mask_rcnn, "retinanet": _retinanet,
+}  # fmt: skip
 
 
 def _body(options: DetectorOptions) -> SpikeDrivenModel:

@@ -1,4 +1,4 @@
-"""The two detectors: torchvision's control flow and box arithmetic around spiking parts.
+"""The detectors: torchvision's control flow and box arithmetic around spiking parts.
 
 ``model(images, targets)`` with lists of images [3, H, W] in 0..1 and torchvision's target dictionaries gives the
 losses in training and detections in evaluation. What the spike graph sees is `dense`: everything that has weights.
@@ -12,17 +12,19 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 from torchvision.models.detection import MaskRCNN, RetinaNet
+from torchvision.models.detection.roi_heads import RoIHeads
 from torchvision.ops import roi_align
 from torchvision.transforms.v2 import functional as transforms
 
 from spikedriven.errors import InputError
 from spikedriven.models.base import SpikeDrivenModel
+from spikedriven.models.detection.cascade import CascadeRoIHeads
 from spikedriven.models.detection.names import DetectorNames
 from spikedriven.models.detection.parts import freeze_norms
 
 
 class Detector(nn.Module):
-    """What both detectors have in common.
+    """What all detectors have in common.
 
     num_classes: of objects; labels are 1..num_classes. img_size: height and width of `example_input`. graph_rois: RoIs
     per image on which the graph shows the heads behind the proposals.
@@ -73,7 +75,7 @@ class Detector(nn.Module):
 
     def official_names(self) -> DetectorNames:
         """MMDetection's key names; of use for the released mode only."""
-        return DetectorNames.of(self.encoder.official_names())
+        return DetectorNames.of(self.encoder.official_names(), len(self.backbone.neck.fpn_convs))
 
     @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
@@ -97,12 +99,18 @@ class SpikeMaskRCNN(Detector, MaskRCNN):
         """
         maps = self.backbone(images)
         objectness, deltas = self.rpn.head(list(maps.values()))
-        roi = self.roi_heads
-        features = roi.box_head(self._lattice(maps, roi.box_roi_pool, images))
-        outputs = [*roi.box_predictor(features)]
-        outputs.append(roi.mask_predictor(roi.mask_head(self._lattice(maps, roi.mask_roi_pool, images))))
+        outputs = [output for roi in self._heads() for output in self._on_lattice(roi, maps, images)]
         per_image = [o.flatten(1).unflatten(0, (images.shape[0], -1)).flatten(1) for o in outputs]
         return torch.cat([*(m.flatten(1) for m in (*objectness, *deltas)), *per_image], dim=1)
+
+    def _heads(self) -> list[Any]:
+        return [self.roi_heads]
+
+    def _on_lattice(self, roi: Any, maps: dict[str, Tensor], images: Tensor) -> list[Tensor]:
+        """Class logits, box deltas and mask logits of the lattice's RoIs."""
+        features = roi.box_head(self._lattice(maps, roi.box_roi_pool, images))
+        masks = roi.mask_head(self._lattice(maps, roi.mask_roi_pool, images))
+        return [*roi.box_predictor(features), roi.mask_predictor(masks)]
 
     def _lattice(self, maps: dict[str, Tensor], pool: Any, images: Tensor) -> Tensor:
         """RoI features [T * B * R, C, S, S] of a lattice of boxes, equally many on each level."""
@@ -118,6 +126,31 @@ class SpikeMaskRCNN(Detector, MaskRCNN):
             found = roi_align(map_, rois, pool.output_size, 1.0 / stride, pool.sampling_ratio, aligned=True)
             parts.append(found.unflatten(0, (count, per_level)))
         return torch.cat(parts, dim=1).flatten(0, 1)
+
+
+class SpikeCascadeMaskRCNN(SpikeMaskRCNN):
+    """Cascade Mask R-CNN; built by `create_detector`. `dense` shows the heads of all stages, each on the lattice.
+
+    later: the stages behind the first, which is what the keywords describe.
+    """
+
+    def __init__(self, backbone: nn.Module, later: Sequence[RoIHeads], **keywords: Any) -> None:
+        super().__init__(backbone, **keywords)
+        self.roi_heads = CascadeRoIHeads([self.roi_heads, *later])
+
+    def _heads(self) -> list[Any]:
+        return list(self.roi_heads.stages)
+
+
+def roi_heads(keywords: dict[str, Any]) -> RoIHeads:
+    """torchvision's box and mask head from the keywords that its MaskRCNN takes, with that class's own defaults."""
+    short = {name.removeprefix("box_") if name in _LONGER else name: value for name, value in keywords.items()}
+    return RoIHeads(positive_fraction=0.25, nms_thresh=0.5, **short)
+
+
+#: Keywords that MaskRCNN writes with "box_" in front, and RoIHeads without.
+_LONGER = ("box_fg_iou_thresh", "box_bg_iou_thresh", "box_score_thresh", "box_detections_per_img",
+           "box_batch_size_per_image")  # fmt: skip
 
 
 class SpikeRetinaNet(Detector, RetinaNet):

@@ -5,6 +5,7 @@ Background is class 0 for torchvision, but no parameters are spent on its box or
 zeros, so that parameters have the published shapes.
 """
 
+import itertools
 import math
 
 import torch
@@ -47,19 +48,26 @@ class SpikeRPNHead(nn.Module):
 
 
 class SpikeBoxHead(nn.Module):
-    """Two fully connected layers on RoI features, each behind a neuron. [T * R, C, S, S] -> [T, R, features]."""
+    """Convolutions (3x3, batch norm), then fully connected layers on RoI features, each behind a neuron.
 
-    def __init__(self, width: int, size: int, features: int, parts: Parts) -> None:
+    [T * R, C, S, S] -> [T, R, features]. convs and fcs: how many; Mask R-CNN has 0 and 2, Cascade Mask R-CNN 4 and 1.
+    """
+
+    def __init__(
+        self, width: int, size: int, features: int, parts: Parts, convs: int = 0, fcs: int = 2
+    ) -> None:  # fmt: skip
         super().__init__()
         self.parts, self.features = parts, features
+        rows: list[nn.Module] = [parts.normed_conv(width, width) for _ in range(convs)]
+        self.shared_convs = relu_between(parts.corrected, rows)
         make = Flat if parts.corrected else nn.Linear
-        sizes = ((width * size**2, features), (features, features))
-        self.shared_fcs = nn.ModuleList(FireProject(parts.neuron(), make(i, o)) for i, o in sizes)
+        sizes = [width * size**2, *[features] * fcs]
+        self.shared_fcs = nn.ModuleList(FireProject(parts.neuron(), make(i, o)) for i, o in itertools.pairwise(sizes))
 
     def forward(self, rois: Tensor) -> Tensor:
         if rois.shape[0] == 0:
             return no_rois(self, rois, self.parts.time_steps, 0, self.features)
-        x = self.parts.unfold(rois.flatten(1))
+        x = self.shared_convs(self.parts.unfold(rois)).flatten(2)
         x = x[..., None, None] if self.parts.corrected else x
         for layer in self.shared_fcs:
             x = layer(x)

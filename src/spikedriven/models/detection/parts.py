@@ -109,6 +109,10 @@ class Parts:
             return ConvBN(in_chans, out_chans, kernel, stride)
         return PlainConv(in_chans, out_chans, kernel, stride)
 
+    def normed_conv(self, in_chans: int, out_chans: int, kernel: int = 3) -> nn.Module:
+        """neuron -> convolution with batch norm, in both modes."""
+        return FireProject(self.neuron(), ConvBN(in_chans, out_chans, kernel))
+
     def predictor(self, in_chans: int, out_chans: int, kernel: int = 1, std: float = 0.01) -> FireProject:
         """neuron -> convolution with bias that starts near zero: the last layer of a branch."""
         conv = PlainConv(in_chans, out_chans, kernel)

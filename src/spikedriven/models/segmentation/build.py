@@ -11,96 +11,92 @@ from torch import nn
 from spikedriven.errors import InputError
 from spikedriven.layers import ConvBN
 from spikedriven.models.base import SpikeDrivenModel
-from spikedriven.models.detection.parts import MODES, Parts
+from spikedriven.models.detection.parts import Parts, PlainConv
 from spikedriven.models.detection.pyramid import SpikeFPN
 from spikedriven.models.e_spikeformer import ESpikeFormer
 from spikedriven.models.registry import create_model, family_of, variant_of
-from spikedriven.models.segmentation.semantic_fpn import UPSAMPLINGS, Segmenter, SemanticFPNHead
+from spikedriven.models.segmentation.fcn import FCNHead
+from spikedriven.models.segmentation.names import FCN_NAMES, INTEGER_NAMES, LIF_NAMES
+from spikedriven.models.segmentation.options import FCNOptions, SegmenterOptions, SemanticFPNOptions
+from spikedriven.models.segmentation.semantic_fpn import Segmenter, SemanticFPNHead
 from spikedriven.models.staged import make_neurons
+from spikedriven.models.tags import stated_by
+from spikedriven.neurons import NeuronFactory
 
 #: What the released configurations declare, whatever the taps' strides are; only chain lengths follow from them.
 DECLARED_STRIDES = (4, 8, 16, 32)
 
 
-@dataclasses.dataclass(frozen=True, kw_only=True)
-class SegmenterOptions:
-    """Keywords of `create_segmenter`."""
-
-    backbone: str = "e_spikeformer_10m"
-    """A registered model name."""
-    num_classes: int = 150
-    """Classes of pixels."""
-    mode: str = "corrected"
-    """"corrected", or "released": four taps said to have strides 4, 8, 16, 32, bilinear upsampling, biases in front
-    of the neck's batch norms, and a layer scale of 1e-6 in an E-SpikeFormer backbone (docs/segmentation.md)."""
-    backbone_args: dict[str, Any] = dataclasses.field(default_factory=dict)
-    """Keywords of the backbone."""
-    out_indices: tuple[int, ...] | None = None
-    """Taps, into the backbone's feature_info. None: of each stride the last map, at most the four coarsest."""
-    keep_time: bool = False
-    """Keep T in neck and head and average the logits, as SDT-V2's segmenters do. False: average the taps."""
-    width: int = 128
-    """Channels of pyramid and head."""
-    neuron: str = "integer"
-    """"integer", "lif" or "plif" in neck and head."""
-    levels: int = 4
-    """D of integer neurons."""
-    tau: float = 2.0
-    """Of LIF neurons."""
-    upsampling: str | None = None
-    """Inside the head: "nearest" or "bilinear". None: by the mode."""
-
-    def __post_init__(self) -> None:
-        if self.mode not in MODES:
-            raise InputError(f"mode must be one of {MODES}, found {self.mode!r}")
-        if self.upsampling not in (None, *UPSAMPLINGS):
-            raise InputError(f"upsampling must be one of {UPSAMPLINGS}, found {self.upsampling!r}")
-        for name in ("num_classes", "width", "levels"):
-            if getattr(self, name) < 1:
-                raise InputError(f"{name} must be at least 1, found {getattr(self, name)}")
-
-    @property
-    def released(self) -> bool:
-        return self.mode == "released"
-
-
 def create_segmenter(name: str = "semantic_fpn", **keywords: Any) -> Segmenter:
     """A segmenter with random weights: [B, 3, H, W] -> logits [B, K, H, W].
 
-    name: "semantic_fpn". keywords: those of `SegmenterOptions` (``backbone="e_spikeformer_10m"``, ``num_classes=150``,
-    ``mode="corrected"`` ...); InputError for others.
+    name: "semantic_fpn" or "fcn"; or NAME.TAG of a published configuration, whose keywords are taken where
+    ``keywords`` do not give others. keywords: those of `SemanticFPNOptions` or `FCNOptions`
+    (``backbone="e_spikeformer_10m"``, ``num_classes=150``, ``mode="corrected"`` ...); InputError for others.
     """
+    name, stated = stated_by(name)
+    keywords = stated | keywords
     if name not in SEGMENTERS:
         raise InputError(f"no segmenter is called {name!r}; there are {', '.join(SEGMENTERS)}")
-    known = {field.name for field in dataclasses.fields(SegmenterOptions)}
+    options, build = SEGMENTERS[name]
+    known = {field.name for field in dataclasses.fields(options)}
     for key in keywords.keys() - known:
         close = difflib.get_close_matches(key, known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
         raise InputError(f"{name} has no keyword {key!r}{hint} It understands: {', '.join(sorted(known))}")
-    return SEGMENTERS[name](SegmenterOptions(**keywords))
+    return build(options(**keywords))
 
 
-def _semantic_fpn(options: SegmenterOptions) -> Segmenter:
+def _semantic_fpn(options: SemanticFPNOptions) -> Segmenter:
     body = _body(options)
     info = body.feature_info
     indices = _taps(info, options.out_indices)
-    neuron = make_neurons(options.neuron, options.tau, options.levels, None, "half_even", "inclusive").body
-    parts = _NeckParts(options.mode, neuron, neuron, body.time_steps if options.keep_time else 1)
+    neuron = _neuron(options)
+    norm = not options.released or options.neuron == "integer"
+    parts = _NeckParts(options.mode, neuron, neuron, body.time_steps if options.keep_time else 1, norm)
     channels = [info[i]["num_chs"] for i in indices]
     neck = SpikeFPN(channels, range(len(indices)), options.width, parts, extra_levels=0)
     lengths = chain_lengths(_strides(options, [info[i]["reduction"] for i in indices]))
     upsampling = options.upsampling or ("bilinear" if options.released else "nearest")
     head = SemanticFPNHead(options.width, options.width, options.num_classes, lengths, neuron, upsampling)
-    return Segmenter(body, indices, neck, head, options.num_classes, options.keep_time)
+    names = LIF_NAMES if options.neuron != "integer" else INTEGER_NAMES
+    return Segmenter(body, indices, neck, head, options.num_classes, options.keep_time, names)
 
 
-SEGMENTERS: dict[str, Callable[[SegmenterOptions], Segmenter]] = {"semantic_fpn": _semantic_fpn}
+def _fcn(options: FCNOptions) -> Segmenter:
+    body = _body(options)
+    info = body.feature_info
+    indices = _taps(info, options.out_indices or (len(info) - 1,))
+    if len(indices) != 1:
+        raise InputError(f"out_indices: an FCN head reads one map, found {options.out_indices}")
+    channels = info[indices[0]]["num_chs"]
+    if options.convs == 0 and options.width not in (None, channels):
+        raise InputError(
+            f"width={options.width}: without convolutions (convs=0) the head has the {channels} channels of its tap"
+        )
+    head = FCNHead(channels, options.width or channels, options.convs, options.num_classes, _neuron(options))
+    return Segmenter(body, indices, nn.Identity(), head, options.num_classes, options.keep_time, FCN_NAMES)
 
 
+SEGMENTERS: dict[str, tuple[type[SegmenterOptions], Callable[[Any], Segmenter]]] = {
+    "semantic_fpn": (SemanticFPNOptions, _semantic_fpn),
+    "fcn": (FCNOptions, _fcn),
+}
+
+
+def _neuron(options: SegmenterOptions) -> NeuronFactory:
+    return make_neurons(options.neuron, options.tau, options.levels, None, "half_even", "inclusive").body
+
+
+@dataclasses.dataclass(frozen=True)
 class _NeckParts(Parts):
-    """Convolution and batch norm in both modes; the released neck has a bias in front of the norm."""
+    """Convolution and batch norm; the released neck has a bias in front of the norm, and with LIF neurons no norm."""
+
+    norm: bool
 
     def weights(self, in_chans: int, out_chans: int, kernel: int, stride: int = 1) -> nn.Module:
+        if not self.norm:
+            return PlainConv(in_chans, out_chans, kernel, stride)
         return ConvBN(in_chans, out_chans, kernel, stride, bias=not self.corrected)
 
 
@@ -121,7 +117,7 @@ def _taps(info: Sequence[dict], given: Sequence[int] | None) -> list[int]:
     return list(given)
 
 
-def _strides(options: SegmenterOptions, reductions: Sequence[int]) -> Sequence[int]:
+def _strides(options: SemanticFPNOptions, reductions: Sequence[int]) -> Sequence[int]:
     if not options.released:
         return reductions
     if len(reductions) != len(DECLARED_STRIDES):

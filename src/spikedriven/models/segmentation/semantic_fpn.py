@@ -15,8 +15,7 @@ from spikedriven.layers import ConvBN, FireProject, over_time
 from spikedriven.layers.fold import FoldedConv
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.detection.parts import mean_over_time
-from spikedriven.models.detection.pyramid import SpikeFPN
-from spikedriven.models.official import OfficialNames
+from spikedriven.models.official import OfficialNames, Rules
 from spikedriven.models.segmentation.names import SegmenterNames
 from spikedriven.neurons import NeuronFactory
 
@@ -65,7 +64,7 @@ class SemanticFPNHead(nn.Module):
             for level, length in enumerate(lengths)
         )
         self.resize = Upsample(upsampling)
-        self.classify = FireProject(neuron(), _classifier(width, num_classes))
+        self.classify = FireProject(neuron(), classifier(width, num_classes))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:
         """Maps [T, B, C, H_i, W_i] -> logits [T, B, K, H_0, W_0]."""
@@ -76,8 +75,8 @@ class SemanticFPNHead(nn.Module):
         return self.classify(total)
 
 
-def _classifier(width: int, num_classes: int) -> FoldedConv:
-    """MMSegmentation's initial values."""
+def classifier(width: int, num_classes: int) -> FoldedConv:
+    """The last 1x1 convolution, with MMSegmentation's initial values."""
     conv = FoldedConv(width, num_classes, 1)
     nn.init.normal_(conv.weight, std=0.01)
     assert conv.bias is not None
@@ -95,10 +94,11 @@ def _chain(in_chans: int, width: int, length: int, neuron: NeuronFactory, upsamp
 
 
 class Segmenter(nn.Module):
-    """Backbone, pyramid and head: [B, C, H, W] (or frames [B, T, C, H, W]) -> logits [B, K, H, W].
+    """Backbone, neck (a pyramid, or nothing) and head: [B, C, H, W] (or frames [B, T, C, H, W]) -> logits [B, K, H, W].
 
     indices: taps, into the backbone's ``feature_info``. keep_time: neck and head run on all time steps and the logits
-    are averaged; False: the taps are. Every call starts from neurons at rest.
+    are averaged; False: the taps are. names: ours -> the authors', of neck and head. Every call starts from neurons at
+    rest.
 
     The spike graph (audit, energy, ONNX ...) is that of `dense_logits`: the last operation of ``forward``, enlarging
     the logits to the image, is arithmetic on the output and no part of the network.
@@ -107,13 +107,13 @@ class Segmenter(nn.Module):
     graph_method = "dense_logits"
 
     def __init__(
-        self, backbone: SpikeDrivenModel, indices: Sequence[int], neck: SpikeFPN, head: SemanticFPNHead,
-        num_classes: int, keep_time: bool,
+        self, backbone: SpikeDrivenModel, indices: Sequence[int], neck: nn.Module, head: nn.Module,
+        num_classes: int, keep_time: bool, names: Rules,
     ) -> None:  # fmt: skip
         super().__init__()
         self.indices = backbone.prune_intermediate_layers(list(indices))
         self.backbone, self.neck, self.head = backbone, neck, head
-        self.num_classes, self.keep_time = num_classes, keep_time
+        self.num_classes, self.keep_time, self._names = num_classes, keep_time, names
         self.in_chans, self.img_size = backbone.in_chans, backbone.img_size
         self.time_steps, self.input_layout = backbone.time_steps, backbone.input_layout
 
@@ -144,8 +144,8 @@ class Segmenter(nn.Module):
         return self.backbone.example_input(batch_size)
 
     def official_names(self) -> OfficialNames:
-        """MMSegmentation's names; derived, see `names`."""
-        return SegmenterNames.of(self.backbone.official_names())
+        """The release's names; see `names`."""
+        return SegmenterNames.of(self.backbone.official_names(), self._names)
 
     @torch.jit.ignore
     def no_weight_decay(self) -> set[str]:
