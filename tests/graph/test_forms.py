@@ -41,10 +41,23 @@ def test_a_chain_is_counted_once_folded():
     assert default.measurement.spikes == pytest.approx(released.measurement.spikes)
 
 
+class IntegerAttention(nn.Module):
+    """Encoding layer, one attention block on counts, classifier on the counts of a mean."""
+
+    def __init__(self):
+        super().__init__()
+        self.encode, self.fire, self.head = conv_bn(3, 8, 3), integer(1.0)(), nn.Linear(8, 5)
+        self.attn = SpikingSelfAttention(8, 2, integer(), integer()(), 0.5, ConvBN, ConvBN, 2)
+
+    def forward(self, x):
+        x = self.encode(x.unsqueeze(0).repeat(2, 1, 1, 1, 1))
+        x = x + self.attn(x)
+        return self.head(self.fire(x.mean(dim=(-2, -1)))).mean(0)
+
+
 def test_an_integer_network_costs_what_its_binary_expansion_costs():
     """Up to products of two counts: the expansion selects by one operand, the count is charged by the sparser one."""
-    attention = SpikingSelfAttention(8, 2, integer(), integer()(), 0.5, ConvBN, ConvBN, v_ratio=2)
-    model, x = lively(Net(attention, neuron=integer())), images()
+    model, x = lively(IntegerAttention()), images()
     counts, binary = (measure(model, x, form=form) for form in ("folded", "expanded"))
     assert counts.steps == binary.steps == 4 * counts.time_steps
     assert binary.spikes == pytest.approx(counts.spikes)

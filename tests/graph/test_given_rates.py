@@ -25,7 +25,10 @@ def logged(name: str):
 
 @pytest.mark.parametrize(
     ("name", "log", "heads_of_the_network"),
-    [("spikingformer_8_512", "Spikingformer-8-512", 7.4635), ("spikingformer_8_768", "Spikingformer-8-768", 13.6747)],
+    [
+        ("spikingformer_8_512", "Spikingformer-8-512", 7.4635),
+        ("spikingformer_8_768", "Spikingformer-8-768", 13.6747),
+    ],
 )
 def test_the_published_logs(name, log, heads_of_the_network):
     found = logged(name)
@@ -40,7 +43,10 @@ def test_the_published_logs(name, log, heads_of_the_network):
 
 def test_which_networks_have_logged_rates():
     assert networks_with_rates() == ["spikingformer_8_512", "spikingformer_8_768"]
-    with pytest.raises(InputError, match=r"no firing rates were published for sdt_8_512; they were for spikingformer"):
+    with pytest.raises(
+        InputError,
+        match=r"no firing rates were published for sdt_8_512; they were for spikingformer",
+    ):
         logged_rates("sdt_8_512")
 
 
@@ -66,7 +72,7 @@ def test_measured_rates_written_down_give_the_same_energy(measured, tmp_path):
 
 
 def test_layers_take_spikes_per_element_and_step(measured, tmp_path):
-    model, found, rates = measured
+    model, found, _rates = measured
     layers = {layer.name: layer.rate for layer in found.layers if layer.op in ("conv", "linear") and layer.spiking}
     given = write(tmp_path / "rates.json", {"layers": layers, "source": "a paper"})
     again = measurement_of(model, images(), given, "released")
@@ -83,7 +89,10 @@ def test_layers_take_spikes_per_element_and_step(measured, tmp_path):
         ({"neurons": {"fire": "much"}}, "the rate of fire is 'much'"),
         ({"neurons": {"fires": 0.1}}, "reads no spikes at fires"),
         ({"neurons": {"fire": 1.5}}, "more than 4"),
-        ({"neurons": {"fire": 0.1}, "layers": {"planted.inner.0": 0.2}}, "read the same value, at rates"),
+        (
+            {"neurons": {"fire": 0.1}, "layers": {"planted.inner.0": 0.2}},
+            "read the same value, at rates",
+        ),
         ({"neurons": {"fire": 0.1}, "time_steps": 4}, "over 4 time steps, and the network has 3"),
     ],
 )

@@ -17,7 +17,14 @@ CONV = Layer(
     weights=288, biases=8,
 )  # fmt: skip
 NEURON = Layer(
-    "neuron", "neuron", 1600, (Read(False),), elements=1600, inputs=1600, passes=2, output=Read(True, 0.1)
+    "neuron",
+    "neuron",
+    1600,
+    (Read(False),),
+    elements=1600,
+    inputs=1600,
+    passes=2,
+    output=Read(True, 0.1),
 )
 TABLE = Measurement((CONV, NEURON), 1, 2)
 WITH_MEMORY = [name for name, rule in CONVENTIONS.items() if rule.memory is not None]
@@ -106,8 +113,7 @@ def test_matched_bits_follow_the_binary_steps():
 
 def test_an_ann_with_zeros_skips_them():
     dense, half = (
-        cost(TABLE, "bit-matched", memory=Memory(zeros=zeros)).comparison.partner("int8").ann_mj
-        for zeros in (0.0, 0.5)
+        cost(TABLE, "bit-matched", memory=Memory(zeros=zeros)).comparison.partner("int8").ann_mj for zeros in (0.0, 0.5)
     )
     assert half < dense
     assert cost(TABLE, "bit-matched", memory=Memory(zeros=0.5)).total_mj == cost(TABLE, "bit-matched").total_mj

@@ -21,6 +21,7 @@ COMMANDS: dict[str, str] = {
     "compile": "write a network as a program for the event-driven CPU engine, and check it",
     "export": "write a network as ONNX or NIR, and check the file by running it",
     "data": "list the data sets, and check what is in the data folder",
+    "claims": "every figure of the publications: published, ours, does it hold",
     "convert": "turn a published checkpoint into safetensors",
 }
 

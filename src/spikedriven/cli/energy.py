@@ -106,7 +106,11 @@ def run(argv: list[str]) -> int:
         write_energy_figure(_shown_in_figure(reports), arguments.target, arguments.figure)
         notes = [*notes, f"figure written to {arguments.figure}"]
     if arguments.json:
-        found = {"notes": notes, "refused": refused, "reports": [report.to_dict() for report in reports]}
+        found = {
+            "notes": notes,
+            "refused": refused,
+            "reports": [report.to_dict() for report in reports],
+        }
         print(json.dumps(found, indent=1))
     else:
         shown = side_by_side(reports) if arguments.convention == "all" else str(reports[0])
@@ -176,7 +180,10 @@ def _batches(loaded: Loaded, arguments: Arguments) -> tuple[Any, str, list[str]]
         return batch, doubt, []
     data = data_config(loaded, arguments, arguments.data or "", arguments.root)
     loader = build_eval_loader(data, arguments.split, batch_size=arguments.batch_size)
-    batches, note = _limited(loader, arguments.images), f"measured on {arguments.split} samples of {described(data)}"
+    batches, note = (
+        _limited(loader, arguments.images),
+        f"measured on {arguments.split} samples of {described(data)}",
+    )
     if loaded.trained:
         return batches, "", [note]
     calibrate(loaded.model, next(iter(loader))[0])

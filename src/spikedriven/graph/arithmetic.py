@@ -60,7 +60,10 @@ def _counter(layer: Layer, table: dict[tuple[int, int], int]) -> Cost:
 def _counter_attention(shape: AttentionShape, table: dict[tuple[int, int], int]) -> Cost:
     heads = table.get((shape.heads * shape.dim, shape.heads), shape.heads)
     per_head = (shape.heads * shape.dim / heads) * (shape.heads * shape.value_dim / heads)
-    ops, rate = shape.steps * heads * shape.tokens * per_head, min(shape.k.rate, shape.v.rate) + shape.q.rate
+    ops, rate = (
+        shape.steps * heads * shape.tokens * per_head,
+        min(shape.k.rate, shape.v.rate) + shape.q.rate,
+    )
     cost = acs_of(ops, rate, "min(r_k, r_v) + r_q")
     return Cost(acs=cost.acs, formula=f"{cost.formula} (T h N d^2 with h = {heads})")
 
@@ -80,14 +83,23 @@ def _counter_module(layer: Layer) -> Cost:
 def all_ops(layer: Layer) -> Cost:
     if layer.op in WEIGHT_OPS:
         cost = acs_of(layer.ops, layer.rate) if layer.spiking else macs_of(layer.ops)
-        return Cost(cost.macs, cost.acs + layer.bias_ops, True, f"{cost.formula} + {layer.bias_ops:.6g} bias")
+        return Cost(
+            cost.macs,
+            cost.acs + layer.bias_ops,
+            True,
+            f"{cost.formula} + {layer.bias_ops:.6g} bias",
+        )
     if layer.op in PRODUCT_OPS:
         return acs_of(layer.ops, layer.rate) if layer.spiking else macs_of(layer.ops)
     return _ELEMENTWISE[layer.op](layer)
 
 
 def _lif_or_integer(layer: Layer) -> Cost:
-    return Cost(macs=layer.elements, acs=2 * layer.elements, formula="1 MAC (leak) + 2 AC (compare, reset) per element")
+    return Cost(
+        macs=layer.elements,
+        acs=2 * layer.elements,
+        formula="1 MAC (leak) + 2 AC (compare, reset) per element",
+    )
 
 
 def _averaged(layer: Layer) -> Cost:
@@ -124,12 +136,20 @@ def lemaire(layer: Layer) -> Cost:
     triggers one addition per output, and every spike put out costs one for the reset.
     """
     if layer.op == "neuron":
-        return Cost(layer.elements, layer.spikes, formula="1 MAC (leak) per element and step, 1 AC (reset) per spike")
+        return Cost(
+            layer.elements,
+            layer.spikes,
+            formula="1 MAC (leak) per element and step, 1 AC (reset) per spike",
+        )
     if layer.op not in (*WEIGHT_OPS, *PRODUCT_OPS):
         return LEFT_OUT
     if not layer.spiking:
         addresses = layer.inputs + layer.elements + layer.weights
-        return Cost(layer.ops, layer.bias_ops + addresses, formula=f"{layer.ops:.6g} MACs, {addresses:.6g} addresses")
+        return Cost(
+            layer.ops,
+            layer.bias_ops + addresses,
+            formula=f"{layer.ops:.6g} MACs, {addresses:.6g} addresses",
+        )
     additions, spikes = layer.ops * layer.rate, layer.inputs * layer.rate
     found = 2 * spikes if layer.op == "conv" else 0.0
     return Cost(found, 2 * additions + layer.bias_ops,
@@ -139,7 +159,11 @@ def lemaire(layer: Layer) -> Cost:
 def synapses_and_neurons(layer: Layer) -> Cost:
     """Additions behind spikes, biases, and per neuron and step one leak (MAC) and one comparison (AC)."""
     if layer.op == "neuron":
-        return Cost(layer.elements, layer.elements, formula="1 MAC (leak) + 1 AC (compare) per element and step")
+        return Cost(
+            layer.elements,
+            layer.elements,
+            formula="1 MAC (leak) + 1 AC (compare) per element and step",
+        )
     if layer.op not in (*WEIGHT_OPS, *PRODUCT_OPS):
         return LEFT_OUT
     cost = acs_of(layer.ops, layer.rate) if layer.spiking else macs_of(layer.ops)

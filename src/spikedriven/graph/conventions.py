@@ -10,7 +10,15 @@ from spikedriven.graph import arithmetic, memory
 from spikedriven.graph.memory import Memory
 from spikedriven.graph.pricing import TECHNOLOGIES, Convention, Cost, Technology
 
-__all__ = ["CONVENTIONS", "TECHNOLOGIES", "Convention", "Cost", "Technology", "find_convention", "find_technology"]
+__all__ = [
+    "CONVENTIONS",
+    "TECHNOLOGIES",
+    "Convention",
+    "Cost",
+    "Technology",
+    "find_convention",
+    "find_technology",
+]
 
 _PAPER_SPIKINGFORMER = "the counter released with Spikingformer (arXiv 2304.11954), measured behaviour"
 _LEMAIRE = (

@@ -139,7 +139,18 @@ class EnergyReport:
         return self.comparison.figures() if self.measurement.doubts else str(self.comparison)
 
     def __str__(self) -> str:
-        header = ("layer", "op", "spikes / step", "FLOPs", "SOPs", "MACs", "ACs", "pJ", "memory pJ", "formula")
+        header = (
+            "layer",
+            "op",
+            "spikes / step",
+            "FLOPs",
+            "SOPs",
+            "MACs",
+            "ACs",
+            "pJ",
+            "memory pJ",
+            "formula",
+        )
         table = text_table(header, [_cells(row) for row in self.rows], right=header[2:9], width=220)
         parts = [
             self.measurement.warning(),
@@ -181,7 +192,10 @@ def energy(
 
 
 def cost(
-    measurement: Measurement, convention: str = "sdt", technology: str | None = None, memory: Memory | None = None
+    measurement: Measurement,
+    convention: str = "sdt",
+    technology: str | None = None,
+    memory: Memory | None = None,
 ) -> EnergyReport:
     """The same measurement under one convention. memory: parameters of the traffic; None: the convention's own.
 

@@ -7,7 +7,13 @@ from torch import Tensor, nn
 
 from spikedriven.errors import InputError
 from spikedriven.graph.audit import NO_NEURON
-from spikedriven.graph.counts import PRODUCT_OPS, WEIGHT_OPS, Layer, count_layers, operands_to_measure
+from spikedriven.graph.counts import (
+    PRODUCT_OPS,
+    WEIGHT_OPS,
+    Layer,
+    count_layers,
+    operands_to_measure,
+)
 from spikedriven.graph.firing import Batches, each_batch, operand_rates
 from spikedriven.graph.forms import Form, in_form, natural_form
 from spikedriven.graph.given_rates import GivenRates, rates_by_node
@@ -41,7 +47,10 @@ class Measurement:
     def steps(self) -> int:
         """Binary steps T x D: the steps of a neuron times its largest count."""
         outputs = [(layer.passes, layer.output) for layer in self.layers if layer.output is not None]
-        return max((passes * output.levels for passes, output in outputs if output.spiking), default=self.time_steps)
+        return max(
+            (passes * output.levels for passes, output in outputs if output.spiking),
+            default=self.time_steps,
+        )
 
     @property
     def spikes(self) -> float:
@@ -60,7 +69,10 @@ class Measurement:
 
 
 def measure(
-    model: nn.Module | SpikeGraph, batches: Batches, progress: bool = False, form: Form | None = None
+    model: nn.Module | SpikeGraph,
+    batches: Batches,
+    progress: bool = False,
+    form: Form | None = None,
 ) -> Measurement:
     """The table with rates measured on a batch or a loader, to be costed under any number of conventions.
 

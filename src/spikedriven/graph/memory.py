@@ -122,7 +122,14 @@ def by_event(layer: Layer, memory: Memory) -> tuple[Access, ...]:
     if layer.op == "neuron":
         state = layer.elements / layer.passes
         return (
-            Access("membranes", layer.elements, layer.elements, _bits(memory.membrane_bits), state, memory.membranes),
+            Access(
+                "membranes",
+                layer.elements,
+                layer.elements,
+                _bits(memory.membrane_bits),
+                state,
+                memory.membranes,
+            ),
             Access("spikes", 0, layer.spikes, 1, state, memory.spikes),
         )
     if layer.op not in (*WEIGHT_OPS, *PRODUCT_OPS):
@@ -133,7 +140,14 @@ def by_event(layer: Layer, memory: Memory) -> tuple[Access, ...]:
         return tuple(passes)
     additions, state = layer.ops * layer.rate, layer.elements / layer.passes
     return (
-        Access("weights", additions + layer.bias_ops, 0, _bits(memory.weight_bits), _weights(layer), memory.weights),
+        Access(
+            "weights",
+            additions + layer.bias_ops,
+            0,
+            _bits(memory.weight_bits),
+            _weights(layer),
+            memory.weights,
+        ),
         Access("membranes", additions, additions, _bits(memory.membrane_bits), state, memory.membranes),
         Access("spikes", _spikes_read(layer), 0, 1, layer.inputs / layer.passes, memory.spikes),
     )
@@ -157,7 +171,14 @@ def by_step(layer: Layer, memory: Memory) -> tuple[Access, ...]:
     state = layer.elements / layer.passes
     if layer.op == "neuron":
         return (
-            Access("membranes", layer.elements, layer.elements, _bits(memory.membrane_bits), state, memory.membranes),
+            Access(
+                "membranes",
+                layer.elements,
+                layer.elements,
+                _bits(memory.membrane_bits),
+                state,
+                memory.membranes,
+            ),
             Access("spikes", 0, layer.spikes, _address(state), state, memory.spikes),
         )
     if layer.op not in (*WEIGHT_OPS, *PRODUCT_OPS):

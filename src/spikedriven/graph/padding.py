@@ -16,7 +16,14 @@ def inner_share(node: Node, kernel: Sequence[int], inputs: Sequence[int], output
     if "transpose" in node.target:  # an input value is spread over the kernel; the border of the result is cut off
         inputs, outputs = outputs, inputs
     shares = (
-        _inside(size, out, kernel[i], stride[i], _before(padding[i], kernel[i], dilation[i]), dilation[i])
+        _inside(
+            size,
+            out,
+            kernel[i],
+            stride[i],
+            _before(padding[i], kernel[i], dilation[i]),
+            dilation[i],
+        )
         for i, (size, out) in enumerate(zip(inputs, outputs, strict=True))
     )
     return math.prod(shares)

@@ -44,7 +44,10 @@ def compare(measurement: Measurement, prices: Prices) -> Comparison:
 def _partner(measurement: Measurement, prices: Prices, name: str, ann: Prices | None = None) -> Partner:
     dense = _total((partner_cost(layer, ann or prices) for layer in measurement.layers), ann or prices)
     spiking, silent = (
-        _total((prices.convention.cost(at_rate(layer, f), prices.memory) for layer in measurement.layers), prices)
+        _total(
+            (prices.convention.cost(at_rate(layer, f), prices.memory) for layer in measurement.layers),
+            prices,
+        )
         for f in (1.0, 0.0)
     )
     return Partner(name, dense, spiking, break_even(dense, silent, spiking))

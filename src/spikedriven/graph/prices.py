@@ -59,5 +59,9 @@ class Prices:
             assert self.memory is not None
             name = access.what if access.place == "on-chip" else f"{access.what}, off chip"
             read, written, picojoule = found.get(name, (0.0, 0.0, 0.0))
-            found[name] = (read + access.read, written + access.written, picojoule + self.memory.picojoule(access))
+            found[name] = (
+                read + access.read,
+                written + access.written,
+                picojoule + self.memory.picojoule(access),
+            )
         return found

@@ -4,7 +4,16 @@ from spikedriven.graph.compare import Partner
 from spikedriven.graph.energy import EnergyReport, EnergyRow
 from spikedriven.graph.tables import text_table
 
-HEADER = ("convention", "prices", "mJ", "arithmetic", "memory", "ANN fp32", "ANN int8", "spiking pays")
+HEADER = (
+    "convention",
+    "prices",
+    "mJ",
+    "arithmetic",
+    "memory",
+    "ANN fp32",
+    "ANN int8",
+    "spiking pays",
+)
 
 
 def side_by_side(reports: list[EnergyReport]) -> str:

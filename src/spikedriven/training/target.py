@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import tyro
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikedriven.data import DataConfig, chosen_labels, evaluation_config
 from spikedriven.errors import InputError

@@ -50,7 +50,11 @@ def _totals(found: Findings) -> Html:
     ]  # fmt: skip
     header = ("convention", "prices", "mJ", "arithmetic", "memory", "MACs", "ACs")
     rules = [
-        tag("div", tag("dt", name), tag("dd", report.convention.formula, ". Source: ", report.convention.source, "."))
+        tag(
+            "div",
+            tag("dt", name),
+            tag("dd", report.convention.formula, ". Source: ", report.convention.source, "."),
+        )
         for name, report in found.energies.items()
     ]
     shown = table("Energy per image under each convention", header, rows, (2, 3, 4, 5, 6))
@@ -97,15 +101,37 @@ def _figure(found: Findings) -> Html:
         "the tables that follow have the figures"
     )
     picture = tag("img", src=f"data:image/png;base64,{data}", alt=alt, width=960, class_="wide")
-    return tag("div", picture, class_="scroll", role="group", aria_label="Figure of energy by layer", tabindex=0)
+    return tag(
+        "div",
+        picture,
+        class_="scroll",
+        role="group",
+        aria_label="Figure of energy by layer",
+        tabindex=0,
+    )
 
 
 def _layers(report: EnergyReport) -> Html:
     name = report.convention.name
     largest = max((row.picojoule for row in report.rows), default=0.0)
-    header = ("layer", "nJ", "of it memory", "ANN's nJ", "spikes / step", "FLOPs", "SOPs", "op", "formula")
+    header = (
+        "layer",
+        "nJ",
+        "of it memory",
+        "ANN's nJ",
+        "spikes / step",
+        "FLOPs",
+        "SOPs",
+        "op",
+        "formula",
+    )
     rows = [_row(row, largest) for row in report.rows]
-    shown = table(f"Energy per layer, convention {name}, {report.technology.name}", header, rows, (1, 2, 3, 4, 5, 6))
+    shown = table(
+        f"Energy per layer, convention {name}, {report.technology.name}",
+        header,
+        rows,
+        (1, 2, 3, 4, 5, 6),
+    )
     summary = f"{name}: {report.total_mj:.4g} mJ in {len(report.rows)} layers"
     return details(summary, tag("p", report.formula()), shown, open_=name == "sdt")
 
