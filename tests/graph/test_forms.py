@@ -30,7 +30,8 @@ def test_what_runs_is_read_off_the_graph(name, form):
 
 
 def test_a_chain_is_counted_once_folded():
-    """Meta-SpikeFormer's inner layers multiply real values as released; folded, only the first convolution does."""
+    """Meta-SpikeFormer's inner layers multiply real values as released; folded, only the first
+    convolution does."""
     model = live_model("meta_spikeformer_15m", img_size=32, **THINNED["meta_spikeformer_15m"]).float()
     x = live_input(model)[:1].float()
     released, default = (sd.energy(model, x, form=form) for form in ("released", None))
@@ -56,7 +57,8 @@ class IntegerAttention(nn.Module):
 
 
 def test_an_integer_network_costs_what_its_binary_expansion_costs():
-    """Up to products of two counts: the expansion selects by one operand, the count is charged by the sparser one."""
+    """Up to products of two counts: the expansion selects by one operand, the count is charged by
+    the sparser one."""
     model, x = lively(IntegerAttention()), images()
     counts, binary = (measure(model, x, form=form) for form in ("folded", "expanded"))
     assert counts.steps == binary.steps == 4 * counts.time_steps
@@ -74,7 +76,8 @@ def test_an_integer_network_costs_what_its_binary_expansion_costs():
 
 
 def test_steps_are_those_of_the_neurons():
-    """A layer that reads a sum of counts does not make more of them: T 3, D 4 are 12 binary steps."""
+    """A layer that reads a sum of counts does not make more of them: T 3, D 4 are 12 binary
+    steps."""
 
     class Sum(nn.Module):
         def __init__(self):

@@ -1,4 +1,5 @@
-"""Memory traffic by hand: one convolution behind spikes, one neuron layer, and the same layer in an ANN."""
+"""Memory traffic by hand: one convolution behind spikes, one neuron layer, and the same layer in an
+ANN."""
 
 import pytest
 

@@ -11,7 +11,8 @@ from spikedriven.neurons import LIF
 
 
 def inner_products(layer: nn.Module, x: torch.Tensor) -> float:
-    """Multiply-accumulates inside the map, counted by the layer itself: ones in, ones as weights."""
+    """Multiply-accumulates inside the map, counted by the layer itself: ones in, ones as
+    weights."""
     with torch.no_grad():
         layer.weight.fill_(1.0)
         if layer.bias is not None:

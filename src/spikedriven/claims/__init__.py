@@ -1,4 +1,5 @@
-"""Every figure of the four publications' READMEs and abstracts: published, ours, and how far it holds."""
+"""Every figure of the four publications' READMEs and abstracts: published, ours, and how far it
+holds."""
 
 from spikedriven.claims.claim import STATUSES, Claim
 from spikedriven.claims.page import markdown

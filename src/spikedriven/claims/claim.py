@@ -23,9 +23,9 @@ PUBLICATIONS = (SDT, META, ESPIKE, SPIKINGFORMER)
 
 @dataclass(frozen=True)
 class Claim:
-    """figure: what is claimed, in words. published: the value as it stands there. ours: our value, or a function that
-    computes it when the table is made; "": none without the authors' weights. status: a key of `STATUSES`. command:
-    what shows it. why: what a reader must know."""
+    """figure: what is claimed, in words. published: the value as it stands there. ours: our value,
+    or a function that computes it when the table is made; "": none without the authors' weights.
+    status: a key of `STATUSES`. command: what shows it. why: what a reader must know."""
 
     publication: str
     figure: str

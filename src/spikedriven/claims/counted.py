@@ -1,4 +1,5 @@
-"""Our values that take no weights and no images: parameters, operations, energies from logged rates, audits."""
+"""Our values that take no weights and no images: parameters, operations, energies from logged
+rates, audits."""
 
 from collections.abc import Callable
 from functools import cache
@@ -102,7 +103,8 @@ def growth(channels: int, tokens: int) -> Callable[[], str]:
 
 
 def attention_saving(tokens: int, steps: int) -> str:
-    """Energy of the two products of softmax attention over that of mask-and-add, should every q and k fire."""
+    """Energy of the two products of softmax attention over that of mask-and-add, should every q and
+    k fire."""
     prices = TECHNOLOGIES["fp32"]
     softmax = prices.mac_pj * 2 * tokens  # per token and channel: q k^T and its product with v, once
     masked = prices.ac_pj * steps * (1.0 + 1.0)  # E_AC x T x (r_k + r_q), both rates 1

@@ -1,4 +1,5 @@
-"""Every figure of the four publications: published, ours, and whether it holds; with the command that shows it.
+"""Every figure of the four publications: published, ours, and whether it holds; with the command
+that shows it.
 
 Example:
 
@@ -6,9 +7,9 @@ Example:
     spikedriven claims --status "does not hold"
     spikedriven claims --json
 
-What takes no weights is computed while the command runs (about a minute): parameters, operations, energies at the rates
-that the authors logged, audits. Figures of trained networks need the authors' files; the command that gives them stands
-in the row. docs/claims.md is this table.
+What takes no weights is computed while the command runs (about a minute): parameters, operations,
+energies at the rates that the authors logged, audits. Figures of trained networks need the authors'
+files; the command that gives them stands in the row. docs/claims.md is this table.
 """
 
 import json

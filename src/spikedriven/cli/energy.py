@@ -8,8 +8,8 @@ Example:
     spikedriven energy spikingformer_8_512 --rates published --convention spikingformer       (7.46 mJ, as logged)
     spikedriven energy spikingformer_8_512 --rates mine.json --json
 
-"all" prints one network under every convention beside the ANN of the same shape, and says where spiking pays. What each
-convention counts, and the format of a rates file: docs/energy.md.
+"all" prints one network under every convention beside the ANN of the same shape, and says where
+spiking pays. What each convention counts, and the format of a rates file: docs/energy.md.
 """
 
 import dataclasses
@@ -77,10 +77,11 @@ class Arguments(Target):
     technology: Literal["fp32", "int32", "int8"] | None = None
     """Prices of one operation, 45 nm. Default: those that the convention is defined with."""
     form: Form | None = None
-    """The network that is counted: as released, folded (`fuse`), or as binary spikes (`expand`). Default: folded where
-    that changes a weight layer, else released."""
+    """The network that is counted: as released, folded (`fuse`), or as binary spikes (`expand`).
+    Default: folded where that changes a weight layer, else released."""
     rates: str | None = None
-    """Compute from given firing rates: a JSON file, or "published" for those that the authors logged."""
+    """Compute from given firing rates: a JSON file, or "published" for those that the authors
+    logged."""
     data: str | None = None
     """Data set to measure firing rates on. Default: a run's own; random input for a model name."""
     root: Path | None = None
@@ -92,7 +93,8 @@ class Arguments(Target):
     batch_size: int = 32
     memory: MemoryOptions = field(default_factory=MemoryOptions)
     figure: Path | None = None
-    """Also draw energy by layer, arithmetic and memory stacked, beside the ANN (.png, .svg or .pdf)."""
+    """Also draw energy by layer, arithmetic and memory stacked, beside the ANN (.png, .svg or
+    .pdf)."""
     json: bool = False
     """Print JSON instead of tables."""
 
@@ -143,7 +145,8 @@ def _shown_in_figure(reports: list[EnergyReport]) -> EnergyReport:
 
 
 def _given(arguments: Arguments) -> tuple[Measurement, list[str]]:
-    """The table with the rates of a file: shapes only, so the network has no memory for its weights."""
+    """The table with the rates of a file: shapes only, so the network has no memory for its
+    weights."""
     assert arguments.rates is not None
     if arguments.data is not None or arguments.checkpoint is not None:
         raise InputError("--rates takes the place of a measurement: leave out --data and --checkpoint")
@@ -167,7 +170,8 @@ def _measured(arguments: Arguments) -> tuple[Measurement, list[str]]:
 
 
 def _batches(loaded: Loaded, arguments: Arguments) -> tuple[Any, str, list[str]]:
-    """The images to measure on; why they give no grounds for a verdict ("": they do); what they are."""
+    """The images to measure on; why they give no grounds for a verdict ("": they do); what they
+    are."""
     if loaded.data is None and arguments.data is None:
         batch = random_batch(loaded.model, min(arguments.images or 8, 8))
         if loaded.trained:

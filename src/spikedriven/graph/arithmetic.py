@@ -1,4 +1,5 @@
-"""Rules that count arithmetic only: those of the papers whose networks are in this package, and one of our own."""
+"""Rules that count arithmetic only: those of the papers whose networks are in this package, and one
+of our own."""
 
 from collections.abc import Callable
 
@@ -34,7 +35,8 @@ def sfa(layer: Layer) -> Cost:
     return Cost(acs=cost, formula=f"E_AC x D {layer.levels} x NSFR {nsfr:.6g} x {layer.ops:.6g} operations")
 
 
-#: (width, heads) -> heads in the counter's own table, where it differs: it says 12 for the 768-wide model with 8.
+#: (width, heads) -> heads in the counter's own table, where it differs: it says 12 for the 768-wide
+#: model with 8.
 COUNTER_HEADS = {(768, 8): 12}
 
 
@@ -132,8 +134,8 @@ _ELEMENTWISE: dict[str, Callable[[Layer], Cost]] = {
 def lemaire(layer: Layer) -> Cost:
     """Lemaire et al. 2022: synapses, biases, leak and reset, and the additions that find addresses.
 
-    Equations 1, 2, 16 and 17, with two corrections that the authors' own tool makes: a spike into a linear layer
-    triggers one addition per output, and every spike put out costs one for the reset.
+    Equations 1, 2, 16 and 17, with two corrections that the authors' own tool makes: a spike into a
+    linear layer triggers one addition per output, and every spike put out costs one for the reset.
     """
     if layer.op == "neuron":
         return Cost(
@@ -157,7 +159,8 @@ def lemaire(layer: Layer) -> Cost:
 
 
 def synapses_and_neurons(layer: Layer) -> Cost:
-    """Additions behind spikes, biases, and per neuron and step one leak (MAC) and one comparison (AC)."""
+    """Additions behind spikes, biases, and per neuron and step one leak (MAC) and one comparison
+    (AC)."""
     if layer.op == "neuron":
         return Cost(
             layer.elements,

@@ -1,4 +1,5 @@
-"""Batch norm statistics from images: what a network with random weights needs before its neurons fire."""
+"""Batch norm statistics from images: what a network with random weights needs before its neurons
+fire."""
 
 import torch
 from torch import nn
@@ -13,10 +14,11 @@ from spikedriven.layers import DropPath
 def calibrate(model: nn.Module, batches: Batches, progress: bool = False) -> int:
     """Set the running mean and variance of every batch norm to those of the given images, in place.
 
-    With the initial statistics most neurons of a random network stay silent. batches: one batch as the model takes it,
-    or a loader of batches or of (batch, labels); statistics are averaged over batches, each with the same weight.
-    Nothing is dropped at random, no weight changes, and the model's modes come back. Returns how many batch norms were
-    set. Raises InputError for an empty loader.
+    With the initial statistics most neurons of a random network stay silent. batches: one batch as
+    the model takes it, or a loader of batches or of (batch, labels); statistics are averaged over
+    batches, each with the same weight. Nothing is dropped at random, no weight changes, and the
+    model's modes come back. Returns how many batch norms were set. Raises InputError for an empty
+    loader.
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     momenta = [norm.momentum for norm in norms]

@@ -6,18 +6,21 @@ from dataclasses import dataclass
 
 from spikedriven.graph.counts import WEIGHT_OPS, Layer
 
-#: Below this mean rate a spiking network needs less energy than an equally precise quantised ANN, once memory traffic
-#: counts: 6.4 % for T in 5..10 and 5.7 % at T = 5 (Yan et al., arXiv 2409.08290, versions 2 and 4); an independent
-#: estimate found 5.99 % (github.com/kmheckel/spyx, pull request 76).
+#: Below this mean rate a spiking network needs less energy than an equally precise quantised ANN,
+#: once memory traffic counts: 6.4 % for T in 5..10 and 5.7 % at T = 5 (Yan et al., arXiv
+#: 2409.08290, versions 2 and 4); an independent estimate found 5.99 % (github.com/kmheckel/spyx,
+#: pull request 76).
 BREAK_EVEN = (0.057, 0.064)
 
 
 @dataclass(frozen=True)
 class Partner:
-    """An ANN of the same shape, one dense pass, beside this network at the same prices and with the same memory.
+    """An ANN of the same shape, one dense pass, beside this network at the same prices and with the
+    same memory.
 
-    name: "fp32", "int8", or its bits. ann_mj, spiking_mj: millijoule per image. break_even: the factor on all rates of
-    this network at which both need the same; 0 where spiking cannot pay at any rate, infinite where it always does.
+    name: "fp32", "int8", or its bits. ann_mj, spiking_mj: millijoule per image. break_even: the
+    factor on all rates of this network at which both need the same; 0 where spiking cannot pay at
+    any rate, infinite where it always does.
     """
 
     name: str
@@ -39,8 +42,9 @@ class Partner:
 class Comparison:
     """This network beside ANNs of the same shape, under one convention.
 
-    dense_macs: multiply-accumulates of one dense pass. mean_rate: spikes per input element and binary step, averaged
-    over the weight layers that read spikes, weighted by their operations. steps: binary steps, T x D.
+    dense_macs: multiply-accumulates of one dense pass. mean_rate: spikes per input element and
+    binary step, averaged over the weight layers that read spikes, weighted by their operations.
+    steps: binary steps, T x D.
     """
 
     partners: tuple[Partner, ...]
@@ -102,14 +106,16 @@ class Comparison:
 
 
 def break_even(ann: float, silent: float, spiking: float) -> float:
-    """The factor on all rates at which ``silent + factor (spiking - silent)`` is what the ANN needs."""
+    """The factor on all rates at which ``silent + factor (spiking - silent)`` is what the ANN
+    needs."""
     if spiking == silent:
         return math.inf if spiking < ann else 0.0
     return max((ann - silent) / (spiking - silent), 0.0)
 
 
 def mean_rate(layers: Sequence[Layer]) -> float:
-    """Ones per input element and binary step, weighted by the operations that read them; counts divided by D."""
+    """Ones per input element and binary step, weighted by the operations that read them; counts
+    divided by D."""
     spiking = [layer for layer in layers if layer.op in WEIGHT_OPS and layer.spiking]
     read = sum(layer.ops for layer in spiking)
     return sum(layer.ops * layer.rate / layer.levels for layer in spiking) / read if read else 0.0

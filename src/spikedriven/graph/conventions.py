@@ -1,8 +1,9 @@
-"""Energy conventions: the rules by which papers turn firing rates into millijoules, as named objects.
+"""Energy conventions: the rules by which papers turn firing rates into millijoules, as named
+objects.
 
-Each says which layers count, how many multiply-accumulates (MAC) and accumulates (AC) they cost, which values are moved
-between memory and arithmetic (where it counts that at all), and where the rule comes from. All figures are for one
-image and all time steps.
+Each says which layers count, how many multiply-accumulates (MAC) and accumulates (AC) they cost,
+which values are moved between memory and arithmetic (where it counts that at all), and where the
+rule comes from. All figures are for one image and all time steps.
 """
 
 from spikedriven.errors import InputError

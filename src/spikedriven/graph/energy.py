@@ -23,10 +23,10 @@ from spikedriven.graph.tables import text_table
 class EnergyRow:
     """One layer that the convention counts; figures are per image, over all steps.
 
-    rate: spikes per input element and step, of a neuron per output element; counts are mean whole numbers (None: real
-    values).
-    flops: dense operations. sops: additions that spikes cause. picojoule: arithmetic_pj + memory_pj. moved: kind of
-    value -> (read, written, picojoule). partner_pj: (arithmetic, memory) of the same layer in a dense ANN.
+    rate: spikes per input element and step, of a neuron per output element; counts are mean whole
+    numbers (None: real values). flops: dense operations. sops: additions that spikes cause.
+    picojoule: arithmetic_pj + memory_pj. moved: kind of value -> (read, written, picojoule).
+    partner_pj: (arithmetic, memory) of the same layer in a dense ANN.
     """
 
     name: str
@@ -49,7 +49,8 @@ class EnergyRow:
 
 @dataclass(frozen=True)
 class EnergyReport:
-    """Per image. rows: layers in the convention's energy. comparison: what ANNs of the same shape would need.
+    """Per image. rows: layers in the convention's energy. comparison: what ANNs of the same shape
+    would need.
 
     memory: parameters of the memory traffic, None where the convention counts arithmetic only."""
 
@@ -113,7 +114,8 @@ class EnergyReport:
 
     @property
     def silent(self) -> tuple[str, ...]:
-        """Layers whose input never spiked: untrained or badly loaded weights, and figures that say nothing."""
+        """Layers whose input never spiked: untrained or badly loaded weights, and figures that say
+        nothing."""
         return tuple(row.name for row in self.rows if row.rate == 0.0 and row.op != "neuron")
 
     def formula(self) -> str:
@@ -184,9 +186,10 @@ def energy(
 ) -> EnergyReport:  # fmt: skip
     """Energy per image, from the rates measured on a batch or a loader.
 
-    model: a module or its graph. batches: one batch as the model takes it, or an iterable of batches or of
-    (batch, labels). convention: a key of `CONVENTIONS`; technology: of `TECHNOLOGIES`, None: the convention's own.
-    form: of the network that is counted (see `forms`); None: folded where that changes a weight layer, else released.
+    model: a module or its graph. batches: one batch as the model takes it, or an iterable of
+    batches or of (batch, labels). convention: a key of `CONVENTIONS`; technology: of
+    `TECHNOLOGIES`, None: the convention's own. form: of the network that is counted (see `forms`);
+    None: folded where that changes a weight layer, else released.
     """
     return cost(measure(model, batches, progress, form), convention, technology)
 
@@ -197,7 +200,8 @@ def cost(
     technology: str | None = None,
     memory: Memory | None = None,
 ) -> EnergyReport:
-    """The same measurement under one convention. memory: parameters of the traffic; None: the convention's own.
+    """The same measurement under one convention. memory: parameters of the traffic; None: the
+    convention's own.
 
     Raises InputError where the convention needs a rate that was not given, or takes no memory."""
     rule = find_convention(convention)

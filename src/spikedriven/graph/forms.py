@@ -1,4 +1,5 @@
-"""The forms of a network: as its authors released it, folded, or as binary spikes. One list for every command."""
+"""The forms of a network: as its authors released it, folded, or as binary spikes. One list for
+every command."""
 
 from collections.abc import Callable
 from typing import Literal
@@ -22,17 +23,20 @@ _MAKE: dict[str, Callable[[nn.Module, Tensor | None, bool], nn.Module]] = {
 
 
 def in_form(model: nn.Module, form: Form, example: Tensor | None = None, check: bool = True) -> nn.Module:
-    """The model in a form: itself, what `fuse` makes of it, or what `expand` makes. example, check: as there."""
+    """The model in a form: itself, what `fuse` makes of it, or what `expand` makes. example, check:
+    as there."""
     if form not in _MAKE:
         raise InputError(f"form {form!r} is not known; choose one of {', '.join(_MAKE)}")
     return _MAKE[form](model, example, check)
 
 
 def natural_form(graph: SpikeGraph) -> Form:
-    """The form that runs: folded, where weight layers multiply real values as released and no longer after folding.
+    """The form that runs: folded, where weight layers multiply real values as released and no
+    longer after folding.
 
-    That is the case for Meta-SpikeFormer (RepConv and separable chains) and E-SpikeFormer (RepConv, or counts divided
-    by a norm). Where only batch norms and attention scales fold, no weight layer changes: released.
+    That is the case for Meta-SpikeFormer (RepConv and separable chains) and E-SpikeFormer (RepConv,
+    or counts divided by a norm). Where only batch norms and attention scales fold, no weight layer
+    changes: released.
     """
     to_fold = (row for row in audit(graph).rows if row.op in WEIGHT_LAYERS and row.verdict == FOLDS)
     return "folded" if any(to_fold) else "released"

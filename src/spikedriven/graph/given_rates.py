@@ -5,9 +5,10 @@ A file is JSON::
     {"neurons": {"blocks.0.attn.q.neuron": 0.172, ...}, "layers": {"stem.1.project.conv": 0.258, ...},
      "network": "spikingformer_8_512", "time_steps": 4, "source": "where the rates are from"}
 
-neurons: mean output of a neuron, as `firing_rates` gives it (spikes: 0..1 per element and step; counts divided by their
-norm). layers: mean input of a weight layer, spikes per element and step, counts undivided. Either may be left out. A
-flat object of numbers is taken for neurons. network, time_steps and source are optional; what they say is checked.
+neurons: mean output of a neuron, as `firing_rates` gives it (spikes: 0..1 per element and step;
+counts divided by their norm). layers: mean input of a weight layer, spikes per element and step,
+counts undivided. Either may be left out. A flat object of numbers is taken for neurons. network,
+time_steps and source are optional; what they say is checked.
 """
 
 import json
@@ -44,7 +45,8 @@ class GivenRates:
 
 
 def read_rates(path: Path) -> GivenRates:
-    """Raises InputError for a file that cannot be read, an unknown key, or a rate that is no number from 0 up."""
+    """Raises InputError for a file that cannot be read, an unknown key, or a rate that is no number
+    from 0 up."""
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -78,8 +80,8 @@ def _rates(path: Path, found: Any) -> dict[str, float]:
 def rates_by_node(graph: SpikeGraph, given: GivenRates) -> dict[str, float]:
     """Node -> mean whole number, of every operand whose rate follows from the file.
 
-    A rate holds for a value wherever it is only reshaped. Raises InputError for a name that the network does not have,
-    a rate above the largest count, and two rates for one value."""
+    A rate holds for a value wherever it is only reshaped. Raises InputError for a name that the
+    network does not have, a rate above the largest count, and two rates for one value."""
     known: dict[str, tuple[str, float]] = {}
     used = set()
     for section, name, node, rate in _found(graph, given):
@@ -101,7 +103,8 @@ def rates_by_node(graph: SpikeGraph, given: GivenRates) -> dict[str, float]:
 
 
 def _found(graph: SpikeGraph, given: GivenRates) -> Iterator[tuple[str, str, Node, float]]:
-    """(section, name, node whose value it is, mean whole number); layers first: a log gives them most exactly."""
+    """(section, name, node whose value it is, mean whole number); layers first: a log gives them
+    most exactly."""
     for node in graph:
         if node.op in WEIGHT_OPS and layer_name(node) in given.layers:
             source = data_operand(graph, node)

@@ -1,4 +1,5 @@
-"""The table of layers with their rates: measured on images, or given. Every convention costs the same table."""
+"""The table of layers with their rates: measured on images, or given. Every convention costs the
+same table."""
 
 from dataclasses import dataclass
 from itertools import chain
@@ -25,10 +26,11 @@ ALL_SILENT = "no neuron fired on any image: weights that were not loaded, or bat
 
 @dataclass(frozen=True)
 class Measurement:
-    """layers: in execution order. images: how many were averaged, 0 where rates were given. time_steps: T.
+    """layers: in execution order. images: how many were averaged, 0 where rates were given.
+    time_steps: T.
 
-    form: which form of the network the layers are of. source: where the rates are from, "" where they were measured.
-    doubts: why the figures give no grounds for a verdict; empty where they do.
+    form: which form of the network the layers are of. source: where the rates are from, "" where
+    they were measured. doubts: why the figures give no grounds for a verdict; empty where they do.
     """
 
     layers: tuple[Layer, ...]
@@ -74,10 +76,11 @@ def measure(
     progress: bool = False,
     form: Form | None = None,
 ) -> Measurement:
-    """The table with rates measured on a batch or a loader, to be costed under any number of conventions.
+    """The table with rates measured on a batch or a loader, to be costed under any number of
+    conventions.
 
-    form: None: folded where that changes a weight layer, else released (see `forms.natural_form`). A graph is counted
-    as it is. Folding is checked to compute the same on the first image.
+    form: None: folded where that changes a weight layer, else released (see `forms.natural_form`).
+    A graph is counted as it is. Folding is checked to compute the same on the first image.
     """
     stream = each_batch(batches, progress)
     first = next(stream)
@@ -90,7 +93,8 @@ def measure(
 def graph_in_form(
     model: nn.Module | SpikeGraph, example: Tensor, form: Form | None, check: bool = True
 ) -> tuple[SpikeGraph, str]:
-    """The graph of a model in a form, and the name of the form. check: that folding computes the same."""
+    """The graph of a model in a form, and the name of the form. check: that folding computes the
+    same."""
     if isinstance(model, SpikeGraph):
         if form is not None:
             raise InputError("a graph is counted as it is; hand in the model to choose a form")

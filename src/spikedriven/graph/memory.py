@@ -2,12 +2,13 @@
 
 Three ways of counting, each used by a named convention (see `conventions`):
 
-* event by event (Lemaire et al. 2022): every addition reads its weight, and reads and writes its membrane; nothing is
-  kept in registers. A dense layer reads weight and input for every multiply-accumulate;
+* event by event (Lemaire et al. 2022): every addition reads its weight, and reads and writes its
+  membrane; nothing is kept in registers. A dense layer reads weight and input for every
+  multiply-accumulate;
 * the same with values packed into words of 64 bits, as the authors' later tool does;
-* weights from outside once (after Yan et al., arXiv 2409.08290): weights come from off-chip memory once per image,
-  every addition reads its weight on chip, a membrane is read and written once per neuron and step, a spike is one
-  address.
+* weights from outside once (after Yan et al., arXiv 2409.08290): weights come from off-chip memory
+  once per image, every addition reads its weight on chip, a membrane is read and written once per
+  neuron and step, a spike is one address.
 """
 
 import math
@@ -19,8 +20,8 @@ from spikedriven.graph.counts import PRODUCT_OPS, WEIGHT_OPS, Layer
 
 Place = Literal["on-chip", "off-chip"]
 
-#: Bytes of an SRAM -> picojoule per access of one word (Horowitz, ISSCC 2014: 8 KB, 32 KB, 1 MB), between which Lemaire
-#: et al. interpolate. Larger memories cost what 1 MB costs: a lower bound.
+#: Bytes of an SRAM -> picojoule per access of one word (Horowitz, ISSCC 2014: 8 KB, 32 KB, 1 MB),
+#: between which Lemaire et al. interpolate. Larger memories cost what 1 MB costs: a lower bound.
 SRAM_PJ = ((0.0, 0.0), (8 * 1024.0, 10.0), (32 * 1024.0, 20.0), (1024 * 1024.0, 100.0))
 #: Bits of the word that those prices are for.
 WORD = 64
@@ -30,12 +31,13 @@ WORD = 64
 class Memory:
     """Parameters of memory traffic. Every convention that counts it has its own defaults.
 
-    weight_bits, membrane_bits, activation_bits: of one weight, of one membrane or partial sum, of one real value that a
-    layer of an ANN hands on. None: the bits of the technology (32 or 8).
-    weights, membranes, spikes: where they are kept. on_chip_pj: picojoule per bit on chip; None: by the size of the
-    memory that the layer needs (`SRAM_PJ`). off_chip_pj: per bit from DRAM (Horowitz, ISSCC 2014: 1.3 to 2.6 nJ for 64
-    bits; the lower end). packed: an access moves as many values as fit into a word of 64 bits, not one.
-    zeros: share of activations that are 0 in the ANN, and are skipped by it.
+    weight_bits, membrane_bits, activation_bits: of one weight, of one membrane or partial sum, of
+    one real value that a layer of an ANN hands on. None: the bits of the technology (32 or 8).
+    weights, membranes, spikes: where they are kept. on_chip_pj: picojoule per bit on chip; None: by
+    the size of the memory that the layer needs (`SRAM_PJ`). off_chip_pj: per bit from DRAM
+    (Horowitz, ISSCC 2014: 1.3 to 2.6 nJ for 64 bits; the lower end). packed: an access moves as
+    many values as fit into a word of 64 bits, not one. zeros: share of activations that are 0 in
+    the ANN, and are skipped by it.
     """
 
     weight_bits: int | None = None
@@ -67,8 +69,8 @@ class Memory:
 class Access:
     """Values of one kind that a layer moves for one image.
 
-    what: "weights", "membranes", "spikes" or "activations". read, written: how many. bits: of one. size: values that
-    the memory holds. place: where it is.
+    what: "weights", "membranes", "spikes" or "activations". read, written: how many. bits: of one.
+    size: values that the memory holds. place: where it is.
     """
 
     what: str
@@ -97,8 +99,9 @@ def _spikes_read(layer: Layer) -> float:
 
 
 def _real(layer: Layer, memory: Memory, macs: float) -> tuple[Access, ...]:
-    """A layer that multiplies real values: weight and input read for every multiply-accumulate, each output written.
-    A linear layer reads its input once (Lemaire et al., equations 3 to 6, 11, 12)."""
+    """A layer that multiplies real values: weight and input read for every multiply-accumulate,
+    each output written. A linear layer reads its input once (Lemaire et al., equations 3 to 6, 11,
+    12)."""
     inputs = layer.inputs / layer.passes if layer.op == "linear" else macs
     once = layer.inputs / layer.passes, layer.elements / layer.passes
     bits = _bits(memory.activation_bits)
@@ -111,14 +114,16 @@ def _real(layer: Layer, memory: Memory, macs: float) -> tuple[Access, ...]:
 
 
 def _weights(layer: Layer) -> float:
-    """Values of the weight and the bias; in a product of activations the second operand takes their place."""
+    """Values of the weight and the bias; in a product of activations the second operand takes their
+    place."""
     return layer.weights + layer.biases or layer.ops / max(layer.elements, 1.0)
 
 
 def by_event(layer: Layer, memory: Memory) -> tuple[Access, ...]:
-    """Lemaire et al., equations 5, 7, 8 and 13 to 15: theta spikes, each with its fan-out. Fan-outs are counted exactly
-    (strides, groups, padding), where the paper takes kernel times output channels. Products of two spiking values are
-    not in the paper: here the denser operand takes the place of the weights."""
+    """Lemaire et al., equations 5, 7, 8 and 13 to 15: theta spikes, each with its fan-out. Fan-outs
+    are counted exactly (strides, groups, padding), where the paper takes kernel times output
+    channels. Products of two spiking values are not in the paper: here the denser operand takes the
+    place of the weights."""
     if layer.op == "neuron":
         state = layer.elements / layer.passes
         return (
@@ -166,8 +171,8 @@ def _loaded(layer: Layer, memory: Memory) -> Access:
 
 
 def by_step(layer: Layer, memory: Memory) -> tuple[Access, ...]:
-    """Weights from off chip once; additions read them on chip; a spike is an address; a membrane is read and written
-    once per neuron and step."""
+    """Weights from off chip once; additions read them on chip; a spike is an address; a membrane is
+    read and written once per neuron and step."""
     state = layer.elements / layer.passes
     if layer.op == "neuron":
         return (
@@ -199,8 +204,8 @@ def _address(size: float) -> float:
 
 
 def partner_by_step(layer: Layer, memory: Memory) -> tuple[Access, ...]:
-    """The same layer in a dense ANN: weights from off chip once, read on chip for every multiply-accumulate; each
-    activation read and written once."""
+    """The same layer in a dense ANN: weights from off chip once, read on chip for every
+    multiply-accumulate; each activation read and written once."""
     if layer.op not in (*WEIGHT_OPS, *PRODUCT_OPS):
         return ()
     macs = layer.dense_ops * (1 - memory.zeros)

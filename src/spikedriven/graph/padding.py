@@ -1,4 +1,5 @@
-"""How many multiply-accumulates of a convolution fall on its zero padding, counted exactly from the shapes."""
+"""How many multiply-accumulates of a convolution fall on its zero padding, counted exactly from the
+shapes."""
 
 import math
 from collections.abc import Sequence
@@ -7,7 +8,8 @@ from spikedriven.graph.nodes import Node
 
 
 def inner_share(node: Node, kernel: Sequence[int], inputs: Sequence[int], outputs: Sequence[int]) -> float:
-    """Share of a convolution's products whose input value lies inside the map (transposed: whose output value does).
+    """Share of a convolution's products whose input value lies inside the map (transposed: whose
+    output value does).
 
     kernel, inputs, outputs: sizes along the spatial axes.
     """

@@ -1,4 +1,5 @@
-"""ANNs of the same shape as a spiking network: one dense pass, at the same prices and with the same memory."""
+"""ANNs of the same shape as a spiking network: one dense pass, at the same prices and with the same
+memory."""
 
 import math
 from collections.abc import Iterable
@@ -10,13 +11,14 @@ from spikedriven.graph.measurement import Measurement
 from spikedriven.graph.prices import Prices
 from spikedriven.graph.pricing import TECHNOLOGIES, Cost
 
-#: Energy of an integer multiplication in proportion to the product of its widths, beside an 8-bit one of 0.2 pJ with an
-#: addition of 0.03 pJ (Horowitz, ISSCC 2014); the proportion is ours.
+#: Energy of an integer multiplication in proportion to the product of its widths, beside an 8-bit
+#: one of 0.2 pJ with an addition of 0.03 pJ (Horowitz, ISSCC 2014); the proportion is ours.
 MULTIPLY_8_BIT, ADD_8_BIT = 0.2, 0.03
 
 
 def partner_cost(layer: Layer, prices: Prices) -> Cost:
-    """What the layer costs in a dense ANN: the multiply-accumulates of one pass, and their memory traffic."""
+    """What the layer costs in a dense ANN: the multiply-accumulates of one pass, and their memory
+    traffic."""
     if layer.op not in (*WEIGHT_OPS, *PRODUCT_OPS):
         return Cost()
     rule, memory = prices.convention, prices.memory
@@ -27,7 +29,8 @@ def partner_cost(layer: Layer, prices: Prices) -> Cost:
 
 
 def compare(measurement: Measurement, prices: Prices) -> Comparison:
-    """Beside ANNs in the convention's own technology, in fp32 and in int8, and with matched bits where it says so."""
+    """Beside ANNs in the convention's own technology, in fp32 and in int8, and with matched bits
+    where it says so."""
     names = dict.fromkeys((prices.technology.name, "fp32", "int8"))
     partners = [_partner(measurement, prices.at(TECHNOLOGIES[name]), name) for name in names]
     if prices.convention.matched:
@@ -58,7 +61,8 @@ def _total(costs: Iterable[Cost], prices: Prices) -> float:
 
 
 def _matched(measurement: Measurement, prices: Prices) -> Partner:
-    """The quantised ANN whose activations tell apart as much as the counts over all binary steps: 0 .. T x D."""
+    """The quantised ANN whose activations tell apart as much as the counts over all binary steps: 0
+    .. T x D."""
     assert prices.memory is not None
     bits = math.ceil(math.log2(measurement.steps + 1))
     technology = replace(prices.technology, mac_pj=MULTIPLY_8_BIT * bits / 8 + ADD_8_BIT)

@@ -1,4 +1,5 @@
-"""A convention with its prices and the parameters of its memory: what turns counts into picojoule."""
+"""A convention with its prices and the parameters of its memory: what turns counts into
+picojoule."""
 
 from dataclasses import dataclass, replace
 from typing import Self
@@ -13,7 +14,8 @@ LEAST_MEMBRANE_BITS = 16
 
 @dataclass(frozen=True)
 class Prices:
-    """memory: with all bits filled in; chosen: as it was given. None where the convention counts arithmetic only."""
+    """memory: with all bits filled in; chosen: as it was given. None where the convention counts
+    arithmetic only."""
 
     convention: Convention
     technology: Technology

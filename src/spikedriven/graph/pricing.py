@@ -9,7 +9,8 @@ from spikedriven.graph.memory import Access, Memory
 
 @dataclass(frozen=True)
 class Technology:
-    """Price of one multiply-accumulate and one accumulate, in picojoule. bits: of the numbers they work on."""
+    """Price of one multiply-accumulate and one accumulate, in picojoule. bits: of the numbers they
+    work on."""
 
     name: str
     mac_pj: float
@@ -28,7 +29,8 @@ TECHNOLOGIES = {
 
 @dataclass(frozen=True)
 class Cost:
-    """What one layer costs. counted: whether the convention's energy includes it. formula: the numbers behind it.
+    """What one layer costs. counted: whether the convention's energy includes it. formula: the
+    numbers behind it.
 
     accesses: values moved between the memory and the arithmetic, where the convention counts them.
     """
@@ -47,10 +49,11 @@ LEFT_OUT = Cost(counted=False)
 class Convention:
     """A named rule.
 
-    formula: in words and symbols. source: where it is defined. rule: layer -> `Cost`. padding: whether operations on
-    zero padding are counted. technology: the prices it is defined with. memory: defaults of its memory, None where it
-    counts arithmetic only. moves, partner_moves: the accesses of a layer of the spiking network, and of the same layer
-    in a dense ANN. matched: its quantised partner has ceil(log2(T x D + 1)) bits per activation instead of 8.
+    formula: in words and symbols. source: where it is defined. rule: layer -> `Cost`. padding:
+    whether operations on zero padding are counted. technology: the prices it is defined with.
+    memory: defaults of its memory, None where it counts arithmetic only. moves, partner_moves: the
+    accesses of a layer of the spiking network, and of the same layer in a dense ANN. matched: its
+    quantised partner has ceil(log2(T x D + 1)) bits per activation instead of 8.
     """
 
     name: str

@@ -17,7 +17,8 @@ HEADER = (
 
 
 def side_by_side(reports: list[EnergyReport]) -> str:
-    """The totals of several conventions over one measurement, the layers where spiking costs most, and the sources."""
+    """The totals of several conventions over one measurement, the layers where spiking costs most,
+    and the sources."""
     first = reports[0]
     doubtful = bool(first.measurement.doubts)
     rows = [_cells(report, doubtful) for report in reports]
@@ -61,7 +62,8 @@ def _where(reports: list[EnergyReport]) -> str:
 
 
 def where_it_pays(report: EnergyReport) -> str:
-    """In how many layers the spiking one costs less than the ANN's at the same prices, and the worst others."""
+    """In how many layers the spiking one costs less than the ANN's at the same prices, and the
+    worst others."""
     compared = [row for row in report.rows if sum(row.partner_pj)]
     dearer = (row for row in compared if row.picojoule > sum(row.partner_pj) * (1 + 1e-9))
     worse = sorted(dearer, key=_excess, reverse=True)

@@ -1,4 +1,5 @@
-"""Firing rates that authors logged, shipped as small files: input for `spikedriven energy NAME --rates published`."""
+"""Firing rates that authors logged, shipped as small files: input for `spikedriven energy NAME
+--rates published`."""
 
 from pathlib import Path
 
@@ -13,7 +14,8 @@ def networks_with_rates() -> list[str]:
 
 
 def logged_rates(name: str) -> Path:
-    """The file for a registered name (see `graph.given_rates`). InputError where nobody logged any."""
+    """The file for a registered name (see `graph.given_rates`). InputError where nobody logged
+    any."""
     if name not in networks_with_rates():
         raise InputError(
             f"no firing rates were published for {name}; they were for {', '.join(networks_with_rates())}. "

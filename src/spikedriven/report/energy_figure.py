@@ -1,4 +1,5 @@
-"""The figure of energy by layer: arithmetic and memory stacked, this network beside the ANN of the same shape."""
+"""The figure of energy by layer: arithmetic and memory stacked, this network beside the ANN of the
+same shape."""
 
 import io
 import textwrap
@@ -27,8 +28,8 @@ def write_energy_figure(report: EnergyReport, name: str, path: Path) -> Path:
 
 
 def energy_figure(report: EnergyReport, name: str, format: str = "png") -> bytes:
-    """Left bars: this network; right bars: one dense pass of the ANN at the same prices; neurons are added to the layer
-    in front of them."""
+    """Left bars: this network; right bars: one dense pass of the ANN at the same prices; neurons
+    are added to the layer in front of them."""
     layers = _layers(report.rows)
     figure = Figure(figsize=(min(max(8.0, 2.5 + 0.17 * len(layers)), 26.0), 5.2), dpi=110, layout="constrained")
     FigureCanvasAgg(figure)

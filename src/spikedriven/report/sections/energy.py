@@ -1,4 +1,5 @@
-"""Energy per image: totals of all conventions beside ANNs of the same shape, a figure, and layer by layer."""
+"""Energy per image: totals of all conventions beside ANNs of the same shape, a figure, and layer by
+layer."""
 
 import base64
 
