@@ -74,7 +74,7 @@ def test_a_verdict_where_there_are_grounds(run, capsys):
     words = ["energy", str(run), "--images", "2", "--convention", "all", "--form", "folded"]
     shown = output(words, capsys)
     assert "NO VERDICT" not in shown and "network folded" in shown and "spikes per image" in shown
-    assert "against fp32" in shown and "less than the ANN's layer in" in shown
+    assert "against fp32" in shown and "no more than the ANN's layer in" in shown
 
 
 @pytest.mark.parametrize("ending", ["png", "svg"])

@@ -67,7 +67,7 @@ def where_it_pays(report: EnergyReport) -> str:
     compared = [row for row in report.rows if sum(row.partner_pj)]
     dearer = (row for row in compared if row.picojoule > sum(row.partner_pj) * (1 + 1e-9))
     worse = sorted(dearer, key=_excess, reverse=True)
-    said = f"less than the ANN's layer in {len(compared) - len(worse)} of {len(compared)} layers"
+    said = f"no more than the ANN's layer in {len(compared) - len(worse)} of {len(compared)} layers"
     names = ", ".join(f"{row.name} ({row.picojoule / sum(row.partner_pj):.1f} times)" for row in worse[:3])
     more = f" and {len(worse) - 3} more" if len(worse) > 3 else ""
     return f"{said}; not in {names}{more}" if worse else said
