@@ -92,6 +92,20 @@ def attention_operations(channels: int, tokens: int) -> float:
     return masks + sum(layer.inputs for layer in layers if layer.op == "sum")
 
 
+class _Softmax(nn.Module):
+    """Softmax attention of the same shape, on one head: how heads share the channels changes nothing."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        tokens = x.flatten(2).transpose(-1, -2)
+        return torch.softmax(tokens @ tokens.transpose(-1, -2), dim=-1) @ tokens
+
+
+def softmax_operations(channels: int, tokens: int) -> float:
+    """Multiply-accumulates of its two products, counted on its graph."""
+    graph = trace(_Softmax().eval(), torch.zeros(1, channels, tokens, 1))
+    return sum(layer.ops for layer in count_layers(graph, {}) if layer.op == "matmul")
+
+
 def growth(channels: int, tokens: int) -> Callable[[], str]:
     """How much more the attention costs with so many times the channels and tokens."""
 

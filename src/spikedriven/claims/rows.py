@@ -58,7 +58,7 @@ SDT_ROWS = [
         counted.growth(1, 2),
         REPRODUCED,
         "spikedriven claims",
-        "twice the tokens, counted on the graph of the attention",
+        "twice the tokens, counted on the graph of the attention; drawn in docs/energy.md",
     ),
     Claim(
         SDT,
@@ -67,7 +67,7 @@ SDT_ROWS = [
         counted.growth(2, 1),
         REPRODUCED,
         "spikedriven claims",
-        "twice the channels, counted on the graph of the attention",
+        "twice the channels, counted on the graph of the attention; drawn in docs/energy.md",
     ),
     Claim(
         SDT,

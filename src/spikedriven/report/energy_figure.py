@@ -43,7 +43,9 @@ def energy_figure(report: EnergyReport, name: str, format: str = "png") -> bytes
         if report.memory is not None:
             axis.bar(at, memory, width, arithmetic, color=COLOURS[2 * i + 1], label=f"{label}: memory")
     every = -(-len(layers) // NAMED)
-    axis.set_xticks(list(places)[::every], [layer[0] for layer in layers][::every], rotation=90, fontsize=6, parse_math=False)
+    axis.set_xticks(
+        list(places)[::every], [layer[0] for layer in layers][::every], rotation=90, fontsize=6, parse_math=False
+    )
     axis.set_xlim(-0.8, len(layers) - 0.2)
     axis.set_ylabel(f"{unit} per image")
     axis.legend(fontsize=8, frameon=False)
