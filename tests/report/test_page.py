@@ -122,8 +122,10 @@ def test_contents_of_a_runs_page(pages, found):
 def test_contents_of_a_page_without_a_run(pages):
     text = "".join(Document(pages["random"].read_text(encoding="utf-8")).all("main")[0][2])
     assert "spiking pays" not in text and "spiking does" not in text.lower()
-    for expected in ("Random weights:", "NO VERDICT: random weights; random input", "no verdict", "4 samples of noise", "Not measured: the weights are random", "no curves",
-                     "As released: addition-only", "IMAGE"):  # fmt: skip
+    for expected in (
+        "Random weights:", "NO VERDICT: random weights; random input", "no verdict", "4 samples of noise",
+        "Not measured: the weights are random", "no curves", "As released: addition-only", "IMAGE",
+    ):  # fmt: skip
         assert expected in text, expected
 
 

@@ -122,7 +122,20 @@ def _factor(node: Node) -> dict[str, float]:
 def count_layers(graph: SpikeGraph, rates: Mapping[str, float]) -> list[Layer]:
     """The table in execution order. rates: node id -> mean whole number (see `firing.operand_rates`)."""
     wanted = (*WEIGHT_OPS, *PRODUCT_OPS, *OTHER_OPS)
-    return [_layer(graph, node, rates) for node in graph if node.op in wanted and not _weights_only(graph, node)]
+    nodes = (node for node in graph if node.op in wanted and not _weights_only(graph, node))
+    longest = max((_leading(graph, node) for node in graph.find("neuron")), default=1)
+    return [_layer(graph, node, rates, longest) for node in nodes]
+
+
+def _leading(graph: SpikeGraph, node: Node) -> int:
+    """The leading axis for one image."""
+    return node.shape[0] // graph.batch_size if node.shape else 1
+
+
+def _passes(graph: SpikeGraph, node: Node, longest: int) -> int:
+    """How often an operator runs: its leading axis, where that is of time: it divides the longest one of a neuron."""
+    leading = _leading(graph, node)
+    return leading if leading > 0 and longest % leading == 0 else 1
 
 
 def _weights_only(graph: SpikeGraph, node: Node) -> bool:
@@ -130,7 +143,8 @@ def _weights_only(graph: SpikeGraph, node: Node) -> bool:
     return all(isinstance(operand.kind, Constant) for operand in graph.operands(node))
 
 
-def _layer(graph: SpikeGraph, node: Node, rates: Mapping[str, float]) -> Layer:
+def _layer(graph: SpikeGraph, node: Node, rates: Mapping[str, float], longest: int) -> Layer:
+    """longest: the leading axis of the neuron with most steps."""
     elements = math.prod(node.shape) / graph.batch_size
     data = [operand for operand in graph.operands(node) if not isinstance(operand.kind, Constant)]
     ops = elements * _terms(graph, node)
@@ -145,7 +159,7 @@ def _layer(graph: SpikeGraph, node: Node, rates: Mapping[str, float]) -> Layer:
         window=_window(node),
         attention=_attention(graph, node, rates) if node.op == "matmul" else None,
         padding_ops=ops * (1.0 - _inner_share(graph, node)),
-        passes=max(node.shape[0] // graph.batch_size, 1) if len(node.shape) > 1 else 1,
+        passes=_passes(graph, node, longest),
         weights=_size(graph, node, "weight"),
         biases=_size(graph, node, "bias"),
         output=_read(node, rates) if node.op == "neuron" else None,
