@@ -4,6 +4,7 @@ from spikedriven.engine import compile, load_program
 from spikedriven.export.nir import export_nir
 from spikedriven.export.onnx import export_onnx
 from spikedriven.graph.audit import audit
+from spikedriven.graph.calibrate import calibrate
 from spikedriven.graph.energy import energy
 from spikedriven.graph.expand import expand
 from spikedriven.graph.firing import firing_rates
@@ -15,6 +16,7 @@ __version__ = "0.1.0.dev0"
 
 __all__ = [
     "audit",
+    "calibrate",
     "compile",
     "create_model",
     "energy",

@@ -9,7 +9,8 @@ from PIL import Image
 
 import spikedriven as sd
 from spikedriven.cli import main
-from spikedriven.training.target import random_batch, wake_up
+from spikedriven.graph.calibrate import calibrate
+from spikedriven.training.target import random_batch
 
 SMALL = ["sdt_2_256_cifar", "--img-size", "32", "--time-steps", "2", "--images", "3"]
 
@@ -22,7 +23,7 @@ def test_the_file_computes_what_the_network_computes(tmp_path, capsys):
     torch.manual_seed(0)
     model = sd.create_model(SMALL[0], img_size=32, time_steps=2).eval()
     batch = random_batch(model, 3)
-    wake_up(model, batch)
+    calibrate(model.eval(), batch)
     program = sd.load_program(path)
     with torch.no_grad():
         expected, computed = model(batch), program(batch)

@@ -62,7 +62,7 @@ def test_energy_on_its_own_images(run: str, capsys: pytest.CaptureFixture[str]) 
 
 @pytest.mark.slow  # detectors are audited in every form by default
 def test_audit_in_every_form(run: str, capsys: pytest.CaptureFixture[str]) -> None:
-    for form in ("released", "fused", "expanded"):
+    for form in ("released", "folded", "expanded"):
         report = json.loads(told(capsys, "audit", run, "--form", form, "--json"))
         assert report["ok"] and [row["module"] for row in report["rows"] if row["verdict"] == "encoding layer"] == [
             "backbone.stages.0.down.conv" if form == "released" else "backbone.stages.0.down"

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 from spikedriven.engine.builder import Builder
 from spikedriven.engine.lower import lower
 from spikedriven.engine.program import IntegerSpec, LIFSpec, Plan
-from spikedriven.training.target import wake_up
+from spikedriven.graph.calibrate import calibrate
 from tests.networks import live_input, live_model, shrunk
 
 LIF_SPEC = LIFSpec(2.0, 1.0, 0.0, True, True, False)
@@ -24,7 +24,7 @@ def thin(name: str) -> tuple[nn.Module, Tensor]:
         batch = torch.randn(3, 3, 64, 64, dtype=torch.float64)
     else:
         batch = live_input(model, 3)
-    wake_up(model, batch)
+    calibrate(model.eval(), batch)
     return model.float(), batch.float()
 
 

@@ -104,12 +104,13 @@ def test_sizes_that_are_no_multiple_of_anything(height: int, width: int) -> None
 @pytest.mark.parametrize("name", sd.list_models())
 def test_every_map_at_full_width(name: str) -> None:
     from spikedriven.engine.lower import lower
-    from spikedriven.training.target import random_batch, wake_up
+    from spikedriven.graph.calibrate import calibrate
+    from spikedriven.training.target import random_batch
 
     small = {"img_size": 64} if name.startswith("spike_mae") else {}
     model = live_model(name, **small).float()
     x = random_batch(model, 2)[..., :64, :64]
-    wake_up(model, x)
+    calibrate(model.eval(), x)
     plan = lower(model, x).plan()
     expected = Program(plan, native=False).maps(x[:1])
     for isa in instruction_sets():

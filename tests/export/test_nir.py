@@ -10,15 +10,16 @@ import spikedriven as sd
 from spikedriven.errors import InputError
 from spikedriven.export import export_nir
 from spikedriven.export.nir_run import run_nir
+from spikedriven.graph.calibrate import calibrate
 from spikedriven.neurons import LIF, ParametricLIF
-from spikedriven.training.target import random_batch, wake_up
+from spikedriven.training.target import random_batch
 from tests.built import build_weights
 from tests.graph.networks import STEPS, Attention, Fold, Mask, Net, conv_bn, images, integer
 
 
 def exact(model, batch):
     """float64, with weights and statistics that float32 can hold, so that a file in float32 loses nothing."""
-    wake_up(model, batch)
+    calibrate(model.eval(), batch)
     return model.float().double().eval(), batch.double()
 
 

@@ -8,8 +8,9 @@ from torch import nn
 
 import spikedriven as sd
 from spikedriven.errors import InputError
-from spikedriven.graph.energy import cost, energy, measure
+from spikedriven.graph.energy import cost, energy
 from spikedriven.graph.firing import firing_rates
+from spikedriven.graph.measurement import measure
 from spikedriven.neurons import LIF, Neuron
 from tests.golden import rule
 from tests.graph.networks import STEPS, Attention, Fold, Mask, Net, conv_bn, images, integer
@@ -195,7 +196,7 @@ def test_the_report_prints_its_arithmetic_and_serialises():
     values = json.loads(json.dumps(report.to_dict()))
     assert values["total_mj"] == report.total_mj and values["layers"][0]["name"] == "encode.inner.0"
     text = str(report)
-    assert report.formula() in text and "E_MAC x 41472 operations" in text and "equal ANN" in text
+    assert report.formula() in text and "E_MAC x 41472 operations" in text and "ANN of the same shape, int8" in text
     assert "WARNING" not in text
 
 

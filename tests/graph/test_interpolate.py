@@ -6,7 +6,8 @@ import torch.nn.functional as F
 from torch import nn
 
 import spikedriven as sd
-from spikedriven.graph.energy import cost, measure
+from spikedriven.graph.energy import cost
+from spikedriven.graph.measurement import measure
 from spikedriven.neurons import IntegerNeuron
 
 

@@ -8,6 +8,7 @@ import torch
 import spikedriven as sd
 from spikedriven.cli import main
 from spikedriven.errors import InputError
+from spikedriven.graph.conventions import CONVENTIONS
 from spikedriven.report import Request
 from spikedriven.report.subject import batches, open_loader, open_subject
 from spikedriven.training.checkpoint import load_run
@@ -33,10 +34,11 @@ def test_rates_per_step_average_to_firing_rates(run, found):
 def test_energy_and_audit_are_those_of_the_library(run, found):
     model, _ = load_run(run)
     images = [batch for batch, _ in batches(found.subject)]
-    assert [len(prices) for prices in found.energies.values()] == [2] * 4
-    for name, technology in (("all-ops", "fp32"), ("sfa", "int8")):
-        expected = sd.energy(model, images, name, technology)
-        assert found.energies[name][technology].total_mj == pytest.approx(expected.total_mj, rel=1e-9)
+    assert list(found.energies) == list(CONVENTIONS)
+    assert found.measurement.form == "released" and found.measurement.doubts == ()
+    for name in ("all-ops", "bit-matched"):
+        expected = sd.energy(model, images, name)
+        assert found.energies[name].total_mj == pytest.approx(expected.total_mj, rel=1e-9)
     released = sd.audit(model, model.example_input())
     assert found.released.rows == released.rows
     assert found.folded.ok and found.folded.ok_as_released and len(found.folded.rows) < len(released.rows)
@@ -65,6 +67,7 @@ def test_random_weights_are_not_judged(found_random):
     first, second = found_random.subject.notes
     assert first.startswith("Random weights") and second.startswith("Random input")
     assert max(float(layer.spikes.max()) for layer in found_random.firing.values()) > 0
+    assert found_random.measurement.doubts == ("random weights", "random input")
 
 
 def test_a_name_with_data_takes_its_classes_and_shows_maps():

@@ -9,8 +9,8 @@ import torch
 
 import spikedriven as sd
 from spikedriven.cli import main
+from spikedriven.graph.calibrate import calibrate
 from spikedriven.neurons import IntegerNeuron
-from spikedriven.training.target import wake_up
 
 NAME, SMALL = "e_spikeformer_fashion", {"embed_dims": (8, 16, 16, 32)}
 SCALE = 2 * (32 // 4) ** -0.5  # of the attention, per head
@@ -24,7 +24,7 @@ def network(levels: int) -> torch.nn.Module:
 def coarse():
     torch.manual_seed(0)
     model = network(4)
-    wake_up(model, torch.randn(8, 1, 28, 28, dtype=torch.float64))
+    calibrate(model.eval(), torch.randn(8, 1, 28, 28, dtype=torch.float64))
     for module in model.modules():
         if isinstance(module, torch.nn.BatchNorm2d):
             torch.nn.init.normal_(module.bias, std=0.2)  # they grow too

@@ -13,8 +13,9 @@ import torch
 from torch import Tensor, nn
 
 from spikedriven.errors import InputError
-from spikedriven.graph.energy import cost, measure
+from spikedriven.graph.energy import cost
 from spikedriven.graph.firing import firing_rates
+from spikedriven.graph.measurement import measure
 from spikedriven.graph.nodes import Node, SpikeGraph
 from spikedriven.graph.run import run
 from spikedriven.graph.trace import trace
@@ -48,7 +49,7 @@ def density(model: nn.Module, batch: Tensor) -> Density:
     """Measure on one batch, in evaluation mode."""
     shares = _shares(model, batch)
     outputs = _outputs(trace(model, batch))
-    rows = [row for row in cost(measure(model, batch), "sdt").rows if row.rate is not None]
+    rows = [row for row in cost(measure(model, batch, form="released"), "sdt").rows if row.rate is not None]
     groups = defaultdict(list)
     for name, share in shares.items():
         groups[re.sub(r"\.(neuron|branch)\b|\.\d+\b", "", name)].append(share)

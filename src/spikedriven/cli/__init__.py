@@ -23,6 +23,7 @@ COMMANDS: dict[str, str] = {
     "export": "write a network as ONNX or NIR, and check the file by running it",
     "data": "list the data sets, and check what is in the data folder",
     "fetch": "download a published checkpoint from its authors, check it and keep it",
+    "claims": "every figure of the publications: published, ours, does it hold",
     "convert": "turn a published checkpoint into safetensors",
 }
 

@@ -31,12 +31,13 @@ from torch import Tensor
 
 from spikedriven.cli.arguments import parse
 from spikedriven.errors import InputError
+from spikedriven.graph.calibrate import calibrate
 from spikedriven.report.attention import FiringMap, firing_maps
 from spikedriven.report.figure import attention_figure
 from spikedriven.report.files import write_whole
 from spikedriven.report.images import picture, read_frames, read_image
 from spikedriven.report.qkv import npz_bytes, qkv_spikes
-from spikedriven.training.target import Loaded, Target, load_target, preprocessing, wake_up
+from spikedriven.training.target import Loaded, Target, load_target, preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +64,7 @@ def run(argv: list[str]) -> int:
     loaded = load_target(arguments)
     sample, image = _sample(loaded, arguments)
     if not loaded.trained:
-        wake_up(loaded.model, torch.cat([sample, sample.flip(-1)]))
+        calibrate(loaded.model, torch.cat([sample, sample.flip(-1)]))
     maps = firing_maps(loaded.model, sample, ("value", "output") if arguments.maps == "both" else (arguments.maps,))
     shown = maps[-arguments.rows :] if arguments.rows else maps
     path = write_whole(arguments.out, attention_figure(image, shown, _title(loaded, arguments, len(shown), len(maps))))

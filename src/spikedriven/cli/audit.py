@@ -7,48 +7,44 @@ Example:
     spikedriven audit e_spikeformer_10m --form expanded   (the network of binary spikes that `expand` makes of it)
     spikedriven audit runs/quickstart --json
 
-No number decides: kinds of values follow from where they come from, so random weights give the same report.
-The exit status is 0 where the network is addition-only after folding (apart from its encoding layer), else 1.
+No number decides: kinds of values follow from where they come from, so random weights give the same report, and the
+command says when they are random. The exit status is 0 where the network is addition-only after folding (apart from its
+encoding layer), else 1; a network without a spiking neuron gets no verdict, and 1.
 """
 
 import json
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any
 
 from spikedriven.cli.arguments import parse
 from spikedriven.graph.audit import audit
-from spikedriven.graph.expand import expand
-from spikedriven.graph.fuse import fuse
+from spikedriven.graph.forms import Form, in_form
 from spikedriven.training.target import Target, load_target
+
+NO_WEIGHTS = "NO TRAINED WEIGHTS: the audit reads none, so this verdict is that of every file of weights"
 
 
 @dataclass(frozen=True)
 class Arguments(Target):
-    form: Literal["released", "fused", "expanded"] = "released"
-    """The network as its authors released it, after `fuse`, or after `expand`."""
+    form: Form = "released"
+    """The network as its authors released it, folded (`fuse`), or as binary spikes (`expand`)."""
     brief: bool = False
     """Only the rows to act on: leave out what needs no multiplication, and batch norms that fold."""
     json: bool = False
     """Print JSON instead of a table."""
 
 
-#: The folded forms are not checked for equality here: the audit reads no weight.
-FORMS: dict[str, Callable[[Any], Any]] = {
-    "released": lambda model: model,
-    "fused": lambda model: fuse(model, check=False),
-    "expanded": lambda model: expand(model, check=False),
-}
-
-
 def run(argv: list[str]) -> int:
     """Parse `argv`, audit, print; 1 where folding cannot make the network addition-only."""
     arguments = parse(Arguments, argv, "audit", __doc__)
     weightless = arguments.checkpoint is None and arguments.form != "expanded"
-    model = FORMS[arguments.form](load_target(arguments, device="meta" if weightless else "cpu").model)
+    loaded = load_target(arguments, device="meta" if weightless else "cpu")
+    # not checked for equality here: the audit reads no weight
+    model: Any = in_form(loaded.model, arguments.form, check=False)
     report = audit(model, model.example_input())
     if arguments.json:
-        print(json.dumps(report.to_dict(), indent=1))
+        print(json.dumps({"trained": loaded.trained} | report.to_dict(), indent=1))
     else:
-        print(report.brief() if arguments.brief else report)
+        note = "" if loaded.trained else f"{NO_WEIGHTS}\n"
+        print(f"{note}{report.brief() if arguments.brief else report}")
     return int(not report.ok)

@@ -26,9 +26,10 @@ from spikedriven.data.sections import described
 from spikedriven.engine import Program, compile, load_program
 from spikedriven.engine.native import instruction_sets
 from spikedriven.errors import InputError
+from spikedriven.graph.calibrate import calibrate
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.report.images import read_frames, read_image
-from spikedriven.training.target import Loaded, Target, data_config, load_target, preprocessing, random_batch, wake_up
+from spikedriven.training.target import Loaded, Target, data_config, load_target, preprocessing, random_batch
 
 #: Relative to the largest output: well above what integer weights change, far below what one spike changes.
 ROUNDING = 1e-3
@@ -69,7 +70,7 @@ def run(argv: list[str]) -> int:
         raise InputError(f"{arguments.target}: the engine compiles classifiers, found {type(loaded.model).__name__}")
     batch, source = _inputs(loaded, arguments)
     if not loaded.trained:
-        wake_up(loaded.model, batch)
+        calibrate(loaded.model, batch)
     with Console(stderr=True).status("compiling, writing, checking"):
         compile(loaded.model, batch, weight_bits=arguments.weight_bits).save(arguments.out)
         program = load_program(arguments.out)

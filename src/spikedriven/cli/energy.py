@@ -1,17 +1,21 @@
-"""Energy per image under a named convention, from firing rates measured on images, with the arithmetic shown.
+"""Energy per image under a named convention, from firing rates, with the arithmetic shown.
 
 Example:
 
     spikedriven energy runs/quickstart                                          (on the run's test images)
-    spikedriven energy sdt_8_512.in1k --checkpoint authors.pth.tar --data imagenet --convention all
-    spikedriven energy spikingformer_8_512 --convention spikingformer --json    (random weights and input: says so)
+    spikedriven energy sdt_8_512.in1k --checkpoint authors --data imagenet --convention all
+    spikedriven energy runs/quickstart --convention lemaire --figure energy.png
+    spikedriven energy spikingformer_8_512 --rates published --convention spikingformer       (7.46 mJ, as logged)
+    spikedriven energy spikingformer_8_512 --rates mine.json --json
 
-Conventions: sdt, spikingformer, sfa, all-ops; "all" prints the totals side by side. See docs/energy.md.
+"all" prints one network under every convention beside the ANN of the same shape, and says where
+spiking pays. What each convention counts, and the format of a rates file: docs/energy.md.
 """
 
+import dataclasses
 import json
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -20,18 +24,64 @@ from torch import Tensor
 from spikedriven.cli.arguments import parse
 from spikedriven.data import build_eval_loader
 from spikedriven.data.sections import described
+from spikedriven.errors import InputError
+from spikedriven.graph.calibrate import calibrate
 from spikedriven.graph.conventions import CONVENTIONS
-from spikedriven.graph.energy import EnergyReport, cost, measure
-from spikedriven.graph.tables import text_table
-from spikedriven.training.target import Loaded, Target, data_config, load_target, random_batch, wake_up
+from spikedriven.graph.energy import EnergyReport, cost
+from spikedriven.graph.forms import Form
+from spikedriven.graph.given_rates import read_rates
+from spikedriven.graph.measurement import Measurement, measure, measurement_of
+from spikedriven.graph.memory import Memory, Place
+from spikedriven.graph.side_by_side import side_by_side
+from spikedriven.models.logged_rates import logged_rates
+from spikedriven.report.energy_figure import write_energy_figure
+from spikedriven.training.target import Loaded, Target, data_config, load_target, random_batch
+
+
+@dataclass(frozen=True)
+class MemoryOptions:
+    """Memory traffic of the conventions that count it; left out: the convention's own value."""
+
+    weight_bits: int | None = None
+    """Bits of one weight."""
+    membrane_bits: int | None = None
+    """Bits of one membrane or partial sum."""
+    activation_bits: int | None = None
+    """Bits of one activation of the ANN."""
+    weights: Place | None = None
+    """Where weights are kept."""
+    membranes: Place | None = None
+    """Where membranes are kept."""
+    spikes: Place | None = None
+    """Where spikes are kept."""
+    on_chip_pj: float | None = None
+    """Picojoule per bit on chip, whatever the size of the memory."""
+    off_chip_pj: float | None = None
+    """Picojoule per bit off chip."""
+    zeros: float | None = None
+    """Share of the ANN's activations that are 0, and skipped."""
+
+    def over(self, memory: Memory | None) -> Memory | None:
+        """A convention's memory with what was given in its place."""
+        given = {name: value for name, value in vars(self).items() if value is not None}
+        return None if memory is None else dataclasses.replace(memory, **given)
 
 
 @dataclass(frozen=True)
 class Arguments(Target):
-    convention: Literal["sdt", "spikingformer", "sfa", "all-ops", "all"] = "sdt"
-    """Rule by which operations are counted; all: the totals of every rule side by side."""
-    technology: Literal["fp32", "int8"] = "fp32"
-    """Prices of one operation, 45 nm."""
+    convention: Literal[
+        "sdt", "spikingformer", "spikingformer-log", "sfa", "all-ops", "lemaire", "lemaire-packed", "bit-matched",
+        "step", "all",
+    ] = "sdt"  # fmt: skip
+    """Rule by which operations and accesses are counted; all: every rule side by side."""
+    technology: Literal["fp32", "int32", "int8"] | None = None
+    """Prices of one operation, 45 nm. Default: those that the convention is defined with."""
+    form: Form | None = None
+    """The network that is counted: as released, folded (`fuse`), or as binary spikes (`expand`).
+    Default: folded where that changes a weight layer, else released."""
+    rates: str | None = None
+    """Compute from given firing rates: a JSON file, or "published" for those that the authors
+    logged."""
     data: str | None = None
     """Data set to measure firing rates on. Default: a run's own; random input for a model name."""
     root: Path | None = None
@@ -41,47 +91,108 @@ class Arguments(Target):
     images: int = 256
     """How many images to measure on; 0: all of the split."""
     batch_size: int = 32
+    memory: MemoryOptions = field(default_factory=MemoryOptions)
+    figure: Path | None = None
+    """Also draw energy by layer, arithmetic and memory stacked, beside the ANN (.png, .svg or
+    .pdf)."""
     json: bool = False
     """Print JSON instead of tables."""
 
 
 def run(argv: list[str]) -> int:
-    """Parse `argv`, measure, print."""
+    """Parse `argv`, measure or read the rates, print."""
     arguments = parse(Arguments, argv, "energy", __doc__)
-    loaded = load_target(arguments)
-    batches, source, notes = _batches(loaded, arguments)
-    measurement = measure(loaded.model, batches, progress=True)
-    names = list(CONVENTIONS) if arguments.convention == "all" else [arguments.convention]
-    reports = [cost(measurement, name, arguments.technology) for name in names]
+    measurement, notes = _given(arguments) if arguments.rates else _measured(arguments)
+    reports, refused = _reports(measurement, arguments)
+    if arguments.figure is not None:
+        write_energy_figure(_shown_in_figure(reports), arguments.target, arguments.figure)
+        notes = [*notes, f"figure written to {arguments.figure}"]
     if arguments.json:
-        found = {"data": source, "notes": notes, "reports": [report.to_dict() for report in reports]}
+        found = {
+            "notes": notes,
+            "refused": refused,
+            "reports": [report.to_dict() for report in reports],
+        }
         print(json.dumps(found, indent=1))
     else:
-        measured = [] if source is None else [f"measured on {arguments.split} samples of {source}"]
-        print("\n".join([str(reports[0]) if len(reports) == 1 else side_by_side(reports), *measured, *notes]))
+        shown = side_by_side(reports) if arguments.convention == "all" else str(reports[0])
+        print("\n".join([shown, *refused, *notes]))
     return 0
 
 
-def _batches(loaded: Loaded, arguments: Arguments) -> tuple[Any, str | None, list[str]]:
-    """The images to measure on, the data set they are of, and what the reader must know about them."""
+def _reports(measurement: Measurement, arguments: Arguments) -> tuple[list[EnergyReport], list[str]]:
+    """One report per convention, and why others could not be computed."""
+    memory, technology = arguments.memory, arguments.technology
+    if arguments.convention != "all":
+        rule = CONVENTIONS[arguments.convention]
+        if rule.memory is None and memory != MemoryOptions():
+            raise InputError(f"--memory.*: convention {rule.name} counts no memory traffic")
+        return [cost(measurement, rule.name, technology, memory.over(rule.memory))], []
+    reports, refused = [], []
+    for name, rule in CONVENTIONS.items():
+        try:
+            reports.append(cost(measurement, name, technology, memory.over(rule.memory)))
+        except InputError as error:
+            refused.append(str(error))
+    if not reports:
+        raise InputError("; ".join(refused))
+    return reports, refused
+
+
+def _shown_in_figure(reports: list[EnergyReport]) -> EnergyReport:
+    """The report of the one convention; of all of them the first that counts memory."""
+    return next((report for report in reports if report.memory is not None), reports[0])
+
+
+def _given(arguments: Arguments) -> tuple[Measurement, list[str]]:
+    """The table with the rates of a file: shapes only, so the network has no memory for its
+    weights."""
+    assert arguments.rates is not None
+    if arguments.data is not None or arguments.checkpoint is not None:
+        raise InputError("--rates takes the place of a measurement: leave out --data and --checkpoint")
+    published = arguments.rates == "published"
+    name = arguments.target.partition(".")[0]  # of NAME.TAG
+    given = read_rates(logged_rates(name) if published else Path(arguments.rates))
+    if given.network not in ("", name):
+        raise InputError(f"{given.path}: rates of {given.network}, not of {name}")
+    model = load_target(arguments, device="meta").model
+    return measurement_of(model, model.example_input(), given, arguments.form), []
+
+
+def _measured(arguments: Arguments) -> tuple[Measurement, list[str]]:
+    """The table with measured rates, and what the reader must know about the images."""
+    loaded = load_target(arguments)
+    batches, doubt, notes = _batches(loaded, arguments)
+    measurement = measure(loaded.model, batches, progress=True, form=arguments.form)
+    if doubt:
+        measurement = dataclasses.replace(measurement, doubts=(doubt, *measurement.doubts))
+    return measurement, notes
+
+
+def _batches(loaded: Loaded, arguments: Arguments) -> tuple[Any, str, list[str]]:
+    """The images to measure on; why they give no grounds for a verdict ("": they do); what they
+    are."""
     if loaded.data is None and arguments.data is None:
         batch = random_batch(loaded.model, min(arguments.images or 8, 8))
         if loaded.trained:
-            return batch, None, [f"RANDOM INPUT: {len(batch)} samples of noise"]
-        wake_up(loaded.model, batch)
-        note = (
+            return batch, f"RANDOM INPUT: {len(batch)} samples of noise", []
+        calibrate(loaded.model, batch)
+        doubt = (
             f"RANDOM WEIGHTS AND RANDOM INPUT ({len(batch)} samples of noise, batch norms set to their statistics): "
             "rates and energies say nothing about a trained network"
         )
-        return batch, None, [note]
+        return batch, doubt, []
     data = data_config(loaded, arguments, arguments.data or "", arguments.root)
     loader = build_eval_loader(data, arguments.split, batch_size=arguments.batch_size)
-    batches = _limited(loader, arguments.images)
+    batches, note = (
+        _limited(loader, arguments.images),
+        f"measured on {arguments.split} samples of {described(data)}",
+    )
     if loaded.trained:
-        return batches, described(data), []
-    wake_up(loaded.model, next(iter(loader))[0])
-    note = "RANDOM WEIGHTS, batch norms set to the first batch: the rates are not those of a trained network"
-    return batches, described(data), [note]
+        return batches, "", [note]
+    calibrate(loaded.model, next(iter(loader))[0])
+    doubt = "RANDOM WEIGHTS, batch norms set to the first batch: the rates are not those of a trained network"
+    return batches, doubt, [note]
 
 
 def _limited(loader: Any, images: int) -> Iterator[Tensor]:
@@ -92,12 +203,3 @@ def _limited(loader: Any, images: int) -> Iterator[Tensor]:
         seen += len(taken)
         if seen == images:
             return
-
-
-def side_by_side(reports: list[EnergyReport]) -> str:
-    """The totals of several conventions over one measurement."""
-    header = ("convention", "mJ", "MACs", "ACs", "counts")
-    rows = [
-        (r.convention.name, f"{r.total_mj:.4g}", f"{r.macs:.4g}", f"{r.acs:.4g}", r.convention.formula) for r in reports
-    ]
-    return f"{text_table(header, rows, right=header[1:4])}\n{reports[0].basis()}\n{reports[0].comparison}"

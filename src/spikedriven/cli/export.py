@@ -22,7 +22,8 @@ from rich.console import Console
 from spikedriven.cli.arguments import parse
 from spikedriven.errors import InputError
 from spikedriven.export import export_nir, export_onnx
-from spikedriven.training.target import Target, load_target, random_batch, wake_up
+from spikedriven.graph.calibrate import calibrate
+from spikedriven.training.target import Target, load_target, random_batch
 
 
 @dataclass(frozen=True)
@@ -48,7 +49,7 @@ def run(argv: list[str]) -> int:
     loaded = load_target(arguments)
     batch = random_batch(loaded.model, arguments.images)
     if not loaded.trained:
-        wake_up(loaded.model, batch)
+        calibrate(loaded.model, batch)
     with Console(stderr=True).status("tracing, writing, checking"):
         report = formats[arguments.output.suffix](loaded.model, batch, arguments.output)
     if arguments.json:

@@ -11,10 +11,14 @@ from torch import Tensor
 from spikedriven.demo.latency import latency
 from spikedriven.demo.network import DemoNetwork
 from spikedriven.demo.spikes import recorded_spikes
-from spikedriven.graph.conventions import CONVENTIONS, TECHNOLOGIES
-from spikedriven.graph.energy import EnergyReport, cost, measure
+from spikedriven.graph.conventions import CONVENTIONS, TECHNOLOGIES, Technology
+from spikedriven.graph.energy import EnergyReport, cost
+from spikedriven.graph.measurement import measure
 from spikedriven.report.attention import ATTENTION, FiringMap, firing_maps
 from spikedriven.report.images import data_uri, overlay, picture
+
+#: Prices of operations that the page compares.
+PRICES = ("fp32", "int8")
 
 
 class Inference:
@@ -75,19 +79,24 @@ def _drawn(image: np.ndarray, one: FiringMap) -> dict[str, Any]:
 
 
 def energy(network: DemoNetwork, x: Tensor) -> dict[str, Any]:
-    """Of this very image, under every convention; layers under the first one."""
+    """Of this very image, under every convention that counts arithmetic; layers under the first one."""
     measurement = measure(network.graph, x)
-    reports = {name: {p: cost(measurement, name, p) for p in TECHNOLOGIES} for name in CONVENTIONS}
+    rules = [rule for rule in CONVENTIONS.values() if rule.memory is None]
+    reports = {rule.name: {p: cost(measurement, rule.name, p) for p in PRICES} for rule in rules}
     first: EnergyReport = reports["sdt"]["fp32"]
     return {
         "conventions": [_convention(prices) for prices in reports.values()],
-        "prices": {p.name: {"mac_pj": p.mac_pj, "ac_pj": p.ac_pj, "source": p.source} for p in TECHNOLOGIES.values()},
+        "prices": {name: _price(TECHNOLOGIES[name]) for name in PRICES},
         "equal_ann_mj": {"fp32": first.comparison.ann_mj, "int8": first.comparison.quantised_ann_mj},
         "layers": [
             {"name": row.name, "op": row.op, "rate": row.rate, "picojoule": row.picojoule, "formula": row.formula}
             for row in first.rows
         ],
     }
+
+
+def _price(prices: Technology) -> dict[str, Any]:
+    return {"mac_pj": prices.mac_pj, "ac_pj": prices.ac_pj, "source": prices.source}
 
 
 def _convention(prices: dict[str, EnergyReport]) -> dict[str, Any]:

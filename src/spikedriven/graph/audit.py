@@ -18,6 +18,8 @@ from spikedriven.graph.trace import trace
 #: What a row can conclude.
 ADDITION, FOLDS, ENCODING, BROKEN = "addition only", "after folding", "encoding layer", "multiplies reals"
 
+NO_NEURON = "the network has no spiking neuron that this package knows (one of your own needs register_rule)"
+
 VERDICTS = {
     ADDITION: "needs no multiplication as released",
     FOLDS: "needs none once a constant is folded into a neighbour",
@@ -46,9 +48,12 @@ class AuditRow:
 
 @dataclass(frozen=True)
 class AuditReport:
-    """All rows of a network in the order they run. ``str(report)`` is a table with the verdicts above it."""
+    """All rows of a network in the order they run. ``str(report)`` is a table with the verdicts above it.
+
+    neurons: spiking neurons in the graph. Without one there is no verdict, and neither ``ok`` holds."""
 
     rows: tuple[AuditRow, ...]
+    neurons: int
 
     @property
     def findings(self) -> tuple[AuditRow, ...]:
@@ -68,7 +73,7 @@ class AuditReport:
     @property
     def ok(self) -> bool:
         """Addition-only after folding, apart from the encoding layer."""
-        return not self.findings
+        return self.neurons > 0 and not self.findings
 
     @property
     def ok_as_released(self) -> bool:
@@ -80,7 +85,9 @@ class AuditReport:
         return dict(Counter(row.op for row in self.folded))
 
     def verdict(self) -> str:
-        """Two sentences: as released, and after folding."""
+        """Two sentences: as released, and after folding. One, where there is nothing to judge."""
+        if self.neurons == 0:
+            return f"No verdict: {NO_NEURON}."
         folds = ", ".join(f"{count} {op}" for op, count in self.folds_by_operator().items()) or "nothing"
         encoding = ", ".join(row.module for row in self.encoding) or "none"
         broken = _some(dict.fromkeys(f"{row.module or row.node} ({row.op})" for row in self.findings))
@@ -107,6 +114,7 @@ class AuditReport:
         return {
             "ok": self.ok,
             "ok_as_released": self.ok_as_released,
+            "neurons": self.neurons,
             "verdict": self.verdict(),
             "rows": [asdict(row) for row in self.rows],
         }
@@ -142,7 +150,8 @@ def audit(model: nn.Module | SpikeGraph, example: Tensor | None = None) -> Audit
         raise InputError("an audit of a module needs an example input, such as model.example_input()")
     else:
         graph = trace(model, example)
-    return AuditReport(tuple(_CLASSIFY[node.op](graph, node) for node in graph if node.op in _CLASSIFY))
+    rows = tuple(_CLASSIFY[node.op](graph, node) for node in graph if node.op in _CLASSIFY)
+    return AuditReport(rows, sum(kinds.span(node.kind) is not None for node in graph.find("neuron")))
 
 
 def _row(node: Node, operands: list[Node], classed: str, verdict: str, why: str) -> AuditRow:

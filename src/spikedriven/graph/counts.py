@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from spikedriven.graph import kinds
 from spikedriven.graph.folding import data_operand, name_of, origin
 from spikedriven.graph.kinds import Constant
-from spikedriven.graph.nodes import Node, SpikeGraph
+from spikedriven.graph.nodes import Node, SpikeGraph, Weight
+from spikedriven.graph.padding import inner_share
 from spikedriven.graph.rules import Operand, contracted_size
 
 WEIGHT_OPS = ("conv", "linear")
@@ -19,10 +20,11 @@ OTHER_OPS = (
 
 @dataclass(frozen=True)
 class Read:
-    """An operand of a layer.
+    """A value that a layer reads or a neuron puts out.
 
     spiking: spikes or counts, by provenance. rate: mean whole number per element and step (the firing rate where
-    ``levels`` is 1; 1.0 for real values, which are all there). levels: the largest whole number.
+    ``levels`` is 1; 1.0 for real values, which are all there; nan where nobody gave it). levels: the largest whole
+    number.
     """
 
     spiking: bool
@@ -49,7 +51,9 @@ class Layer:
     """One row of the table; all figures are for one image and all time steps.
 
     ops: multiply-accumulates of the dense operator (weight layers and products), else one per output element.
-    bias_ops: additions of a bias. elements, inputs: values written and read. window: values a pool looks at per output.
+    padding_ops: those of them that fall on zero padding. bias_ops: additions of a bias. elements, inputs: values
+    written and read. window: values a pool looks at per output. passes: how often the operator runs (its time steps or
+    binary sub-steps). weights, biases: values of the two tensors. output: what a neuron puts out.
     attention: on the second of the two products of an attention block whose q, k and v are known.
     """
 
@@ -62,6 +66,11 @@ class Layer:
     inputs: float = 0.0
     window: int = 1
     attention: AttentionShape | None = None
+    padding_ops: float = 0.0
+    passes: int = 1
+    weights: float = 0.0
+    biases: float = 0.0
+    output: Read | None = None
 
     @property
     def spiking(self) -> bool:
@@ -70,32 +79,63 @@ class Layer:
 
     @property
     def rate(self) -> float:
-        """The rate of the sparsest spiking operand, which decides what has to be added; 1 for real values."""
-        return min((read.rate for read in self.reads if read.spiking), default=1.0)
+        """The rate of the sparsest spiking operand, which decides what has to be added; 1 for real values.
+
+        An operand whose rate nobody gave is left out, while another one is known."""
+        spiking = [read.rate for read in self.reads if read.spiking]
+        return min((rate for rate in spiking if not math.isnan(rate)), default=math.nan if spiking else 1.0)
 
     @property
     def levels(self) -> int:
         """The largest whole number of that operand."""
         spiking = [read for read in self.reads if read.spiking]
-        return min(spiking, key=lambda read: read.rate).levels if spiking else 1
+        return min(spiking, key=lambda read: (math.isnan(read.rate), read.rate)).levels if spiking else 1
+
+    @property
+    def dense_ops(self) -> float:
+        """Multiply-accumulates of one dense pass: what an ANN of the same shape computes for an image."""
+        return self.ops / self.passes
+
+    @property
+    def spikes(self) -> float:
+        """Spikes that a neuron puts out for one image; a count n is n spikes. 0 for other layers."""
+        return self.elements * self.output.rate if self.output is not None and self.output.spiking else 0.0
 
 
 def operands_to_measure(graph: SpikeGraph) -> dict[str, float]:
     """Nodes whose mean the table needs -> the constant factor to divide it by."""
-    found = {}
+    found: dict[str, float] = {}
     for node in graph:
         if node.op in (*WEIGHT_OPS, *PRODUCT_OPS, *OTHER_OPS):
             for operand in graph.operands(node):
-                span = kinds.span(operand.kind)
-                if span is not None:
-                    found[operand.id] = abs(span.factor)
+                found |= _factor(operand)
+        if node.op == "neuron":
+            found |= _factor(node)
     return found
+
+
+def _factor(node: Node) -> dict[str, float]:
+    span = kinds.span(node.kind)
+    return {} if span is None else {node.id: abs(span.factor)}
 
 
 def count_layers(graph: SpikeGraph, rates: Mapping[str, float]) -> list[Layer]:
     """The table in execution order. rates: node id -> mean whole number (see `firing.operand_rates`)."""
     wanted = (*WEIGHT_OPS, *PRODUCT_OPS, *OTHER_OPS)
-    return [_layer(graph, node, rates) for node in graph if node.op in wanted and not _weights_only(graph, node)]
+    nodes = (node for node in graph if node.op in wanted and not _weights_only(graph, node))
+    longest = max((_leading(graph, node) for node in graph.find("neuron")), default=1)
+    return [_layer(graph, node, rates, longest) for node in nodes]
+
+
+def _leading(graph: SpikeGraph, node: Node) -> int:
+    """The leading axis for one image."""
+    return node.shape[0] // graph.batch_size if node.shape else 1
+
+
+def _passes(graph: SpikeGraph, node: Node, longest: int) -> int:
+    """How often an operator runs: its leading axis, where that is of time: it divides the longest one of a neuron."""
+    leading = _leading(graph, node)
+    return leading if leading > 0 and longest % leading == 0 else 1
 
 
 def _weights_only(graph: SpikeGraph, node: Node) -> bool:
@@ -103,21 +143,59 @@ def _weights_only(graph: SpikeGraph, node: Node) -> bool:
     return all(isinstance(operand.kind, Constant) for operand in graph.operands(node))
 
 
-def _layer(graph: SpikeGraph, node: Node, rates: Mapping[str, float]) -> Layer:
+def _layer(graph: SpikeGraph, node: Node, rates: Mapping[str, float], longest: int) -> Layer:
+    """longest: the leading axis of the neuron with most steps."""
     elements = math.prod(node.shape) / graph.batch_size
     data = [operand for operand in graph.operands(node) if not isinstance(operand.kind, Constant)]
-    owns_its_module = node.op in (*WEIGHT_OPS, "batchnorm", "neuron", "maxpool", "avgpool")
+    ops = elements * _terms(graph, node)
     return Layer(
-        name=name_of(node) if owns_its_module else f"{node.module}.{node.id}".lstrip("."),
+        name=layer_name(node),
         op=node.op,
-        ops=elements * _terms(graph, node),
+        ops=ops,
         reads=tuple(_read(operand, rates) for operand in data),
         bias_ops=elements if node.attrs.get("bias") is not None and node.op in WEIGHT_OPS else 0.0,
         elements=elements,
         inputs=math.prod(data[0].shape) / graph.batch_size,
         window=_window(node),
         attention=_attention(graph, node, rates) if node.op == "matmul" else None,
+        padding_ops=ops * (1.0 - _inner_share(graph, node)),
+        passes=_passes(graph, node, longest),
+        weights=_size(graph, node, "weight"),
+        biases=_size(graph, node, "bias"),
+        output=_read(node, rates) if node.op == "neuron" else None,
     )
+
+
+def layer_name(node: Node) -> str:
+    """The module's path, and for operators that a module may call several times also the node's id."""
+    owns_its_module = node.op in (*WEIGHT_OPS, "batchnorm", "neuron", "maxpool", "avgpool")
+    return name_of(node) if owns_its_module else f"{node.module}.{node.id}".lstrip(".")
+
+
+def _size(graph: SpikeGraph, node: Node, name: str) -> float:
+    """Values in the weight or the bias of a weight layer, be it a parameter or computed from parameters."""
+    if node.op not in WEIGHT_OPS:
+        return 0.0
+    shape = _weight_shape(graph, node, name)
+    return float(math.prod(shape)) if shape is not None else 0.0
+
+
+def _weight_shape(graph: SpikeGraph, node: Node, name: str) -> tuple[int, ...] | None:
+    weight = node.weight(name)
+    if weight is None and name == "weight" and "weight" not in node.inputs and "weight" not in node.attrs:
+        found = [value for value in node.attrs.values() if isinstance(value, Weight)]  # matmul with a parameter
+        weight = found[0] if found else None
+    if weight is not None:
+        return weight.shape
+    return graph[node.inputs[name]].shape if name in node.inputs else None
+
+
+def _inner_share(graph: SpikeGraph, node: Node) -> float:
+    shape = _weight_shape(graph, node, "weight") if node.op == "conv" else None
+    if shape is None:
+        return 1.0
+    kernel = shape[2:]
+    return inner_share(node, kernel, data_operand(graph, node).shape[-len(kernel) :], node.shape[-len(kernel) :])
 
 
 def _terms(graph: SpikeGraph, node: Node) -> float:
@@ -126,8 +204,8 @@ def _terms(graph: SpikeGraph, node: Node) -> float:
         return _inner_size(graph, node)
     if node.op not in WEIGHT_OPS:
         return 1.0
-    weight = node.weight("weight")
-    shape = weight.shape if weight else graph[node.inputs["weight"]].shape
+    shape = _weight_shape(graph, node, "weight")
+    assert shape is not None
     if "transpose" in node.target:  # each input value is spread over the kernel: count per input, then per output
         inputs = math.prod(data_operand(graph, node).shape)
         return inputs * math.prod(shape[1:]) / math.prod(node.shape)
@@ -148,7 +226,7 @@ def _read(operand: Node, rates: Mapping[str, float]) -> Read:
     span = kinds.span(operand.kind)
     if span is None or span.averaged:
         return Read(spiking=False)
-    return Read(True, rates[operand.id], max(span.high, -span.low))
+    return Read(True, rates.get(operand.id, math.nan), max(span.high, -span.low))
 
 
 def _attention(graph: SpikeGraph, node: Node, rates: Mapping[str, float]) -> AttentionShape | None:

@@ -1,33 +1,33 @@
-"""Energy of a network under a named convention, from measured firing rates, with the arithmetic shown."""
+"""Energy of a network under a named convention, from firing rates, with the arithmetic shown."""
 
 from dataclasses import asdict, dataclass
-from itertools import chain
 from typing import Any
 
 from torch import nn
 
-from spikedriven.graph.compare import Comparison, compare
-from spikedriven.graph.conventions import Convention, Cost, Technology, find_convention, find_technology
-from spikedriven.graph.counts import Layer, count_layers, operands_to_measure
-from spikedriven.graph.firing import Batches, each_batch, operand_rates
+from spikedriven.errors import InputError
+from spikedriven.graph.compare import Comparison
+from spikedriven.graph.conventions import Convention, Technology, find_convention, find_technology
+from spikedriven.graph.counts import Layer
+from spikedriven.graph.firing import Batches
+from spikedriven.graph.forms import Form
+from spikedriven.graph.measurement import Measurement, measure
+from spikedriven.graph.memory import Memory
 from spikedriven.graph.nodes import SpikeGraph
+from spikedriven.graph.partners import compare, partner_cost
+from spikedriven.graph.prices import Prices
 from spikedriven.graph.tables import text_table
-from spikedriven.graph.trace import trace
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """The table of layers with measured rates. images: how many were averaged; time_steps: T."""
-
-    layers: tuple[Layer, ...]
-    images: int
-    time_steps: int
 
 
 @dataclass(frozen=True)
 class EnergyRow:
-    """One layer that the convention counts. rate: mean whole number per input element and step (None: real input);
-    flops: dense operations; sops: additions that spikes cause; per image, all steps."""
+    """One layer that the convention counts; figures are per image, over all steps.
+
+    rate: spikes per input element and step, of a neuron per output element; counts are mean whole
+    numbers (None: real values). flops: dense operations. sops: additions that spikes cause.
+    picojoule: arithmetic_pj + memory_pj. moved: kind of value -> (read, written, picojoule).
+    partner_pj: (arithmetic, memory) of the same layer in a dense ANN.
+    """
 
     name: str
     op: str
@@ -36,16 +36,27 @@ class EnergyRow:
     sops: float
     macs: float
     acs: float
-    picojoule: float
+    arithmetic_pj: float
+    memory_pj: float
     formula: str
+    moved: dict[str, tuple[float, float, float]]
+    partner_pj: tuple[float, float]
+
+    @property
+    def picojoule(self) -> float:
+        return self.arithmetic_pj + self.memory_pj
 
 
 @dataclass(frozen=True)
 class EnergyReport:
-    """Per image. rows: layers in the convention's energy. comparison: what an equal ANN would need."""
+    """Per image. rows: layers in the convention's energy. comparison: what ANNs of the same shape
+    would need.
+
+    memory: parameters of the memory traffic, None where the convention counts arithmetic only."""
 
     convention: Convention
     technology: Technology
+    memory: Memory | None
     measurement: Measurement
     rows: tuple[EnergyRow, ...]
     comparison: Comparison
@@ -59,114 +70,171 @@ class EnergyReport:
         return sum(row.acs for row in self.rows)
 
     @property
+    def arithmetic_mj(self) -> float:
+        return sum(row.arithmetic_pj for row in self.rows) * 1e-9
+
+    @property
+    def memory_mj(self) -> float:
+        return sum(row.memory_pj for row in self.rows) * 1e-9
+
+    @property
     def total_mj(self) -> float:
         """Millijoule per image."""
         return sum(row.picojoule for row in self.rows) * 1e-9
 
+    @property
+    def padding_share(self) -> float:
+        """Share of the dense operations of weight layers and products that fall on zero padding."""
+        ops = sum(layer.ops for layer in self.measurement.multiplying)
+        return sum(layer.padding_ops for layer in self.measurement.multiplying) / ops if ops else 0.0
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
+        found = self.measurement
         return {
-            "convention": {k: v for k, v in asdict(self.convention).items() if k != "cost"},
+            "convention": {name: getattr(self.convention, name) for name in ("name", "formula", "source", "padding")},
             "technology": asdict(self.technology),
-            "images": self.measurement.images,
-            "time_steps": self.measurement.time_steps,
+            "memory": None if self.memory is None else asdict(self.memory),
+            "form": found.form,
+            "images": found.images,
+            "time_steps": found.time_steps,
+            "binary_steps": found.steps,
+            "spikes": found.spikes,
+            "doubts": list(found.doubts),
             "total_mj": self.total_mj,
+            "arithmetic_mj": self.arithmetic_mj,
+            "memory_mj": self.memory_mj,
             "macs": self.macs,
             "acs": self.acs,
+            "padding_share": self.padding_share,
             "silent": list(self.silent),
             "comparison": asdict(self.comparison),
-            "layers": [asdict(row) for row in self.rows],
+            "layers": [asdict(row) | {"picojoule": row.picojoule} for row in self.rows],
         }
 
     @property
     def silent(self) -> tuple[str, ...]:
-        """Layers whose input never spiked: untrained or badly loaded weights, and figures that say nothing."""
-        return tuple(row.name for row in self.rows if row.rate == 0.0)
+        """Layers whose input never spiked: untrained or badly loaded weights, and figures that say
+        nothing."""
+        return tuple(row.name for row in self.rows if row.rate == 0.0 and row.op != "neuron")
 
     def formula(self) -> str:
         """The total with its numbers."""
         prices = self.technology
+        memory = "" if self.memory is None else f" + {self.memory_mj:.6g} mJ memory traffic"
         return (
             f"{self.total_mj:.6g} mJ = {prices.mac_pj} pJ x {self.macs:.6g} MACs + {prices.ac_pj} pJ x "
-            f"{self.acs:.6g} ACs, per image, T = {self.measurement.time_steps}"
-        )
-
-    def __str__(self) -> str:
-        header = ("layer", "op", "rate", "FLOPs", "SOPs", "MACs", "ACs", "pJ", "formula")
-        table = text_table(header, [_cells(row) for row in self.rows], right=header[2:8], width=200)
-        return (
-            f"convention {self.convention.name}: {self.convention.formula}\nsource: {self.convention.source}\n"
-            f"{self.basis()}\n{table}\n{self.formula()}\n{self.comparison}{self._warning()}"
+            f"{self.acs:.6g} ACs{memory}, per image, T = {self.measurement.time_steps}"
         )
 
     def basis(self) -> str:
-        """What the figures rest on: prices, images, steps."""
+        """What the figures rest on: form, prices, images, steps, padding."""
+        found = self.measurement
+        padding = "counted, as in the source's FLOPs" if self.convention.padding else "not counted"
         return (
-            f"per image, mean over {self.measurement.images} images, T = {self.measurement.time_steps}; prices "
-            f"{self.technology.name}, {self.technology.source}"
+            f"{found.basis()}; prices {self.technology.name}, {self.technology.source}; operations on zero padding "
+            f"({self.padding_share:.1%} of all) are {padding}"
         )
 
-    def _warning(self) -> str:
+    def verdict(self) -> str:
+        """The comparison; figures only where the measurement gives no grounds for a verdict."""
+        return self.comparison.figures() if self.measurement.doubts else str(self.comparison)
+
+    def __str__(self) -> str:
+        header = (
+            "layer",
+            "op",
+            "spikes / step",
+            "FLOPs",
+            "SOPs",
+            "MACs",
+            "ACs",
+            "pJ",
+            "memory pJ",
+            "formula",
+        )
+        table = text_table(header, [_cells(row) for row in self.rows], right=header[2:9], width=220)
+        parts = [
+            self.measurement.warning(),
+            f"convention {self.convention.name}: {self.convention.formula}\nsource: {self.convention.source}",
+            self.basis(),
+            table,
+            self.formula(),
+            self.verdict(),
+            self._silence(),
+        ]
+        return "\n".join(part for part in parts if part)
+
+    def _silence(self) -> str:
         if not self.silent:
             return ""
         return (
-            f"\nWARNING: {len(self.silent)} of {len(self.rows)} layers read no spike at all (first: {self.silent[0]}); "
+            f"WARNING: {len(self.silent)} of {len(self.rows)} layers read no spike at all (first: {self.silent[0]}); "
             "with untrained weights these figures say nothing about the network"
         )
 
 
 def _cells(row: EnergyRow) -> tuple[str, ...]:
     rate = "real" if row.rate is None else f"{row.rate:.4f}"
-    figures = (f"{value:.4g}" for value in (row.flops, row.sops, row.macs, row.acs, row.picojoule))
-    return row.name, row.op, rate, *figures, row.formula
+    values = (row.flops, row.sops, row.macs, row.acs, row.picojoule, row.memory_pj)
+    return row.name, row.op, rate, *(f"{value:.4g}" for value in values), row.formula
 
 
 def energy(
-    model: nn.Module | SpikeGraph, batches: Batches, convention: str = "sdt", technology: str = "fp32",
-    progress: bool = False,
+    model: nn.Module | SpikeGraph, batches: Batches, convention: str = "sdt", technology: str | None = None,
+    progress: bool = False, form: Form | None = None,
 ) -> EnergyReport:  # fmt: skip
     """Energy per image, from the rates measured on a batch or a loader.
 
-    model: a module or its graph. batches: one batch as the model takes it, or an iterable of batches or of
-    (batch, labels). convention: a key of `CONVENTIONS`; technology: of `TECHNOLOGIES`.
+    model: a module or its graph. batches: one batch as the model takes it, or an iterable of
+    batches or of (batch, labels). convention: a key of `CONVENTIONS`; technology: of
+    `TECHNOLOGIES`, None: the convention's own. form: of the network that is counted (see `forms`);
+    None: folded where that changes a weight layer, else released.
     """
-    return cost(measure(model, batches, progress), convention, technology)
+    return cost(measure(model, batches, progress, form), convention, technology)
 
 
-def measure(model: nn.Module | SpikeGraph, batches: Batches, progress: bool = False) -> Measurement:
-    """The table of layers with the rates of every operand, to be costed under any number of conventions."""
-    stream = each_batch(batches, progress)
-    first = next(stream)
-    graph = model if isinstance(model, SpikeGraph) else trace(model, first)
-    rates, images = operand_rates(graph, operands_to_measure(graph), chain([first], stream))
-    return Measurement(tuple(count_layers(graph, rates)), images, time_steps(graph))
+def cost(
+    measurement: Measurement,
+    convention: str = "sdt",
+    technology: str | None = None,
+    memory: Memory | None = None,
+) -> EnergyReport:
+    """The same measurement under one convention. memory: parameters of the traffic; None: the
+    convention's own.
+
+    Raises InputError where the convention needs a rate that was not given, or takes no memory."""
+    rule = find_convention(convention)
+    prices = Prices.of(rule, find_technology(technology or rule.technology), memory)
+    rows = tuple(row for layer in measurement.layers if (row := _row(layer, prices)) is not None)
+    missing = [row.name for row in rows if not row.picojoule >= 0.0]
+    if missing:
+        some = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
+        raise InputError(f"convention {convention} needs firing rates that were not given, for {some}")
+    return EnergyReport(rule, prices.technology, prices.memory, measurement, rows, compare(measurement, prices))
 
 
-def time_steps(graph: SpikeGraph) -> int:
-    """T: the leading axis of the neurons (time steps, or time steps times a batch of one)."""
-    lif = [node.shape[0] for node in graph.find("neuron") if node.target == "spikedriven::lif"]
-    return max(lif or [node.shape[0] // graph.batch_size for node in graph.find("neuron")], default=1)
-
-
-def cost(measurement: Measurement, convention: str = "sdt", technology: str = "fp32") -> EnergyReport:
-    """The same measurement under one convention and one technology."""
-    rule, prices = find_convention(convention), find_technology(technology)
-    costs = [(layer, rule.cost(layer)) for layer in measurement.layers]
-    rows = tuple(_row(layer, priced, prices) for layer, priced in costs if priced.counted)
-    macs, acs = sum(row.macs for row in rows), sum(row.acs for row in rows)
-    comparison = compare(measurement.layers, measurement.time_steps, macs, acs)
-    return EnergyReport(rule, prices, measurement, rows, comparison)
-
-
-def _row(layer: Layer, priced: Cost, prices: Technology) -> EnergyRow:
+def _row(layer: Layer, prices: Prices) -> EnergyRow | None:
+    found = prices.convention.cost(layer, prices.memory)
+    if not found.counted:
+        return None
+    partner = partner_cost(layer, prices)
     return EnergyRow(
         name=layer.name,
         op=layer.op,
-        rate=layer.rate if layer.spiking else None,
-        flops=layer.ops,
-        sops=priced.acs if layer.spiking else 0.0,
-        macs=priced.macs,
-        acs=priced.acs,
-        picojoule=priced.macs * prices.mac_pj + priced.acs * prices.ac_pj,
-        formula=priced.formula,
+        rate=_shown_rate(layer),
+        flops=prices.convention.counted(layer).ops,
+        sops=found.acs if layer.spiking else 0.0,
+        macs=found.macs,
+        acs=found.acs,
+        arithmetic_pj=prices.arithmetic(found),
+        memory_pj=prices.traffic(found),
+        formula=found.formula,
+        moved=prices.moved(found),
+        partner_pj=(prices.arithmetic(partner), prices.traffic(partner)),
     )
+
+
+def _shown_rate(layer: Layer) -> float | None:
+    shown = layer.output if layer.output is not None else layer
+    return shown.rate if shown.spiking else None

@@ -34,9 +34,9 @@ def pooled_mask_and_add_attention(q: Tensor, k: Tensor, v: Tensor, neuron: nn.Mo
     """
     size = q.shape[-2:]
     k, v = _pool3x3(k), _pool3x3(v)
-    q, k, v = (_split_heads(x, num_heads).transpose(-1, -2) for x in (q, k, v))
+    q, k, v = (split_heads(x, num_heads).transpose(-1, -2) for x in (q, k, v))
     attended = neuron(_pool3x3(k * v).sum(dim=-2, keepdim=True))
-    return _merge_heads(_pool3x3(q * attended).transpose(-1, -2), size)
+    return merge_heads(_pool3x3(q * attended).transpose(-1, -2), size)
 
 
 def linear_attention(q: Tensor, k: Tensor, v: Tensor, num_heads: int, scale: float) -> Tensor:
@@ -48,34 +48,34 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, num_heads: int, scale: flo
     if q.stride(2) == 1:
         return _linear_attention_channels_last(q, k, v, num_heads, scale)
     size = q.shape[-2:]
-    q, k, v = (_split_heads(x, num_heads) for x in (q, k, v))
-    if _tokens_first(tokens=q.shape[-1], d=q.shape[-2], d_v=v.shape[-2]):
-        return _merge_heads(v @ (k.transpose(-1, -2) @ q) * scale, size)
-    return _merge_heads((v @ k.transpose(-1, -2)) @ q * scale, size)
+    q, k, v = (split_heads(x, num_heads) for x in (q, k, v))
+    if tokens_first(tokens=q.shape[-1], d=q.shape[-2], d_v=v.shape[-2]):
+        return merge_heads(v @ (k.transpose(-1, -2) @ q) * scale, size)
+    return merge_heads((v @ k.transpose(-1, -2)) @ q * scale, size)
 
 
 def _linear_attention_channels_last(q: Tensor, k: Tensor, v: Tensor, num_heads: int, scale: float) -> Tensor:
     """The same, token by token as such tensors lie in memory: half the time, because nothing is transposed."""
     size = q.shape[-2:]
-    q, k, v = (_split_heads(x, num_heads).transpose(-1, -2).contiguous() for x in (q, k, v))
-    if _tokens_first(tokens=q.shape[-2], d=q.shape[-1], d_v=v.shape[-1]):
+    q, k, v = (split_heads(x, num_heads).transpose(-1, -2).contiguous() for x in (q, k, v))
+    if tokens_first(tokens=q.shape[-2], d=q.shape[-1], d_v=v.shape[-1]):
         attended = (q @ k.transpose(-1, -2)) @ v * scale
     else:
         attended = q @ (k.transpose(-1, -2) @ v) * scale
     return attended.transpose(2, 3).flatten(3).unflatten(2, size).permute(0, 1, 4, 2, 3)
 
 
-def _tokens_first(tokens: int, d: int, d_v: int) -> bool:
+def tokens_first(tokens: int, d: int, d_v: int) -> bool:
     """Whether the product of tokens with tokens costs less than that of channels with channels."""
     return tokens * (d + d_v) < 2 * d * d_v
 
 
-def _split_heads(x: Tensor, num_heads: int) -> Tensor:
+def split_heads(x: Tensor, num_heads: int) -> Tensor:
     """[T, B, C, H, W] -> [T, B, heads, d, N]."""
     return x.flatten(3).unflatten(2, (num_heads, -1))
 
 
-def _merge_heads(x: Tensor, size: Sequence[int]) -> Tensor:
+def merge_heads(x: Tensor, size: Sequence[int]) -> Tensor:
     """[T, B, heads, d, N] -> [T, B, C, H, W]."""
     return x.flatten(2, 3).unflatten(3, size)
 

@@ -9,7 +9,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from spikedriven.layers.attention import linear_attention
+from spikedriven.layers.attention import merge_heads, split_heads, tokens_first
 from spikedriven.layers.self_attention import SpikingSelfAttention
 from spikedriven.neurons import IntegerNeuron
 from spikedriven.neurons.expanded import ExpandedNeuron
@@ -40,11 +40,30 @@ class Accumulate(nn.Module):
         return total + (self.bias if isinstance(self.layer, nn.Linear) else self.bias.view(-1, 1, 1))
 
 
-class ExpandedSelfAttention(nn.Module):
-    """`SpikingSelfAttention` on binary sub-steps; scale and norms are folded into the thresholds behind the product.
+def expanded_attention(q: Tensor, k: Tensor, v: Tensor, num_heads: int, levels: int) -> Tensor:
+    """``q (k^T v)`` of the counts, in the order that `linear_attention` takes. q, k, v: binary [T * D, B, C, H, W].
 
-    ``K^T V`` and ``Q (K^T V)`` are accumulated over sub-steps of k and q, so that each product selects and adds.
+    Both products select and add: one operand is binary, the other a count that was accumulated over the sub-steps of
+    its time step. Returns counts [T, B, C_v, H, W].
     """
+    size = q.shape[-2:]
+    q, k, v = (split_heads(x, num_heads) for x in (q, k, v))  # [T * D, B, heads, d, N]
+    if tokens_first(tokens=q.shape[-1], d=q.shape[-2], d_v=v.shape[-2]):
+        weights = accumulate(k.transpose(-1, -2) @ _at_each_sub_step(q, levels), levels)
+        attended = v @ weights.repeat_interleave(levels, 0)
+    else:
+        values = accumulate(_at_each_sub_step(v, levels) @ k.transpose(-1, -2), levels)
+        attended = values.repeat_interleave(levels, 0) @ q
+    return merge_heads(accumulate(attended, levels), size)
+
+
+def _at_each_sub_step(x: Tensor, levels: int) -> Tensor:
+    """The count of a time step, at each of its sub-steps. Binary [T * D, ...] -> [T * D, ...]."""
+    return accumulate(x, levels).repeat_interleave(levels, 0)
+
+
+class ExpandedSelfAttention(nn.Module):
+    """`SpikingSelfAttention` on binary sub-steps; scale and norms are folded into the thresholds behind the product."""
 
     def __init__(self, attention: SpikingSelfAttention) -> None:
         super().__init__()
@@ -60,11 +79,4 @@ class ExpandedSelfAttention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         spikes = self.neuron(x)
         q, k, v = self.q(spikes), self.k(spikes), self.v(spikes)
-        counts = accumulate(v, self.levels)
-        q, k = (s.unflatten(0, (-1, self.levels)) for s in (q, k))
-        attended = sum(
-            linear_attention(q[:, i], k[:, j], counts, self.num_heads, 1.0)
-            for i in range(self.levels)
-            for j in range(self.levels)
-        )
-        return self.out(attended)
+        return self.out(expanded_attention(q, k, v, self.num_heads, self.levels))

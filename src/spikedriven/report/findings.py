@@ -1,5 +1,6 @@
 """Everything a page shows, measured once; the sections only lay it out."""
 
+import dataclasses
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,10 +11,11 @@ from rich.progress import track
 from torch import Tensor
 
 from spikedriven.graph.audit import AuditReport, audit
-from spikedriven.graph.conventions import CONVENTIONS, TECHNOLOGIES
-from spikedriven.graph.energy import EnergyReport, cost, measure
+from spikedriven.graph.conventions import CONVENTIONS
+from spikedriven.graph.energy import EnergyReport, cost
 from spikedriven.graph.expand import expand
 from spikedriven.graph.layer_firing import LayerFiring, LayerFirings
+from spikedriven.graph.measurement import Measurement, measure
 from spikedriven.graph.trace import trace
 from spikedriven.neurons.watch import neuron_outputs
 from spikedriven.report.attention import ATTENTION, FiringMap, firing_maps
@@ -48,8 +50,8 @@ class Findings:
     dense: quality of a network that is no classifier, else None. accuracy: None without labelled images or trained
     weights. classes: names, empty without data; split_size: images in the split. samples: predictions to show. maps:
     samples with their attention maps. firing: of every layer of neurons, by name. energies: convention ->
-    technology -> report. released, folded: audits of the network as it is, and with all chains folded and integer
-    neurons made binary. images: how many rates and energies rest on.
+    report at its own prices, all over one measurement. released, folded: audits of the network as it is, and with all
+    chains folded and integer neurons made binary. images: how many rates and energies rest on.
     """
 
     subject: Subject[Request]
@@ -61,13 +63,18 @@ class Findings:
     samples: tuple[Sample, ...]
     maps: tuple[tuple[Sample, list[FiringMap]], ...]
     firing: dict[str, LayerFiring]
-    energies: dict[str, dict[str, EnergyReport]]
+    energies: dict[str, EnergyReport]
     released: AuditReport
     folded: AuditReport
 
     @property
     def images(self) -> int:
-        return self.energies["sdt"]["fp32"].measurement.images
+        return self.measurement.images
+
+    @property
+    def measurement(self) -> Measurement:
+        """The table of layers that all energies cost."""
+        return self.energies["sdt"].measurement
 
 
 def investigate(subject: Subject[Request]) -> Findings:
@@ -76,8 +83,9 @@ def investigate(subject: Subject[Request]) -> Findings:
     accuracy, classes, size = _accuracy(subject)
     firing, samples = _firing_and_samples(subject)
     graph = trace(model, next(iter(batches(subject)))[0])
-    measurement = measure(graph, _progress((batch for batch, _ in batches(subject)), "energy"))
-    energies = {name: {price: cost(measurement, name, price) for price in TECHNOLOGIES} for name in CONVENTIONS}
+    stream = _progress((batch for batch, _ in batches(subject)), "energy")
+    measurement = measure(model, stream, form=subject.request.form)
+    measurement = dataclasses.replace(measurement, doubts=(*subject.doubts, *measurement.doubts))
     return Findings(
         subject=subject,
         history=None if subject.run is None else read_history(subject.run),
@@ -88,7 +96,7 @@ def investigate(subject: Subject[Request]) -> Findings:
         samples=tuple(some_of_each(samples, subject.request.samples)) if subject.trained else (),
         maps=_maps(subject, samples[: subject.request.maps]),
         firing=firing,
-        energies=energies,
+        energies={name: cost(measurement, name) for name in CONVENTIONS},
         released=audit(graph),
         folded=_folded_audit(model),
     )

@@ -11,6 +11,8 @@ from torch import Tensor, nn
 
 from spikedriven.data import build_eval_loader, find_any_set
 from spikedriven.errors import InputError
+from spikedriven.graph.calibrate import calibrate
+from spikedriven.graph.forms import Form
 from spikedriven.graph.trace import as_graphed
 from spikedriven.models import variant_of
 from spikedriven.models.spike_mae import SpikeMAE
@@ -24,7 +26,6 @@ from spikedriven.training.target import (
     is_model_name,
     load_target,
     random_batch,
-    wake_up,
 )
 
 #: Samples of noise to measure on where there are no images.
@@ -67,6 +68,9 @@ class Request(Measured):
     """Predictions shown: half of them right, half wrong, where there are so many."""
     maps: int = 2
     """Samples whose attention maps are shown."""
+    form: Form | None = None
+    """The network whose energy is counted: released, folded or expanded. Default: folded where that changes a weight
+    layer, else released."""
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -101,6 +105,12 @@ class Subject(Generic[Asked]):
     @property
     def network(self) -> str:
         return self.request.target if self.recipe is None else self.recipe.model.name
+
+    @property
+    def doubts(self) -> tuple[str, ...]:
+        """Why figures on this page give no grounds for a verdict."""
+        found = {"random weights": not self.trained, "random input": self.noise is not None}
+        return tuple(doubt for doubt, holds in found.items() if holds)
 
 
 def open_subject(request: Asked) -> Subject[Asked]:
@@ -152,7 +162,7 @@ def _with_notes(subject: Subject[Asked]) -> Subject[Asked]:
         notes.append(f"Random input: rates and energies were measured on {NOISE} samples of noise, not on images.")
     if not subject.trained:
         batch = noise if noise is not None else first_batch(subject)
-        wake_up(subject.model, batch)
+        calibrate(subject.model, batch)
         notes.insert(
             0,
             "Random weights: no checkpoint was given. Rates, energies and maps show what the architecture does "

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 import torch
 import tyro
-from torch import Tensor, nn
+from torch import Tensor
 
 from spikedriven.data import DataConfig, chosen_labels, evaluation_config
 from spikedriven.errors import InputError
@@ -210,15 +210,3 @@ def random_batch(model: Any, images: int, seed: int = 0) -> Tensor:
     if model.input_layout == "events":
         return torch.poisson(torch.full(like.shape, 0.3), generator).to(like)
     return torch.randn(like.shape, generator=generator).to(like)
-
-
-def wake_up(model: nn.Module, batch: Tensor) -> None:
-    """Give random weights batch norm statistics of ``batch``; with the initial ones most neurons stay silent."""
-    for module in model.modules():
-        if isinstance(module, nn.modules.batchnorm._BatchNorm):
-            module.momentum = None  # the average over all passes: of the one that follows
-            module.reset_running_stats()
-    model.train()
-    with torch.no_grad():
-        getattr(model, getattr(model, "graph_method", "forward"))(batch)
-    model.eval()

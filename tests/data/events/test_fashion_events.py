@@ -12,9 +12,9 @@ from spikedriven.data.events import fashion_events
 from spikedriven.data.events.fashion_events import COMPASS, DIRECTIONS, DURATION_US, FashionEvents, hop_order, show
 from spikedriven.data.fashion import load_embedded
 from spikedriven.errors import DataError, RecipeError
+from spikedriven.graph.calibrate import calibrate
 from spikedriven.recipes import load_recipe
 from spikedriven.tasks.networks import build_network
-from spikedriven.training.target import wake_up
 
 GARMENT = EventDataConfig(dataset="fashion-events", split_by="time", time_steps=6, img_size=34, workers=0)
 DIRECTION = dataclasses.replace(GARMENT, labels="direction", time_steps=8)
@@ -125,7 +125,7 @@ def test_who_can_know_the_order(arm: str, knows_order: bool) -> None:
         args["head_input"] = "mean"  # the neuron in front of an untrained classifier stays silent
     model = build_network(dataclasses.replace(recipe.model, num_classes=8, args=args), recipe.data).double()
     frames = torch.stack([clips(recipe.data).frames(index) for index in range(4)]).double()
-    wake_up(model, frames)
+    calibrate(model.eval(), frames)
     with torch.no_grad():
         answers = [model(frames[:, order]) for order in (list(range(8)), [3, 1, 0, 7, 5, 2, 4, 6])]
     assert torch.allclose(*answers, rtol=0, atol=1e-12) != knows_order

@@ -39,6 +39,8 @@ def _to_act_on(row: AuditRow) -> bool:
 
 
 def _folded_verdict(report: AuditReport) -> str:
+    if report.neurons == 0:
+        return report.verdict()
     return (
         f"{report.verdict().splitlines()[1]} This is the network with every linear chain folded and integer neurons "
         f"made binary. It was run beside the released one in float64 on random input of at most {CHECK_SIZE} pixels: "

@@ -25,17 +25,17 @@ def commands(found: Findings) -> list[list[str]]:
     """Command lines that compute again what the page shows."""
     subject, request = found.subject, found.subject.request
     named = _options(request, ("checkpoint", "num_classes", "img_size", "time_steps"))
-    data = _options(request, ("data", "root"))
+    data, form = _options(request, ("data", "root")), _options(request, ("form",))
     lines = []
     if subject.run is not None:
         lines.append(["spikedriven", "train", str(subject.run / "recipe.yaml"), "--run.out", "NEW_FOLDER"])
     if found.accuracy is not None or found.dense is not None:
         lines.append(["spikedriven", "eval", request.target, *named, *data, "--split", request.split])
-    lines.append(["spikedriven", "energy", request.target, *named, *data, "--convention", "all"])
+    lines.append(["spikedriven", "energy", request.target, *named, *data, *form, "--convention", "all"])
     lines.append(["spikedriven", "audit", request.target, *named])
     lines.append(["spikedriven", "firing", request.target, *named, *data, "--out", "firing.csv"])
     lines.append(["spikedriven", "attention", request.target, "IMAGE", *named])
-    everything = _options(request, ("split", "accuracy_images", "images", "samples", "maps", "batch_size"))
+    everything = _options(request, ("split", "accuracy_images", "images", "samples", "maps", "batch_size", "form"))
     lines.append(["spikedriven", "report", request.target, *named, *data, *everything])
     return lines
 

@@ -13,8 +13,13 @@ def overview(found: Findings) -> Html:
 
 
 def notes(found: Findings) -> Html:
-    told = (*found.subject.notes, *chosen_on_these_images(found.subject))
-    return join(tag("p", tag("strong", "Note. "), note, class_="warning") for note in told)
+    """What a reader must know first: random weights or input, what else leaves no grounds for a verdict, and images
+    that were chosen on.
+    """
+    measured = [doubt for doubt in found.measurement.doubts if doubt not in found.subject.doubts]
+    lines = [*found.subject.notes, *(f"No verdict: {doubt}." for doubt in measured)]
+    lines += chosen_on_these_images(found.subject)
+    return join(tag("p", tag("strong", "Note. "), line, class_="warning") for line in lines)
 
 
 def chosen_on_these_images(subject: Subject[Request]) -> list[str]:
@@ -27,18 +32,25 @@ def chosen_on_these_images(subject: Subject[Request]) -> list[str]:
 
 def key_figures(found: Findings) -> Html:
     """Name and value of what is asked first."""
-    report = found.energies["sdt"]["fp32"]
+    report = found.energies["sdt"]
     quality = ("top-1 accuracy", f"{found.accuracy.top1:.2f} %" if found.accuracy else "not measured")
     name, value = found.dense.headline if found.dense else quality
     figures = {
         name: value,
         "parameters": f"{_count(found.subject.model):,}",
         "mean input rate": f"{report.comparison.mean_rate:.1%} per binary step",
-        "energy, convention sdt": f"{report.total_mj:.4g} mJ per image",
-        "as released": "addition-only" if found.released.ok_as_released else "not addition-only",
-        "after folding": "addition-only" if found.folded.ok else "not addition-only",
+        "energy, convention sdt": f"{report.total_mj:.4g} mJ per image ({found.measurement.form})",
+        "spikes per image": f"{found.measurement.spikes:,.0f}",
+        "as released": _adds(found.released.ok_as_released, found),
+        "after folding": _adds(found.folded.ok, found),
     }
     return tag("dl", join(tag("div", tag("dt", k), tag("dd", v)) for k, v in figures.items()), class_="figures")
+
+
+def _adds(ok: bool, found: Findings) -> str:
+    if found.released.neurons == 0:
+        return "no verdict: no spiking neuron"
+    return "addition-only" if ok else "not addition-only"
 
 
 def parts(found: Findings) -> Html:
@@ -50,7 +62,7 @@ def parts(found: Findings) -> Html:
     ]
     rows.append(("all", type(model).__name__, f"{_count(model):,}", f"{_count(model, trained=True):,}"))
     shape = " x ".join(map(str, model.example_input().shape[1:]))
-    steps = found.energies["sdt"]["fp32"].measurement.time_steps
+    steps = found.measurement.time_steps
     classes = f", {model.num_classes} classes" if model.num_classes else ""
     text = f"{found.subject.network}{_changes(found)}, {steps} time steps, input {shape}{classes}."
     header = ("part", "class", "parameters", "trainable")
