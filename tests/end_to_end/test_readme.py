@@ -30,7 +30,11 @@ ASKS = {
     "spikedriven stream runs/sdt_gesture_2_256_t16": "sdt_gesture_2_256_t16",
     "spikedriven train e_spikeformer_coco_mask_rcnn_10m": "coco",
     "spikedriven predict runs/fashion_scenes_mask_rcnn": "fashion_scenes_mask_rcnn",
+    "spikedriven fetch": "drive.google.com",
+    "spikedriven eval sdt_8_768.in1k_288": "8_768.pth.tar",
 }
+#: Lines that end with another status than 0, by what they found.
+STATUS = {"spikedriven audit spikingformer_8_512": 1}  # some layers add only once they are folded
 #: Lines that are cut short: what is added to them.
 CUT = {
     "spikedriven bench engine": ["--models", "sdt_2_256_cifar", "--rounds", "1"],
@@ -99,7 +103,7 @@ def test_line(line, site, desk):
     printed = ran.stdout + ran.stderr
     assert ran.returncode != -signal.SIGSEGV
     if asks is None:
-        assert ran.returncode == 0, printed[-2000:]
+        assert ran.returncode == STATUS.get(line, 0), printed[-2000:]
     else:
         assert ran.returncode != 0 and asks in printed.lower(), printed[-2000:]
         assert line.startswith("torchrun") or "Traceback" not in printed
