@@ -52,6 +52,21 @@ def test_overrides_of_every_kind(capsys: pytest.CaptureFixture[str], tmp_path: P
     assert recipe.model.args == {**own, "embed_dim": 96, "neuron": "plif"}
 
 
+def test_options_of_timm(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    words = ["quickstart", "--model.freeze", "*", "!head", "--loss.class-weights", "balanced"]
+    words += ["--optim.name", "lookahead_sgd", "--optim.momentum", "0.8", "--optim.args.nesterov", "false"]
+    words += ["--schedule.kind", "timm/step", "--schedule.args.decay_epochs=4", "--data.mixup-mode", "elem"]
+    words += ["--data.cutmix-minmax", "0.2", "0.8", "--data.sampling", "balanced", "--data.aug-repeats", "3"]
+    recipe = shown(words, capsys, tmp_path)
+    assert recipe.model.freeze == ("*", "!head") and recipe.loss.class_weights == "balanced"
+    assert (recipe.optim.name, recipe.optim.momentum, recipe.optim.args) == ("lookahead_sgd", 0.8, {"nesterov": False})
+    assert (recipe.schedule.kind, recipe.schedule.args) == ("timm/step", {"decay_epochs": 4})
+    assert (recipe.data.cutmix_minmax, recipe.data.mixup_mode) == ((0.2, 0.8), "elem")
+    assert (recipe.data.sampling, recipe.data.aug_repeats) == ("balanced", 3.0)
+    weighted = shown(["quickstart", "--loss.class-weights", "1", "0.5"], capsys, tmp_path)
+    assert weighted.loss.class_weights == (1.0, 0.5)
+
+
 def test_a_field_that_does_not_exist_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "quickstart", "--optim.learning_rate", "1"]) == 2
     assert "learning" in capsys.readouterr().err

@@ -34,6 +34,7 @@ REFUSED: list[tuple[str, Any, str]] = [
     ("auto_augment", "augmix-x5", "timm's string, such as"),
     ("auto_augment", "original-m5", "timm's string, such as"),
     ("auto_augment", "randm5", "timm's string, such as"),
+    ("auto_augment", "augmix-a0", "timm's string, such as"),
     ("auto_augment", "v1", "timm's string, such as"),
     ("auto_augment", "rand-m", "timm's string, such as"),
     ("auto_augment", "rand-m9-inc", "timm's string, such as"),

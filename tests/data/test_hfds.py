@@ -45,7 +45,7 @@ def test_resume_shards_and_evaluation_are_exact(tmp_path: Path, monkeypatch: pyt
     assert len(whole) == 4 and len(late) == 2
     assert all(torch.equal(a[0], b[0]) for a, b in zip(whole[2:], late, strict=True))
     assert (
-        train._order.shards.tolist()
+        train._order.sampling.shards.tolist()
         == np.unique(create_dataset("hfds", "train", tmp_path, False, 0.4).rows // 4, return_counts=True)[1].tolist()
     )
     evaluated = [build_eval_loader(cfg, "test", batch_size=2, rank=rank, world_size=4) for rank in range(4)]

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from spikedriven.data import DataConfig, EventDataConfig, create_event_dataset
@@ -280,6 +281,18 @@ def test_run_lengths_at_random(tmp_path: Path) -> None:
             assert dataset._mask(entry.annotations[0], entry).shape == coco_files.SIZE
         except DataError as error:
             assert "annotation 2: its segmentation is neither" in str(error)
+
+
+@COUNT
+@pytest.mark.parametrize("zipped", [True, False])
+def test_clips_in_files_of_pytorch(zipped: bool, count: int, tmp_path: Path) -> None:
+    folder = tmp_path / "cifar10-dvs-tet" / "train"
+    folder.mkdir(parents=True)
+    clip = torch.from_numpy(np.random.default_rng(0).integers(0, 3, (2, 16, 16, 4))).float()
+    torch.save((clip, torch.tensor([3])), folder / "0.pt", _use_new_zipfile_serialization=zipped)
+    cfg = EventDataConfig(dataset="cifar10-dvs-tet", root=tmp_path, time_steps=4, img_size=8)
+    content = (folder / "0.pt").read_bytes()
+    survive([content], folder / "0.pt", lambda _path: create_event_dataset(cfg, "train")[0], count, None, "0.pt")
 
 
 def test_lists_of_recordings(tmp_path: Path) -> None:

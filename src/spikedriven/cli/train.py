@@ -32,8 +32,7 @@ from spikedriven.training.distributed import open_world
 from spikedriven.training.loop import Trainer, exit_status
 from spikedriven.training.recipe_io import recipe_to_yaml
 
-#: Sections whose field `args` has keywords that depend on what is named there: --model.args.NAME
-#: VALUE.
+#: Sections with keywords that depend on what is named there: --model.args.NAME VALUE.
 _WITH_ARGUMENTS = ("model", "optim", "schedule")
 Data = TypeVar("Data")
 

@@ -12,7 +12,7 @@ from spikedriven.errors import InputError, RecipeError
 _AUTO_AUGMENT = re.compile(
     r"rand(-(m\d+|n\d+|p\d*\.?\d+|mstd\d+(\.\d+)?|mmax\d+|inc[01]|t[a-z0-9]+))*"
     r"|(original|originalr|v0|v0r|3a)(-mstd\d+(\.\d+)?)*"
-    r"|augmix(-(m\d+|w[1-9]\d*|d\d+|a\d*\.?\d+|b[01]|mstd\d+(\.\d+)?))*"
+    r"|augmix(-(m\d+|w[1-9]\d*|d\d+|a(?=[\d.]*[1-9])\d*\.?\d+|b[01]|mstd\d+(\.\d+)?))*"
 )
 
 

@@ -11,8 +11,7 @@ from spikedriven.errors import RecipeError
 
 
 def freeze(model: nn.Module, patterns: Sequence[str]) -> str | None:
-    """Take the parameters that the patterns name out of training, in place; returns what to say of
-    it.
+    """Take the parameters that the patterns name out of training, in place; returns what to say.
 
     A pattern is the name of a parameter or of a module, with wildcards: "stem", "blocks.*", "*".
     One that begins with "!" takes back what those before it named: ["*", "!head"] leaves the head.
@@ -47,7 +46,7 @@ def frozen_norms(model: nn.Module, patterns: Sequence[str]) -> list[_BatchNorm]:
 
 
 def _named(names: Sequence[str], patterns: Sequence[str]) -> set[str]:
-    """Those of the names that are frozen after all patterns, in their order."""
+    """Those of the names that are frozen once every pattern has had its turn."""
     frozen: set[str] = set()
     for pattern in patterns:
         wanted = {name for name in names if _names(pattern.removeprefix("!"), name)}

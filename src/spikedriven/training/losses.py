@@ -41,8 +41,8 @@ class WeightedCrossEntropy(nn.Module):
     """Mean over the batch of the cross entropy, each class's part times its weight.
 
     `-mean_i sum_c weights[c] y_ic log p_ic` for targets y float [B, K], or int64 [B] as one-hot. It
-    is divided by B and not by the sum of the weights (PyTorch's mean over class numbers): so it is
-    linear, and what a batch has in common does not depend on how it is spread over processes.
+    is divided by B and not by the sum of the weights (PyTorch's mean over class numbers): so the
+    loss of a batch is the mean of those of its parts, however it is spread over processes.
     """
 
     def __init__(self, weights: Sequence[float]) -> None:

@@ -24,7 +24,7 @@ def for_processes(recipe: Recipe, found: tuple[Path, Checkpoint] | None, process
         return recipe
     path, state = found[0], found[1].state
     try:
-        # a checkpoint of before this was possible has the recipe's batch size
+        # older checkpoints do not say it: their run had the recipe's batch size all the time
         joined = state["processes"] * state.get("batch_size", recipe.run.batch_size)
     except (LookupError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{path}: its state does not fit this run ({error})") from error

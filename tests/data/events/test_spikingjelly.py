@@ -1,5 +1,6 @@
 """The same bytes read by SpikingJelly, whose loaders the releases use. Needs `pip install spikingjelly==0.0.0.0.14`."""
 
+import shutil
 import warnings
 from pathlib import Path
 
@@ -77,7 +78,15 @@ def test_gestures_cut_by_their_table(tmp_path: Path, capsys: pytest.CaptureFixtu
     capsys.readouterr()  # it prints each file
     ours = create_event_dataset(config("dvs128-gesture", tmp_path, time_steps=3), "train")
     assert ours.targets.tolist() == list(range(11))
+    (tmp_path / "DVSGesturedataset" / "events_np").mkdir(parents=True)
+    for split in ("train", "test"):
+        shutil.copytree(tmp_path / "cut", tmp_path / "DVSGesturedataset" / "events_np" / split)
+    folder.rename(tmp_path / "elsewhere")
+    cut = create_event_dataset(config("dvs128-gesture", tmp_path, time_steps=3), "train")
+    assert cut.targets.tolist() == list(range(11)) and cut.where(0).endswith(f"train/0/{name}_0.npz")
+    folder = (tmp_path / "elsewhere").rename(folder)
     for index in range(11):
+        assert torch.equal(cut[index][0], ours[index][0]), "their files, read by us"
         with np.load(tmp_path / "cut" / str(index) / f"{name}_0.npz") as events:
             expected = jelly.integrate_events_by_fixed_frames_number(dict(events), "number", 3, 128, 128)
         assert np.array_equal(ours[index][0].numpy(), expected)

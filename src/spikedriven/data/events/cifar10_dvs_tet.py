@@ -23,6 +23,7 @@ from PIL import Image
 from spikedriven.data.events.cifar10_dvs import CLASSES
 from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.events.dataset import EventDataset
+from spikedriven.data.events.npz import LARGEST_SIDE
 from spikedriven.data.events.recordings import find_folder
 from spikedriven.errors import DataError
 
@@ -84,9 +85,10 @@ def _read(file: Path) -> tuple[torch.Tensor, int]:
         raise DataError(f"{file}: expected a pair of frames and label, found {type(content).__name__}")
     clip, label = content
     number = label.item() if isinstance(label, torch.Tensor) and label.numel() == 1 else label
-    if not isinstance(clip, torch.Tensor) or clip.ndim != 4 or clip.shape[0] != 2 or 0 in clip.shape:
-        found = list(clip.shape) if isinstance(clip, torch.Tensor) else type(clip).__name__
-        raise DataError(f"{file}: expected frames [2, H, W, T], found {found}")
+    shape = list(clip.shape) if isinstance(clip, torch.Tensor) else []
+    if len(shape) != 4 or shape[0] != 2 or 0 in shape or max(shape[1:3]) > LARGEST_SIDE:
+        found = shape or type(clip).__name__
+        raise DataError(f"{file}: expected frames [2, H, W, T], of at most {LARGEST_SIDE} pixels a side, found {found}")
     if not isinstance(number, (int, float)) or number not in range(len(CLASSES)):
         raise DataError(f"{file}: expected one label from 0 to {len(CLASSES) - 1}, found {label}")
     return clip, int(number)
