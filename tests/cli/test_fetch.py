@@ -1,4 +1,5 @@
-"""`spikedriven fetch`: whose file it is, what is refused, and the stored file in the hands of the other commands."""
+"""`spikedriven fetch`: whose file it is, what is refused, and the stored file in the hands of the
+other commands."""
 
 import argparse
 import functools
@@ -32,7 +33,8 @@ LINKS = {
 
 @pytest.fixture
 def drive(monkeypatch, tmp_path):
-    """The server with a file of the network, a tag for each kind of link, and a cache of its own."""
+    """The server with a file of the network, a tag for each kind of link, and a cache of its
+    own."""
     monkeypatch.setenv("SPIKEDRIVEN_CACHE", str(tmp_path / "cache"))
     for tag, url in LINKS.items():
         file = PublishedFile(

@@ -1,6 +1,7 @@
 """A server on this machine that behaves as Google Drive does, and as a plain web server beside it.
 
-Whatever `requests` is asked for goes to it, so that gdown runs as it is and nothing leaves the machine.
+Whatever `requests` is asked for goes to it, so that gdown runs as it is and nothing leaves the
+machine.
 """
 
 import re
@@ -27,11 +28,12 @@ LOGIN = "<!DOCTYPE html><html><head><title>Sign in - Google Accounts</title></he
 
 @dataclass
 class Drive:
-    """files: identifier, or path on another host -> content. What is not there has its page in `pages`.
+    """files: identifier, or path on another host -> content. What is not there has its page in
+    `pages`.
 
-    small: identifiers given without a confirmation page. breaks: after how many bytes of each answer the connection is
-    cut, one number per request; none left: never. ranges: whether parts of a file can be asked for. asked: requests so
-    far, as (host, path, Range).
+    small: identifiers given without a confirmation page. breaks: after how many bytes of each
+    answer the connection is cut, one number per request; none left: never. ranges: whether parts of
+    a file can be asked for. asked: requests so far, as (host, path, Range).
     """
 
     files: dict[str, bytes] = field(default_factory=dict)

@@ -1,4 +1,5 @@
-"""Wrappers that people save weights in are recognised, named, and load the same weights; two of one are refused."""
+"""Wrappers that people save weights in are recognised, named, and load the same weights; two of one
+are refused."""
 
 import argparse
 

@@ -1,4 +1,5 @@
-"""Transfers against a server that behaves as Google Drive: its pages, broken connections, and what comes instead."""
+"""Transfers against a server that behaves as Google Drive: its pages, broken connections, and what
+comes instead."""
 
 import random
 import sys

@@ -1,4 +1,5 @@
-"""Files of weights: what harmless things may stand in them, and one error for each that is something else."""
+"""Files of weights: what harmless things may stand in them, and one error for each that is
+something else."""
 
 import argparse
 import gzip
@@ -59,7 +60,8 @@ def test_a_compressed_file_of_the_right_size_is_read(tmp_path):
 
 
 def test_the_same_data_named_many_times(tmp_path):
-    """A directory whose entries all point to one place: the file is small without being compressed."""
+    """A directory whose entries all point to one place: the file is small without being
+    compressed."""
     torch.save({"a": torch.zeros(250_000)}, tmp_path / "w.pth")
     with zipfile.ZipFile(tmp_path / "w.pth", "a") as archive:
         entry = next(info for info in archive.infolist() if info.filename.endswith("data/0"))

@@ -1,4 +1,5 @@
-"""Which stored numbers become weights, and which are refused: a strict load never changes what a file says."""
+"""Which stored numbers become weights, and which are refused: a strict load never changes what a
+file says."""
 
 import pytest
 import torch

@@ -1,4 +1,5 @@
-"""The CAFormer file of the Meta-SpikeFormer README has the key names of sail-sg/poolformer: timm's filter reads it."""
+"""The CAFormer file of the Meta-SpikeFormer README has the key names of sail-sg/poolformer: timm's
+filter reads it."""
 
 import dataclasses
 import re
@@ -27,7 +28,8 @@ ORIGINAL = [
 
 
 def original(model):
-    """A state dict as the authors' code has it: other names, and linear layers where timm has 1x1 convolutions."""
+    """A state dict as the authors' code has it: other names, and linear layers where timm has 1x1
+    convolutions."""
     weights = {}
     for key, value in model.state_dict().items():
         for pattern, replacement in ORIGINAL:

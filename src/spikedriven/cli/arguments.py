@@ -27,7 +27,7 @@ def parse(kind: type[Arguments], argv: list[str], command: str, doc: str | None)
 
 
 def split_arguments(argv: list[str], sections: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
-    """Take the options SECTION.args.KEY out, with their values behind a space or "="; values are read as YAML.
+    """Take SECTION.args.KEY and its value out, in both spellings of an option; values are read as YAML.
 
     Returns the other words, and the values by section and key; of a key that is given twice the last one. InputError
     for a key without a value.

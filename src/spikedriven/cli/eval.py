@@ -43,6 +43,7 @@ from spikedriven.data import build_eval_loader, find_any_set
 from spikedriven.data.detection import build_detection_eval_loader
 from spikedriven.data.sections import described
 from spikedriven.errors import CheckpointError, InputError, RecipeError
+from spikedriven.models.authors import AUTHORS
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.detection import Detector
 from spikedriven.models.pretrained import weights_of
@@ -139,7 +140,7 @@ def _evaluated(model: nn.Module, data: Any, amp: str, arguments: Arguments, worl
 def members_of(arguments: Arguments) -> dict[str, Arguments]:
     """What is to be evaluated, by name, where the user gave a folder of runs, checkpoints or weights; else nothing."""
     weights, target = arguments.checkpoint, Path(arguments.target)
-    if weights is not None and weights.is_dir():
+    if weights is not None and weights != Path(AUTHORS) and weights.is_dir():
         files = sorted(path for path in weights.iterdir() if path.name.endswith(WEIGHTS))
         if not files:
             raise InputError(f"--checkpoint {weights}: no file in this folder ends in {', '.join(WEIGHTS)}")

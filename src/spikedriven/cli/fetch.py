@@ -5,9 +5,10 @@ Example:
     spikedriven fetch spikingformer_8_768.in1k --file 8_768.pth.tar       (downloaded in a browser)
     spikedriven eval e_spikeformer_171m.mae_in1k_1x8_384 --checkpoint authors --root /data
 
-`spikedriven models --files` names the files. What is fetched belongs to its authors: their terms are printed first.
-A file that holds more than weights, or does not fit the network of its tag, is refused. It is stored as safetensors in
-SPIKEDRIVEN_CACHE/authors, else in ~/.cache/spikedriven/authors. Google Drive needs: pip install 'spikedriven[fetch]'
+`spikedriven models --files` names the files. What is fetched belongs to its authors: their terms
+are printed first. A file that holds more than weights, or does not fit the network of its tag, is
+refused. It is stored as safetensors in SPIKEDRIVEN_CACHE/authors, else in
+~/.cache/spikedriven/authors. Google Drive needs: pip install 'spikedriven[fetch]'
 """
 
 import hashlib

@@ -1,6 +1,8 @@
-"""Files of the authors that `spikedriven fetch` has stored: where they are, and what ``pretrained="authors"`` reads.
+"""Files of the authors that `spikedriven fetch` has stored: where they are, and what
+``pretrained="authors"`` reads.
 
-Each is a safetensors file in our key names, called NAME.TAG.safetensors. Its header says what it is.
+Each is a safetensors file in our key names, called NAME.TAG.safetensors. Its header says what it
+is.
 """
 
 import os
@@ -21,7 +23,8 @@ AUTHORS = "authors"
 
 
 def authors_folder() -> Path:
-    """Where the files are kept: ``authors`` in SPIKEDRIVEN_CACHE, else in the user's cache folder for spikedriven."""
+    """Where the files are kept: ``authors`` in SPIKEDRIVEN_CACHE, else in the user's cache folder
+    for spikedriven."""
     own = os.environ.get("SPIKEDRIVEN_CACHE")
     if own:
         return Path(own).expanduser() / AUTHORS
@@ -30,7 +33,8 @@ def authors_folder() -> Path:
 
 
 def published_file(full_name: str) -> PublishedFile:
-    """The file NAME.TAG. InputError, with the tags there are, for a name without one, and for an unknown one."""
+    """The file NAME.TAG. InputError, with the tags there are, for a name without one, and for an
+    unknown one."""
     if "." not in full_name:
         known = ", ".join(file.full_name for file in list_files(f"{full_name}.*")) or "none"
         raise InputError(f"{full_name} names a network; expected one of its authors' files, NAME.TAG: {known}")
@@ -43,7 +47,8 @@ def stored_path(full_name: str) -> Path:
 
 
 def stored_file(full_name: str) -> Path:
-    """The stored file NAME.TAG. InputError, with the command that fetches it, where it is not there."""
+    """The stored file NAME.TAG. InputError, with the command that fetches it, where it is not
+    there."""
     published_file(full_name)
     path = stored_path(full_name)
     if not path.is_file():
@@ -65,8 +70,8 @@ def stored_keywords(full_name: str) -> dict[str, Any]:
 
 
 def load_authors(model: nn.Module, full_name: str) -> None:
-    """Put the stored file into a model, strictly, or into the backbone that timm's ``features_only`` wraps: that one
-    has no layers behind its last map."""
+    """Put the stored file into a model, strictly, or into the backbone that timm's
+    ``features_only`` wraps: that one has no layers behind its last map."""
     network = getattr(model, "model", model)
     packed = read_packed(stored_file(full_name), needed=bytes_of(network))
     if network is not model:

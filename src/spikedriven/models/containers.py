@@ -1,8 +1,8 @@
 """What a checkpoint is packed in: the dictionaries that training scripts put around a state dict.
 
-Recognised are those of timm, Lightning, MMEngine, DeepSpeed and torchvision's reference scripts, of averaged weights
-(EMA), and any of them inside another. What wrappers put before the keys is removed later (`prefixes`), when the names
-of the network are known.
+Recognised are those of timm, Lightning, MMEngine, DeepSpeed and torchvision's reference scripts, of
+averaged weights (EMA), and any of them inside another. What wrappers put before the keys is removed
+later (`prefixes`), when the names of the network are known.
 """
 
 from collections.abc import Mapping
@@ -31,8 +31,9 @@ DEEPEST = 4
 class Packed:
     """The tensors of a checkpoint and how they were packed.
 
-    tensors: by their keys in the file. origin: the file and the entry in it. wrappers: what was recognised around
-    them. weights: of which kind they are, where the file tells the two apart. both: whether it holds the other too.
+    tensors: by their keys in the file. origin: the file and the entry in it. wrappers: what was
+    recognised around them. weights: of which kind they are, where the file tells the two apart.
+    both: whether it holds the other too.
     """
 
     tensors: dict[str, Any]
@@ -45,8 +46,8 @@ class Packed:
 def read_packed(source: str | Path | Mapping[str, Any], weights: Weights = "auto", needed: int = 0) -> Packed:
     """Find the state dict in a file or a mapping, whatever it came in.
 
-    weights: which to take where there are trained and averaged ones. needed: see `read_file`. Raises CheckpointError
-    where there is no state dict, or more than one.
+    weights: which to take where there are trained and averaged ones. needed: see `read_file`.
+    Raises CheckpointError where there is no state dict, or more than one.
     """
     if isinstance(source, Mapping):
         content, origin = source, "a mapping"
@@ -108,7 +109,8 @@ def _choose(entries: dict[str, Kind], weights: Weights, found: Packed) -> tuple[
 
 
 def pick_weights(kinds: set[Kind], weights: Weights, origin: str) -> Kind:
-    """Which of the weights in a file to take. CheckpointError where it has not those that were asked for."""
+    """Which of the weights in a file to take. CheckpointError where it has not those that were
+    asked for."""
     if weights == "auto":
         return "trained" if "trained" in kinds else "averaged"
     if weights not in kinds:

@@ -1,4 +1,5 @@
-"""Transfers of files that authors link: from Google Drive or over https, continued where they broke off.
+"""Transfers of files that authors link: from Google Drive or over https, continued where they broke
+off.
 
 The transfer is gdown's, which knows Drive's pages. Links that need a browser are recognised before.
 """
@@ -31,9 +32,10 @@ def needs_browser(url: str) -> str:
 def download(url: str, target: Path) -> Path:
     """Put the file behind a link into `target`, and return that.
 
-    A transfer that breaks off is continued, up to `RETRIES` times, and by the next call. `target` appears when it is
-    whole; one that is there already is kept. Raises InputError without gdown, or for a link that is not https, and
-    CheckpointError, with the reason, where the file does not come.
+    A transfer that breaks off is continued, up to `RETRIES` times, and by the next call. `target`
+    appears when it is whole; one that is there already is kept. Raises InputError without gdown, or
+    for a link that is not https, and CheckpointError, with the reason, where the file does not
+    come.
     """
     try:
         import gdown

@@ -1,6 +1,8 @@
-"""What a safetensors file says of its network, in its header: written by `spikedriven convert` and `fetch`.
+"""What a safetensors file says of its network, in its header: written by `spikedriven convert` and
+`fetch`.
 
-Under the key "spikedriven" stands JSON: the registered name, the tag, the keywords, the authors' file.
+Under the key "spikedriven" stands JSON: the registered name, the tag, the keywords, the authors'
+file.
 """
 
 import json
@@ -17,8 +19,9 @@ HEADER_KEY = "spikedriven"
 
 @dataclass(frozen=True)
 class Provenance:
-    """name: registered name. tag: of the published file, "": none. args: keywords of `create_model`.
-    converted_from: name of the authors' file. where: where this is written, for messages."""
+    """name: registered name. tag: of the published file, "": none. args: keywords of
+    `create_model`. converted_from: name of the authors' file. where: where this is written, for
+    messages."""
 
     name: str
     tag: str = ""
@@ -34,7 +37,8 @@ def header(found: Provenance) -> dict[str, str]:
 
 
 def read_header(path: Path) -> Provenance | None:
-    """What a safetensors file says of itself; None: nothing. CheckpointError where it is damaged."""
+    """What a safetensors file says of itself; None: nothing. CheckpointError where it is
+    damaged."""
     try:
         with safe_open(path, "pt") as file:
             text = (file.metadata() or {}).get(HEADER_KEY)

@@ -1,8 +1,8 @@
 """What wrappers of a network put into the keys of its state dict, and how it is taken out.
 
-Recognised are the prefixes of DataParallel, torch.compile, FSDP, activation checkpointing, Lightning, Hugging Face and
-averaged weights (EMA), in any order. A prefix is only taken off where it leaves a name that the network has, so that a
-network with a layer called ``model`` keeps it.
+Recognised are the prefixes of DataParallel, torch.compile, FSDP, activation checkpointing,
+Lightning, Hugging Face and averaged weights (EMA), in any order. A prefix is only taken off where
+it leaves a name that the network has, so that a network with a layer called ``model`` keeps it.
 """
 
 from collections.abc import Callable
@@ -39,8 +39,9 @@ COUNTERS = ("n_averaged", "steps")
 def strip_wrappers(packed: Packed, known: Known, weights: Weights = "auto") -> Packed:
     """Remove what wrappers put into the keys, as far as it makes them names that the network has.
 
-    known: whether the network has a name. Other keys lose the prefixes that its own names lost. weights: as for
-    `read_packed`. Raises CheckpointError where two keys become one, or where the wanted weights are not there.
+    known: whether the network has a name. Other keys lose the prefixes that its own names lost.
+    weights: as for `read_packed`. Raises CheckpointError where two keys become one, or where the
+    wanted weights are not there.
     """
     keys = _like_the_others({key: _strip(key, known) for key in packed.tensors}, known)
     packed, keys = _without_counters(*_of_one_kind(packed, keys, known, weights), known)
@@ -74,7 +75,8 @@ def _is_averaged(removed: tuple[str, ...]) -> bool:
 
 
 def _like_the_others(keys: Keys, known: Known) -> Keys:
-    """Keys that the network does not have lose the prefixes that its own keys lost, unless two would become one."""
+    """Keys that the network does not have lose the prefixes that its own keys lost, unless two
+    would become one."""
     prefixes = tuple({part for _, removed in keys.values() for part in removed})
     taken = {(name, _is_averaged(removed)) for name, removed in keys.values()}
     found = dict(keys)

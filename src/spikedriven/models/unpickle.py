@@ -1,7 +1,8 @@
 """Files of weights, read without running what is in them: those of ``torch.save`` and safetensors.
 
-Recognised by what they contain, not by their name: ``.pth``, ``.pt``, ``.bin`` and ``.pth.tar`` are all the same to
-``torch.save``. A file that is something else (a web page, an archive, a program) gets one error that says what it is.
+Recognised by what they contain, not by their name: ``.pth``, ``.pt``, ``.bin`` and ``.pth.tar`` are
+all the same to ``torch.save``. A file that is something else (a web page, an archive, a program)
+gets one error that says what it is.
 """
 
 import argparse
@@ -17,15 +18,16 @@ from safetensors.torch import load_file
 
 from spikedriven.errors import CheckpointError
 
-#: A file may unpack to this many times the size of the network's tensors: weights, their average and an optimiser with
-#: two moments are four, in float64 they are eight.
+#: A file may unpack to this many times the size of the network's tensors: weights, their average
+#: and an optimiser with two moments are four, in float64 they are eight.
 COPIES = 8
 #: And to this many bytes more, for logs and settings.
 ROOM = 64 * 2**20
 
 
 class Discarded:
-    """Stands for a harmless record of a training script whose content no one needs here. Keeps nothing."""
+    """Stands for a harmless record of a training script whose content no one needs here. Keeps
+    nothing."""
 
     def __init__(self, *args: Any) -> None:
         pass
@@ -38,8 +40,9 @@ class Discarded:
 #: module otherwise.
 _NUMPY_SCALAR = cast(Callable[..., Any], np.float64(0).__reduce__()[0])
 _NUMPY_TYPES = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "?")]
-#: Plain values that training scripts stored beside the weights; none of them can run code. NumPy 1 and 2
-#: write their numbers under different names. The last lines are the message hub of MMEngine, and paths in options.
+#: Plain values that training scripts stored beside the weights; none of them can run code. NumPy 1
+#: and 2 write their numbers under different names. The last lines are the message hub of MMEngine,
+#: and paths in options.
 _PLAIN_VALUES: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     argparse.Namespace,
     np.dtype,
@@ -58,9 +61,9 @@ _PLAIN_VALUES: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 def read_file(path: Path, needed: int = 0) -> Mapping[Any, Any]:
     """What a file of weights holds: a mapping of tensors and plain values.
 
-    needed: bytes of the network that the file is for. A compressed file may unpack to `COPIES` times that (or to its
-    own size) and `ROOM`, and is refused, before anything is unpacked, if it holds more. Raises CheckpointError, with
-    what is wrong and what to do.
+    needed: bytes of the network that the file is for. A compressed file may unpack to `COPIES`
+    times that (or to its own size) and `ROOM`, and is refused, before anything is unpacked, if it
+    holds more. Raises CheckpointError, with what is wrong and what to do.
     """
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; expected a file of weights")
@@ -87,7 +90,8 @@ def _read_safetensors(path: Path) -> Mapping[str, Any]:
 
 
 def is_web_page(head: bytes) -> bool:
-    """Whether a file that begins like this is a page, which servers give in place of a file that they hold back."""
+    """Whether a file that begins like this is a page, which servers give in place of a file that
+    they hold back."""
     start = head.lstrip(b"\xef\xbb\xbf \t\r\n").lower()
     return start.startswith((b"<!doctype", b"<html", b"<head", b"<?xml"))
 

@@ -1,4 +1,5 @@
-"""Whether a stored tensor can become a weight of a network without changing what it says, and the weight itself."""
+"""Whether a stored tensor can become a weight of a network without changing what it says, and the
+weight itself."""
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +13,8 @@ INTEGERS = (torch.int64, torch.int32, torch.int16, torch.int8, torch.uint8)
 
 
 def why_not_plain(value: Tensor) -> str:
-    """What keeps a tensor from being a weight, whatever the network; "" for a plain one: real numbers, all stored."""
+    """What keeps a tensor from being a weight, whatever the network; "" for a plain one: real
+    numbers, all stored."""
     reasons = {
         "a parameter that was never initialised": nn.parameter.is_lazy(value),
         "a nested tensor": value.is_nested,
@@ -27,7 +29,8 @@ def why_not_plain(value: Tensor) -> str:
 
 
 def with_map_axes(value: Tensor, target: Tensor) -> Tensor:
-    """[out, in, 1] -> [out, in, 1, 1] and back: a 1x1 convolution over tokens is one over the map."""
+    """[out, in, 1] -> [out, in, 1, 1] and back: a 1x1 convolution over tokens is one over the
+    map."""
     if target.shape == (*value.shape, 1) and value.ndim == 3 and value.shape[-1] == 1:
         return value.unsqueeze(-1)
     if value.shape == (*target.shape, 1) and target.ndim == 3 and target.shape[-1] == 1:
@@ -36,10 +39,12 @@ def with_map_axes(value: Tensor, target: Tensor) -> Tensor:
 
 
 def as_weight(value: Tensor, target: Tensor) -> tuple[Tensor, str]:
-    """A plain tensor in the number format of a weight, and what is wrong with its values ("" if nothing).
+    """A plain tensor in the number format of a weight, and what is wrong with its values ("" if
+    nothing).
 
-    Floating point is rounded to the weight's format. An integer weight (a counter) takes the same integers from any
-    format. Nothing else is converted: integers are no weights, for their scale is not in the file.
+    Floating point is rounded to the weight's format. An integer weight (a counter) takes the same
+    integers from any format. Nothing else is converted: integers are no weights, for their scale is
+    not in the file.
     """
     value = (
         value.float() if value.is_floating_point() and value.itemsize == 1 else value
@@ -58,5 +63,6 @@ def as_weight(value: Tensor, target: Tensor) -> tuple[Tensor, str]:
 
 
 def _is_counter(value: Tensor, target: Tensor) -> bool:
-    """num_batches_tracked, which averages and half-precision copies of a state dict hold as a floating-point number."""
+    """num_batches_tracked, which averages and half-precision copies of a state dict hold as a
+    floating-point number."""
     return value.is_floating_point() and target.dtype in INTEGERS

@@ -118,7 +118,7 @@ def load_target(target: Target, device: str = "cpu") -> Loaded:
 
 
 def load_checkpoint(full_name: str, path: Path, given: Mapping[str, Any], weights: Weights = "auto") -> Loaded:
-    """The network that a file of weights belongs to, with these weights. weights: raw or averaged ones, if both."""
+    """The network that a file of weights belongs to, with these weights. weights: of a file that holds two kinds."""
     with torch.device("meta"):
         blank = create_network(full_name, **given)  # for its key names
     packed = read_packed(path, weights, bytes_of(blank))
