@@ -161,8 +161,8 @@ def test_comparison_says_when_spiking_does_not_pay():
     assert sparse.ann_mj == dense.ann_mj == pytest.approx(4.6)
     assert sparse.quantised_ann_mj == pytest.approx(0.23)
     assert sparse.partner("fp32").spiking_mj == pytest.approx(0.05 * 4 * 0.9)
-    assert sparse.pays and sparse.pays_quantised
+    assert sparse.partner("fp32").pays and sparse.pays_quantised
     assert "would below a mean rate of 63.89%" in str(dense)  # 4.6 / (8 x 0.9)
-    assert not dense.pays and str(dense).count("does NOT pay") == 2
+    assert not dense.partner("fp32").pays and str(dense).count("does NOT pay") == 2
     assert "below the published break-even of 5.7% to 6.4%" in str(sparse) and "2409.08290" in str(sparse)
     assert math.isclose(compared(0.06, 4).mean_rate, 0.06) and "within the published" in str(compared(0.06, 4))

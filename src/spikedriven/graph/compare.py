@@ -66,15 +66,6 @@ class Comparison:
         return self.partner("int8").ann_mj
 
     @property
-    def spiking_int8_mj(self) -> float:
-        return self.partner("int8").spiking_mj
-
-    @property
-    def pays(self) -> bool:
-        """Less than the equal ANN, at the same fp32 prices."""
-        return self.partner("fp32").pays
-
-    @property
     def pays_quantised(self) -> bool:
         """Below the published break-even with a quantised ANN."""
         return self.mean_rate < BREAK_EVEN[0]

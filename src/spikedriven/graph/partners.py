@@ -66,8 +66,9 @@ def _matched(measurement: Measurement, prices: Prices) -> Partner:
     assert prices.memory is not None
     bits = math.ceil(math.log2(measurement.steps + 1))
     technology = replace(prices.technology, mac_pj=MULTIPLY_8_BIT * bits / 8 + ADD_8_BIT)
+    name = f"activations of {bits} bits" if bits > 1 else "activations of 1 bit"
     ann = replace(prices, technology=technology, memory=replace(prices.memory, activation_bits=bits))
-    return _partner(measurement, prices, f"activations of {bits} bits", ann)
+    return _partner(measurement, prices, name, ann)
 
 
 def at_rate(layer: Layer, factor: float) -> Layer:
