@@ -46,7 +46,7 @@ def test_a_copied_checkpoint_has_no_step(tmp_path: Path) -> None:
     train(toy_recipe({"max_steps": 1}), tmp_path / "r")
     copy = tmp_path / "r" / "checkpoints" / "kept"
     shutil.copytree(CheckpointStore(tmp_path / "r").paths()[0], copy)
-    assert str(selection_of(copy)).startswith("This checkpoint, named by you")
+    assert str(selection_of(copy)).startswith("This checkpoint, one of the run's")
 
 
 def test_evaluations_are_counted_over_a_resumed_run(tmp_path: Path) -> None:

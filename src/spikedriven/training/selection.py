@@ -55,7 +55,7 @@ class Selection:
     def __str__(self) -> str:
         step = "This checkpoint" if self.step is None else f"Step {self.step}"
         if self.how != "best":
-            why = "the newest of the run" if self.how == "newest" else "named by you"
+            why = "the newest of the run" if self.how == "newest" else "one of the run's checkpoints"
             return f"{step}, {why}: it was not chosen by any figure"
         of = "several" if self.evaluations is None else str(self.evaluations)
         plural = "" if self.evaluations == 1 else "s"
@@ -72,6 +72,10 @@ class Selection:
         return asdict(self)
 
 
+def _same(folder: Path, other: Path | None) -> bool:
+    return other is not None and folder.resolve() == other.resolve()
+
+
 def selection_of(path: str | Path) -> Selection:
     """Of a run folder (its newest checkpoint), RUN/best, or one checkpoint folder of a run.
 
@@ -82,9 +86,9 @@ def selection_of(path: str | Path) -> Selection:
     step = int(number) if number.isdecimal() else None
     if Path(path).resolve() == run.resolve():
         return Selection(step, "newest")
-    best = store.best()
-    if best is None or folder.resolve() != best.resolve():
-        return Selection(step, "named")
+    if not _same(folder, store.best()):
+        newest = next(iter(store.paths()), None)
+        return Selection(step, "newest" if _same(folder, newest) else "named")
     mark, data = store.mark(), read_recipe(run / "recipe.yaml").data
     return Selection(
         step=step,
