@@ -11,7 +11,7 @@ from spikedriven.claims import STATUSES, all_claims, markdown
 from spikedriven.claims.claim import FAILS, PUBLICATIONS, REPRODUCED, WEIGHTS
 from spikedriven.claims.counted import attention_operations, attention_saving
 from spikedriven.cli import COMMANDS, main
-from spikedriven.cli.arguments import split_model_arguments
+from spikedriven.cli.arguments import split_arguments
 from spikedriven.models import tags
 
 PAGE = Path(__file__).parents[2] / "docs" / "claims.md"
@@ -46,7 +46,7 @@ def test_commands_parse(command):
     if name in ("train", "models"):  # a recipe, or a wildcard: no dataclass of arguments
         assert len(words) <= 2
         return
-    tyro.cli(module.Arguments, args=split_model_arguments(words)[0])
+    tyro.cli(module.Arguments, args=split_arguments(words, ("model",))[0])
 
 
 def test_figures_of_the_issue():

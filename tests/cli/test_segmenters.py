@@ -57,7 +57,7 @@ def test_eval_in_windows_sizes_and_mirrored(
 
 def test_energy_on_its_own_images(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     record = json.loads(told(capsys, "energy", run, "--images", "4", "--json"))
-    assert record["notes"] == [] and record["reports"][0]["images"] == 4
+    assert record["data"] == "fashion-scenes" and record["reports"][0]["images"] == 4
 
 
 @pytest.mark.slow  # detectors are audited in every form by default

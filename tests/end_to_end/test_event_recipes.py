@@ -81,7 +81,7 @@ def test_energy_and_report_of_an_event_run(root: Path, tmp_path: Path, capsys: p
     capsys.readouterr()
     assert main(["energy", str(run), "--images", "5", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
-    assert report["notes"] == [] and report["reports"][0]["images"] == 5
+    assert "dvs128-gesture" in report["data"] and report["reports"][0]["images"] == 5
     assert main(["report", str(run), "--out", str(tmp_path / "page.html"), "--maps", "1"]) == 0
     page = (tmp_path / "page.html").read_text()
     assert "dvs128-gesture" in page and "air guitar" in page and "data:image/png" in page

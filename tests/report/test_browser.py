@@ -35,7 +35,8 @@ def test_text_is_legible(browser, pages, name, scheme):
 def test_pictures_and_heading_arrive(browser, pages, run):
     visit(browser, pages["run"].as_uri(), 1280, "light")
     loaded = browser.execute_script("return [...document.images].map(i => i.complete && i.naturalWidth > 0)")
-    assert len(loaded) == 6 + 2 * (1 + 4) and all(loaded)  # samples; for each map its image, two places, two steps
+    assert all(loaded)
+    assert len(loaded) == 6 + 2 * (1 + 4) + 1  # samples; for each map its image, two places, two steps; energy
     assert browser.find_element("css selector", "h1").text == run.name
     assert browser.execute_script("return getComputedStyle(document.querySelector('.heat')).backgroundColor") != ""
 

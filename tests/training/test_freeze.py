@@ -89,7 +89,7 @@ def test_a_run_leaves_frozen_parts_alone_and_resumes_to_the_same_bits(tmp_path: 
 def test_the_linear_probe_that_ships(tmp_path: Path) -> None:
     """Two steps as it says, from a pre-training of two steps: the encoder stays as that left it."""
     train(short(masked_autoencoder(), 2, "pretraining"), tmp_path / "mae")
-    shipped = load_recipe("study_mae_linear_probe").model
+    shipped = load_recipe("mae_linear_probe").model
     assert (shipped.freeze, shipped.init, shipped.init_strict) == (("*", "!head"), "runs/study_mae_pretrain", False)
     model = dataclasses.replace(
         classifier(), freeze=shipped.freeze, init=str(tmp_path / "mae"), init_strict=shipped.init_strict

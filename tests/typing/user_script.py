@@ -66,6 +66,7 @@ def networks(x: Tensor) -> SpikeDrivenModel:
 
 def readers(model: nn.Module, x: Tensor) -> None:
     rates: dict[str, float] = sd.firing_rates(model, x)
+    sd.calibrate(model, x)
     audit, energy = sd.audit(model, x), sd.energy(model, [x], convention="sdt", technology="int8")
     assert_type(audit, AuditReport)
     assert_type(energy, EnergyReport)
