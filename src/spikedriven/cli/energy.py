@@ -102,21 +102,22 @@ class Arguments(Target):
 def run(argv: list[str]) -> int:
     """Parse `argv`, measure or read the rates, print."""
     arguments = parse(Arguments, argv, "energy", __doc__)
-    measurement, notes = _given(arguments) if arguments.rates else _measured(arguments)
-    reports, refused = _reports(measurement, arguments)
+    measurement, source = (_given(arguments), None) if arguments.rates else _measured(arguments)
+    reports, notes = _reports(measurement, arguments)
     if arguments.figure is not None:
         write_energy_figure(_shown_in_figure(reports), arguments.target, arguments.figure)
         notes = [*notes, f"figure written to {arguments.figure}"]
     if arguments.json:
         found = {
+            "data": source,
             "notes": notes,
-            "refused": refused,
             "reports": [report.to_dict() for report in reports],
         }
         print(json.dumps(found, indent=1))
     else:
         shown = side_by_side(reports) if arguments.convention == "all" else str(reports[0])
-        print("\n".join([shown, *refused, *notes]))
+        measured = [] if source is None else [f"measured on {arguments.split} samples of {source}"]
+        print("\n".join([shown, *measured, *notes]))
     return 0
 
 
@@ -144,7 +145,7 @@ def _shown_in_figure(reports: list[EnergyReport]) -> EnergyReport:
     return next((report for report in reports if report.memory is not None), reports[0])
 
 
-def _given(arguments: Arguments) -> tuple[Measurement, list[str]]:
+def _given(arguments: Arguments) -> Measurement:
     """The table with the rates of a file: shapes only, so the network has no memory for its
     weights."""
     assert arguments.rates is not None
@@ -156,43 +157,39 @@ def _given(arguments: Arguments) -> tuple[Measurement, list[str]]:
     if given.network not in ("", name):
         raise InputError(f"{given.path}: rates of {given.network}, not of {name}")
     model = load_target(arguments, device="meta").model
-    return measurement_of(model, model.example_input(), given, arguments.form), []
+    return measurement_of(model, model.example_input(), given, arguments.form)
 
 
-def _measured(arguments: Arguments) -> tuple[Measurement, list[str]]:
-    """The table with measured rates, and what the reader must know about the images."""
+def _measured(arguments: Arguments) -> tuple[Measurement, str | None]:
+    """The table with measured rates, and the data set that the images are of."""
     loaded = load_target(arguments)
-    batches, doubt, notes = _batches(loaded, arguments)
+    batches, doubt, source = _batches(loaded, arguments)
     measurement = measure(loaded.model, batches, progress=True, form=arguments.form)
     if doubt:
         measurement = dataclasses.replace(measurement, doubts=(doubt, *measurement.doubts))
-    return measurement, notes
+    return measurement, source
 
 
-def _batches(loaded: Loaded, arguments: Arguments) -> tuple[Any, str, list[str]]:
-    """The images to measure on; why they give no grounds for a verdict ("": they do); what they
-    are."""
+def _batches(loaded: Loaded, arguments: Arguments) -> tuple[Any, str, str | None]:
+    """The images to measure on; why they give no grounds for a verdict ("": they do); their set."""
     if loaded.data is None and arguments.data is None:
         batch = random_batch(loaded.model, min(arguments.images or 8, 8))
         if loaded.trained:
-            return batch, f"RANDOM INPUT: {len(batch)} samples of noise", []
+            return batch, f"RANDOM INPUT: {len(batch)} samples of noise", None
         calibrate(loaded.model, batch)
         doubt = (
             f"RANDOM WEIGHTS AND RANDOM INPUT ({len(batch)} samples of noise, batch norms set to their statistics): "
             "rates and energies say nothing about a trained network"
         )
-        return batch, doubt, []
+        return batch, doubt, None
     data = data_config(loaded, arguments, arguments.data or "", arguments.root)
     loader = build_eval_loader(data, arguments.split, batch_size=arguments.batch_size)
-    batches, note = (
-        _limited(loader, arguments.images),
-        f"measured on {arguments.split} samples of {described(data)}",
-    )
+    batches = _limited(loader, arguments.images)
     if loaded.trained:
-        return batches, "", [note]
+        return batches, "", described(data)
     calibrate(loaded.model, next(iter(loader))[0])
     doubt = "RANDOM WEIGHTS, batch norms set to the first batch: the rates are not those of a trained network"
-    return batches, doubt, [note]
+    return batches, doubt, described(data)
 
 
 def _limited(loader: Any, images: int) -> Iterator[Tensor]:
