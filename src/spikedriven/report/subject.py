@@ -118,7 +118,9 @@ def open_subject(request: Asked) -> Subject[Asked]:
     named = is_model_name(request.target)
     unsaid = request.num_classes is None and request.checkpoint is None
     if named and unsaid and request.data is not None and has_classes(request.target):
-        request = dataclasses.replace(request, num_classes=find_any_set(request.data).num_classes)
+        classes = find_any_set(request.data).num_classes
+        if classes != variant_of(request.target).num_classes:  # else the weights that ship still fit
+            request = dataclasses.replace(request, num_classes=classes)
     loaded = load_target(request)
     subject = Subject(request, loaded.model, loaded.trained, _data(loaded, request))
     if not named:
