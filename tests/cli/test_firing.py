@@ -82,3 +82,14 @@ def test_what_cannot_be_done(run: Path, tmp_path: Path, capsys: pytest.CaptureFi
     ):
         assert main(["firing", *words]) == 2
         assert message in capsys.readouterr().err
+
+
+def test_energy_reads_the_file_and_names_what_lies_behind_pools(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "firing.json"
+    assert main(["firing", str(run), "--images", "30", "--batch-size", "30", "--out", str(out)]) == 0
+    capsys.readouterr()
+    assert main(["energy", str(run), "--rates", str(out)]) == 2
+    told = capsys.readouterr().err
+    assert "rates that were not given, for stem.1.project.conv" in told and "mlp" not in told

@@ -129,6 +129,7 @@ print(len(states), any(states), bool((kept == 7).all()))
 """
 
 
+@pytest.mark.slow
 def test_a_forked_process_goes_on_whatever_other_threads_were_doing():
     assert run(START + FORKS) == "100 False True"
 

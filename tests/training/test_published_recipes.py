@@ -28,7 +28,7 @@ PUBLISHED = {
     "spikingformer_cifar10_4_384": (64, "adamw", 5e-4, 1e-5, 1e-5, 0.06, 410, CIFAR_AA, 1.0, 1.0, 9_326_266),
     "spikingformer_cifar100_4_384": (64, "adamw", 5e-4, 1e-5, 1e-5, 0.06, 410, CIFAR_AA, 1.0, 1.0, 9_360_916),
 }  # fmt: skip
-OWN = {"e_spikeformer_fashion", "e_spikeformer_fashion_1x4", "quickstart", "fashion-mnist"}
+OWN = {"mae_linear_probe", "e_spikeformer_fashion", "e_spikeformer_fashion_1x4", "quickstart", "fashion-mnist"}
 
 
 def test_every_published_recipe_is_checked_here() -> None:

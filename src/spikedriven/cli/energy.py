@@ -35,7 +35,14 @@ from spikedriven.graph.memory import Memory, Place
 from spikedriven.graph.side_by_side import side_by_side
 from spikedriven.models.logged_rates import logged_rates
 from spikedriven.report.energy_figure import write_energy_figure
-from spikedriven.training.target import Loaded, Target, data_config, load_target, random_batch
+from spikedriven.training.target import (
+    Loaded,
+    Target,
+    data_config,
+    is_model_name,
+    load_target,
+    random_batch,
+)
 
 
 @dataclass(frozen=True)
@@ -155,7 +162,7 @@ def _given(arguments: Arguments) -> Measurement:
     published = arguments.rates == "published"
     name = arguments.target.partition(".")[0]  # of NAME.TAG
     given = read_rates(logged_rates(name) if published else Path(arguments.rates))
-    if given.network not in ("", name):
+    if given.network not in ("", name) and is_model_name(arguments.target):
         raise InputError(f"{given.path}: rates of {given.network}, not of {name}")
     model = load_target(arguments, device="meta").model
     return measurement_of(model, model.example_input(), given, arguments.form)

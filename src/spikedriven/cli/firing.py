@@ -4,7 +4,7 @@ Example:
 
     spikedriven firing runs/quickstart                         (on the run's test images)
     spikedriven firing runs/quickstart --out firing.csv        (one row a layer and time step)
-    spikedriven firing sdt_8_512 --checkpoint authors.pth.tar --data imagenet --out firing.json
+    spikedriven firing sdt_8_512.in1k --checkpoint authors --data imagenet --out firing.json
     spikedriven firing meta_spikeformer_15m                    (random weights and input: says so)
 
 Shown are the spikes per neuron and time step (a count n of an integer neuron is n spikes), the
@@ -22,10 +22,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import tyro
 from rich.console import Console
 from rich.progress import track
 
+from spikedriven.cli.arguments import parse
 from spikedriven.data.sections import described
 from spikedriven.errors import InputError
 from spikedriven.graph.layer_firing import LayerFiring, LayerFirings, rows
@@ -45,7 +45,7 @@ class Arguments(Measured):
 
 def run(argv: list[str]) -> int:
     """Parse `argv`, measure, print, write the file."""
-    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven firing", description=__doc__)
+    arguments = parse(Arguments, argv, "firing", __doc__)
     if arguments.out is not None and arguments.out.suffix not in (".json", ".csv"):
         raise InputError(f"--out {arguments.out}: the name must end in .json or .csv")
     subject = open_subject(arguments)

@@ -27,6 +27,8 @@ from spikedriven.graph.nodes import Node, SpikeGraph
 #: Two rates for one value may differ by this share: logs round.
 TOLERANCE = 1e-3
 _KEYS = {"network", "time_steps", "images", "source", "neurons", "layers"}
+#: What `spikedriven firing --out FILE.json` says beside them; energies do not need it.
+_BESIDE = {"firing", "notes"}
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,7 @@ def read_rates(path: Path) -> GivenRates:
         raise InputError(f"{path}: expected an object with rates under neurons and layers")
     if all(isinstance(value, int | float) for value in found.values()):
         found = {"neurons": found}
-    unknown = sorted(found.keys() - _KEYS)
+    unknown = sorted(found.keys() - _KEYS - _BESIDE)
     if unknown or not ("neurons" in found or "layers" in found):
         raise InputError(f"{path}: expected neurons or layers beside {', '.join(sorted(_KEYS))}; found {sorted(found)}")
     return GivenRates(
