@@ -35,11 +35,11 @@ def test_files_as_json_hold_what_a_figure_needs(capsys):
     assert set(rows) == {"sdt_8_768.in1k", "sdt_8_768.in1k_288"}
 
 
-def test_files_as_a_table(capsys, monkeypatch):
-    monkeypatch.setenv("COLUMNS", "250")
+def test_files_are_shown_whole(capsys):
     assert main(["models", "spikingformer_2_256_dvs*", "--files"]) == 0
     shown = capsys.readouterr().out
-    assert "spikingformer_2_256_dvs.gesture_t16" in shown and "classes as_text" in shown
+    assert "spikingformer_2_256_dvs.gesture_t16\n" in shown and "classes as_text" in shown and "…" not in shown
+    assert "time_steps 16" in shown and "published: top-1 98.3 %" in shown
     assert main(["models", "nothing*", "--files"]) == 1
 
 

@@ -78,14 +78,18 @@ def _files(files: list[PublishedFile], as_json: bool) -> int:
     if as_json:
         print(json.dumps([{"full_name": file.full_name, **asdict(file)} for file in files], indent=2))
         return 0
-    table = Table(title=f"{len(files)} published files")
-    for column in ("NAME.TAG", "keywords", "data", "images", "published", "public"):
-        table.add_column(column, no_wrap=column == "NAME.TAG")
     for file in files:
-        published, public = file.published or "none", "yes" if file.url else "no"
-        table.add_row(file.full_name, keywords(file), data(file), images(file), published, public)
-    Console().print(table)
+        print(lines(file))
+    print(f"{len(files)} published files")
     return 0 if files else 1
+
+
+def lines(file: PublishedFile) -> str:
+    """Three lines, which no terminal is too narrow for."""
+    public = "" if file.url else " (no public link)"
+    network = f"{keywords(file) or 'no keywords'}; {file.task} on {data(file)}"
+    published = f"{images(file)}; published: {file.published or 'no figure'}{public}"
+    return f"{file.full_name}\n    {network}\n    {published}"
 
 
 def keywords(file: PublishedFile) -> str:
