@@ -8,7 +8,8 @@ import pytest
 import safetensors.torch
 
 import spikedriven as sd
-from spikedriven.cli import main
+from spikedriven.cli import export, main
+from spikedriven.export.onnx import ONNXReport
 from tests.built import build_weights
 
 SDT = ["sdt_2_256_cifar", "--img-size", "16", "--time-steps", "1", "--images", "2"]
@@ -33,6 +34,18 @@ def test_onnx(built, tmp_path, capsys):
     onnx.checker.check_model(onnx.load(path))
     assert main(["export", SDT[0], str(path), *SDT[1:]]) == 2
     assert "give --force to overwrite" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("trained", [True, False])
+def test_another_rank_is_a_fault_of_trained_networks_only(trained, built, tmp_path, monkeypatch, capsys):
+    def written(_model, _batch, path):
+        path.write_bytes(b"")
+        return ONNXReport(path, 1, 20, 5, same_top1=0.8, largest_difference=0.1, largest_output=0.2)
+
+    monkeypatch.setattr(export, "export_onnx", written)
+    words = ["export", SDT[0], str(tmp_path / "sdt.onnx"), *SDT[1:], *(built if trained else [])]
+    assert main(words) == int(trained)
+    assert "same top-1 80.0%" in capsys.readouterr().out
 
 
 def test_nir(built, tmp_path, capsys):
