@@ -35,7 +35,13 @@ from spikedriven.training.distributed import World
 #: Versions whose pictures this script knows; results are comparable only on the same ones.
 PACKAGES = {"trees": ("deepforest", "2.1.0"), "nuclei": ("stardist", "0.9.2")}
 #: Only the pictures are of use, so every machine gets the same file, whatever its own platform.
-PLATFORM = ("--only-binary=:all:", "--platform", "manylinux_2_28_x86_64", "--python-version", "3.11")
+PLATFORM = (
+    "--only-binary=:all:",
+    "--platform",
+    "manylinux_2_28_x86_64",
+    "--python-version",
+    "3.11",
+)
 #: Side of a tile, step between tiles of the train part, and what its sides are resized to.
 TILES = {"trees": (256, 192, (256, 288, 320)), "nuclei": (128, 64, (192, 224, 256))}
 BODY = {
@@ -68,11 +74,16 @@ def open_image(wheel: zipfile.ZipFile, name: str) -> np.ndarray:
 
 def trees(wheel: zipfile.ZipFile, part: str) -> tuple[np.ndarray, list[np.ndarray]]:
     """Aerial image uint8 [H, W, 3] and masks of the boxes of its tree crowns; train and test are different places."""
-    place = {"train": "2019_YELL_2_528000_4978000_image_crop2", "test": "2019_YELL_2_541000_4977000_image_crop"}[part]
+    place = {
+        "train": "2019_YELL_2_528000_4978000_image_crop2",
+        "test": "2019_YELL_2_541000_4977000_image_crop",
+    }[part]
     image = open_image(wheel, f"deepforest/data/{place}.png")[..., :3]
     masks = []
     for box in ElementTree.fromstring(wheel.read(f"deepforest/data/{place}.xml")).iter("bndbox"):
-        x0, y0, x1, y1 = (round(float(box.findtext(key, "0"))) for key in ("xmin", "ymin", "xmax", "ymax"))
+        x0, y0, x1, y1 = (
+            round(float(box.findtext(key, "0"))) for key in ("xmin", "ymin", "xmax", "ymax")
+        )
         mask = np.zeros(image.shape[:2], dtype=bool)
         mask[y0:y1, x0:x1] = True
         masks.append(mask)
@@ -97,21 +108,35 @@ def write_coco(kind: str, wheel: zipfile.ZipFile, folder: Path) -> None:
     for part in ("train", "test"):
         (folder / part).mkdir(parents=True, exist_ok=True)
         image, masks = {"trees": trees, "nuclei": nuclei}[kind](wheel, part)
-        content: dict[str, list[Any]] = {"images": [], "annotations": [], "categories": [{"id": 1, "name": kind}]}
+        content: dict[str, list[Any]] = {
+            "images": [],
+            "annotations": [],
+            "categories": [{"id": 1, "name": kind}],
+        }
         stride = step if part == "train" else side
         for top in range(0, image.shape[0] - side + 1, stride):
             for left in range(0, image.shape[1] - side + 1, stride):
-                add_tile(content, image, masks, (slice(top, top + side), slice(left, left + side)), folder / part)
+                add_tile(
+                    content,
+                    image,
+                    masks,
+                    (slice(top, top + side), slice(left, left + side)),
+                    folder / part,
+                )
         (folder / f"{part}.json").write_text(json.dumps(content))
 
 
-def add_tile(content: dict[str, Any], image: np.ndarray, masks: list[np.ndarray], place: Any, folder: Path) -> None:
+def add_tile(
+    content: dict[str, Any], image: np.ndarray, masks: list[np.ndarray], place: Any, folder: Path
+) -> None:
     """One tile with the objects of which at least half lies in it."""
     number = len(content["images"])
     tile = image[place]
     Image.fromarray(tile).save(folder / f"{number}.png")
     height, width = tile.shape[:2]
-    content["images"].append({"id": number, "file_name": f"{number}.png", "height": height, "width": width})
+    content["images"].append(
+        {"id": number, "file_name": f"{number}.png", "height": height, "width": width}
+    )
     for mask in masks:
         inside = mask[place]
         if not inside.any() or inside.sum() < mask.sum() / 2:
@@ -132,7 +157,9 @@ def run_lengths(mask: np.ndarray) -> list[int]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("kind", choices=PACKAGES)
     parser.add_argument("--steps", type=int, default=300, help="batches of four tiles")
     parser.add_argument("--lr", type=float, default=2e-3)
@@ -140,7 +167,9 @@ def main() -> None:
     arguments = parser.parse_args()
     folder = arguments.folder / arguments.kind
     write_coco(arguments.kind, fetch(*PACKAGES[arguments.kind], arguments.folder), folder)
-    train_set, test_set = (CocoInstances(folder / p, folder / f"{p}.json", p == "train") for p in ("train", "test"))
+    train_set, test_set = (
+        CocoInstances(folder / p, folder / f"{p}.json", p == "train") for p in ("train", "test")
+    )
     print(f"{len(train_set)} train tiles, {len(test_set)} test tiles")
 
     sizes = TILES[arguments.kind][2]
@@ -150,7 +179,11 @@ def main() -> None:
         "mask_rcnn" if arguments.kind == "nuclei" else "retinanet", **COMMON, **HEADS[arguments.kind],
         min_size=cfg.test_size, max_size=cfg.max_size,
     )  # fmt: skip
-    train(model, TrainLoader(cfg, train_set, 4, seed=0, batches=DetectionBatches(cfg, train_set, 0)), arguments)
+    train(
+        model,
+        TrainLoader(cfg, train_set, 4, seed=0, batches=DetectionBatches(cfg, train_set, 0)),
+        arguments,
+    )
     samples = EvalDetections(test_set)
     loader = torch.utils.data.DataLoader(samples, batch_size=4, collate_fn=samples.collate)
     with torch.inference_mode():
@@ -160,7 +193,9 @@ def main() -> None:
 
 def train(model: Any, loader: TrainLoader, arguments: argparse.Namespace) -> None:
     optimizer = torch.optim.AdamW(model.parameters(), lr=arguments.lr, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, arguments.lr, total_steps=arguments.steps)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(
+        optimizer, arguments.lr, total_steps=arguments.steps
+    )
     model.train()
     step, began = 0, time.time()
     while step < arguments.steps:
@@ -173,7 +208,10 @@ def train(model: Any, loader: TrainLoader, arguments: argparse.Namespace) -> Non
             schedule.step()
             step += 1
             if step % 20 == 0 or step == 1:
-                print(f"step {step}/{arguments.steps}  loss {loss.item():.3f}  {time.time() - began:.0f} s", flush=True)
+                print(
+                    f"step {step}/{arguments.steps}  loss {loss.item():.3f}  {time.time() - began:.0f} s",
+                    flush=True,
+                )
             if step == arguments.steps:
                 return
 

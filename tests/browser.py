@@ -13,14 +13,18 @@ from typing import Any
 
 import pytest
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSER = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 DRIVER = shutil.which("chromedriver")
 if not BROWSER or not DRIVER:
     pytest.skip(
         "no Chromium with chromedriver on this machine: sh tools/install_chromium.sh installs them with apt",
         allow_module_level=True,
     )
-webdriver = pytest.importorskip("selenium.webdriver", reason="no selenium: pip install 'spikedriven[test]'")
+webdriver = pytest.importorskip(
+    "selenium.webdriver", reason="no selenium: pip install 'spikedriven[test]'"
+)
 
 SWITCHES = (
     "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
@@ -91,12 +95,18 @@ def visit(browser: Any, url: str, width: int, scheme: str, motion: str = "no-pre
 
 def requests_made(browser: Any) -> list[str]:
     messages = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
-    return [m["params"]["request"]["url"] for m in messages if m["method"] == "Network.requestWillBeSent"]
+    return [
+        m["params"]["request"]["url"]
+        for m in messages
+        if m["method"] == "Network.requestWillBeSent"
+    ]
 
 
 def shoot(browser: Any, path: Path, width: int) -> None:
     height = min(browser.execute_script("return document.documentElement.scrollHeight"), 12000)
     clip = {"x": 0, "y": 0, "width": width, "height": height, "scale": 1}
-    shot = browser.execute_cdp_cmd("Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip})
+    shot = browser.execute_cdp_cmd(
+        "Page.captureScreenshot", {"captureBeyondViewport": True, "clip": clip}
+    )
     path.write_bytes(base64.b64decode(shot["data"]))
     assert path.stat().st_size > 10_000

@@ -55,11 +55,21 @@ def command_lines(path: Path) -> list[str]:
 def _strings(source: str) -> Iterator[str]:
     """Texts of a Python file; what an f-string puts in is VALUE."""
     tree = ast.parse(source)
-    parts = {id(part) for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    parts = {
+        id(part)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.JoinedStr)
+        for part in node.values
+    }
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            yield "".join(str(part.value) if isinstance(part, ast.Constant) else "VALUE" for part in node.values)
-        elif isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts:
+            yield "".join(
+                str(part.value) if isinstance(part, ast.Constant) else "VALUE"
+                for part in node.values
+            )
+        elif (
+            isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in parts
+        ):
             yield node.value
 
 
@@ -96,7 +106,9 @@ def _options_of_recipe(comments: str, recipe: str) -> Iterator[str]:
 def _is_value(word: str, before: list[str]) -> bool:
     """Whether a word of a comment is the value of the option before it, or a second number of
     it."""
-    return word[0] not in "([" and (before[-1].startswith("--") or re.fullmatch(r"[\d.e-]+", word) is not None)
+    return word[0] not in "([" and (
+        before[-1].startswith("--") or re.fullmatch(r"[\d.e-]+", word) is not None
+    )
 
 
 def refusal(line: str, monkeypatch: pytest.MonkeyPatch) -> str | None:
@@ -139,19 +151,29 @@ def _readings(line: str) -> list[list[str]]:
     """The words behind `spikedriven`: as they stand, and with 1 for what stands for a number."""
     line = re.sub(r"\s{2,}\(.*$", "", line)
     line = re.split(r"\s(?:[|>]|&&)\s|\s#", line)[0].replace("...", "").rstrip(" " + _MARKS)
-    words = [] if any(mark in line for mark in "{}[]<>`") else [word for word in shlex.split(line) if word]
+    words = (
+        []
+        if any(mark in line for mark in "{}[]<>`")
+        else [word for word in shlex.split(line) if word]
+    )
     if len(words) > 1 and words[0].startswith("--"):
         owners = _TRAINED if _OPTION.match(words[0]) else _FRAGMENT_OF
         return [reading for command in owners for reading in _numbered([*command, *words])]
     if "spikedriven" not in words:
         return []
     words = words[words.index("spikedriven") + 1 :]
-    is_name = len(words) == 1 and words[0] not in ("data", "demo", "models")  # of a command, in a sentence
+    is_name = len(words) == 1 and words[0] not in (
+        "data",
+        "demo",
+        "models",
+    )  # of a command, in a sentence
     return _numbered(_with_recipe(words)) if words and words[0] in COMMANDS and not is_name else []
 
 
 #: What options that stand without their command may belong to.
-_TRAINED = [["train", name] for name in ("quickstart", "sdt_gesture_2_256_t16", "spike_mae_imagenet_12_512")]
+_TRAINED = [
+    ["train", name] for name in ("quickstart", "sdt_gesture_2_256_t16", "spike_mae_imagenet_12_512")
+]
 _FRAGMENT_OF = [
     *([command, "NAME"] for command in ("eval", "energy", "audit", "compile", "report", "models")),
     *([command, "NAME", "FILE"] for command in ("attention", "predict", "stream", "export")),
@@ -165,7 +187,9 @@ def _with_recipe(words: list[str]) -> list[str]:
     if words[0] != "train" or len(words) < 2 or words[1].startswith("-"):
         return words
     known, name = list_recipes(), words[1]
-    if name not in known and (name.startswith("runs/") or re.fullmatch(r"[A-Z/]+(recipe\.yaml)?", name)):
+    if name not in known and (
+        name.startswith("runs/") or re.fullmatch(r"[A-Z/]+(recipe\.yaml)?", name)
+    ):
         stem = Path(name).name
         return ["train", stem if stem in known else "quickstart", *words[2:]]
     return words

@@ -23,11 +23,19 @@ def classifiers(filter: str = "*") -> list[str]:
 
 def shrunk(name: str) -> dict:
     """Keywords that keep a registered network's structure and take away its width and most of its depth."""
-    published = {k: p.default for k, p in inspect.signature(family_of(name)).parameters.items()} | variant_of(name).args
+    published = {
+        k: p.default for k, p in inspect.signature(family_of(name)).parameters.items()
+    } | variant_of(name).args
     if "embed_dims" in published:
         stages = len(published["embed_dims"])
-        return {"embed_dims": (8, 16, 32, 40)[:stages], "depths": tuple(min(d, 2) for d in published["depths"])}
-    return {"embed_dim": 96 if 96 % published["num_heads"] == 0 else 32, "depth": min(published["depth"], 2)}
+        return {
+            "embed_dims": (8, 16, 32, 40)[:stages],
+            "depths": tuple(min(d, 2) for d in published["depths"]),
+        }
+    return {
+        "embed_dim": 96 if 96 % published["num_heads"] == 0 else 32,
+        "depth": min(published["depth"], 2),
+    }
 
 
 def live_model(name: str, **keywords) -> nn.Module:
@@ -60,4 +68,7 @@ def live_input(model: nn.Module, batch: int = 2, seed: int = 1) -> torch.Tensor:
     size = 4 * model.feature_info[-1]["reduction"]
     rng = torch.Generator().manual_seed(seed)
     steps = (model.time_steps,) if model.input_layout == "events" else ()
-    return torch.randn(batch, *steps, model.in_chans, size, size, generator=rng, dtype=torch.float64) * 1.5
+    return (
+        torch.randn(batch, *steps, model.in_chans, size, size, generator=rng, dtype=torch.float64)
+        * 1.5
+    )

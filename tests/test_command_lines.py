@@ -13,14 +13,18 @@ LINES = {path: lines for path in texts() if (lines := command_lines(path))}
 
 @pytest.mark.parametrize("path", LINES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_every_command_line_parses(path: Path, monkeypatch, capsys):
-    refused = {line: said for line in LINES[path] if (said := refusal(line, monkeypatch)) is not None}
+    refused = {
+        line: said for line in LINES[path] if (said := refusal(line, monkeypatch)) is not None
+    }
     assert not refused, capsys.readouterr().err
 
 
 def test_the_lines_are_found():
     assert sum(map(len, LINES.values())) > 200
     readme = LINES[ROOT / "README.md"]
-    assert any(line.startswith("torchrun --nproc-per-node 8 -m spikedriven train") for line in readme)
+    assert any(
+        line.startswith("torchrun --nproc-per-node 8 -m spikedriven train") for line in readme
+    )
     released = "--data.frame-order directory --data.eval-window random --data.flip-each-frame --data.val-fraction 0"
     assert LINES[RECIPES / "e_spikeformer_hardvs_19m.yaml"] == [f"{HARDVS} {released}"]
 
@@ -41,7 +45,8 @@ def test_a_line_that_does_not_parse_is_refused(line: str, monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    "line", ["spikedriven train RUN --optim.lr 1e-3   (says so)", "spikedriven stream RUN F --restart T"]
+    "line",
+    ["spikedriven train RUN --optim.lr 1e-3   (says so)", "spikedriven stream RUN F --restart T"],
 )
 def test_what_stands_for_a_value_is_taken(line: str, monkeypatch):
     assert refusal(line, monkeypatch) is None

@@ -19,7 +19,9 @@ def test_every_public_function_has_a_docstring_and_types():
     for name in sd.__all__:
         function = getattr(sd, name)
         assert inspect.getdoc(function), name
-        assert all(p.annotation is not p.empty for p in inspect.signature(function).parameters.values()), name
+        assert all(
+            p.annotation is not p.empty for p in inspect.signature(function).parameters.values()
+        ), name
 
 
 def test_registered_names():

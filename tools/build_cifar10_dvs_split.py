@@ -22,7 +22,9 @@ def build(path: Path) -> str:
     """Write the list; its SHA-256."""
     lines = [HEADER]
     for name in CLASSES:
-        order = np.random.default_rng(derive_seed("cifar10-dvs split", name)).permutation(RECORDINGS)
+        order = np.random.default_rng(derive_seed("cifar10-dvs split", name)).permutation(
+            RECORDINGS
+        )
         lines.append(" ".join([name, *map(str, sorted(order[:TEST].tolist()))]) + "\n")
     path.write_text("".join(lines), encoding="utf-8", newline="\n")
     return hashlib.sha256(path.read_bytes()).hexdigest()

@@ -45,8 +45,12 @@ def build(source: Path, output: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--source", type=Path, default=DEBIAN_FOLDER, help="folder with the four original files")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--source", type=Path, default=DEBIAN_FOLDER, help="folder with the four original files"
+    )
     parser.add_argument("--output", type=Path, default=EMBEDDED_FILE)
     options = parser.parse_args()
     print(f"{options.output}: sha256 {build(options.source, options.output)}")

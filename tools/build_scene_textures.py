@@ -44,7 +44,9 @@ def build(source: Path, output: Path) -> str:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("source", type=Path, help="folder with the three PNG files")
     parser.add_argument("--output", type=Path, default=EMBEDDED_FILE)
     options = parser.parse_args()

@@ -51,7 +51,10 @@ def show_firing_rates(run: Path) -> None:
     """Per-layer mean output over test images."""
     model, recipe = load_run(run)
     loader = build_eval_loader(recipe.data, "test", batch_size=100)
-    batches = [images for images, _ in zip((images for images, _ in loader), range(IMAGES // 100), strict=False)]
+    batches = [
+        images
+        for images, _ in zip((images for images, _ in loader), range(IMAGES // 100), strict=False)
+    ]
     table = Table(title=f"Firing rates: spikes per neuron and step, mean over {IMAGES} test images")
     table.add_column("neuron")
     table.add_column("rate", justify="right")
@@ -77,7 +80,11 @@ def show_engine(run: Path) -> None:
             times["program"].append(time.perf_counter() - middle)
             same += int(expected.argmax() == found.argmax())
     slow, fast = (1000 * statistics.median(times[name]) for name in ("PyTorch", "program"))
-    engine = "compiled engine" if program.is_native else "twin: no C++ compiler was found at installation"
+    engine = (
+        "compiled engine"
+        if program.is_native
+        else "twin: no C++ compiler was found at installation"
+    )
     Console().print(
         f"One image at a time, {torch.get_num_threads()} threads, median of {len(images)}: PyTorch {slow:.2f} ms, "
         f"spikedriven.compile {fast:.2f} ms ({engine}), {slow / fast:.1f} times as fast; same class for {same} images"
@@ -86,7 +93,9 @@ def show_engine(run: Path) -> None:
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument(
         "--out",
         type=Path,

@@ -45,7 +45,9 @@ def milliseconds(channels: int, tokens: int) -> tuple[float, float]:
     found: tuple[list[float], list[float]] = ([], [])
     with torch.inference_mode():
         for _ in range(ROUNDS):
-            for times, call in zip(found, (lambda: masked(q, neuron), lambda: softmax(q)), strict=True):
+            for times, call in zip(
+                found, (lambda: masked(q, neuron), lambda: softmax(q)), strict=True
+            ):
                 start = time.perf_counter()
                 call()
                 times.append(1000 * (time.perf_counter() - start))
@@ -58,11 +60,17 @@ def series(measure: bool) -> list[tuple[str, tuple[int, ...], list[tuple[float, 
         ("tokens", TOKENS, [(CHANNELS_FIXED, n) for n in TOKENS]),
         ("channels", CHANNELS, [(c, TOKENS_FIXED) for c in CHANNELS]),
     ]
-    value = milliseconds if measure else lambda c, n: (attention_operations(c, n), softmax_operations(c, n))
+    value = (
+        milliseconds
+        if measure
+        else lambda c, n: (attention_operations(c, n), softmax_operations(c, n))
+    )
     return [(axis, sizes, [value(*shape) for shape in of]) for axis, sizes, of in shapes]
 
 
-def draw(rows: list[tuple[str, list[tuple[str, tuple[int, ...], list[tuple[float, float]]]]]]) -> None:
+def draw(
+    rows: list[tuple[str, list[tuple[str, tuple[int, ...], list[tuple[float, float]]]]]],
+) -> None:
     matplotlib.rcParams["svg.hashsalt"] = "spikedriven"
     figure = Figure(figsize=(8.5, 3.4 * len(rows)), layout="constrained")
     FigureCanvasSVG(figure)

@@ -25,13 +25,19 @@ def column(model: Any, scenes: FashionScenes, index: int, score: float) -> np.nd
     found = predict(model, image)
     kept = found["scores"] >= score
     found = {name: value[kept] for name, value in found.items()}
-    texts = [f"{SCENE_CLASSES[i]} {s:.0%}" for i, s in zip(found["labels"], found["scores"], strict=True)]
-    drawn = draw_objects(pixels, found["boxes"], found["labels"].tolist(), texts, found.get("masks"))
+    texts = [
+        f"{SCENE_CLASSES[i]} {s:.0%}" for i, s in zip(found["labels"], found["scores"], strict=True)
+    ]
+    drawn = draw_objects(
+        pixels, found["boxes"], found["labels"].tolist(), texts, found.get("masks")
+    )
     return np.concatenate([truth, np.full((8, truth.shape[1], 3), 255, np.uint8), drawn])
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", help="a detection run on fashion-scenes")
     parser.add_argument("--out", type=Path, default=Path("docs/figures/detection.png"))
     parser.add_argument("--scenes", type=int, default=4)
@@ -39,7 +45,9 @@ def main() -> None:
     options = parser.parse_args()
     model, _ = load_run(options.run)
     scenes = FashionScenes("test", length=500)
-    panels = [(f"test scene {i}", column(model, scenes, i, options.score)) for i in range(options.scenes)]
+    panels = [
+        (f"test scene {i}", column(model, scenes, i, options.score)) for i in range(options.scenes)
+    ]
     title = f"fashion-scenes, from top to bottom: objects, detections of score {options.score:g} or more"
     print(write_whole(options.out, figure_png(panels, (), title)))
 

@@ -132,8 +132,13 @@ def measure_layer(arguments: Arguments) -> dict[str, Any]:
         model = Layers(whole=True).eval()
         _set_rate(model, x, USUAL_RATE)
         spikes = model.before(x.transpose(0, 1)).flatten(3).permute(0, 1, 3, 2).reshape(-1, INPUTS)
-        times, _ = alternate(dense_products(spikes, model.layer.project.conv.weight.flatten(1)), arguments.rounds)
-    return {"engine": engine, "dense": {name: 1e3 * float(np.median(found)) for name, found in times.items()}}
+        times, _ = alternate(
+            dense_products(spikes, model.layer.project.conv.weight.flatten(1)), arguments.rounds
+        )
+    return {
+        "engine": engine,
+        "dense": {name: 1e3 * float(np.median(found)) for name, found in times.items()},
+    }
 
 
 def _layer_time(x: Tensor, rate: float, arguments: Arguments) -> float:
@@ -144,7 +149,9 @@ def _layer_time(x: Tensor, rate: float, arguments: Arguments) -> float:
         _set_rate(model, x, rate)
         program = sd.compile(model, x)
         if not program.is_native:
-            raise SystemExit("this installation has no compiled engine, and the time of its twin says nothing")
+            raise SystemExit(
+                "this installation has no compiled engine, and the time of its twin says nothing"
+            )
         program.threads = arguments.threads
         calls[name] = Call(partial(program, x))
     times, _ = alternate(calls, arguments.rounds)
@@ -165,7 +172,9 @@ def measure_network(arguments: Arguments) -> dict[str, Any]:
         found["engine"].append(engine["milliseconds"]["median"])
         found["density"].append(density)
     rows, _ = _bench(arguments, USUAL_RATE, DENSE)
-    found["dense"] = {row["name"]: row["milliseconds"]["median"] for row in rows if row["milliseconds"]}
+    found["dense"] = {
+        row["name"]: row["milliseconds"]["median"] for row in rows if row["milliseconds"]
+    }
     found["left_out"] = {row["name"]: row["reason"] for row in rows if not row["milliseconds"]}
     return found
 
@@ -185,14 +194,18 @@ def crossover(rates: Sequence[float], times: Sequence[float], dense: float) -> f
     """The rate at which times, linear between those measured, first exceed the dense one; None: nowhere in between."""
     for i in range(1, len(rates)):
         if times[i - 1] <= dense < times[i]:
-            return rates[i - 1] + (dense - times[i - 1]) / (times[i] - times[i - 1]) * (rates[i] - rates[i - 1])
+            return rates[i - 1] + (dense - times[i - 1]) / (times[i] - times[i - 1]) * (
+                rates[i] - rates[i - 1]
+            )
     return None
 
 
 def draw_half(axes: Axes, rates: Sequence[float], half: Mapping[str, Any], title: str) -> None:
     """The engine's line, a dense line each with its time, and a mark where they cross."""
     percent = [100 * rate for rate in rates]
-    axes.plot(percent, half["engine"], color=BLUE, marker="o", ms=4, lw=1.8, label="engine", zorder=3)
+    axes.plot(
+        percent, half["engine"], color=BLUE, marker="o", ms=4, lw=1.8, label="engine", zorder=3
+    )
     for colour, (name, ms) in zip(COLOURS, half["dense"].items(), strict=False):
         at = crossover(percent, half["engine"], ms)
         where = "" if at is None else f", crossed at {at:.0f} %"
@@ -213,7 +226,9 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     plt.rcParams.update({"font.size": 9, "svg.hashsalt": "engine_crossover", "axes.titlesize": 9})
     figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4.6), layout="constrained")
     threads = f"{found['threads']} thread{'s' if found['threads'] > 1 else ''}"
-    draw_half(left, found["rates"], found["layer"], f"One layer, 784 x {INPUTS} -> {OUTPUTS}, {threads}")
+    draw_half(
+        left, found["rates"], found["layer"], f"One layer, 784 x {INPUTS} -> {OUTPUTS}, {threads}"
+    )
     draw_half(right, found["rates"], found["network"], f"{found['name']}, one image, {threads}")
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

@@ -14,7 +14,13 @@ import numpy as np
 from matplotlib.axes import Axes
 
 from spikedriven.data import EventDataConfig, create_event_dataset
-from spikedriven.data.events.fashion_events import COMPASS, DIRECTIONS, DURATION_US, SIDE, FashionEvents
+from spikedriven.data.events.fashion_events import (
+    COMPASS,
+    DIRECTIONS,
+    DURATION_US,
+    SIDE,
+    FashionEvents,
+)
 
 FIGURE = Path(__file__).parents[1] / "docs" / "figures" / "fashion_events.png"
 ON, OFF = np.array([0.17, 0.37, 0.62]), np.array([0.75, 0.22, 0.17])
@@ -23,7 +29,9 @@ GARMENT, MOVING = 11, (0, 5)  # a test clip; directions, of which the first test
 
 
 def clips(labels: Literal["garment", "direction"]) -> FashionEvents:
-    cfg = EventDataConfig(dataset="fashion-events", labels=labels, split_by="time", time_steps=STEPS, img_size=SIDE)
+    cfg = EventDataConfig(
+        dataset="fashion-events", labels=labels, split_by="time", time_steps=STEPS, img_size=SIDE
+    )
     dataset = create_event_dataset(cfg, "test")
     assert isinstance(dataset, FashionEvents)
     return dataset
@@ -63,12 +71,16 @@ def draw_places(axes: Axes) -> None:
         axes.text(*COMPASS[place], str(number), ha="center", va="center", fontsize=9)
     axes.annotate("", (1.2, 1.6), (-1.2, 1.6), arrowprops={"arrowstyle": "->", "color": "#888888"})
     axes.set(xlim=(-1.8, 1.8), ylim=(2.0, -1.6), xticks=[], yticks=[], aspect="equal")
-    axes.set_title(f"one of the orders of {DIRECTIONS[0]!r},\nbegun at any of the eight", fontsize=8)
+    axes.set_title(
+        f"one of the orders of {DIRECTIONS[0]!r},\nbegun at any of the eight", fontsize=8
+    )
 
 
 def main() -> None:
     garments, moving = clips("garment"), clips("direction")
-    chosen = {direction: int(np.flatnonzero(moving.targets == direction)[0]) for direction in MOVING}
+    chosen = {
+        direction: int(np.flatnonzero(moving.targets == direction)[0]) for direction in MOVING
+    }
     figure = plt.figure(figsize=(9, 8.2), layout="constrained")
     top, bottom = figure.subfigures(2, 1, height_ratios=(3, 2.1))
     rows = top.subplots(4, STEPS)
@@ -78,12 +90,19 @@ def main() -> None:
         draw_row(row, moving.frames(index).numpy(), f"direction:\n{DIRECTIONS[direction]}")
     shuffled = np.random.default_rng(0).permutation(STEPS)
     draw_row(rows[3], moving.frames(chosen[0]).numpy()[shuffled], "the same as\nrow 2, shuffled")
-    top.suptitle("fashion-events: SIMULATED events, frames of 37.5 ms (ON blue, OFF red, both black)", fontsize=10)
-    panels = bottom.subplot_mosaic([["garment", "places"], ["direction", "places"]], width_ratios=(4, 1.3))
+    top.suptitle(
+        "fashion-events: SIMULATED events, frames of 37.5 ms (ON blue, OFF red, both black)",
+        fontsize=10,
+    )
+    panels = bottom.subplot_mosaic(
+        [["garment", "places"], ["direction", "places"]], width_ratios=(4, 1.3)
+    )
     draw_times(panels["garment"], garments, GARMENT)
     draw_times(panels["direction"], moving, chosen[0])
     panels["garment"].set_title("events of row 1: three saccades", fontsize=8)
-    panels["direction"].set_title("events of row 2: eight places, pixels held in reset between them", fontsize=8)
+    panels["direction"].set_title(
+        "events of row 2: eight places, pixels held in reset between them", fontsize=8
+    )
     panels["direction"].set_xlabel("time, ms", fontsize=8)
     draw_places(panels["places"])
     FIGURE.parent.mkdir(parents=True, exist_ok=True)

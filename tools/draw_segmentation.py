@@ -18,7 +18,9 @@ from spikedriven.report.predictions import predict_labels
 from spikedriven.training.checkpoint import load_run
 
 
-def column(run: tuple[Any, Any] | None, scenes: FashionScenes, index: int) -> tuple[np.ndarray, np.ndarray]:
+def column(
+    run: tuple[Any, Any] | None, scenes: FashionScenes, index: int
+) -> tuple[np.ndarray, np.ndarray]:
     """One scene: picture over labels (over prediction), uint8 [H, W, 3]; and all the labels in it."""
     image, target = scenes[index]
     pixels, labels = image.permute(1, 2, 0).numpy(), [target["label_map"].numpy()]
@@ -26,11 +28,15 @@ def column(run: tuple[Any, Any] | None, scenes: FashionScenes, index: int) -> tu
         labels.append(predict_labels(run[0], run[1].data, image).numpy())
     parts = [pixels, *(draw_labels(pixels, one, {BACKGROUND}) for one in labels)]
     gap = np.full((4, pixels.shape[1], 3), 255, np.uint8)
-    return np.concatenate([row for part in parts for row in (part, gap)][:-1]), np.concatenate(labels)
+    return np.concatenate([row for part in parts for row in (part, gap)][:-1]), np.concatenate(
+        labels
+    )
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run", nargs="?", help="a segmentation run")
     parser.add_argument("--out", type=Path, default=Path("docs/figures/segmentation.png"))
     parser.add_argument("--scenes", type=int, default=4)
@@ -38,10 +44,16 @@ def main() -> None:
     run = load_run(options.run) if options.run else None
     scenes = FashionScenes("test", length=500)
     columns = [column(run, scenes, index) for index in range(options.scenes)]
-    legend = legend_of(np.concatenate([labels for _, labels in columns]), SCENE_CLASSES, {BACKGROUND})
+    legend = legend_of(
+        np.concatenate([labels for _, labels in columns]), SCENE_CLASSES, {BACKGROUND}
+    )
     rows = "picture, labels" + (", prediction" if run else "")
     panels = [(f"test scene {i}", picture) for i, (picture, _) in enumerate(columns)]
-    print(write_whole(options.out, figure_png(panels, legend, f"fashion-scenes, from top to bottom: {rows}")))
+    print(
+        write_whole(
+            options.out, figure_png(panels, legend, f"fashion-scenes, from top to bottom: {rows}")
+        )
+    )
 
 
 if __name__ == "__main__":

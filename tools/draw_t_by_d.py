@@ -57,7 +57,11 @@ def draw_counts(axes: Axes) -> None:
     axes.plot(x, x.clamp(0, LEVELS), color=GREY, lw=0.8, ls=":", label="clamp(x, 0, 4)")
     axes.step(x, integer, color=BLUE, where="mid", label="integer neuron, D = 4")
     axes.step(x, lif, color=RED, where="mid", ls="--", label="LIF, T = 4, constant input")
-    axes.set(xlabel="input x", ylabel="spikes in four binary steps", title="a  What four binary steps can say")
+    axes.set(
+        xlabel="input x",
+        ylabel="spikes in four binary steps",
+        title="a  What four binary steps can say",
+    )
     axes.legend(fontsize=7, frameon=False, loc="upper left")
     axes.set_ylim(-0.3, 5.9)
 
@@ -69,9 +73,16 @@ def draw_steps(axes: Axes) -> None:
     for row, count in enumerate(integer.int().tolist()):
         for d in range(LEVELS):
             fires = bool(steps[d, row])
-            axes.scatter(d + 1, row, s=130, color=BLUE if fires else "white", edgecolors=GREY, linewidths=0.8)
+            axes.scatter(
+                d + 1, row, s=130, color=BLUE if fires else "white", edgecolors=GREY, linewidths=0.8
+            )
         axes.text(4.7, row, f"n = {count}", va="center", fontsize=8)
-    axes.set(xlim=(0.4, 5.6), xticks=range(1, 5), xlabel="binary step d: fires where n >= d", ylabel="input x")
+    axes.set(
+        xlim=(0.4, 5.6),
+        xticks=range(1, 5),
+        xlabel="binary step d: fires where n >= d",
+        ylabel="input x",
+    )
     axes.set_yticks(range(len(INPUTS)), [f"{value:g}" for value in INPUTS])
     axes.set_title("b  A count as D binary steps")
 
@@ -89,7 +100,14 @@ def draw_equality(axes: Axes) -> None:
 
 
 def main() -> None:
-    plt.rcParams.update({"font.size": 9, "svg.hashsalt": "t_by_d", "axes.titlesize": 9, "axes.titlelocation": "left"})
+    plt.rcParams.update(
+        {
+            "font.size": 9,
+            "svg.hashsalt": "t_by_d",
+            "axes.titlesize": 9,
+            "axes.titlelocation": "left",
+        }
+    )
     figure, panels = plt.subplots(1, 3, figsize=(11, 3.4), layout="constrained")
     for draw, axes in zip((draw_counts, draw_steps, draw_equality), panels, strict=True):
         draw(axes)

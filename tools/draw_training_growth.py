@@ -31,7 +31,11 @@ from spikedriven.report.files import write_whole
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 COLOURS = ("#2c5f9e", "#7f7f7f", "#c0392b", "#27823b", "#8e44ad", "#d68910")
 #: What changes -> the text under its column.
-AXES = {"time_steps": "time steps T", "batch": "images per step", "img_size": "side of the image, pixels"}
+AXES = {
+    "time_steps": "time steps T",
+    "batch": "images per step",
+    "img_size": "side of the image, pixels",
+}
 
 
 @dataclass(frozen=True)
@@ -62,9 +66,17 @@ def measured(arguments: Arguments) -> dict[str, Any]:
         "model": arguments.model, "rounds": arguments.rounds, "threads": arguments.threads, "machine": machine(),
         "base": {name: getattr(arguments, name) for name in AXES},
     }  # fmt: skip
-    columns = {name: [{**found["base"], name: value} for value in getattr(arguments, f"sweep_{name}")] for name in AXES}
-    points = list({tuple(point.values()): point for column in columns.values() for point in column}.values())
-    rows = {tuple(point.values()): measure_point(arguments, point) for point in track(points, arguments.model)}
+    columns = {
+        name: [{**found["base"], name: value} for value in getattr(arguments, f"sweep_{name}")]
+        for name in AXES
+    }
+    points = list(
+        {tuple(point.values()): point for column in columns.values() for point in column}.values()
+    )
+    rows = {
+        tuple(point.values()): measure_point(arguments, point)
+        for point in track(points, arguments.model)
+    }
     found["columns"] = {
         name: [{"at": point[name], "contestants": rows[tuple(point.values())]} for point in column]
         for name, column in columns.items()
@@ -75,9 +87,13 @@ def measured(arguments: Arguments) -> dict[str, Any]:
 
 def measure_point(arguments: Arguments, point: Mapping[str, int]) -> dict[str, dict[str, float]]:
     """Contestant -> ms per step with its quartiles, MB of tensors. One that fails ends the program."""
-    step = Step(arguments.model, point["batch"], tuple((k, v) for k, v in point.items() if k != "batch"))
+    step = Step(
+        arguments.model, point["batch"], tuple((k, v) for k, v in point.items() if k != "batch")
+    )
     with tempfile.TemporaryDirectory() as folder:
-        results = measure(Path(folder) / "step", step, choose(arguments.only), arguments.threads, arguments.rounds)
+        results = measure(
+            Path(folder) / "step", step, choose(arguments.only), arguments.threads, arguments.rounds
+        )
     for result in results:
         if result.status != "measured":
             raise SystemExit(f"{result.name} at {dict(point)}: {result.status}: {result.reason}")
@@ -101,9 +117,22 @@ def draw_half(axes: Axes, column: Sequence[Mapping[str, Any]], what: str, scale:
     for colour, name in zip(COLOURS, column[0]["contestants"], strict=False):
         rows = [row["contestants"][name] for row in column]
         values = [row[what] * scale for row in rows]
-        axes.plot(at, values, marker="o", ms=3.5, lw=1.6, color=colour, label=f"{name} ~{slope(at, values):.1f}")
+        axes.plot(
+            at,
+            values,
+            marker="o",
+            ms=3.5,
+            lw=1.6,
+            color=colour,
+            label=f"{name} ~{slope(at, values):.1f}",
+        )
         if what == "ms":
-            axes.fill_between(at, *([row[q] * scale for row in rows] for q in ("q1", "q3")), color=colour, alpha=0.15)
+            axes.fill_between(
+                at,
+                *([row[q] * scale for row in rows] for q in ("q1", "q3")),
+                color=colour,
+                alpha=0.15,
+            )
     axes.set(xlim=(0, None), ylim=(0, None), xticks=at)
     axes.grid(axis="y", color="#e4e4e4", lw=0.6)
     axes.legend(fontsize=7, frameon=False, loc="upper left")
@@ -121,7 +150,9 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
         time.set_title(", ".join(f"{others[k]} {v}" for k, v in found["base"].items() if k != name))
     grid[0, 0].set_ylabel("seconds per step")
     grid[1, 0].set_ylabel("tensors alive at most, MB")
-    figure.suptitle(f"{found['model']}, forward and backward, {found['threads']} threads; ~p: grows as the p-th power")
+    figure.suptitle(
+        f"{found['model']}, forward and backward, {found['threads']} threads; ~p: grows as the p-th power"
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
     plt.close(figure)

@@ -20,14 +20,24 @@ def table() -> str:
     parts = []
     for task in TASKS:
         files = [file for file in list_files() if file.task == task]
-        rows = ["| NAME.TAG | keywords | data | images | published | file |", "|---|---|---|---|---|---|"]
+        rows = [
+            "| NAME.TAG | keywords | data | images | published | file |",
+            "|---|---|---|---|---|---|",
+        ]
         parts.append("\n".join([f"### {task.capitalize()}\n", *rows, *map(_row, files)]) + "\n")
     return "\n".join(parts)
 
 
 def _row(file: PublishedFile) -> str:
     link = f"[link]({file.url})" if file.url else "not public"
-    cells = (f"`{file.full_name}`", keywords(file), data(file), images(file), file.published or "none", link)
+    cells = (
+        f"`{file.full_name}`",
+        keywords(file),
+        data(file),
+        images(file),
+        file.published or "none",
+        link,
+    )
     return f"| {' | '.join(cells)} |"
 
 

@@ -34,18 +34,24 @@ def finer(model: ESpikeFormer, levels: int) -> dict[str, Tensor]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("run")
     parser.add_argument("levels", type=int)
     parser.add_argument("weights", type=Path)
     options = parser.parse_args()
     model, _ = load_run(options.run)
     if not isinstance(model, ESpikeFormer):
-        raise InputError(f"{options.run}: expected a run of an E-SpikeFormer, found {type(model).__name__}")
+        raise InputError(
+            f"{options.run}: expected a run of an E-SpikeFormer, found {type(model).__name__}"
+        )
     scales = {m.scale for m in model.modules() if isinstance(m, SpikingSelfAttention)}
     factor = options.levels / model.head_neuron.levels
     replace_file(options.weights, safetensors.torch.save(finer(model, options.levels)))
-    print(f"{options.weights}: levels {options.levels}, attention_scale {', '.join(str(s * factor) for s in scales)}")
+    print(
+        f"{options.weights}: levels {options.levels}, attention_scale {', '.join(str(s * factor) for s in scales)}"
+    )
 
 
 if __name__ == "__main__":

@@ -28,10 +28,14 @@ def lowest_versions(pyproject: dict) -> dict[str, str]:
     for line in [*project["dependencies"], *optional]:
         found = REQUIREMENT.fullmatch(line)
         if found is None:
-            raise ValueError(f"pyproject.toml: {line!r} is neither NAME nor NAME>=VERSION nor NAME==VERSION")
+            raise ValueError(
+                f"pyproject.toml: {line!r} is neither NAME nor NAME>=VERSION nor NAME==VERSION"
+            )
         name, version = found["name"], found["version"]
         if version and lowest.setdefault(name, version) != version:
-            raise ValueError(f"pyproject.toml: {name} from {lowest[name]} in one place and from {version} in another")
+            raise ValueError(
+                f"pyproject.toml: {name} from {lowest[name]} in one place and from {version} in another"
+            )
     return lowest
 
 

@@ -57,7 +57,9 @@ def additions(library: ctypes.CDLL, spikes: torch.Tensor, rows: torch.Tensor, tr
     pointers = [ctypes.c_void_p(t.data_ptr()) for t in (fired, laid, out)]
 
     def run() -> None:
-        function(pointers[0], n, m, *map(ctypes.c_long, steps), pointers[1], rows.shape[1], pointers[2])
+        function(
+            pointers[0], n, m, *map(ctypes.c_long, steps), pointers[1], rows.shape[1], pointers[2]
+        )
 
     run.keep = (fired, laid)  # type: ignore[attr-defined]
     return run, out
@@ -75,7 +77,9 @@ def measure(library: ctypes.CDLL, rate: float, rounds: int, transposed: bool) ->
         additions(library, spikes, half_rows, transposed),
     )
     f32()
-    np.testing.assert_allclose(out.numpy(), (left.double() @ rows.double()).numpy(), rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(
+        out.numpy(), (left.double() @ rows.double()).numpy(), rtol=1e-3, atol=1e-3
+    )
     calls = [f32, bf16, lambda: left @ rows, lambda: half_left @ half_rows]
     times = [[seconds_of(call) for call in calls] for _ in range(rounds + 1)][1:]
     columns = list(zip(*times, strict=True))

@@ -23,7 +23,9 @@ from spikedriven.graph.nodes import SpikeGraph
 from spikedriven.graph.trace import trace
 
 #: spikingformer-log differs from spikingformer for one network only.
-ARITHMETIC = [n for n, rule in CONVENTIONS.items() if rule.memory is None and n != "spikingformer-log"]
+ARITHMETIC = [
+    n for n, rule in CONVENTIONS.items() if rule.memory is None and n != "spikingformer-log"
+]
 WITH_MEMORY = [name for name, rule in CONVENTIONS.items() if rule.memory is not None]
 DOCS = Path(__file__).parents[1] / "docs"
 #: Share of ones among the spikes that every layer is given.
@@ -50,7 +52,13 @@ def write(file: str, header: str, rows: list[str]) -> None:
 
 def audit_row(name: str, released: AuditReport, folded: AuditReport) -> str:
     def verdict(ok: bool, report: AuditReport) -> str:
-        return "yes" if ok else f"no: {', '.join(row.module for row in report.findings)}" if report.findings else "no"
+        return (
+            "yes"
+            if ok
+            else f"no: {', '.join(row.module for row in report.findings)}"
+            if report.findings
+            else "no"
+        )
 
     needed = [f"{n} {op}" for op, n in released.folds_by_operator().items() if op != "batchnorm"]
     encoding = ", ".join(row.module for row in released.encoding)
@@ -64,14 +72,20 @@ def at_one_rate(graph: SpikeGraph) -> Measurement:
     for node in operands_to_measure(graph):
         found = span(graph[node].kind)
         rates[node] = RATE * (max(found.high, -found.low) if graph[node].op != "matmul" else 1)
-    return Measurement(tuple(count_layers(graph, rates)), 0, time_steps(graph), "folded", "one rate")
+    return Measurement(
+        tuple(count_layers(graph, rates)), 0, time_steps(graph), "folded", "one rate"
+    )
 
 
 def energy_row(name: str, measurement: Measurement) -> str:
     """Conventions that count memory stand beside the ANN at their own prices, bit-matched beside its own partner."""
     arithmetic = [cost(measurement, name) for name in ARITHMETIC]
     found = arithmetic[0].comparison
-    dense = [f"{found.dense_macs / 1e9:.2f}", f"{found.ann_mj:.1f}", f"{found.quantised_ann_mj:.2f}"]
+    dense = [
+        f"{found.dense_macs / 1e9:.2f}",
+        f"{found.ann_mj:.1f}",
+        f"{found.quantised_ann_mj:.2f}",
+    ]
     cells = [f"{report.total_mj:.2f}" for report in arithmetic]
     for convention in WITH_MEMORY:
         report = cost(measurement, convention)

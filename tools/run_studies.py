@@ -37,11 +37,16 @@ def start(job: Job, extra: list[str]) -> subprocess.Popen[bytes]:
     job.folder.parent.mkdir(parents=True, exist_ok=True)
     with job.folder.with_suffix(".txt").open("ab") as output:
         return subprocess.Popen(
-            job.command(extra), stdout=output, stderr=subprocess.STDOUT, env={**os.environ, "OMP_NUM_THREADS": "1"}
+            job.command(extra),
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env={**os.environ, "OMP_NUM_THREADS": "1"},
         )
 
 
-def run_all(jobs: list[Job], parallel: int, extra: list[str], results: dict[str, Any], file: Path) -> None:
+def run_all(
+    jobs: list[Job], parallel: int, extra: list[str], results: dict[str, Any], file: Path
+) -> None:
     """Run what is not finished, at most `parallel` at a time; RuntimeError at the first run that fails."""
     waiting = [job for job in jobs if not job.is_finished()]
     running: dict[Job, subprocess.Popen[bytes]] = {}
@@ -63,7 +68,9 @@ def run_all(jobs: list[Job], parallel: int, extra: list[str], results: dict[str,
             for job in [job for job, process in running.items() if process.poll() is not None]:
                 process = running.pop(job)
                 if process.returncode or not job.is_finished():
-                    raise RuntimeError(f"{job.folder.name} failed: see {job.folder.with_suffix('.txt')}")
+                    raise RuntimeError(
+                        f"{job.folder.name} failed: see {job.folder.with_suffix('.txt')}"
+                    )
                 collect(job, results, file)
     finally:
         for process in running.values():
@@ -97,23 +104,39 @@ def environment() -> str:
 
 
 def parse(argv: list[str] | None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--runs", type=Path, default=Path("runs/studies"), help="folder of the run folders")
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/studies"), help="folder of the run folders"
+    )
     parser.add_argument("--only", nargs="+", choices=list(ARMS), default=list(ARMS), help="recipes")
     parser.add_argument("--seeds", nargs="+", type=int, default=list(SEEDS))
     parser.add_argument("--parallel", type=int, default=2, help="runs side by side")
-    parser.add_argument("--no-costs", action="store_true", help="do not measure step times and memory")
+    parser.add_argument(
+        "--no-costs", action="store_true", help="do not measure step times and memory"
+    )
     parser.add_argument("--tables", action="store_true", help="only write the tables")
-    parser.add_argument("--results", type=Path, default=DOCS / "results.json", help="file of figures")
-    parser.add_argument("--page", type=Path, default=DOCS / "results.md", help="page with the tables")
-    parser.add_argument("extra", nargs="*", help="after --: further options for every `spikedriven train`")
+    parser.add_argument(
+        "--results", type=Path, default=DOCS / "results.json", help="file of figures"
+    )
+    parser.add_argument(
+        "--page", type=Path, default=DOCS / "results.md", help="page with the tables"
+    )
+    parser.add_argument(
+        "extra", nargs="*", help="after --: further options for every `spikedriven train`"
+    )
     return parser.parse_args(argv)
 
 
 def main(argv: list[str] | None = None) -> int:
     arguments = parse(argv)
     file = arguments.results
-    results = json.loads(file.read_text()) if file.is_file() else {"environment": "", "runs": {}, "costs": {}}
+    results = (
+        json.loads(file.read_text())
+        if file.is_file()
+        else {"environment": "", "runs": {}, "costs": {}}
+    )
     if not arguments.tables:
         torch.set_num_threads(1)  # the runs beside this process have the cores
         results["environment"] = environment()
@@ -121,7 +144,9 @@ def main(argv: list[str] | None = None) -> int:
         run_all(jobs, arguments.parallel, arguments.extra, results, file)
         if not arguments.no_costs:
             weighed = [name for name in WEIGHED if name in arguments.only]
-            results["costs"] |= costs(arguments.only, weighed, Job(ARMS[TEACHER], SEEDS[0], arguments.runs).folder)
+            results["costs"] |= costs(
+                arguments.only, weighed, Job(ARMS[TEACHER], SEEDS[0], arguments.runs).folder
+            )
             save(results, file)
     fill(arguments.page, results)
     return 0

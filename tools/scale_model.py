@@ -64,7 +64,9 @@ def eager() -> Iterator[None]:
 # Counting ---------------------------------------------------------------------------------------------------------
 
 
-def count(model: nn.Module, batch: Tensor, call: Callable[[], Any] | None = None) -> tuple[float, float]:
+def count(
+    model: nn.Module, batch: Tensor, call: Callable[[], Any] | None = None
+) -> tuple[float, float]:
     """(multiply-accumulates, bytes kept for the backward pass), per image, of a forward pass in training mode."""
     owned = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers())}
     kept: dict[int, Tensor] = {}
@@ -73,7 +75,10 @@ def count(model: nn.Module, batch: Tensor, call: Callable[[], Any] | None = None
         kept[tensor.untyped_storage()._cdata] = tensor  # views of one storage count once
         return tensor
 
-    with FlopCounterMode(display=False) as flops, torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t):
+    with (
+        FlopCounterMode(display=False) as flops,
+        torch.autograd.graph.saved_tensors_hooks(pack, lambda t: t),
+    ):
         output = (call or (lambda: model(batch)))()
     saved = sum(t.untyped_storage().nbytes() for key, t in kept.items() if key not in owned)
     del output
@@ -84,8 +89,12 @@ def count_recipe(name: str) -> Counts:
     """Built without memory for weights; masked pre-training, whose shapes depend on the mask, in memory."""
     recipe = load_recipe(name)
     place = "cpu" if recipe.task == "pretraining" else "meta"
-    classes = None if recipe.task == "pretraining" else find_any_set(recipe.data.dataset).num_classes
-    recipe = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, num_classes=classes))
+    classes = (
+        None if recipe.task == "pretraining" else find_any_set(recipe.data.dataset).num_classes
+    )
+    recipe = dataclasses.replace(
+        recipe, model=dataclasses.replace(recipe.model, num_classes=classes)
+    )
     task_recipe = dataclasses.replace(recipe, distill=type(recipe.distill)(), task=_task(recipe))
     with torch.device(place):
         model = create_task(task_recipe).build_model().train()
@@ -129,7 +138,9 @@ def seconds(function: Callable[[], Any], rounds: int = 3) -> float:
     return float(np.median(times[1:]))
 
 
-def measure_network(name: str, side: int, keywords: Mapping[str, Any], images: int = 2) -> dict[str, Any]:
+def measure_network(
+    name: str, side: int, keywords: Mapping[str, Any], images: int = 2
+) -> dict[str, Any]:
     """A training step (forward and backward, fp32) and its counts."""
     model = create_model(name, img_size=side, **keywords).train()
     batch = torch.randn(images, model.in_chans, side, side)
@@ -164,17 +175,23 @@ def measured() -> dict[str, Any]:
     found: dict[str, Any] = {"machine": machine()}
     found["gemm"] = 2 * 1536**3 / seconds(lambda: a @ b, 9)
     found["copy"] = 2 * source.nbytes / seconds(lambda: target.copy_(source), 9)
-    found["networks"] = [measure_network(*network) for network in track(CALIBRATION, "training steps")]
+    found["networks"] = [
+        measure_network(*network) for network in track(CALIBRATION, "training steps")
+    ]
     return found
 
 
 def counted() -> dict[str, Any]:
     """The rest, which is the same on every machine."""
     found: dict[str, Any] = {"half_share": half_share()}
-    names = [name for name in list_recipes() if name.startswith(PUBLISHED) and not name.endswith(OURS)]
+    names = [
+        name for name in list_recipes() if name.startswith(PUBLISHED) and not name.endswith(OURS)
+    ]
     found["left_out"] = [name for name in names if load_recipe(name).task == "detection"]
     kept = [name for name in names if name not in found["left_out"]]
-    found["recipes"] = {name: dataclasses.asdict(count_recipe(name)) for name in track(kept, "recipes")}
+    found["recipes"] = {
+        name: dataclasses.asdict(count_recipe(name)) for name in track(kept, "recipes")
+    }
     return found
 
 

@@ -18,8 +18,16 @@ DOCS = Path(__file__).parents[1] / "docs"
 GPUS = (1, 2, 4, 8, 16, 32, 64)
 #: Users' reports on the releases' code, in the trackers named: recipe, GPUs, seconds per epoch.
 REPORTED = {
-    "sdt_imagenet_8_512": ("8 x A800, 20 min per epoch (Spike-Driven-Transformer, issue 8)", 8, 1200.0),
-    "meta_spikeformer_imagenet_15m": ("8 x A100, 22 h (Spike-Driven-Transformer-V2, issue 9)", 8, 22 * 3600 / 200),
+    "sdt_imagenet_8_512": (
+        "8 x A800, 20 min per epoch (Spike-Driven-Transformer, issue 8)",
+        8,
+        1200.0,
+    ),
+    "meta_spikeformer_imagenet_15m": (
+        "8 x A100, 22 h (Spike-Driven-Transformer-V2, issue 9)",
+        8,
+        22 * 3600 / 200,
+    ),
 }
 SHOWN = {
     "sdt_imagenet_8_512": "#2c5f9e", "spikingformer_imagenet_8_768": "#c0392b",
@@ -82,7 +90,10 @@ def fit(found: Mapping[str, Any]) -> tuple[float, float]:
     """(share of the matrix product's rate, at most 1; passes of each saved byte) that explain the measured steps best,
     in the sense of relative errors: seconds = 6 macs / (share x gemm) + passes x saved / copy."""
     rows = [
-        (6 * net["macs"] / found["gemm"] / net["seconds"], net["saved"] / found["copy"] / net["seconds"])
+        (
+            6 * net["macs"] / found["gemm"] / net["seconds"],
+            net["saved"] / found["copy"] / net["seconds"],
+        )
         for net in found["networks"]
     ]
     products, traffic = np.array(rows).T
@@ -99,8 +110,15 @@ def step_seconds(counts: Counts, constants: Constants, gpu: Gpu, gpus: int) -> f
     """One optimiser step of `gpus` GPUs with the recipe's batch on each."""
     rate = gpu.peak * gpu.peak_share if counts.half else gpu.peak * gpu.peak_share / 2  # tf32
     products = counts.batch * (6 * counts.macs + 2 * counts.teacher) / rate
-    traffic = counts.batch * constants.passes * _saved(counts, constants) / (gpu.bandwidth * gpu.bandwidth_share)
-    update = 2 * 16 * counts.params / (gpu.bandwidth * gpu.bandwidth_share)  # weight, gradient, two moments: in and out
+    traffic = (
+        counts.batch
+        * constants.passes
+        * _saved(counts, constants)
+        / (gpu.bandwidth * gpu.bandwidth_share)
+    )
+    update = (
+        2 * 16 * counts.params / (gpu.bandwidth * gpu.bandwidth_share)
+    )  # weight, gradient, two moments: in and out
     backward = 2 / 3 * (products + traffic)
     return products + traffic + update + max(0.0, exchange_seconds(counts, gpu, gpus) - backward)
 
@@ -111,7 +129,9 @@ def exchange_seconds(counts: Counts, gpu: Gpu, gpus: int) -> float:
     return 2 * (gpus - 1) / gpus * 4 * counts.params / wire
 
 
-def memory_bytes(counts: Counts, constants: Constants, gpus: int = 1, sharded: bool = False) -> tuple[float, float]:
+def memory_bytes(
+    counts: Counts, constants: Constants, gpus: int = 1, sharded: bool = False
+) -> tuple[float, float]:
     """(weights, gradients and optimiser state; activations) of each GPU."""
     copies = 16 + 4 * counts.averaged
     state = copies * counts.params / (gpus if sharded else 1)
@@ -176,7 +196,8 @@ def _calibration(found: Mapping[str, Any], share: float, passes: float) -> str:
         rows.append([f"`{net['name']}`", *counted, f"{net['seconds']:.2f}", f"{said:.2f}",
                      f"{said / net['seconds'] - 1:+.0%}"])  # fmt: skip
     text = table(
-        "network, fp32 | px | GMACs per image | MB saved per image | s per image, measured | modelled | error", rows
+        "network, fp32 | px | GMACs per image | MB saved per image | s per image, measured | modelled | error",
+        rows,
     )
     return (
         f"{text}\n\nOne thread; matrix product {found['gemm'] / 1e9:.0f} GFLOP/s, copy "
@@ -199,7 +220,9 @@ def _counts(recipes: Mapping[str, Counts], constants: Constants) -> str:
 def _hours(recipes: Mapping[str, Counts], constants: Constants, gpu: Gpu) -> str:
     rows = []
     for name, c in recipes.items():
-        times = [hours(c, constants, gpu, gpus) if c.images >= c.batch * gpus else None for gpus in GPUS]
+        times = [
+            hours(c, constants, gpu, gpus) if c.images >= c.batch * gpus else None for gpus in GPUS
+        ]
         cells = ["too few images" if value is None else f"{value:,.1f}" for value in times]
         rows.append([f"`{name}`", f"{1000 * step_seconds(c, constants, gpu, 8):,.0f}", *cells,
                      f"{gpu.dollars * (times[0] or 0):,.0f}"])  # fmt: skip
@@ -224,9 +247,12 @@ def _reported(recipes: Mapping[str, Counts], constants: Constants, gpu: Gpu) -> 
     rows = []
     for name, (text, gpus, epoch) in REPORTED.items():
         ours = hours(recipes[name], constants, gpu, gpus) * 3600 / recipes[name].epochs
-        rows.append([f"`{name}`", text, f"{epoch / 60:.1f}", f"{ours / 60:.1f}", f"{ours / epoch:.2f}"])
+        rows.append(
+            [f"`{name}`", text, f"{epoch / 60:.1f}", f"{ours / 60:.1f}", f"{ours / epoch:.2f}"]
+        )
     return table(
-        "recipe | what its users report of the release's code | min per epoch, reported | extrapolated | ratio", rows
+        "recipe | what its users report of the release's code | min per epoch, reported | extrapolated | ratio",
+        rows,
     )
 
 
@@ -248,7 +274,11 @@ def draw(found: Mapping[str, Any], gpu: Gpu, path: Path) -> None:
         times = [hours(counts, constants, gpu, gpus) for gpus in GPUS]
         left.plot(GPUS, times, color=SHOWN[name], marker="o", ms=4, lw=1.6, label=name)
     left.set(
-        xscale="log", yscale="log", xlabel="GPUs", ylabel="hours of a whole run", title=f"Extrapolated: {gpu.name}"
+        xscale="log",
+        yscale="log",
+        xlabel="GPUs",
+        ylabel="hours of a whole run",
+        title=f"Extrapolated: {gpu.name}",
     )
     left.set_xticks(GPUS, [str(gpus) for gpus in GPUS])
     left.minorticks_off()
@@ -258,9 +288,15 @@ def draw(found: Mapping[str, Any], gpu: Gpu, path: Path) -> None:
     state, activations = ([part[i] / 1e9 for part in parts] for i in (0, 1))
     places = range(len(parts))
     right.barh(places, activations, color="#9db8d9", label="kept for the backward pass")
-    right.barh(places, state, left=activations, color="#c0392b", label="weights, gradients, optimiser")
-    right.axvline(gpu.memory / 1e9, color="#7f7f7f", lw=1, ls="--", label=f"{gpu.memory / 1e9:.0f} GB")
-    right.set_yticks(places, [f"{name}\nbatch {counts.batch}" for name, counts in recipes.items()], fontsize=7)
+    right.barh(
+        places, state, left=activations, color="#c0392b", label="weights, gradients, optimiser"
+    )
+    right.axvline(
+        gpu.memory / 1e9, color="#7f7f7f", lw=1, ls="--", label=f"{gpu.memory / 1e9:.0f} GB"
+    )
+    right.set_yticks(
+        places, [f"{name}\nbatch {counts.batch}" for name, counts in recipes.items()], fontsize=7
+    )
     right.invert_yaxis()
     right.set(xlabel="GB on each GPU, extrapolated", title="At the recipe's batch, eager, ddp")
     right.legend(fontsize=7, frameon=False)

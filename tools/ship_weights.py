@@ -74,7 +74,9 @@ def seconds_of_training(lines: list[dict[str, Any]]) -> float:
 
 def accuracy(run: Path, split: str) -> dict[str, Any]:
     with open_world("cpu") as world:
-        return evaluate(Arguments(str(run), split=split, workers=0, amp="none", device="cpu"), world).record
+        return evaluate(
+            Arguments(str(run), split=split, workers=0, amp="none", device="cpu"), world
+        ).record
 
 
 def mean_rate(run: Path) -> tuple[float, int]:
@@ -82,8 +84,12 @@ def mean_rate(run: Path) -> tuple[float, int]:
     model, recipe = load_run(run)
     images, _ = next(iter(build_eval_loader(recipe.data, "test", batch_size=500)))
     rates = firing_rates(model, images)
-    units = [getattr(m, "norm", 1) / getattr(m, "levels", 1) for m in map(model.get_submodule, rates)]
-    return sum(rate * unit for rate, unit in zip(rates.values(), units, strict=True)) / len(rates), len(images)
+    units = [
+        getattr(m, "norm", 1) / getattr(m, "levels", 1) for m in map(model.get_submodule, rates)
+    ]
+    return sum(rate * unit for rate, unit in zip(rates.values(), units, strict=True)) / len(
+        rates
+    ), len(images)
 
 
 def card(runs: Sequence[Path], recipe: Recipe, test: dict[str, Any], val: dict[str, Any]) -> str:
@@ -133,8 +139,15 @@ def main() -> None:
     name = recipe.model.name
     test, val = accuracy(run, "test"), accuracy(run, "val")
     pretrained.FOLDER.mkdir(exist_ok=True)
-    about = {"licence": "Apache-2.0", "source": "spikedriven", "recipe": name, "top1": f"{test['top1']:.2f}"}
-    whole = {key: value.float() if value.is_floating_point() else value for key, value in weights.items()}
+    about = {
+        "licence": "Apache-2.0",
+        "source": "spikedriven",
+        "recipe": name,
+        "top1": f"{test['top1']:.2f}",
+    }
+    whole = {
+        key: value.float() if value.is_floating_point() else value for key, value in weights.items()
+    }
     write_whole(pretrained.FOLDER / f"{name}.safetensors", safetensors.torch.save(whole, about))
     write_whole(pretrained.FOLDER / f"{name}.md", card(runs, recipe, test, val).encode())
     (DOCS / "runs").mkdir(exist_ok=True)

@@ -31,7 +31,8 @@ def task(tmp_path_factory):
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(n, marks=pytest.mark.slow) if n.startswith("compile") else n for n in INSTALLED]
+    "name",
+    [pytest.param(n, marks=pytest.mark.slow) if n.startswith("compile") else n for n in INSTALLED],
 )
 def test_outputs(name, task, request):
     contestant = CONTESTANTS[name]

@@ -98,7 +98,9 @@ def test_outputs_are_compared_with_the_float_model(results, subject):
     assert results["engine"].top1_agreement == 1.0
     assert results["engine"].largest_difference < 1e-5 < outputs.abs().max()
     assert results["hungry"].top1_agreement == 0.0
-    assert results["hungry"].largest_difference == pytest.approx(2 * outputs.abs().max().item(), rel=1e-4)
+    assert results["hungry"].largest_difference == pytest.approx(
+        2 * outputs.abs().max().item(), rel=1e-4
+    )
 
 
 @pytest.mark.slow

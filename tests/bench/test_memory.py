@@ -35,7 +35,9 @@ def test_what_backward_keeps_counts():
 
     def work() -> None:
         x = torch.randn(MEGABYTE * 4, requires_grad=True)
-        nn.Sequential(*[nn.Tanh() for _ in range(5)])(x).backward(torch.ones(()).expand(MEGABYTE * 4))
+        nn.Sequential(*[nn.Tanh() for _ in range(5)])(x).backward(
+            torch.ones(()).expand(MEGABYTE * 4)
+        )
 
     assert 4 * 6 <= tensors_peak(work, "cpu") <= 4 * 9
 

@@ -23,7 +23,9 @@ def test_neurons_fire_at_the_wished_rate(name, rate):
     images = smooth_images(model.example_input(2))
     unmoved = set_rates(model, images, rate)
     shares = {n: share(model, n, mean) for n, mean in sd.firing_rates(model, images).items()}
-    attention = [n for n in shares if ".attn" in n]  # operands are moved away from the wish for the product's sake
+    attention = [
+        n for n in shares if ".attn" in n
+    ]  # operands are moved away from the wish for the product's sake
     plain = shares.keys() - set(attention) - set(unmoved)
     assert set(unmoved) <= {"head_neuron"} and len(plain) > 5
     # eight channels, most of them without input, cannot fire at just any rate

@@ -37,6 +37,8 @@ def test_a_ratio_is_taken_within_a_round():
     engine, other = [1.0, 10.0, 2.0], [4.0, 20.0, 4.0]  # the machine was busy in the second round
     assert ratios(other, engine) == Spread(median=2.0, q1=2.0, q3=3.0)
     assert Spread.of(other).median / Spread.of(engine).median == 2.0
-    assert ratios([3.0, 30.0], [1.0, 30.0]).median == pytest.approx(2.0)  # of the medians: 16.5 / 15.5
+    assert ratios([3.0, 30.0], [1.0, 30.0]).median == pytest.approx(
+        2.0
+    )  # of the medians: 16.5 / 15.5
     with pytest.raises(ValueError, match="zip"):
         ratios([1.0], [1.0, 2.0])

@@ -12,8 +12,13 @@ def test_a_network_gets_the_same_weights_whatever_it_held():
     assert not torch.equal(one.head.weight, other.head.weight)
     for model in (one, other):
         load_rule(model, "sdt_2_256_cifar")
-    assert all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
-    assert torch.equal(one.head.weight, rule_tensor("head.weight", tuple(one.head.weight.shape), gain=2.0).float())
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True)
+    )
+    assert torch.equal(
+        one.head.weight, rule_tensor("head.weight", tuple(one.head.weight.shape), gain=2.0).float()
+    )
 
 
 def test_layer_scales_show_attention_and_time_constants_stay():

@@ -65,7 +65,9 @@ def test_eager_neurons_take_every_place_and_compute_the_same(name):
     expected = model(x)
     neurons = sum(isinstance(module, Neuron) for module in model.modules())
     released_neurons(model)
-    assert sum(isinstance(module, (EagerLIF, EagerInteger)) for module in model.modules()) == neurons
+    assert (
+        sum(isinstance(module, (EagerLIF, EagerInteger)) for module in model.modules()) == neurons
+    )
     torch.testing.assert_close(model(x), expected, rtol=1e-9, atol=1e-9)
     narrow = copy.deepcopy(model).float().modules()  # PyTorch's norms run too
     assert not any(can_norm(module.train(), x.float()) for module in narrow)
@@ -77,7 +79,9 @@ def test_spikingjellys_neurons_are_lif_only():
 
 
 def test_measuring_two(tmp_path):
-    results = measure(tmp_path / "step", SMALL, choose(["ours-bf16", "released"]), threads=1, rounds=2)
+    results = measure(
+        tmp_path / "step", SMALL, choose(["ours-bf16", "released"]), threads=1, rounds=2
+    )
     assert [result.name for result in results] == ["ours-bf16", "released"]
     for result in results:
         assert result.status == "measured" and len(result.times_ms) == 2 and result.memory.own > 0
@@ -94,10 +98,17 @@ def load_once(task: Task):
 
 @pytest.mark.slow
 def test_one_that_fails_when_memory_is_measured_leaves_the_others_their_rows(tmp_path):
-    contestants = {"ours-bf16": CONTESTANTS["ours-bf16"], "once": Contestant("a second time is too much", load_once)}
+    contestants = {
+        "ours-bf16": CONTESTANTS["ours-bf16"],
+        "once": Contestant("a second time is too much", load_once),
+    }
     ours, once = measure(tmp_path / "step", SMALL, contestants, threads=1, rounds=1)
     assert ours.status == "measured" and ours.memory.tensors > 0
-    assert once.status == "failed" and once.reason.startswith("FileExistsError") and once.milliseconds is None
+    assert (
+        once.status == "failed"
+        and once.reason.startswith("FileExistsError")
+        and once.milliseconds is None
+    )
 
 
 def test_a_neuron_alone():
@@ -107,11 +118,25 @@ def test_a_neuron_alone():
 
 
 def test_the_command_prints_json(capsys):
-    words = ["--model", "e_spikeformer_3m", "--img-size", "32", "--batch", "2", "--rounds", "1", "--threads", "1"]
+    words = [
+        "--model",
+        "e_spikeformer_3m",
+        "--img-size",
+        "32",
+        "--batch",
+        "2",
+        "--rounds",
+        "1",
+        "--threads",
+        "1",
+    ]
     assert run(["train", *words, "--only", "ours", "--no-neuron", "--device", "cpu", "--json"]) == 0
     report = json.loads(capsys.readouterr().out)
     assert report["contestants"][0]["name"] == "ours" and report["neuron"] is None
-    assert report["contestants"][0]["memory"]["tensors"] > 0 and report["machine"]["GPU"] == "none used"
+    assert (
+        report["contestants"][0]["memory"]["tensors"] > 0
+        and report["machine"]["GPU"] == "none used"
+    )
 
 
 def test_a_gpu_that_is_not_there(monkeypatch):

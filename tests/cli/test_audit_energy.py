@@ -28,18 +28,26 @@ def test_audit_exit_status_says_whether_the_network_passes(capsys):
     assert passed["ok"] and passed["ok_as_released"]
     failed = json.loads(output(["audit", "spikingformer_2_384_cifar", "--json"], capsys, status=1))
     assert not failed["ok"]
-    assert [row["module"] for row in failed["rows"] if row["verdict"] == "multiplies reals"] == ["head"]
+    assert [row["module"] for row in failed["rows"] if row["verdict"] == "multiplies reals"] == [
+        "head"
+    ]
 
 
 def test_audit_brief_leaves_only_rows_to_act_on(capsys):
-    shown = output(["audit", "spikingformer_2_384_cifar", "--brief", "--img-size", "16"], capsys, status=1)
-    assert "stem.0.conv " in shown and "folds into the threshold of blocks.0.attn.out.neuron" in shown
+    shown = output(
+        ["audit", "spikingformer_2_384_cifar", "--brief", "--img-size", "16"], capsys, status=1
+    )
+    assert (
+        "stem.0.conv " in shown and "folds into the threshold of blocks.0.attn.out.neuron" in shown
+    )
     assert ".bn" not in shown and "addition only" not in shown.split("class", 1)[1]
 
 
 def test_audit_of_the_folded_forms(capsys):
     words = ["audit", "spikingformer_2_384_cifar", "--img-size", "16", "--json", "--form"]
-    folded, expanded = (json.loads(output([*words, form], capsys, status=1)) for form in ("folded", "expanded"))
+    folded, expanded = (
+        json.loads(output([*words, form], capsys, status=1)) for form in ("folded", "expanded")
+    )
     for found in (folded, expanded):
         assert {row["op"] for row in found["rows"]} == {"conv", "matmul", "linear"}
 
@@ -80,7 +88,16 @@ def test_a_verdict_where_there_are_grounds(run, capsys):
 @pytest.mark.parametrize("ending", ["png", "svg"])
 def test_the_figure_is_written(ending, run, tmp_path, capsys):
     path = tmp_path / f"energy.{ending}"
-    words = ["energy", str(run), "--images", "2", "--convention", "bit-matched", "--figure", str(path)]
+    words = [
+        "energy",
+        str(run),
+        "--images",
+        "2",
+        "--convention",
+        "bit-matched",
+        "--figure",
+        str(path),
+    ]
     assert f"figure written to {path}" in output(words, capsys)
     start = path.read_bytes()[:200]
     assert start.startswith(b"\x89PNG") if ending == "png" else b"<svg" in path.read_bytes()
@@ -90,7 +107,17 @@ def test_the_figure_is_written(ending, run, tmp_path, capsys):
 
 def test_energy_from_given_rates(tmp_path, capsys):
     rates = tmp_path / "rates.json"
-    words = ["energy", "sdt_2_256_cifar", "--img-size", "16", "--time-steps", "1", "--rates", str(rates), "--json"]
+    words = [
+        "energy",
+        "sdt_2_256_cifar",
+        "--img-size",
+        "16",
+        "--time-steps",
+        "1",
+        "--rates",
+        str(rates),
+        "--json",
+    ]
     model = create_model("sdt_2_256_cifar", img_size=16, time_steps=1)
     neurons = {name: 0.1 for name, module in model.named_modules() if isinstance(module, Neuron)}
     rates.write_text(json.dumps({"neurons": neurons, "network": SDT}))
@@ -119,11 +146,24 @@ def test_memory_goes_with_conventions_that_count_it(capsys):
 
 
 def test_audit_says_that_no_weights_were_read(capsys):
-    assert output(["audit", SDT, "--brief", "--img-size", "16"], capsys).startswith("NO TRAINED WEIGHTS")
+    assert output(["audit", SDT, "--brief", "--img-size", "16"], capsys).startswith(
+        "NO TRAINED WEIGHTS"
+    )
 
 
 def test_energy_on_images_counts_them(capsys):
-    words = ["energy", SDT, "--data", "fashion-mini", "--images", "5", "--batch-size", "4", "--img-size", "16"]
+    words = [
+        "energy",
+        SDT,
+        "--data",
+        "fashion-mini",
+        "--images",
+        "5",
+        "--batch-size",
+        "4",
+        "--img-size",
+        "16",
+    ]
     found = json.loads(output([*words, "--json"], capsys))
     assert found["reports"][0]["images"] == 5
     assert found["reports"][0]["doubts"][0].startswith("RANDOM WEIGHTS, batch norms")
@@ -148,7 +188,9 @@ def run(tmp_path_factory):
 
 
 def test_a_run_is_measured_on_its_own_images(run, capsys):
-    found = json.loads(output(["energy", str(run), "--images", "3", "--split", "train", "--json"], capsys))
+    found = json.loads(
+        output(["energy", str(run), "--images", "3", "--split", "train", "--json"], capsys)
+    )
     assert found["data"] and found["reports"][0]["images"] == 3
     assert found["reports"][0]["doubts"] == []
     assert main(["audit", str(run), "--brief"]) in (0, 1)

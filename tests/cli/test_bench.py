@@ -8,7 +8,18 @@ import torch
 from spikedriven.bench import contestants
 from spikedriven.cli import main
 
-TINY = ["bench", "engine", "--models", "sdt_2_256_cifar@1", "--img-size", "16", "--rounds", "2", "--threads", "1"]
+TINY = [
+    "bench",
+    "engine",
+    "--models",
+    "sdt_2_256_cifar@1",
+    "--img-size",
+    "16",
+    "--rounds",
+    "2",
+    "--threads",
+    "1",
+]
 
 
 @pytest.fixture
@@ -23,13 +34,31 @@ def one_thread():
 def test_json(one_thread, capsys):
     assert main([*TINY, "--only", "eager", "--inputs", "2", "--rate", "0.2", "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert {"processor", "flags", "usable_cores", "torch", "onnxruntime", "openvino", "load", "load_at_end"} <= found[
-        "machine"
-    ].keys()
-    assert found["settings"]["threads"] == 1 and found["settings"]["rounds"] == 2 and found["settings"]["batch"] == 1
+    assert {
+        "processor",
+        "flags",
+        "usable_cores",
+        "torch",
+        "onnxruntime",
+        "openvino",
+        "load",
+        "load_at_end",
+    } <= found["machine"].keys()
+    assert (
+        found["settings"]["threads"] == 1
+        and found["settings"]["rounds"] == 2
+        and found["settings"]["batch"] == 1
+    )
     (model,) = found["models"]
-    assert model["model"] == "sdt_2_256_cifar" and model["time_steps"] == 1 and model["input"] == [3, 16, 16]
-    assert model["density"]["neurons"] == pytest.approx(0.2, abs=0.04) and "rate of 0.2" in model["weights"]
+    assert (
+        model["model"] == "sdt_2_256_cifar"
+        and model["time_steps"] == 1
+        and model["input"] == [3, 16, 16]
+    )
+    assert (
+        model["density"]["neurons"] == pytest.approx(0.2, abs=0.04)
+        and "rate of 0.2" in model["weights"]
+    )
     (eager,) = model["contestants"]
     assert eager["name"] == "eager" and eager["status"] == "measured" and eager["slower"] is None
     assert eager["top1_agreement"] == 1.0 and eager["memory"]["peak"] > eager["memory"]["own"] > 0
@@ -41,7 +70,11 @@ def test_table_and_a_missing_package(capsys, monkeypatch):
     assert main([*TINY, "--only", "openvino", "--inputs", "2", "--rule"]) == 0
     shown = capsys.readouterr().out
     assert "openvino: not installed: pip install openvino" in shown
-    assert "by the rule of the golden figures" in shown and "of all neuron outputs" in shown and "1 threads" in shown
+    assert (
+        "by the rule of the golden figures" in shown
+        and "of all neuron outputs" in shown
+        and "1 threads" in shown
+    )
 
 
 @pytest.mark.parametrize(
@@ -51,7 +84,10 @@ def test_table_and_a_missing_package(capsys, monkeypatch):
         (["bench", "trian"], "say what to measure: engine"),
         ([*TINY, "--only", "tensorflow"], "no contestant is called tensorflow"),
         (["bench", "engine", "--models", "sdt_8_512@four"], "number of time steps"),
-        (["bench", "engine", "--models", "sdt_8_512", "sdt_8_384", "--checkpoint", "x.pth"], "goes with one model"),
+        (
+            ["bench", "engine", "--models", "sdt_8_512", "sdt_8_384", "--checkpoint", "x.pth"],
+            "goes with one model",
+        ),
         ([*TINY, "--rule", "--rate", "0.1"], "give one of the two"),
         ([*TINY, "--rate", "1.5"], "between 0 and 1"),
         (["bench", "engine", "--models", "spike_mae_12_512"], "spike_mae_12_512"),

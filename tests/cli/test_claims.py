@@ -20,7 +20,11 @@ CLAIMS = all_claims()
 
 def test_every_published_accuracy_has_its_row():
     rows = {claim.figure for claim in CLAIMS}
-    stated = [file for file in tags.list_files() if file.task == "classification" and "top-1" in file.published]
+    stated = [
+        file
+        for file in tags.list_files()
+        if file.task == "classification" and "top-1" in file.published
+    ]
     own = [file for file in stated if "third party" not in file.published]
     assert len(own) >= 20
     for file in own:
@@ -74,7 +78,10 @@ def test_sizes_agree_with_the_page():
     for claim in CLAIMS:
         if claim.figure.startswith("parameters of") or isinstance(claim.ours, str):
             row = claim.to_dict()
-            assert f"| {row['figure']} | {row['published']} | {row['ours'] or '-'} | {row['status']} |" in page
+            assert (
+                f"| {row['figure']} | {row['published']} | {row['ours'] or '-'} | {row['status']} |"
+                in page
+            )
     assert page.count("\n| ") == len(CLAIMS) + len(STATUSES) + 1 + len(PUBLICATIONS)
 
 
@@ -85,7 +92,9 @@ def test_the_page_is_the_table(capsys):
 
 
 def test_the_command_filters_and_prints(capsys, monkeypatch):
-    monkeypatch.setattr("spikedriven.cli.claims.all_claims", lambda: [c for c in CLAIMS if isinstance(c.ours, str)])
+    monkeypatch.setattr(
+        "spikedriven.cli.claims.all_claims", lambda: [c for c in CLAIMS if isinstance(c.ours, str)]
+    )
     assert main(["claims", "--status", REPRODUCED, "--json"]) == 0
     rows = json.loads(capsys.readouterr().out)
     assert rows and {row["status"] for row in rows} == {REPRODUCED}

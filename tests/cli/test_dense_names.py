@@ -18,7 +18,12 @@ from tests.data.detection.coco_files import content, write
 from tests.data.segmentation.folders import make_ade, make_voc_aug
 from tests.networks import enliven
 
-FILES = {file.full_name: file for task in ("detection", "segmentation") for file in list_files() if file.task == task}
+FILES = {
+    file.full_name: file
+    for task in ("detection", "segmentation")
+    for file in list_files()
+    if file.task == task
+}
 BODY = {"embed_dims": [8, 16, 16, 16], "depths": [1, 1, 1, 1, 1], "num_heads": 2, "mlp_ratio": 1}
 SEGMENTER: dict[str, Any] = {"backbone_args": {**BODY, "img_size": 64}}
 DETECTOR: dict[str, Any] = {
@@ -32,7 +37,9 @@ def small(file: PublishedFile) -> dict[str, Any]:
     """Keywords that make the network of a tag small. Neurons where the tag leaves them open."""
     if file.task == "segmentation":
         return (
-            SEGMENTER | ({} if file.name == "fcn" else {"width": 16}) | ({"width": None} if file.name == "fcn" else {})
+            SEGMENTER
+            | ({} if file.name == "fcn" else {"width": 16})
+            | ({"width": None} if file.name == "fcn" else {})
         )
     return DETECTOR | (TWO_STAGES if file.name != "retinanet" else {}) | open_words(file)
 
@@ -84,7 +91,9 @@ def test_every_published_configuration_is_here() -> None:
 
 
 @pytest.mark.parametrize("full_name", FILES)
-def test_eval_convert_and_back(full_name: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_eval_convert_and_back(
+    full_name: str, data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = FILES[full_name]
     theirs = imitation(file, tmp_path / "authors.pth")
     network = [full_name, *words(small(file))]
@@ -93,36 +102,68 @@ def test_eval_convert_and_back(full_name: str, data: Path, tmp_path: Path, capsy
     found = told(capsys, "eval", *network, "--checkpoint", str(tmp_path / "authors.pth"), *common)
     assert found["settings"]["network"] == full_name
     converted = tmp_path / "ours.safetensors"
-    assert main(["convert", full_name, str(tmp_path / "authors.pth"), str(converted), *words(small(file))]) == 0
-    again = told(capsys, "eval", file.name, "--data", file.dataset, "--checkpoint", str(converted), *common)
+    assert (
+        main(
+            [
+                "convert",
+                full_name,
+                str(tmp_path / "authors.pth"),
+                str(converted),
+                *words(small(file)),
+            ]
+        )
+        == 0
+    )
+    again = told(
+        capsys, "eval", file.name, "--data", file.dataset, "--checkpoint", str(converted), *common
+    )
     assert again["settings"]["network"] == full_name, "the header knows the rest"
     figure = "box_map" if file.task == "detection" else "loss"
     assert again[figure] == pytest.approx(found[figure])
     back = official_state_dict(load_target(Target(file.name, checkpoint=converted)).model)
-    assert back.keys() == theirs.keys() and all(torch.equal(back[key], theirs[key]) for key in theirs)
+    assert back.keys() == theirs.keys() and all(
+        torch.equal(back[key], theirs[key]) for key in theirs
+    )
 
 
-def test_the_size_of_images_is_that_of_the_published_configurations(data: Path, tmp_path: Path, capsys) -> None:
+def test_the_size_of_images_is_that_of_the_published_configurations(
+    data: Path, tmp_path: Path, capsys
+) -> None:
     for full_name, expected in (
-        ("semantic_fpn.e_spikeformer_10m_ade20k", {"resize": [2048, 512], "test_scales": [1.0], "slide": None}),
+        (
+            "semantic_fpn.e_spikeformer_10m_ade20k",
+            {"resize": [2048, 512], "test_scales": [1.0], "slide": None},
+        ),
         ("mask_rcnn.e_spikeformer_10m_coco", {"test_size": 64, "max_size": 96}),
     ):
         imitation(FILES[full_name], tmp_path / "authors.pth")
-        network = [full_name, *words(small(FILES[full_name])), "--checkpoint", str(tmp_path / "authors.pth")]
-        samples = told(capsys, "eval", *network, "--root", str(data), "--json")["settings"]["samples"]
+        network = [
+            full_name,
+            *words(small(FILES[full_name])),
+            "--checkpoint",
+            str(tmp_path / "authors.pth"),
+        ]
+        samples = told(capsys, "eval", *network, "--root", str(data), "--json")["settings"][
+            "samples"
+        ]
         assert expected.items() <= samples.items()
     with torch.device("meta"):
         whole = create_network("mask_rcnn.e_spikeformer_10m_coco")
     assert whole.transform.min_size == (800,) and whole.transform.max_size == 1333
 
 
-def test_a_file_without_a_tag_is_asked_about(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_without_a_tag_is_asked_about(
+    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     path = str(tmp_path / "authors.pth")
     imitation(FILES["semantic_fpn.e_spikeformer_10m_ade20k"], Path(path))
     words = ["eval", "semantic_fpn", "--checkpoint", path, "--data", "ade20k", "--root", str(data)]
     for known, asked in (
         ([], ("backbone", "mode", "neuron")),
-        (["--model.args.backbone", "e_spikeformer_10m"], ("mode", "neuron", "backbone_args.levels")),
+        (
+            ["--model.args.backbone", "e_spikeformer_10m"],
+            ("mode", "neuron", "backbone_args.levels"),
+        ),
         (["--model.args.backbone", "meta_spikeformer_15m"], ("backbone_args.time_steps",)),
     ):
         assert main([*words, *known]) == 2
@@ -131,19 +172,28 @@ def test_a_file_without_a_tag_is_asked_about(data: Path, tmp_path: Path, capsys:
         assert "semantic_fpn.e_spikeformer_10m_ade20k" in message or known
 
 
-def test_neurons_that_nobody_recorded_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_neurons_that_nobody_recorded_are_asked_for(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = FILES["mask_rcnn.meta_spikeformer_15m_coco_t1"]
     imitation(file, tmp_path / "authors.pth")
     kept = {key: value for key, value in small(file).items() if key != "neuron"}
-    assert main(["eval", file.full_name, "--checkpoint", str(tmp_path / "authors.pth"), *words(kept)]) == 2
+    assert (
+        main(["eval", file.full_name, "--checkpoint", str(tmp_path / "authors.pth"), *words(kept)])
+        == 2
+    )
     assert "--model.args.neuron VALUE" in capsys.readouterr().err
 
 
-def test_a_file_of_another_configuration_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_of_another_configuration_is_refused(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = FILES["semantic_fpn.e_spikeformer_10m_ade20k"]
     imitation(file, tmp_path / "authors.pth")
     wider = words(small(file) | {"width": 24})
-    assert main(["eval", file.full_name, "--checkpoint", str(tmp_path / "authors.pth"), *wider]) == 2
+    assert (
+        main(["eval", file.full_name, "--checkpoint", str(tmp_path / "authors.pth"), *wider]) == 2
+    )
     assert "neck.lateral_convs.0.0.weight" in capsys.readouterr().err
 
 
@@ -169,7 +219,13 @@ def test_a_set_of_other_classes_or_another_task_is_refused(
 ) -> None:
     file = FILES["semantic_fpn.meta_spikeformer_15m_voc12aug_t1"]
     imitation(file, tmp_path / "authors.pth")
-    network = ["eval", file.full_name, *words(small(file)), "--checkpoint", str(tmp_path / "authors.pth")]
+    network = [
+        "eval",
+        file.full_name,
+        *words(small(file)),
+        "--checkpoint",
+        str(tmp_path / "authors.pth"),
+    ]
     assert main([*network, "--data", "voc2012", "--root", str(data)]) == 2
     assert "tells 150 classes apart, but voc2012 has 21" in capsys.readouterr().err
     assert main([*network, "--data", "coco2017", "--root", str(data)]) == 2
@@ -184,9 +240,23 @@ def test_predict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ):
         file = FILES[full_name]
         imitation(file, tmp_path / "authors.pth")
-        network = ["predict", full_name, *words(small(file)), "--checkpoint", str(tmp_path / "authors.pth")]
+        network = [
+            "predict",
+            full_name,
+            *words(small(file)),
+            "--checkpoint",
+            str(tmp_path / "authors.pth"),
+        ]
         (record,) = told(
-            capsys, *network, "--score", "0", "--out", str(tmp_path), "--json", "--", str(tmp_path / "scene.png")
+            capsys,
+            *network,
+            "--score",
+            "0",
+            "--out",
+            str(tmp_path),
+            "--json",
+            "--",
+            str(tmp_path / "scene.png"),
         )
         assert record["task"] == task and Path(record["drawn"]).stat().st_size > 500
 
@@ -201,5 +271,11 @@ def test_predict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 def test_energy(full_name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = FILES[full_name]
     imitation(file, tmp_path / "authors.pth")
-    words_ = [full_name, *words(small(file)), "--checkpoint", str(tmp_path / "authors.pth"), "--json"]
+    words_ = [
+        full_name,
+        *words(small(file)),
+        "--checkpoint",
+        str(tmp_path / "authors.pth"),
+        "--json",
+    ]
     assert told(capsys, "energy", *words_)["reports"]

@@ -50,8 +50,12 @@ def test_energy_on_its_own_images(run: str, capsys: pytest.CaptureFixture[str]) 
 def test_audit_in_every_form(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     for form in ("released", "expanded"):
         report = json.loads(told(capsys, "audit", run, "--form", form, "--json"))
-        assert report["ok"] and [row["module"] for row in report["rows"] if row["verdict"] == "encoding layer"] == [
-            "backbone.body.stages.0.down.conv" if form == "released" else "backbone.body.stages.0.down"
+        assert report["ok"] and [
+            row["module"] for row in report["rows"] if row["verdict"] == "encoding layer"
+        ] == [
+            "backbone.body.stages.0.down.conv"
+            if form == "released"
+            else "backbone.body.stages.0.down"
         ]
     assert report["ok_as_released"], "binary spikes only, once expanded"
 
@@ -66,11 +70,24 @@ def test_predict_and_report(run: str, tmp_path: Path, capsys: pytest.CaptureFixt
     image, _ = FashionScenes("test", 64)[0]
     Image.fromarray(image.permute(1, 2, 0).numpy()).save(tmp_path / "scene.png")
     (record,) = json.loads(
-        told(capsys, "predict", run, str(tmp_path / "scene.png"), "--score", "0", "--out", str(tmp_path), "--json")
+        told(
+            capsys,
+            "predict",
+            run,
+            str(tmp_path / "scene.png"),
+            "--score",
+            "0",
+            "--out",
+            str(tmp_path),
+            "--json",
+        )
     )
     assert record["task"] == "detection" and all(len(row["box"]) == 4 for row in record["objects"])
     page = tmp_path / "page.html"
     told(capsys, "report", run, "--images", "4", "--samples", "2", "--out", str(page))
     text = page.read_text()
     assert "box mAP at IoU 0.5" in text and "all 6 images of split test of fashion-scenes" in text
-    assert "Average precision per class" in text and "fashion-scenes test 0 (seed 0): score 0.5 or more" in text
+    assert (
+        "Average precision per class" in text
+        and "fashion-scenes test 0 (seed 0): score 0.5 or more" in text
+    )

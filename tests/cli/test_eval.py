@@ -48,7 +48,9 @@ def test_a_run_is_evaluated_with_its_average(run: Path, capsys: pytest.CaptureFi
     found = evaluate([str(run), "--split", "train"], capsys)
     assert found["confusion"] == by_hand(model, recipe.data, "train")
     assert found["count"] == sum(map(sum, found["confusion"])) == 200
-    assert found["top1"] == pytest.approx(100 * sum(found["confusion"][i][i] for i in range(10)) / 200)
+    assert found["top1"] == pytest.approx(
+        100 * sum(found["confusion"][i][i] for i in range(10)) / 200
+    )
     trained = evaluate([str(run), "--split", "train", "--weights", "trained"], capsys)
     assert trained["confusion"] == by_hand(load_run(run, ema=False)[0], recipe.data, "train")
     assert trained["confusion"] != found["confusion"]
@@ -59,7 +61,9 @@ def test_a_run_is_evaluated_with_its_average(run: Path, capsys: pytest.CaptureFi
 
 def test_size_and_crop_reach_the_images(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
     model, _ = load_run(run)
-    data = DataConfig(dataset="fashion-mini", img_size=32, crop_pct=0.8, val_fraction=0.98, workers=0)
+    data = DataConfig(
+        dataset="fashion-mini", img_size=32, crop_pct=0.8, val_fraction=0.98, workers=0
+    )
     words = [str(run), "--split", "train", "--img-size", "32", "--crop", "0.8"]
     assert evaluate(words, capsys)["confusion"] == by_hand(model, data, "train")
 
@@ -68,7 +72,9 @@ def test_a_normalisation_of_ones_own(run: Path, capsys: pytest.CaptureFixture[st
     model, recipe = load_run(run)
     words = [str(run), "--split", "train", "--mean", "0.9", "--std", "0.1"]
     found = evaluate(words, capsys)["confusion"]
-    assert found == by_hand(model, dataclasses.replace(recipe.data, mean=(0.9,), std=(0.1,)), "train")
+    assert found == by_hand(
+        model, dataclasses.replace(recipe.data, mean=(0.9,), std=(0.1,)), "train"
+    )
     assert found != by_hand(model, recipe.data, "train")
 
 
@@ -94,12 +100,23 @@ class TwoBatches:
 def test_a_model_name_with_a_safetensors_file(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(cli_eval, "build_eval_loader", lambda *a, **k: TwoBatches(build_eval_loader(*a, **k)))
+    monkeypatch.setattr(
+        cli_eval, "build_eval_loader", lambda *a, **k: TwoBatches(build_eval_loader(*a, **k))
+    )
     model = create_model("sdt_2_256_cifar", num_classes=10, time_steps=1)
     weights = {name: value.clone() for name, value in model.state_dict().items()}
     safetensors.torch.save_file(weights, tmp_path / "w.safetensors")
-    words = ["sdt_2_256_cifar", "--checkpoint", str(tmp_path / "w.safetensors"), "--data", "fashion-mini"]
-    found = evaluate([*words, "--time-steps", "1", "--img-size", "16", "--batch-size", "20", "--workers", "0"], capsys)
+    words = [
+        "sdt_2_256_cifar",
+        "--checkpoint",
+        str(tmp_path / "w.safetensors"),
+        "--data",
+        "fashion-mini",
+    ]
+    found = evaluate(
+        [*words, "--time-steps", "1", "--img-size", "16", "--batch-size", "20", "--workers", "0"],
+        capsys,
+    )
     assert found["count"] == 40
 
 
@@ -109,15 +126,22 @@ def test_a_model_name_with_a_safetensors_file(
         (["sdt_2_256_cifa"], "sdt_2_256_cifar"),
         (["sdt_2_256_cifar"], "needs --checkpoint FILE and --data NAME"),
         (["./nowhere"], "not a run folder"),
-        (["sdt_2_256_cifar", "--data", "fashion-mini", "--checkpoint", "none.safetensors"], "none.safetensors"),
+        (
+            ["sdt_2_256_cifar", "--data", "fashion-mini", "--checkpoint", "none.safetensors"],
+            "none.safetensors",
+        ),
     ],
 )
-def test_what_does_not_fit_is_one_message(words: list[str], message: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_does_not_fit_is_one_message(
+    words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["eval", *words]) == 2
     assert message in capsys.readouterr().err
 
 
-def test_options_of_the_other_kind_are_refused(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_options_of_the_other_kind_are_refused(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["eval", str(run), "--checkpoint", "x.safetensors"]) == 2
     assert main(["eval", str(run), "--time-steps", "1"]) == 2
     assert capsys.readouterr().err.count("goes with a model name") == 2
@@ -126,7 +150,9 @@ def test_options_of_the_other_kind_are_refused(run: Path, capsys: pytest.Capture
 # Folders ----------------------------------------------------------------------------------------------------------
 
 
-def test_a_folder_of_runs_is_a_table_and_a_broken_one_a_row(run: Path, tmp_path: Path, capsys) -> None:
+def test_a_folder_of_runs_is_a_table_and_a_broken_one_a_row(
+    run: Path, tmp_path: Path, capsys
+) -> None:
     runs = tmp_path / "runs"
     for name in ("b", "a", "damaged"):
         shutil.copytree(run, runs / name)
@@ -150,7 +176,9 @@ def test_the_checkpoints_of_a_run(tmp_path: Path, capsys) -> None:
     assert main(["train", TINY, "--run.out", str(tmp_path / "run"), *steps]) == 0
     (tmp_path / "run" / "checkpoints" / ".step_00000099.tmp").mkdir()
     capsys.readouterr()
-    found = evaluate([str(tmp_path / "run" / "checkpoints"), "--split", "train", "--workers", "0"], capsys)
+    found = evaluate(
+        [str(tmp_path / "run" / "checkpoints"), "--split", "train", "--workers", "0"], capsys
+    )
     assert list(found) == ["step_00000005", "step_00000010"]
     assert [row["count"] for row in found.values()] == [200, 200]
     assert found["step_00000005"]["loss"] != found["step_00000010"]["loss"]
@@ -158,8 +186,18 @@ def test_the_checkpoints_of_a_run(tmp_path: Path, capsys) -> None:
 
 
 def test_a_folder_of_weights_files(tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(cli_eval, "build_eval_loader", lambda *a, **k: TwoBatches(build_eval_loader(*a, **k)))
-    words = ["sdt_2_256_cifar", "--checkpoint", str(tmp_path), "--data", "fashion-mini", "--workers", "0"]
+    monkeypatch.setattr(
+        cli_eval, "build_eval_loader", lambda *a, **k: TwoBatches(build_eval_loader(*a, **k))
+    )
+    words = [
+        "sdt_2_256_cifar",
+        "--checkpoint",
+        str(tmp_path),
+        "--data",
+        "fashion-mini",
+        "--workers",
+        "0",
+    ]
     words += ["--time-steps", "1", "--img-size", "16", "--batch-size", "20"]
     assert main(["eval", *words]) == 2
     assert "no file in this folder ends in .safetensors" in capsys.readouterr().err

@@ -37,7 +37,9 @@ def test_onnx(built, tmp_path, capsys):
 
 
 @pytest.mark.parametrize("trained", [True, False])
-def test_another_rank_is_a_fault_of_trained_networks_only(trained, built, tmp_path, monkeypatch, capsys):
+def test_another_rank_is_a_fault_of_trained_networks_only(
+    trained, built, tmp_path, monkeypatch, capsys
+):
     def written(_model, _batch, path):
         path.write_bytes(b"")
         return ONNXReport(path, 1, 20, 5, same_top1=0.8, largest_difference=0.1, largest_output=0.2)

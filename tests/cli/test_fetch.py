@@ -43,7 +43,9 @@ def drive(monkeypatch, tmp_path):
         )  # fmt: skip
         monkeypatch.setitem(tags._FILES, file.full_name, file)
     with serve(monkeypatch) as running:
-        running.files["file_1"] = running.files["example.org/w.pth"] = saved({"state_dict": theirs()})
+        running.files["file_1"] = running.files["example.org/w.pth"] = saved(
+            {"state_dict": theirs()}
+        )
         yield running
 
 
@@ -71,15 +73,30 @@ def same(model, expected):
 def test_a_file_is_fetched_checked_and_used(drive, capsys):
     assert main(["fetch", TAG]) == 0
     said = capsys.readouterr().out
-    for words in ("README of their repository", LINKS["drive"], "CC BY 4.0", "prefix module.", "--checkpoint authors"):
+    for words in (
+        "README of their repository",
+        LINKS["drive"],
+        "CC BY 4.0",
+        "prefix module.",
+        "--checkpoint authors",
+    ):
         assert words in said, words
     assert said.index("CC BY 4.0") < said.index("tensors loaded"), "the terms come first"
-    assert [path.name for path in authors_folder().iterdir() if path.is_file()] == [f"{TAG}.safetensors"]
+    assert [path.name for path in authors_folder().iterdir() if path.is_file()] == [
+        f"{TAG}.safetensors"
+    ]
     assert not (authors_folder() / "downloads" / TAG).exists()
     found = read_header(stored_path(TAG))
-    assert (found.name, found.tag, found.args["levels"], found.converted_from) == (NAME, "drive", 8, "best.pth")
+    assert (found.name, found.tag, found.args["levels"], found.converted_from) == (
+        NAME,
+        "drive",
+        8,
+        "best.pth",
+    )
     model = sd.create_model(TAG, pretrained="authors").eval()
-    assert same(model, network()) and {m.levels for m in model.modules() if hasattr(m, "levels")} == {8}
+    assert same(model, network()) and {
+        m.levels for m in model.modules() if hasattr(m, "levels")
+    } == {8}
     loaded = load_target(Target(TAG, checkpoint=Path("authors")))
     assert loaded.trained and same(loaded.model, network()) and loaded.keywords["levels"] == 8
 
@@ -102,7 +119,9 @@ def test_a_plain_link_works_alike(drive):
 def test_features_of_a_stored_file(drive):
     main(["fetch", TAG])
     x = torch.rand(1, 1, 28, 28)
-    maps = sd.create_model(TAG, pretrained="authors", features_only=True, out_indices=(1, 2)).eval()(x)
+    maps = sd.create_model(
+        TAG, pretrained="authors", features_only=True, out_indices=(1, 2)
+    ).eval()(x)
     expected = network().forward_intermediates(x, indices=(1, 2), intermediates_only=True)
     assert all(torch.equal(a, b) for a, b in zip(maps, expected, strict=True))
 
@@ -125,16 +144,26 @@ def test_nothing_is_fetched_unasked(drive, capsys):
 @pytest.mark.parametrize(
     ("tag", "message"),
     [
-        ("baidu", "Baidu gives its files to browsers only; the password is abcd. Open https://pan.baidu.com/s/1LsECp"),
+        (
+            "baidu",
+            "Baidu gives its files to browsers only; the password is abcd. Open https://pan.baidu.com/s/1LsECp",
+        ),
         ("folder", "the link leads to a folder"),
-        ("private", "no link to e_spikeformer_fashion.private is public. If its authors gave you the file:"),
+        (
+            "private",
+            "no link to e_spikeformer_fashion.private is public. If its authors gave you the file:",
+        ),
     ],
 )
 def test_files_that_a_program_cannot_fetch_come_in_by_hand(tag, message, drive, tmp_path, capsys):
     name = f"{NAME}.{tag}"
     assert main(["fetch", name]) == 2
     error = capsys.readouterr().err
-    assert message in error and f"spikedriven fetch {name} --file DOWNLOADED" in error and not drive.asked
+    assert (
+        message in error
+        and f"spikedriven fetch {name} --file DOWNLOADED" in error
+        and not drive.asked
+    )
     own = tmp_path / "downloaded.pth"
     own.write_bytes(drive.files["file_1"])
     assert main(["fetch", name, "--file", str(own)]) == 0
@@ -147,7 +176,10 @@ def test_the_quota_page_says_how_to_go_on(drive, capsys):
     drive.pages["file_1"] = QUOTA
     assert main(["fetch", TAG]) == 2
     error = capsys.readouterr().err
-    assert "Too many users" in error and f"in a browser, go on with: spikedriven fetch {TAG} --file DOWNLOADED" in error
+    assert (
+        "Too many users" in error
+        and f"in a browser, go on with: spikedriven fetch {TAG} --file DOWNLOADED" in error
+    )
     assert not [path for path in authors_folder().rglob("*") if path.is_file()]
 
 
@@ -183,7 +215,9 @@ REFUSED = {
 
 
 @pytest.mark.parametrize("kind", REFUSED)
-def test_what_is_not_a_plain_state_dict_of_the_network_is_not_stored(kind, drive, tmp_path, monkeypatch, capsys):
+def test_what_is_not_a_plain_state_dict_of_the_network_is_not_stored(
+    kind, drive, tmp_path, monkeypatch, capsys
+):
     monkeypatch.chdir(tmp_path)
     make, message = REFUSED[kind]
     drive.small.add("file_1")

@@ -21,7 +21,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_json_has_every_layer_and_step(run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_json_has_every_layer_and_step(
+    run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "new" / "firing.json"
     capsys.readouterr()
     assert (
@@ -47,7 +49,10 @@ def test_json_has_every_layer_and_step(run: Path, tmp_path: Path, capsys: pytest
     expected = sd.firing_rates(model, [batch for batch, _ in batches(subject)])
     assert record["neurons"] == pytest.approx(expected, rel=1e-9)
     assert [layer["name"] for layer in record["firing"]] == list(expected)
-    assert record["images"] <= 30 and f"{record['images']} images of split test of fashion-mini" == record["source"]
+    assert (
+        record["images"] <= 30
+        and f"{record['images']} images of split test of fashion-mini" == record["source"]
+    )
     for layer in record["firing"]:
         assert [step["step"] for step in layer["steps"]] == [1, 2] and record["time_steps"] == 2
         assert all(0 <= step["share_firing"] == step["spikes"] <= 1 for step in layer["steps"])
@@ -63,8 +68,14 @@ def test_csv_is_the_same_in_rows(run: Path, tmp_path: Path) -> None:
     assert len(found) == len(expected) > 10
     for row, (layer, step) in zip(found, expected, strict=True):
         assert (row["name"], int(row["step"])) == (layer["name"], step["step"])
-        assert float(row["spikes"]) == step["spikes"] and float(row["mean_output"]) == step["mean_output"]
-        assert float(row["never_fires"]) == layer["never_fires"] and int(row["neurons"]) == layer["neurons"]
+        assert (
+            float(row["spikes"]) == step["spikes"]
+            and float(row["mean_output"]) == step["mean_output"]
+        )
+        assert (
+            float(row["never_fires"]) == layer["never_fires"]
+            and int(row["neurons"]) == layer["neurons"]
+        )
 
 
 def test_the_table_and_what_must_be_known(capsys: pytest.CaptureFixture[str]) -> None:
@@ -88,7 +99,9 @@ def test_energy_reads_the_file_and_names_what_lies_behind_pools(
     run: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "firing.json"
-    assert main(["firing", str(run), "--images", "30", "--batch-size", "30", "--out", str(out)]) == 0
+    assert (
+        main(["firing", str(run), "--images", "30", "--batch-size", "30", "--out", str(out)]) == 0
+    )
     capsys.readouterr()
     assert main(["energy", str(run), "--rates", str(out)]) == 2
     told = capsys.readouterr().err

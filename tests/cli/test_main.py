@@ -27,7 +27,9 @@ def raises(error: BaseException):
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_exists_and_its_help_has_an_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_command_exists_and_its_help_has_an_example(
+    name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     module = importlib.import_module(f"spikedriven.cli.{name}")
     assert f"spikedriven {name}" in module.__doc__
     assert main([name, "--help"]) == 0
@@ -65,7 +67,9 @@ def test_other_errors_keep_their_traceback(monkeypatch: pytest.MonkeyPatch) -> N
         main(["planted"])
 
 
-@pytest.mark.parametrize(("error", "status"), [(KeyboardInterrupt(), 130), (SystemExit(3), 3), (SystemExit(None), 0)])
+@pytest.mark.parametrize(
+    ("error", "status"), [(KeyboardInterrupt(), 130), (SystemExit(3), 3), (SystemExit(None), 0)]
+)
 def test_statuses(monkeypatch: pytest.MonkeyPatch, error: BaseException, status: int) -> None:
     plant(monkeypatch, raises(error))
     assert main(["planted"]) == status

@@ -30,7 +30,10 @@ def trained(folder: Path, *words: str) -> Path:
 
 @pytest.fixture(scope="module")
 def segmenter(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("runs") / "segmenter", str(TESTS / "tasks" / "toy_segmentation.yaml"))
+    return trained(
+        tmp_path_factory.mktemp("runs") / "segmenter",
+        str(TESTS / "tasks" / "toy_segmentation.yaml"),
+    )
 
 
 @pytest.fixture(scope="module")
@@ -40,7 +43,9 @@ def detector(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def classifier(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return trained(tmp_path_factory.mktemp("runs") / "classifier", str(TESTS / "end_to_end" / "tiny.yaml"))
+    return trained(
+        tmp_path_factory.mktemp("runs") / "classifier", str(TESTS / "end_to_end" / "tiny.yaml")
+    )
 
 
 @pytest.fixture
@@ -63,10 +68,14 @@ def said(capsys: pytest.CaptureFixture[str], *words: object) -> list[dict]:
     return json.loads(capsys.readouterr().out)
 
 
-def test_segmentation(segmenter: Path, scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_segmentation(
+    segmenter: Path, scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "drawn"
     (record,) = said(capsys, segmenter, scene, "--out", out)
-    assert sum(record["shares"].values()) == pytest.approx(1.0) and record["shares"].keys() <= set(SCENE_CLASSES)
+    assert sum(record["shares"].values()) == pytest.approx(1.0) and record["shares"].keys() <= set(
+        SCENE_CLASSES
+    )
     assert read(record["drawn"]).ndim == 3 and Path(record["drawn"]).parent == out
     labels = read(record["labels"])
     assert labels.shape == (80, 96)
@@ -88,7 +97,9 @@ def test_the_label_map_is_the_networks(segmenter: Path, scene: Path) -> None:
     assert len(found.panels) == 2 and found.panels[1][1].shape == (80, 96, 3)
 
 
-def test_detection(detector: Path, scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_detection(
+    detector: Path, scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (record,) = said(capsys, detector, scene, "--out", tmp_path, "--score", "0")
     for found in record["objects"]:
         x0, y0, x1, y1 = found["box"]
@@ -99,7 +110,9 @@ def test_detection(detector: Path, scene: Path, tmp_path: Path, capsys: pytest.C
     assert none["objects"] == []
 
 
-def test_classification(classifier: Path, scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_classification(
+    classifier: Path, scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (record,) = said(capsys, classifier, scene, "--out", tmp_path, "--top", "3")
     shares = [row["share"] for row in record["top"]]
     assert len(shares) == 3 and shares == sorted(shares, reverse=True) and sum(shares) < 1
@@ -117,7 +130,9 @@ def test_pictures_of_one_name_do_not_overwrite_each_other(
     assert len(list((tmp_path / "out").iterdir())) == 4
 
 
-def test_what_cannot_be_done(segmenter: Path, scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_done(
+    segmenter: Path, scene: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     broken = tmp_path / "broken.png"
     broken.write_bytes(scene.read_bytes()[:200])
     for words, message in (
@@ -136,5 +151,8 @@ def test_what_cannot_be_done(segmenter: Path, scene: Path, tmp_path: Path, capsy
 def test_classes_without_their_data_set_are_numbered(segmenter: Path, tmp_path: Path) -> None:
     model, recipe = load_run(segmenter)
     elsewhere = dataclasses.replace(recipe.data, dataset="ade20k", root=tmp_path)
-    assert class_names(model, elsewhere)[:2] == ["class 0", "class 1"] and len(class_names(model, elsewhere)) == 11
+    assert (
+        class_names(model, elsewhere)[:2] == ["class 0", "class 1"]
+        and len(class_names(model, elsewhere)) == 11
+    )
     assert class_names(model, None)[10] == "class 10"

@@ -66,19 +66,25 @@ def test_a_tag_reads_its_file_and_what_convert_makes_of_it(published, tmp_path, 
 
     out = tmp_path / "ours.safetensors"
     assert main(["convert", full_name, str(path), str(out)]) == 0
-    assert capsys.readouterr().out.startswith(f"{len(model.state_dict())} tensors loaded from {path}")
+    assert capsys.readouterr().out.startswith(
+        f"{len(model.state_dict())} tensors loaded from {path}"
+    )
     again = load_target(Target(name, checkpoint=out, img_size=32))  # the header says the rest
     assert again.full_name == full_name and torch.equal(again.model(x), expected)
     back = official_state_dict(again.model)
     theirs = torch.load(path, weights_only=True)["state_dict"]
     assert back.keys() == {key.removeprefix("module.") for key in theirs}
-    assert all(torch.equal(back[key.removeprefix("module.")], value) for key, value in theirs.items())
+    assert all(
+        torch.equal(back[key.removeprefix("module.")], value) for key, value in theirs.items()
+    )
 
 
 def test_a_safetensors_file_with_the_authors_names(published, tmp_path):
     full_name, model, _ = published
     path = tmp_path / "theirs.safetensors"
-    safetensors.torch.save_file({k: v.contiguous() for k, v in official_state_dict(model).items()}, path)
+    safetensors.torch.save_file(
+        {k: v.contiguous() for k, v in official_state_dict(model).items()}, path
+    )
     loaded = load_target(Target(full_name, checkpoint=path, img_size=32))
     assert torch.equal(loaded.model(images(model)), model(images(model)))
     assert loaded.report.spelling == "authors"
@@ -122,7 +128,11 @@ COMMANDS = {
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_asks_for_levels(command, plain, capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    name = ["--models", "e_spikeformer_fashion"] if command == "bench engine" else ["e_spikeformer_fashion"]
+    name = (
+        ["--models", "e_spikeformer_fashion"]
+        if command == "bench engine"
+        else ["e_spikeformer_fashion"]
+    )
     rest = ["x.npz", "--data", "fashion-events"] if command == "stream" else COMMANDS[command]
     assert main([*command.split(), *name, *rest, "--checkpoint", str(plain)]) == 2
     assert "do not tell levels of e_spikeformer_fashion" in capsys.readouterr().err
@@ -130,7 +140,9 @@ def test_every_command_asks_for_levels(command, plain, capsys, tmp_path, monkeyp
 
 
 def test_convert_asks_too(plain, capsys, tmp_path):
-    assert main(["convert", "e_spikeformer_fashion", str(plain), str(tmp_path / "x.safetensors")]) == 2
+    assert (
+        main(["convert", "e_spikeformer_fashion", str(plain), str(tmp_path / "x.safetensors")]) == 2
+    )
     assert "do not tell levels" in capsys.readouterr().err and list(tmp_path.iterdir()) == []
 
 
@@ -141,26 +153,41 @@ def test_commands_take_the_answer(levels, plain, capsys):
     assert json.loads(capsys.readouterr().out)
     assert main(["energy", *words, "--data", "fashion-mini", "--images", "2", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)
-    loaded = load_target(Target("e_spikeformer_fashion", checkpoint=plain, model_args={"levels": levels}))
+    loaded = load_target(
+        Target("e_spikeformer_fashion", checkpoint=plain, model_args={"levels": levels})
+    )
     assert {m.levels for m in loaded.model.modules() if isinstance(m, IntegerNeuron)} == {levels}
 
 
 def test_other_widths_are_said(tmp_path, caplog):
     model = sd.create_model("sdt_2_256_cifar", embed_dim=32, depth=1)
     safetensors.torch.save_file(model.state_dict(), tmp_path / "own.safetensors")
-    loaded = load_target(Target("sdt_2_256_cifar", checkpoint=tmp_path / "own.safetensors", time_steps=4))
+    loaded = load_target(
+        Target("sdt_2_256_cifar", checkpoint=tmp_path / "own.safetensors", time_steps=4)
+    )
     assert len(loaded.model.blocks) == 1
-    assert "own.safetensors: the file has embed_dim 32, where sdt_2_256_cifar has 256" in caplog.text
+    assert (
+        "own.safetensors: the file has embed_dim 32, where sdt_2_256_cifar has 256" in caplog.text
+    )
 
 
 def test_weights_that_ship_are_not_evaluated_in_another_network(capsys):
-    assert main(["eval", "e_spikeformer_fashion", "--data", "fashion-mini", "--model.args.levels", "4"]) == 2
+    assert (
+        main(
+            ["eval", "e_spikeformer_fashion", "--data", "fashion-mini", "--model.args.levels", "4"]
+        )
+        == 2
+    )
     assert "are for the network as it is" in capsys.readouterr().err
 
 
 def test_short_forms_and_model_args_must_agree(capsys):
-    assert main(["audit", "sdt_2_256_cifar", "--time-steps", "2", "--model.args.time_steps", "4"]) == 2
-    assert "--time-steps 2 and --model.args.time_steps 4: give one of them" in capsys.readouterr().err
+    assert (
+        main(["audit", "sdt_2_256_cifar", "--time-steps", "2", "--model.args.time_steps", "4"]) == 2
+    )
+    assert (
+        "--time-steps 2 and --model.args.time_steps 4: give one of them" in capsys.readouterr().err
+    )
     assert main(["audit", "sdt_2_256_cifar", "--model.args.time_step", "4"]) == 2
     assert "no keyword 'time_step'; did you mean 'time_steps'?" in capsys.readouterr().err
     assert main(["audit", "sdt_2_256_cifar", "--model.args.time_steps"]) == 2
@@ -174,7 +201,10 @@ class TwoImages:
     """Two samples of a set of a hundred classes, for the network of 32 pixels."""
 
     def __init__(self, data):
-        self.data, self.dataset = data, dataclasses.make_dataclass("Set", ["classes"])([str(i) for i in range(100)])
+        self.data, self.dataset = (
+            data,
+            dataclasses.make_dataclass("Set", ["classes"])([str(i) for i in range(100)]),
+        )
 
     def __len__(self):
         return 1
@@ -187,18 +217,35 @@ def test_eval_of_a_tag_uses_its_settings_and_prints_them(tmp_path, capsys, monke
     model = truth("spikingformer_4_384_cifar.cifar100_400e")
     torch.save(official_state_dict(model), tmp_path / "c100.pth")
     seen = []
-    monkeypatch.setattr(cli_eval, "build_eval_loader", lambda data, **_: seen.append(data) or TwoImages(data))
-    words = ["eval", "spikingformer_4_384_cifar.cifar100_400e", "--checkpoint", str(tmp_path / "c100.pth")]
+    monkeypatch.setattr(
+        cli_eval, "build_eval_loader", lambda data, **_: seen.append(data) or TwoImages(data)
+    )
+    words = [
+        "eval",
+        "spikingformer_4_384_cifar.cifar100_400e",
+        "--checkpoint",
+        str(tmp_path / "c100.pth"),
+    ]
     assert main([*words, "--json"]) == 0
     settings = json.loads(capsys.readouterr().out)["settings"]
     assert seen[0].dataset == "cifar100" and settings["keywords"]["num_heads"] == 8
     assert settings["samples"]["mean"] == [0.4914, 0.4822, 0.4465]  # those of CIFAR-10
     assert settings["said_by"]["num_heads"] == "the tag spikingformer_4_384_cifar.cifar100_400e"
     assert settings["samples"]["class_order"] == "the data set's own"
-    assert main([*words, "--interpolation", "nearest", "--crop", "0.5", "--mean", "0", "0", "0"]) == 0
-    assert (seen[1].interpolation, seen[1].crop_pct, seen[1].mean) == ("nearest", 0.5, (0.0, 0.0, 0.0))
+    assert (
+        main([*words, "--interpolation", "nearest", "--crop", "0.5", "--mean", "0", "0", "0"]) == 0
+    )
+    assert (seen[1].interpolation, seen[1].crop_pct, seen[1].mean) == (
+        "nearest",
+        0.5,
+        (0.0, 0.0, 0.0),
+    )
     shown = capsys.readouterr().out
-    assert "num_heads 8 (the tag" in shown and "interpolation nearest" in shown and "class_order" in shown
+    assert (
+        "num_heads 8 (the tag" in shown
+        and "interpolation nearest" in shown
+        and "class_order" in shown
+    )
     assert main([*words, "--data", "cifar10"]) == 2
     assert "tells 100 classes apart, but cifar10 has 10" in capsys.readouterr().err
 
@@ -223,7 +270,9 @@ def test_the_384_pixels_of_e_spikeformer():
     assert (data.img_size, data.crop_pct, data.interpolation) == (384, 1.0, "bicubic")
 
 
-@pytest.mark.parametrize("full_name", ["sdt_2_256_gesture.gesture_t16", "e_spikeformer_gesture_6m.gesture_t8_d4"])
+@pytest.mark.parametrize(
+    "full_name", ["sdt_2_256_gesture.gesture_t16", "e_spikeformer_gesture_6m.gesture_t8_d4"]
+)
 def test_gestures_are_in_the_order_of_the_releases(full_name):
     data = prepared(full_name)
     assert isinstance(data, EventDataConfig) and data.class_order == "as_text"
@@ -244,7 +293,14 @@ def test_eval_asks_how_labels_are_read(name, data, asked, tmp_path, capsys):
     """Where no tag says it."""
     model = sd.create_model(name)
     torch.save(official_state_dict(model), tmp_path / "own.pth")
-    words = ["--checkpoint", str(tmp_path / "own.pth"), "--time-steps", "8", "--model.args.levels", "4"]
+    words = [
+        "--checkpoint",
+        str(tmp_path / "own.pth"),
+        "--time-steps",
+        "8",
+        "--model.args.levels",
+        "4",
+    ]
     assert main(["eval", name, *words, "--data", data]) == 2
     assert asked in capsys.readouterr().err
 

@@ -42,12 +42,22 @@ def test_eval_in_windows_sizes_and_mirrored(
     seen = []
     original = inference.slid
     monkeypatch.setattr(
-        inference, "slid", lambda *words: (seen.append((words[1].shape[-1], *words[2:])), original(*words))[1]
+        inference,
+        "slid",
+        lambda *words: (seen.append((words[1].shape[-1], *words[2:])), original(*words))[1],
     )
     views = ("--test-scales", "0.5", "1", "--test-flip", "True", "--slide", "32", "16")
-    samples = json.loads(told(capsys, "eval", run, *views, "--batch-size", "6", "--json"))["settings"]["samples"]
-    assert (samples["slide"], samples["test_scales"], samples["test_flip"]) == ([32, 16], [0.5, 1.0], True)
-    assert seen == [(32, 32, 16), (32, 32, 16), (64, 32, 16), (64, 32, 16)], "two sizes, each mirrored too"
+    samples = json.loads(told(capsys, "eval", run, *views, "--batch-size", "6", "--json"))[
+        "settings"
+    ]["samples"]
+    assert (samples["slide"], samples["test_scales"], samples["test_flip"]) == (
+        [32, 16],
+        [0.5, 1.0],
+        True,
+    )
+    assert seen == [(32, 32, 16), (32, 32, 16), (64, 32, 16), (64, 32, 16)], (
+        "two sizes, each mirrored too"
+    )
     samples = json.loads(told(capsys, "eval", run, "--json"))["settings"]["samples"]
     assert (samples["slide"], samples["test_scales"], samples["test_flip"]) == (None, [1.0], False)
     assert len(seen) == 4
@@ -64,13 +74,15 @@ def test_energy_on_its_own_images(run: str, capsys: pytest.CaptureFixture[str]) 
 def test_audit_in_every_form(run: str, capsys: pytest.CaptureFixture[str]) -> None:
     for form in ("released", "folded", "expanded"):
         report = json.loads(told(capsys, "audit", run, "--form", form, "--json"))
-        assert report["ok"] and [row["module"] for row in report["rows"] if row["verdict"] == "encoding layer"] == [
-            "backbone.stages.0.down.conv" if form == "released" else "backbone.stages.0.down"
-        ]
+        assert report["ok"] and [
+            row["module"] for row in report["rows"] if row["verdict"] == "encoding layer"
+        ] == ["backbone.stages.0.down.conv" if form == "released" else "backbone.stages.0.down"]
     assert report["ok_as_released"], "binary spikes only, once expanded"
 
 
 def test_attention(run: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    Image.fromarray(FashionScenes("test", 64)[0][0].permute(1, 2, 0).numpy()).save(tmp_path / "scene.png")
+    Image.fromarray(FashionScenes("test", 64)[0][0].permute(1, 2, 0).numpy()).save(
+        tmp_path / "scene.png"
+    )
     told(capsys, "attention", run, str(tmp_path / "scene.png"), "--out", str(tmp_path / "maps.png"))
     assert (tmp_path / "maps.png").stat().st_size > 1000

@@ -25,7 +25,14 @@ from spikedriven.training.recipe_io import recipe_to_yaml
 from tests.built import build_run, build_weights
 from tests.data.events.sets import write_har
 
-SMALL = {"embed_dim": 16, "depth": 1, "stem_pools": "1110", "num_heads": 2, "mlp_ratio": 1, "released_params": False}
+SMALL = {
+    "embed_dim": 16,
+    "depth": 1,
+    "stem_pools": "1110",
+    "num_heads": 2,
+    "mlp_ratio": 1,
+    "released_params": False,
+}
 
 
 def make_run(folder: Path, **data: Any) -> Path:
@@ -52,7 +59,12 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def by_number(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return make_run(tmp_path_factory.mktemp("stream") / "number", labels="garment", split_by="number", time_steps=5)
+    return make_run(
+        tmp_path_factory.mktemp("stream") / "number",
+        labels="garment",
+        split_by="number",
+        time_steps=5,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -73,7 +85,9 @@ def streamed(words: list[Any], capsys: pytest.CaptureFixture[str]) -> list[dict]
 
 def events_of(path: Path) -> Events:
     with np.load(path) as arrays:
-        return Events(*(arrays[name] for name in "txyp"), int(arrays["height"]), int(arrays["width"]))
+        return Events(
+            *(arrays[name] for name in "txyp"), int(arrays["height"]), int(arrays["width"])
+        )
 
 
 def logits_of(model: torch.nn.Module, frames: torch.Tensor) -> torch.Tensor:
@@ -97,7 +111,10 @@ def test_the_last_prediction_is_that_of_the_evaluation(
     assert [line["end_us"] for line in found] == [37_500 * step for step in range(1, 9)]
     assert [line["events"] for line in found] == frames[4].sum((1, 2, 3)).tolist()
     assert torch.allclose(torch.tensor(found[-1]["logits"]), wanted, rtol=1e-4, atol=1e-5)
-    assert found[-1]["class"] == int(wanted.argmax()) and found[-1]["label"] == DIRECTIONS[found[-1]["class"]]
+    assert (
+        found[-1]["class"] == int(wanted.argmax())
+        and found[-1]["label"] == DIRECTIONS[found[-1]["class"]]
+    )
     assert found[-1]["share"] == pytest.approx(float(wanted.softmax(0).max()), rel=1e-4)
 
 
@@ -111,26 +128,40 @@ def test_every_prediction_is_that_of_the_steps_so_far(
     run: Path, clip: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     events, model = events_of(clip), load_run(run)[0].eval()
-    frames = torch.stack([counts_between(events, start, start + 20_000) for start in range(0, 300_000, 20_000)])
+    frames = torch.stack(
+        [counts_between(events, start, start + 20_000) for start in range(0, 300_000, 20_000)]
+    )
     found = streamed([run, clip, "--step-us", 20_000], capsys)
-    assert len(found) == 15 == len({tuple(line["logits"]) for line in found}), "no two predictions are the same"
+    assert len(found) == 15 == len({tuple(line["logits"]) for line in found}), (
+        "no two predictions are the same"
+    )
     for step, line in enumerate(found, 1):
-        assert torch.allclose(torch.tensor(line["logits"]), logits_of(model, frames[:step]), rtol=1e-4, atol=1e-5)
+        assert torch.allclose(
+            torch.tensor(line["logits"]), logits_of(model, frames[:step]), rtol=1e-4, atol=1e-5
+        )
     again = streamed([run, clip, "--step-us", 20_000, "--restart", 4], capsys)
     for step, line in enumerate(again, 1):
         first = (step - 1) // 4 * 4
-        assert torch.allclose(torch.tensor(line["logits"]), logits_of(model, frames[first:step]), rtol=1e-4, atol=1e-5)
+        assert torch.allclose(
+            torch.tensor(line["logits"]), logits_of(model, frames[first:step]), rtol=1e-4, atol=1e-5
+        )
 
 
-@pytest.mark.parametrize("change", [{}, {"values": "binary"}, {"img_size": 28}, {"split_by": "time"}])
+@pytest.mark.parametrize(
+    "change", [{}, {"values": "binary"}, {"img_size": 28}, {"split_by": "time"}]
+)
 def test_whole_is_one_clip_as_in_training(
     change: dict, tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    run = make_run(tmp_path / "run", **{"labels": "garment", "split_by": "number", "time_steps": 4, **change})
+    run = make_run(
+        tmp_path / "run", **{"labels": "garment", "split_by": "number", "time_steps": 4, **change}
+    )
     data, events = load_run(run)[1].data, events_of(clip)
     frames = torch.from_numpy(to_frames(events, data))
     if data.split_by == "time":  # fashion-events counts from 0, recordings from their first event
-        frames = torch.stack([counts_between(events, start, start + 75_000) for start in range(0, 300_000, 75_000)])
+        frames = torch.stack(
+            [counts_between(events, start, start + 75_000) for start in range(0, 300_000, 75_000)]
+        )
     found = streamed([run, clip, "--whole"], capsys)
     assert len(found) == 4 and sum(line["events"] for line in found) == len(events)
     wanted = logits_of(load_run(run)[0].eval(), resize(frames, data))
@@ -157,10 +188,14 @@ def test_events_per_step(by_number: Path, clip: Path, capsys: pytest.CaptureFixt
 def test_text_has_a_line_a_step(run: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["stream", str(run), str(clip)]) == 0
     lines = capsys.readouterr().out.splitlines()
-    assert len(lines) == 8 and "0.300 s" in lines[-1] and any(name in lines[-1] for name in DIRECTIONS)
+    assert (
+        len(lines) == 8 and "0.300 s" in lines[-1] and any(name in lines[-1] for name in DIRECTIONS)
+    )
 
 
-def test_labels_from_a_file(run: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_labels_from_a_file(
+    run: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     names = tmp_path / "names.txt"
     names.write_text("\n".join(f"way {k}" for k in range(8)) + "\n")
     assert streamed([run, clip, "--labels", names], capsys)[-1]["label"].startswith("way ")
@@ -171,16 +206,31 @@ def test_labels_from_a_file(run: Path, clip: Path, tmp_path: Path, capsys: pytes
     assert "cannot be read as text" in capsys.readouterr().err
 
 
-def test_a_model_name_with_a_checkpoint(tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_name_with_a_checkpoint(
+    tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = build_weights(create_model("sdt_2_256_gesture", num_classes=10, img_size=34))
     weights = tmp_path / "weights.safetensors"
     safetensors.torch.save_file(model.state_dict(), weights)
-    words = ["sdt_2_256_gesture", clip, "--checkpoint", weights, "--time-steps", 16, "--img-size", 34]
+    words = [
+        "sdt_2_256_gesture",
+        clip,
+        "--checkpoint",
+        weights,
+        "--time-steps",
+        16,
+        "--img-size",
+        34,
+    ]
     found = streamed([*words, "--data", "fashion-events", "--step-us", 150_000], capsys)
     first = int(events_of(clip).t[0])
-    frames = torch.stack([counts_between(events_of(clip), first + k, first + k + 150_000) for k in (0, 150_000)])
+    frames = torch.stack(
+        [counts_between(events_of(clip), first + k, first + k + 150_000) for k in (0, 150_000)]
+    )
     with torch.inference_mode():
-        assert torch.allclose(torch.tensor(found[-1]["logits"]), model(frames[None])[0], rtol=1e-4, atol=1e-5)
+        assert torch.allclose(
+            torch.tensor(found[-1]["logits"]), model(frames[None])[0], rtol=1e-4, atol=1e-5
+        )
     assert main(["stream", *map(str, words)]) == 2
     assert "needs --checkpoint FILE and --data NAME" in capsys.readouterr().err
 
@@ -209,25 +259,37 @@ def peak_memory(run: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> tuple
     return peak, seen[0]
 
 
-def test_memory_does_not_grow_with_the_recording(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_memory_does_not_grow_with_the_recording(
+    run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     peak_memory(run, long_recording(tmp_path / "first.npz", 100_000), monkeypatch)  # imports
     short, few = peak_memory(run, long_recording(tmp_path / "short.npz", 200_000), monkeypatch)
     long, many = peak_memory(run, long_recording(tmp_path / "long.npz", 1_000_000), monkeypatch)
     assert (few, many) == (4, 20)
-    assert long < short + 2**18, "the long recording is 13 MB, of which the stream holds 64 Ki events at a time"
+    assert long < short + 2**18, (
+        "the long recording is 13 MB, of which the stream holds 64 Ki events at a time"
+    )
 
 
-def refusals(run: Path, by_number: Path, clip: Path, tmp_path: Path) -> Iterator[tuple[list[Any], str]]:
+def refusals(
+    run: Path, by_number: Path, clip: Path, tmp_path: Path
+) -> Iterator[tuple[list[Any], str]]:
     few = tmp_path / "few.npz"
     save_events(few, events_of(clip)[:3])
     broken = tmp_path / "broken.npz"
     broken.write_bytes(clip.read_bytes()[:2000])
     text = tmp_path / "text.txt"
     text.write_text("no events")
-    yield [by_number, clip], "5 steps of equal numbers of events: how much that is, only the end of a recording tells"
+    yield (
+        [by_number, clip],
+        "5 steps of equal numbers of events: how much that is, only the end of a recording tells",
+    )
     yield [by_number, few, "--whole"], "3 events, too few for 5 steps"
     yield [by_number, few, "--events-per-step", 100], "not enough events for one step"
-    yield [run, clip, "--whole", "--step-us", 5], "give one of --step-us, --events-per-step and --whole"
+    yield (
+        [run, clip, "--whole", "--step-us", 5],
+        "give one of --step-us, --events-per-step and --whole",
+    )
     yield [run, clip, "--step-us", 0], "expected at least 1, found 0"
     yield [run, clip, "--restart", 0], "--restart: expected at least 1, found 0"
     yield [run, tmp_path / "nowhere.npz"], "cannot be read: No such file"
@@ -245,9 +307,13 @@ def test_what_cannot_be_done_says_why(
         assert message in " ".join(capsys.readouterr().err.split()), words
 
 
-def test_a_network_for_images_is_refused(tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_network_for_images_is_refused(
+    tmp_path: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     tiny = Path(__file__).parents[1] / "end_to_end" / "tiny.yaml"
-    assert main(["train", str(tiny), "--run.out", str(tmp_path / "run"), "--run.max-steps", "1"]) == 0
+    assert (
+        main(["train", str(tiny), "--run.out", str(tmp_path / "run"), "--run.max-steps", "1"]) == 0
+    )
     assert main(["stream", str(tmp_path / "run"), str(clip)]) == 2
     assert "was made for fashion-mini, not for events" in capsys.readouterr().err
 
@@ -257,11 +323,32 @@ def test_a_network_for_pictures_of_events_is_refused(
 ) -> None:
     network = ["--model.name", "sdt_2_256_gesture", "--model.time-steps", "2"]
     network += [
-        word for key, value in SMALL.items() if key != "stem_pools" for word in (f"--model.args.{key}", str(value))
+        word
+        for key, value in SMALL.items()
+        if key != "stem_pools"
+        for word in (f"--model.args.{key}", str(value))
     ]
     write_har(tmp_path)
-    words = ["--data.root", str(tmp_path), "--data.time-steps", "2", "--data.img-size", "32", "--data.workers", "0"]
-    words += ["--run.batch-size", "4", "--run.max-steps", "1", "--run.amp", "none", "--run.device", "cpu"]
+    words = [
+        "--data.root",
+        str(tmp_path),
+        "--data.time-steps",
+        "2",
+        "--data.img-size",
+        "32",
+        "--data.workers",
+        "0",
+    ]
+    words += [
+        "--run.batch-size",
+        "4",
+        "--run.max-steps",
+        "1",
+        "--run.amp",
+        "none",
+        "--run.device",
+        "cpu",
+    ]
     out = tmp_path / "run"
     assert main(["train", "e_spikeformer_hardvs_19m", *network, *words, "--run.out", str(out)]) == 0
     assert main(["stream", str(out), str(clip), "--step-us", "5000"]) == 2
@@ -269,7 +356,9 @@ def test_a_network_for_pictures_of_events_is_refused(
     assert "was trained on har-dvs: pictures of events" in message and "spikedriven eval" in message
 
 
-def test_evaluation_and_listing_say_simulated(run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_evaluation_and_listing_say_simulated(
+    run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["eval", str(run), "--split", "val"]) == 0
     assert "fashion-events (simulated, direction), 98 samples" in capsys.readouterr().out
     assert main(["eval", str(run), "--split", "val", "--json"]) == 0
@@ -287,12 +376,18 @@ def test_energy_compile_and_the_log_say_simulated(
     assert f"measured on test samples of {said}" in capsys.readouterr().out
     assert main(["energy", str(run), "--images", "4", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["data"] == said
-    assert main(["compile", str(run), "--images", "2", "--out", str(tmp_path / "file.sdp"), "--json"]) == 0
+    assert (
+        main(["compile", str(run), "--images", "2", "--out", str(tmp_path / "file.sdp"), "--json"])
+        == 0
+    )
     assert json.loads(capsys.readouterr().out)["inputs"] == f"test samples of {said}"
     assert json.loads((run / "log.jsonl").read_text().splitlines()[0])["data"] == said
 
 
 def test_the_report_says_simulated(run: Path, tmp_path: Path) -> None:
     words = ["--accuracy-images", "8", "--images", "4", "--samples", "0", "--maps", "0"]
-    assert main(["report", str(run), "--split", "val", "--out", str(tmp_path / "page.html"), *words]) == 0
+    assert (
+        main(["report", str(run), "--split", "val", "--out", str(tmp_path / "page.html"), *words])
+        == 0
+    )
     assert "fashion-events (simulated, direction)" in (tmp_path / "page.html").read_text()

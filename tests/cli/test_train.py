@@ -18,7 +18,9 @@ def shown(words: list[str], capsys: pytest.CaptureFixture[str], tmp_path: Path):
     return read_recipe(tmp_path / "shown.yaml")
 
 
-def test_a_recipe_without_overrides_is_itself(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_a_recipe_without_overrides_is_itself(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
     for name in list_recipes():
         assert shown([name], capsys, tmp_path) == load_recipe(name)
 
@@ -47,19 +49,49 @@ def test_overrides_of_every_kind(capsys: pytest.CaptureFixture[str], tmp_path: P
     ]
     recipe = shown(words, capsys, tmp_path)
     assert (recipe.optim.lr, recipe.schedule.epochs, recipe.data.scale) == (0.25, 7, (0.5, 1.0))
-    assert (recipe.run.ema, recipe.run.tensorboard, recipe.loss.tet, recipe.data.root) == (0.99, True, True, Path("x"))
+    assert (recipe.run.ema, recipe.run.tensorboard, recipe.loss.tet, recipe.data.root) == (
+        0.99,
+        True,
+        True,
+        Path("x"),
+    )
     own = load_recipe("quickstart").model.args
     assert recipe.model.args == {**own, "embed_dim": 96, "neuron": "plif"}
 
 
 def test_options_of_timm(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     words = ["quickstart", "--model.freeze", "*", "!head", "--loss.class-weights", "balanced"]
-    words += ["--optim.name", "lookahead_sgd", "--optim.momentum", "0.8", "--optim.args.nesterov", "false"]
-    words += ["--schedule.kind", "timm/step", "--schedule.args.decay_epochs=4", "--data.mixup-mode", "elem"]
-    words += ["--data.cutmix-minmax", "0.2", "0.8", "--data.sampling", "balanced", "--data.aug-repeats", "3"]
+    words += [
+        "--optim.name",
+        "lookahead_sgd",
+        "--optim.momentum",
+        "0.8",
+        "--optim.args.nesterov",
+        "false",
+    ]
+    words += [
+        "--schedule.kind",
+        "timm/step",
+        "--schedule.args.decay_epochs=4",
+        "--data.mixup-mode",
+        "elem",
+    ]
+    words += [
+        "--data.cutmix-minmax",
+        "0.2",
+        "0.8",
+        "--data.sampling",
+        "balanced",
+        "--data.aug-repeats",
+        "3",
+    ]
     recipe = shown(words, capsys, tmp_path)
     assert recipe.model.freeze == ("*", "!head") and recipe.loss.class_weights == "balanced"
-    assert (recipe.optim.name, recipe.optim.momentum, recipe.optim.args) == ("lookahead_sgd", 0.8, {"nesterov": False})
+    assert (recipe.optim.name, recipe.optim.momentum, recipe.optim.args) == (
+        "lookahead_sgd",
+        0.8,
+        {"nesterov": False},
+    )
     assert (recipe.schedule.kind, recipe.schedule.args) == ("timm/step", {"decay_epochs": 4})
     assert (recipe.data.cutmix_minmax, recipe.data.mixup_mode) == ((0.2, 0.8), "elem")
     assert (recipe.data.sampling, recipe.data.aug_repeats) == ("balanced", 3.0)

@@ -42,7 +42,9 @@ def truncate(path: Path, share: float = 0.5) -> None:
 
 def write_idx(path: Path, array: np.ndarray) -> None:
     """A uint8 array as an IDX file, gzipped if the name ends in .gz."""
-    content = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+    content = (
+        bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">u4").tobytes() + array.tobytes()
+    )
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(content) if path.suffix == ".gz" else content)
 
@@ -54,5 +56,7 @@ def write_fashion(folder: Path, count: int = 20, suffix: str = ".gz") -> dict[st
         draw = np.random.Generator(np.random.PCG64(number))
         images[stem] = draw.integers(0, 256, (count, 28, 28), dtype=np.uint8)
         write_idx(folder / f"{stem}-images-idx3-ubyte{suffix}", images[stem])
-        write_idx(folder / f"{stem}-labels-idx1-ubyte{suffix}", np.arange(count, dtype=np.uint8) % 10)
+        write_idx(
+            folder / f"{stem}-labels-idx1-ubyte{suffix}", np.arange(count, dtype=np.uint8) % 10
+        )
     return images

@@ -46,26 +46,39 @@ def write_tar(path: Path, content: Iterable[Member | tarfile.TarInfo]) -> Path:
     return path
 
 
-def write_wds(root: Path, train: tuple[int, ...] = (5, 4, 6), test: tuple[int, ...] = (4, 3)) -> Path:
+def write_wds(
+    root: Path, train: tuple[int, ...] = (5, 4, 6), test: tuple[int, ...] = (4, 3)
+) -> Path:
     """ROOT/toy-train-0000.tar ... with so many samples each, seeds counted on from 0; val from 1000. Returns ROOT."""
     root.mkdir(parents=True, exist_ok=True)
     for part, first, counts in (("train", 0, train), ("val", 1000, test)):
         for number, count in enumerate(counts):
             with webdataset.TarWriter(str(root / f"toy-{part}-{number:04d}.tar")) as writer:
                 for seed in range(first, first + count):
-                    writer.write({"__key__": f"s{seed:05d}", "png": encoded(seed), "cls": str(seed % 3).encode()})
+                    writer.write(
+                        {
+                            "__key__": f"s{seed:05d}",
+                            "png": encoded(seed),
+                            "cls": str(seed % 3).encode(),
+                        }
+                    )
             first += count
     return root
 
 
-def write_hfds(root: Path, train: int = 15, test: int = 7, parquet: bool = False, named: bool = True) -> Path:
+def write_hfds(
+    root: Path, train: int = 15, test: int = 7, parquet: bool = False, named: bool = True
+) -> Path:
     """The same samples as a saved DatasetDict, or as parquet files. named: labels are a ClassLabel. Returns ROOT."""
     names = ["ant", "bee", "cat"]
     label = datasets.ClassLabel(names=names) if named else datasets.Value("int32")
     features = datasets.Features({"image": datasets.Image(), "label": label})
     parts = {}
     for part, seeds in (("train", range(train)), ("validation", range(1000, 1000 + test))):
-        rows = {"image": [{"bytes": encoded(s), "path": None} for s in seeds], "label": [s % 3 for s in seeds]}
+        rows = {
+            "image": [{"bytes": encoded(s), "path": None} for s in seeds],
+            "label": [s % 3 for s in seeds],
+        }
         parts[part] = datasets.Dataset.from_dict(rows, features=features)
     if not parquet:
         datasets.DatasetDict(parts).save_to_disk(str(root))

@@ -24,12 +24,16 @@ def root(image_folder: ImageFolderMaker) -> Path:
 
 
 def config(root: Path, workers: int = 0, **changes) -> DataConfig:
-    plain = DataConfig(dataset="imagenet", root=root, img_size=16, in_chans=3, workers=workers, hflip=0.0)
+    plain = DataConfig(
+        dataset="imagenet", root=root, img_size=16, in_chans=3, workers=workers, hflip=0.0
+    )
     return dataclasses.replace(plain, **changes)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
-def test_training_replaces_counts_and_reports_once(root: Path, workers: int, caplog: pytest.LogCaptureFixture):
+def test_training_replaces_counts_and_reports_once(
+    root: Path, workers: int, caplog: pytest.LogCaptureFixture
+):
     train = build_train_loader(config(root, workers), batch_size=12, seed=0)
     with caplog.at_level(logging.WARNING, logger="spikedriven"):
         for epoch in range(3):
@@ -51,7 +55,10 @@ def test_replacement_does_not_depend_on_workers_or_start(root: Path):
         for workers, start in ((0, 0), (2, 0), (0, 2))
     ]  # fmt: skip
     for other in runs[1:]:
-        assert all(torch.equal(a[0], b[0]) and torch.equal(a[1], b[1]) for a, b in zip(runs[0], other, strict=True))
+        assert all(
+            torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])
+            for a, b in zip(runs[0], other, strict=True)
+        )
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -79,7 +86,9 @@ def test_evaluation_always_stops(root: Path, workers: int):
 def test_a_broken_disk_is_not_a_broken_image(root: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(batches, "LONGEST_BROKEN_RUN", 2)
     train = build_train_loader(config(root), batch_size=12, seed=0)
-    with pytest.raises(DataError, match=r"2 samples in a row cannot be read, the last: .*ant/3\.jpg"):
+    with pytest.raises(
+        DataError, match=r"2 samples in a row cannot be read, the last: .*ant/3\.jpg"
+    ):
         next(train.epoch(0))
 
 

@@ -19,22 +19,32 @@ def nothing_installed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COLUMNS", "160")
 
 
-def test_table_says_what_is_found_and_where(image_folder: ImageFolderMaker, capsys: pytest.CaptureFixture[str]):
+def test_table_says_what_is_found_and_where(
+    image_folder: ImageFolderMaker, capsys: pytest.CaptureFixture[str]
+):
     root = image_folder()
     assert main(["data", "--root", str(root), "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert list(rows) == list(all_sets()) and {"cifar10-dvs", "coco2017", "ade20k", "voc2012"} <= rows.keys()
+    assert (
+        list(rows) == list(all_sets())
+        and {"cifar10-dvs", "coco2017", "ade20k", "voc2012"} <= rows.keys()
+    )
     shipped = {"fashion-mini", "fashion-events", "fashion-scenes"}
     assert {name for name, row in rows.items() if row["found"]} == {*shipped, "imagenet"}
     assert rows["imagenet"]["path"] == str(root)
-    assert (rows["fashion-mini"]["train_images"], rows["fashion-mini"]["licence"]) == (10_000, "MIT")
+    assert (rows["fashion-mini"]["train_images"], rows["fashion-mini"]["licence"]) == (
+        10_000,
+        "MIT",
+    )
     assert main(["data"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("not found") == len(rows) - len(shipped)
     assert all(name in printed for name in rows)
 
 
-def test_check_opens_every_image(image_folder: ImageFolderMaker, capsys: pytest.CaptureFixture[str]):
+def test_check_opens_every_image(
+    image_folder: ImageFolderMaker, capsys: pytest.CaptureFixture[str]
+):
     root = image_folder()
     assert main(["data", "--check", "imagenet", "--root", str(root)]) == 0
     assert "broken:" not in capsys.readouterr().out
@@ -61,7 +71,11 @@ def test_check_of_a_found_and_of_a_missing_set(tmp_path: Path, capsys: pytest.Ca
 
 @pytest.mark.parametrize(
     ("arguments", "message"),
-    [(["--check", "cifar1"], "did you mean cifar10"), (["--download"], "name it with --check"), (["--chek"], "--chek")],
+    [
+        (["--check", "cifar1"], "did you mean cifar10"),
+        (["--download"], "name it with --check"),
+        (["--chek"], "--chek"),
+    ],
 )
 def test_wrong_arguments(arguments: list[str], message: str, capsys: pytest.CaptureFixture[str]):
     assert main(["data", *arguments]) == 2

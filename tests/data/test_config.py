@@ -72,11 +72,20 @@ def test_normalization_of_each_channel_count():
 def test_colour_set_in_grey_needs_explicit_figures():
     with pytest.raises(RecipeError, match=r"^mean: .*those of cifar10 are for 3 channels"):
         DataConfig(dataset="cifar10", in_chans=1)
-    assert DataConfig(dataset="cifar10", in_chans=1, mean=(0.48,), std=(0.24,)).normalization() == ((0.48,), (0.24,))
+    assert DataConfig(dataset="cifar10", in_chans=1, mean=(0.48,), std=(0.24,)).normalization() == (
+        (0.48,),
+        (0.24,),
+    )
 
 
 @pytest.mark.parametrize(
-    "text", ["rand-m5-mstd0.5-inc1", "rand-m7-mstd0.5-inc1", "rand-m9-n1-mstd0.4-inc1", "rand-m9-p0.7-mmax12"]
+    "text",
+    [
+        "rand-m5-mstd0.5-inc1",
+        "rand-m7-mstd0.5-inc1",
+        "rand-m9-n1-mstd0.4-inc1",
+        "rand-m9-p0.7-mmax12",
+    ],
 )
 def test_rand_augment_strings_of_the_releases(text: str):
     assert DataConfig(auto_augment=text).auto_augment == text

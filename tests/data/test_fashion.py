@@ -40,7 +40,10 @@ def test_mini_is_balanced_and_complete():
 
 def test_mini_holds_different_images_in_train_and_test():
     digests = [
-        {hashlib.sha256(image.tobytes()).digest() for image in create_dataset("fashion-mini", split).images}
+        {
+            hashlib.sha256(image.tobytes()).digest()
+            for image in create_dataset("fashion-mini", split).images
+        }
         for split in ("train", "test")
     ]
     assert len(digests[1]) == 2000
@@ -53,7 +56,9 @@ def test_mini_refuses_a_damaged_file(monkeypatch: pytest.MonkeyPatch, tmp_path: 
     monkeypatch.setattr(fashion, "EMBEDDED_FILE", damaged)
     fashion._embedded_arrays.cache_clear()
     try:
-        with pytest.raises(DataError, match=r"fashion-mini\.npz is damaged: sha256 [0-9a-f]{64}, expected"):
+        with pytest.raises(
+            DataError, match=r"fashion-mini\.npz is damaged: sha256 [0-9a-f]{64}, expected"
+        ):
             create_dataset("fashion-mini", "train")
         damaged.unlink()
         with pytest.raises(DataError, match="missing from the installation"):
@@ -103,7 +108,10 @@ def test_data_folder_comes_before_debian(small_full_set: Path, monkeypatch: pyte
     assert fashion.locate(small_full_set) == fashion.DEBIAN_FOLDER
     write_fashion(small_full_set / "fashion-mnist")
     monkeypatch.setenv("SPIKEDRIVEN_DATA", str(small_full_set))
-    assert create_dataset("fashion-mnist", "train").where(4) == f"{small_full_set / 'fashion-mnist'}, image 4"
+    assert (
+        create_dataset("fashion-mnist", "train").where(4)
+        == f"{small_full_set / 'fashion-mnist'}, image 4"
+    )
 
 
 def test_missing_full_set_names_all_three_places_and_what_is_incomplete(small_full_set: Path):
@@ -134,7 +142,9 @@ def damage_short_inside(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [damage_truncated, damage_not_gzip, damage_other_shape, damage_short_inside], ids=lambda f: f.__name__
+    "damage",
+    [damage_truncated, damage_not_gzip, damage_other_shape, damage_short_inside],
+    ids=lambda f: f.__name__,
 )
 def test_damaged_file_is_named(small_full_set: Path, damage):
     write_fashion(small_full_set)
@@ -162,7 +172,8 @@ def mirror(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """A server on this machine that torchvision takes for the mirror of Fashion-MNIST."""
     images = write_fashion(tmp_path / "mirror")
     checksums = [
-        (name, hashlib.md5((tmp_path / "mirror" / name).read_bytes()).hexdigest()) for name, _ in FashionMNIST.resources
+        (name, hashlib.md5((tmp_path / "mirror" / name).read_bytes()).hexdigest())
+        for name, _ in FashionMNIST.resources
     ]
     handler = functools.partial(_QuietHandler, directory=tmp_path / "mirror")
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
@@ -183,5 +194,7 @@ def test_download_only_when_allowed(small_full_set: Path, mirror: dict[str, np.n
 
 def test_failed_download_says_so(small_full_set: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(FashionMNIST, "mirrors", ["http://127.0.0.1:9/"])
-    with pytest.raises(DataError, match=r"downloading fashion-mnist failed(.|\n)*1\. put them into"):
+    with pytest.raises(
+        DataError, match=r"downloading fashion-mnist failed(.|\n)*1\. put them into"
+    ):
         create_dataset("fashion-mnist", "train", root=small_full_set, download=True)

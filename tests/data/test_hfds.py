@@ -33,27 +33,42 @@ def test_images_and_labels_are_those_written(tmp_path: Path, parquet: bool, name
     assert (len(train), len(test)) == (15, 7)
     assert train.classes == (("ant", "bee", "cat") if named else ("0", "1", "2"))
     for index, (image, label) in enumerate(train):
-        assert (np.asarray(image).tobytes(), label) == (np.asarray(picture(index)).tobytes(), index % 3)
+        assert (np.asarray(image).tobytes(), label) == (
+            np.asarray(picture(index)).tobytes(),
+            index % 3,
+        )
     assert train.where(4) == f"{root}, split train, row 4"
 
 
 def test_resume_shards_and_evaluation_are_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(hfds, "ROWS_TOGETHER", 4)
-    cfg = DataConfig(dataset="hfds", root=write_hfds(tmp_path), img_size=16, in_chans=3, workers=0, val_fraction=0.4)
+    cfg = DataConfig(
+        dataset="hfds",
+        root=write_hfds(tmp_path),
+        img_size=16,
+        in_chans=3,
+        workers=0,
+        val_fraction=0.4,
+    )
     train = build_train_loader(cfg, batch_size=2, seed=1)
     whole, late = list(train.epoch(2)), list(train.epoch(2, start_batch=2))
     assert len(whole) == 4 and len(late) == 2
     assert all(torch.equal(a[0], b[0]) for a, b in zip(whole[2:], late, strict=True))
     assert (
         train._order.sampling.shards.tolist()
-        == np.unique(create_dataset("hfds", "train", tmp_path, False, 0.4).rows // 4, return_counts=True)[1].tolist()
+        == np.unique(
+            create_dataset("hfds", "train", tmp_path, False, 0.4).rows // 4, return_counts=True
+        )[1].tolist()
     )
-    evaluated = [build_eval_loader(cfg, "test", batch_size=2, rank=rank, world_size=4) for rank in range(4)]
+    evaluated = [
+        build_eval_loader(cfg, "test", batch_size=2, rank=rank, world_size=4) for rank in range(4)
+    ]
     assert sorted(int(i) for loader in evaluated for i in loader.sampler) == list(range(7))
 
 
 @pytest.mark.parametrize(
-    ("path", "message"), [("../secret.png", "leads out of"), ("/etc/hostname", "leads out of"), (None, "is empty")]
+    ("path", "message"),
+    [("../secret.png", "leads out of"), ("/etc/hostname", "leads out of"), (None, "is empty")],
 )
 def test_paths_out_of_the_folder_are_refused(tmp_path: Path, path: str | None, message: str):
     (tmp_path / "secret.png").write_bytes(encoded(1))
@@ -64,14 +79,21 @@ def test_paths_out_of_the_folder_are_refused(tmp_path: Path, path: str | None, m
     table = datasets.Dataset.from_dict(
         {"image": [{"bytes": None, "path": path}], "label": [0]}, datasets.Features(features)
     )
-    images = hfds.TableImages(tmp_path / "set", "train", table, "image", np.arange(1), np.zeros(1), ("a",))
+    images = hfds.TableImages(
+        tmp_path / "set", "train", table, "image", np.arange(1), np.zeros(1), ("a",)
+    )
     with pytest.raises(DataError, match=rf"split train, row 0 .*{message}"):
         images[0]
 
 
 def test_a_broken_image_is_named(tmp_path: Path):
     image, label = datasets.Image(), datasets.ClassLabel(names=["a"])
-    save(tmp_path, {"image": image, "label": label}, image=[{"bytes": b"no picture", "path": None}], label=[0])
+    save(
+        tmp_path,
+        {"image": image, "label": label},
+        image=[{"bytes": b"no picture", "path": None}],
+        label=[0],
+    )
     with pytest.raises(DataError, match=r"split train, row 0 cannot be read as an image"):
         create_dataset("hfds", "train", root=tmp_path)[0]
 
@@ -93,7 +115,9 @@ def test_sets_that_do_not_fit(tmp_path: Path, features: dict, columns: dict, mes
 
 
 def test_missing_set_split_and_package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
-    with pytest.raises(DataError, match=r"no set was found: expected what DatasetDict\.save_to_disk writes"):
+    with pytest.raises(
+        DataError, match=r"no set was found: expected what DatasetDict\.save_to_disk writes"
+    ):
         create_dataset("hfds", "train", root=tmp_path)
     table = datasets.Dataset.from_dict({"label": [0]})
     datasets.DatasetDict({"train": table}).save_to_disk(str(tmp_path / "hfds"))

@@ -28,7 +28,9 @@ EVERYTHING = DataConfig(
     random_erasing_mode="pixel", mixup=0.5, cutmix=1.0, mixup_prob=0.8, smoothing=0.1, scale=(0.5, 1.0),
 )  # fmt: skip
 UNMIXED = dataclasses.replace(EVERYTHING, mixup=0.0, cutmix=0.0)
-PLAIN = DataConfig(workers=0, fit="pad", hflip=0.0, mean=(0.0,), std=(1.0,))  # outputs are uint8 / 255, up to rounding
+PLAIN = DataConfig(
+    workers=0, fit="pad", hflip=0.0, mean=(0.0,), std=(1.0,)
+)  # outputs are uint8 / 255, up to rounding
 Batches = list[tuple[torch.Tensor, torch.Tensor]]
 
 
@@ -36,7 +38,9 @@ def mini(count: int) -> ArrayImages:
     return create_dataset("fashion-mini", "train").subset(np.arange(count))
 
 
-def loader(cfg: DataConfig, count: int = 200, batch_size: int = 20, seed: int = 7, **shard: int) -> TrainLoader:
+def loader(
+    cfg: DataConfig, count: int = 200, batch_size: int = 20, seed: int = 7, **shard: int
+) -> TrainLoader:
     return TrainLoader(cfg, mini(count), batch_size, seed, **shard)
 
 
@@ -53,7 +57,12 @@ def assert_equal(found: Batches, expected: Batches) -> None:
 
 def test_shapes_and_targets():
     train = build_train_loader(EVERYTHING, batch_size=50, seed=1)
-    assert (len(train), train.num_classes, train.classes[0], train.broken_count) == (200, 10, "T-shirt/top", 0)
+    assert (len(train), train.num_classes, train.classes[0], train.broken_count) == (
+        200,
+        10,
+        "T-shirt/top",
+        0,
+    )
     images, targets = next(train.epoch(0))
     assert (images.shape, images.dtype) == ((50, 1, 32, 32), torch.float32)
     assert (targets.shape, targets.dtype) == ((50, 10), torch.float32)
@@ -83,7 +92,9 @@ def test_workers_change_nothing():
 def test_starting_late_equals_skipping(workers: int):
     train = loader(dataclasses.replace(EVERYTHING, workers=workers))
     whole = list(train.epoch(3))
-    assert len(list(islice(train.epoch(2), 3))) == 3  # left half-way, its batches must not turn up in the next
+    assert (
+        len(list(islice(train.epoch(2), 3))) == 3
+    )  # left half-way, its batches must not turn up in the next
     assert_equal(list(train.epoch(3, start_batch=4)), whole[4:])
     assert list(train.epoch(3, start_batch=len(train))) == []
     train.close()
@@ -91,14 +102,20 @@ def test_starting_late_equals_skipping(workers: int):
 
 def test_processes_share_the_global_batch():
     whole = list(loader(UNMIXED, batch_size=20).epoch(1))
-    parts = [list(loader(UNMIXED, batch_size=5, rank=rank, world_size=4).epoch(1)) for rank in range(4)]
-    joined = [tuple(map(torch.cat, zip(*shards, strict=True))) for shards in zip(*parts, strict=True)]
+    parts = [
+        list(loader(UNMIXED, batch_size=5, rank=rank, world_size=4).epoch(1)) for rank in range(4)
+    ]
+    joined = [
+        tuple(map(torch.cat, zip(*shards, strict=True))) for shards in zip(*parts, strict=True)
+    ]
     assert_equal(joined, whole)
 
 
 def test_processes_draw_the_same_mixing():
     cfg = dataclasses.replace(PLAIN, mixup=1.0)
-    parts = [next(loader(cfg, batch_size=10, rank=rank, world_size=2).epoch(0))[1] for rank in range(2)]
+    parts = [
+        next(loader(cfg, batch_size=10, rank=rank, world_size=2).epoch(0))[1] for rank in range(2)
+    ]
     shares = [{round(float(v), 5) for v in targets.flatten()} - {0.0, 1.0} for targets in parts]
     assert shares[0] == shares[1] != set()
 
@@ -119,7 +136,9 @@ def test_order_partitions_each_global_batch(length, batch_size, world_size, epoc
     start = data.draw(st.integers(0, one.batches_per_epoch))
     one.start(epoch, 0)
     expected = list(one)[start:]
-    per_rank = [_EpochOrder(Sampling(length), 0, batch_size, rank, world_size) for rank in range(world_size)]
+    per_rank = [
+        _EpochOrder(Sampling(length), 0, batch_size, rank, world_size) for rank in range(world_size)
+    ]
     for order in per_rank:
         order.start(epoch, start)
         assert len(order) == len(expected)
@@ -131,12 +150,20 @@ def test_order_partitions_each_global_batch(length, batch_size, world_size, epoc
 
 
 def test_order_and_augmentation_change_with_epoch_and_seed():
-    batches = [list(loader(UNMIXED, seed=seed).epoch(epoch)) for seed, epoch in ((7, 0), (7, 1), (8, 0))]
+    batches = [
+        list(loader(UNMIXED, seed=seed).epoch(epoch)) for seed, epoch in ((7, 0), (7, 1), (8, 0))
+    ]
     assert not torch.equal(batches[0][0][1], batches[1][0][1])
     assert not torch.equal(batches[0][0][1], batches[2][0][1])
-    for drawn_by in ({"random_erasing": 0.0}, {"auto_augment": None, "hflip": 0.0, "pad": 0, "scale": (1.0, 1.0)}):
+    for drawn_by in (
+        {"random_erasing": 0.0},
+        {"auto_augment": None, "hflip": 0.0, "pad": 0, "scale": (1.0, 1.0)},
+    ):
         cfg = dataclasses.replace(UNMIXED, **{"random_erasing": 1.0, **drawn_by})
-        images = [next(loader(cfg, count=1, batch_size=1, seed=s).epoch(e))[0] for s, e in ((7, 0), (7, 1), (8, 0))]
+        images = [
+            next(loader(cfg, count=1, batch_size=1, seed=s).epoch(e))[0]
+            for s, e in ((7, 0), (7, 1), (8, 0))
+        ]
         assert len({image.numpy().tobytes() for image in images}) == 3
 
 
@@ -159,9 +186,14 @@ def test_global_generators_are_left_alone(workers: int):
 
 def test_erasing_modes():
     for mode, distinct in (("rand", 1), ("pixel", 50)):
-        cfg = dataclasses.replace(PLAIN, random_erasing=1.0, random_erasing_mode=mode, random_erasing_count=1)
+        cfg = dataclasses.replace(
+            PLAIN, random_erasing=1.0, random_erasing_mode=mode, random_erasing_count=1
+        )
         images, before = next(loader(cfg).epoch(0))[0], next(loader(PLAIN).epoch(0))[0]
-        values = [image[image != full].unique().numel() for image, full in zip(images, before, strict=True)]
+        values = [
+            image[image != full].unique().numel()
+            for image, full in zip(images, before, strict=True)
+        ]
         assert max(values) == 1 if mode == "rand" else max(values) >= distinct
 
 
@@ -172,7 +204,11 @@ def test_odd_batch_cannot_be_mixed():
 
 
 def test_arguments_are_checked():
-    for wrong in ({"batch_size": 0}, {"batch_size": 4, "rank": 2, "world_size": 2}, {"batch_size": 4, "world_size": 0}):
+    for wrong in (
+        {"batch_size": 0},
+        {"batch_size": 4, "rank": 2, "world_size": 2},
+        {"batch_size": 4, "world_size": 0},
+    ):
         with pytest.raises(InputError, match="expected batch_size >= 1 and 0 <= rank < world_size"):
             build_train_loader(PLAIN, seed=0, **wrong)
         with pytest.raises(InputError, match="expected batch_size >= 1 and 0 <= rank < world_size"):

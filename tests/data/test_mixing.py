@@ -12,8 +12,12 @@ from tests.data.test_loaders import PLAIN, loader, pixels
 
 def mixed_pairs(cfg: DataConfig, count: int = 200) -> Iterator[tuple[torch.Tensor, ...]]:
     """Per batch: pixels as mixed, pixels and labels before mixing, soft targets."""
-    plain = loader(dataclasses.replace(cfg, mixup=0.0, cutmix=0.0, cutmix_minmax=None, smoothing=0.0), count)
-    for (images, targets), (before, labels) in zip(loader(cfg, count).epoch(0), plain.epoch(0), strict=True):
+    plain = loader(
+        dataclasses.replace(cfg, mixup=0.0, cutmix=0.0, cutmix_minmax=None, smoothing=0.0), count
+    )
+    for (images, targets), (before, labels) in zip(
+        loader(cfg, count).epoch(0), plain.epoch(0), strict=True
+    ):
         yield pixels(images), pixels(before), labels, targets
 
 
@@ -28,7 +32,9 @@ def share_of_first(targets: torch.Tensor, labels: torch.Tensor, smoothing: float
 
 
 def test_mixup_blends_with_the_flipped_batch_and_rounds():
-    for mixed, before, labels, targets in mixed_pairs(dataclasses.replace(PLAIN, mixup=0.5, smoothing=0.1)):
+    for mixed, before, labels, targets in mixed_pairs(
+        dataclasses.replace(PLAIN, mixup=0.5, smoothing=0.1)
+    ):
         share = share_of_first(targets, labels, 0.1)
         blend = share * before + (1 - share) * before.flip(0)
         assert (mixed - blend).abs().max() < 0.51
@@ -99,9 +105,14 @@ def test_cutmix_with_sides_in_a_range(mode: str):
             if pasted != pasted:
                 continue
             rows, columns = [(mixed[i, 0] != before[i, 0]).any(axis).nonzero() for axis in (1, 0)]
-            sides = [int(places.max() - places.min()) + 1 if len(places) else 0 for places in (rows, columns)]
+            sides = [
+                int(places.max() - places.min()) + 1 if len(places) else 0
+                for places in (rows, columns)
+            ]
             area = round(pasted)
-            fitting = [(h, area // h) for h in range(8, 16) if area % h == 0 and 8 <= area // h <= 15]
+            fitting = [
+                (h, area // h) for h in range(8, 16) if area % h == 0 and 8 <= area // h <= 15
+            ]
             assert pasted == pytest.approx(area, abs=1e-3)
             assert any(h >= sides[0] and w >= sides[1] for h, w in fitting), (area, sides)
             other = mixed[i] != before[i]

@@ -10,7 +10,9 @@ from spikedriven.data.order import SHUFFLED_TOGETHER, epoch_order, run_lengths
 from spikedriven.data.seeding import permutation
 
 
-@given(shards=st.lists(st.integers(0, 9), max_size=60), seed=st.integers(0, 3), epoch=st.integers(0, 3))
+@given(
+    shards=st.lists(st.integers(0, 9), max_size=60), seed=st.integers(0, 3), epoch=st.integers(0, 3)
+)
 def test_every_sample_comes_once(shards: list[int], seed: int, epoch: int):
     shards = [*shards, 1]
     order = epoch_order(sum(shards), seed, epoch, shards)
@@ -26,9 +28,13 @@ def test_a_window_holds_few_shards_and_mixes_them():
     windows = shard_of[order].reshape(3, -1)
     assert [len(set(window.tolist())) for window in windows] == [SHUFFLED_TOGETHER] * 3
     assert len(set(windows[0, :20].tolist())) > 8, "neighbours come from several shards"
-    others = [epoch_order(len(shard_of), seed, epoch, [10] * count) for seed, epoch in ((1, 1), (2, 0))]
+    others = [
+        epoch_order(len(shard_of), seed, epoch, [10] * count) for seed, epoch in ((1, 1), (2, 0))
+    ]
     for other in others:
-        assert set(shard_of[other].reshape(3, -1)[0].tolist()) != set(windows[0].tolist()), "other shards come first"
+        assert set(shard_of[other].reshape(3, -1)[0].tolist()) != set(windows[0].tolist()), (
+            "other shards come first"
+        )
 
 
 def test_the_samples_of_a_shard_come_in_another_order_each_time():
@@ -44,7 +50,8 @@ def test_without_shards_it_is_one_shuffle():
 
 
 @pytest.mark.parametrize(
-    ("values", "lengths"), [([], []), ([4], [1]), ([0, 0, 2, 2, 2, 1], [2, 3, 1]), ([-1, 0, 0, -1], [1, 2, 1])]
+    ("values", "lengths"),
+    [([], []), ([4], [1]), ([0, 0, 2, 2, 2, 1], [2, 3, 1]), ([-1, 0, 0, -1], [1, 2, 1])],
 )
 def test_run_lengths(values: list[int], lengths: list[int]):
     assert run_lengths(np.array(values, dtype=np.int32)).tolist() == lengths

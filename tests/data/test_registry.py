@@ -19,7 +19,12 @@ from tests.data.conftest import ImageFolderMaker, truncate
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("cifar-10", "cifar10"), ("fashion", "fashion-mini"), ("ImageNet", "imagenet"), ("zzz", "known sets: fashion")],
+    [
+        ("cifar-10", "cifar10"),
+        ("fashion", "fashion-mini"),
+        ("ImageNet", "imagenet"),
+        ("zzz", "known sets: fashion"),
+    ],
 )
 def test_unknown_name_lists_close_ones(name: str, hint: str):
     with pytest.raises(InputError, match=f"unknown data set '{name}'.*{hint}"):
@@ -27,7 +32,9 @@ def test_unknown_name_lists_close_ones(name: str, hint: str):
 
 
 def test_wrong_split_and_fraction():
-    with pytest.raises(InputError, match="split 'valid' does not exist; expected one of train, val, test"):
+    with pytest.raises(
+        InputError, match="split 'valid' does not exist; expected one of train, val, test"
+    ):
         create_dataset("fashion-mini", "valid")
     with pytest.raises(InputError, match="val_fraction > 0"):
         create_dataset("fashion-mini", "val")
@@ -56,11 +63,16 @@ def test_validation_part_is_disjoint_balanced_and_complete():
     assert create_dataset("fashion-mini", "test", val_fraction=0.1).targets.shape == (2000,)
 
 
-@given(counts=st.lists(st.integers(2, 60), min_size=1, max_size=6), fraction=st.sampled_from([0.3, 0.5, 0.6]))
+@given(
+    counts=st.lists(st.integers(2, 60), min_size=1, max_size=6),
+    fraction=st.sampled_from([0.3, 0.5, 0.6]),
+)
 def test_validation_part_has_the_same_share_of_each_class(counts: list[int], fraction: float):
     targets = np.repeat(np.arange(len(counts)), counts)
     mask = _held_out(targets, fraction)
-    assert [int(mask[targets == label].sum()) for label in range(len(counts))] == [round(fraction * n) for n in counts]
+    assert [int(mask[targets == label].sum()) for label in range(len(counts))] == [
+        round(fraction * n) for n in counts
+    ]
     assert np.array_equal(mask, _held_out(targets, fraction))
 
 
@@ -69,13 +81,24 @@ def test_train_fraction_is_balanced_nested_seeded_and_spares_the_validation_part
         cfg = DataConfig(val_fraction=0.1, train_fraction=fraction, train_fraction_seed=seed)
         return set(_open(cfg, split, 1, 0, 1).origin.tolist())
 
-    small, large, other = origins("train", 0.1), origins("train", 0.2), origins("train", 0.1, seed=1)
+    small, large, other = (
+        origins("train", 0.1),
+        origins("train", 0.2),
+        origins("train", 0.1, seed=1),
+    )
     whole = create_dataset("fashion-mini", "train", val_fraction=0.1)
     assert len(small) == 900 and small < large < set(whole.origin.tolist())
     assert small != other and len(other) == 900
-    assert np.bincount(_open(DataConfig(train_fraction=0.1), "train", 1, 0, 1).targets).tolist() == [100] * 10
-    assert origins("val", 0.1) == set(create_dataset("fashion-mini", "val", val_fraction=0.1).origin.tolist())
-    assert len(_open(DataConfig(train_fraction=1e-6), "train", 1, 0, 1)) == 10, "at least one image of each class"
+    assert (
+        np.bincount(_open(DataConfig(train_fraction=0.1), "train", 1, 0, 1).targets).tolist()
+        == [100] * 10
+    )
+    assert origins("val", 0.1) == set(
+        create_dataset("fashion-mini", "val", val_fraction=0.1).origin.tolist()
+    )
+    assert len(_open(DataConfig(train_fraction=1e-6), "train", 1, 0, 1)) == 10, (
+        "at least one image of each class"
+    )
 
 
 def test_validation_part_that_would_be_empty_is_refused():
@@ -86,7 +109,11 @@ def test_validation_part_that_would_be_empty_is_refused():
 def test_registry_states_what_the_embedded_set_holds():
     entry = IMAGE_SETS["fashion-mini"]
     train, test = (create_dataset("fashion-mini", split) for split in ("train", "test"))
-    assert (len(train), len(test), train.num_classes) == (entry.train_images, entry.test_images, entry.num_classes)
+    assert (len(train), len(test), train.num_classes) == (
+        entry.train_images,
+        entry.test_images,
+        entry.num_classes,
+    )
     pixels = train.images / 255
     assert abs(pixels.mean() - entry.mean[0]) < 0.005
     assert abs(pixels.std() - entry.std[0]) < 0.005
@@ -111,12 +138,16 @@ def cifar_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(reader, "test_list", [batch(name) for name, _ in reader.test_list])
     names = [f"class {label}" for label in range(10)]
     md5 = write("batches.meta", {"label_names": names})
-    monkeypatch.setattr(reader, "meta", {"filename": "batches.meta", "key": "label_names", "md5": md5})
+    monkeypatch.setattr(
+        reader, "meta", {"filename": "batches.meta", "key": "label_names", "md5": md5}
+    )
     return tmp_path
 
 
 def test_cifar_is_read(cifar_folder: Path):
-    train, test = (create_dataset("cifar10", split, root=cifar_folder) for split in ("train", "test"))
+    train, test = (
+        create_dataset("cifar10", split, root=cifar_folder) for split in ("train", "test")
+    )
     assert (len(train), len(test), train.classes[3]) == (20, 4, "class 3")
     raw = pickle.loads((cifar_folder / "cifar-10-batches-py" / "data_batch_2").read_bytes())["data"]
     image, label = train[5]
@@ -184,7 +215,9 @@ def test_imagenet_empty_class_is_named(image_folder: ImageFolderMaker):
 def test_imagenet_train_and_val_must_have_the_same_classes(image_folder: ImageFolderMaker):
     root = image_folder()
     (root / "val" / "bee").rename(root / "val" / "wasp")
-    with pytest.raises(DataError, match=r"same class folders, but only one of them has bee, wasp \(2 in all\)"):
+    with pytest.raises(
+        DataError, match=r"same class folders, but only one of them has bee, wasp \(2 in all\)"
+    ):
         create_dataset("imagenet", "test", root=root)
 
 

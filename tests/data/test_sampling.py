@@ -29,8 +29,12 @@ def test_earlier_counts(values: list[int]):
 
 
 @pytest.mark.parametrize("repeats", [3, 1.5])
-@pytest.mark.parametrize(("length", "processes", "batch"), [(1100, 4, 8), (1100, 1, 16), (700, 2, 16), (100, 2, 5)])
-def test_each_process_has_the_samples_of_timms_sampler(repeats: float, length: int, processes: int, batch: int):
+@pytest.mark.parametrize(
+    ("length", "processes", "batch"), [(1100, 4, 8), (1100, 1, 16), (700, 2, 16), (100, 2, 5)]
+)
+def test_each_process_has_the_samples_of_timms_sampler(
+    repeats: float, length: int, processes: int, batch: int
+):
     """Up to the shuffle itself, which is a permutation of ours there."""
     theirs = torch.randperm(length, generator=torch.Generator().manual_seed(2))
     renamed = {int(a): int(b) for a, b in zip(theirs, epoch_order(length, 0, 2), strict=True)}
@@ -55,7 +59,9 @@ def test_copies_are_numbered_and_an_epoch_is_as_long_as_without():
 
 
 def test_copies_of_an_image_are_augmented_each_in_its_own_way():
-    cfg = dataclasses.replace(EVERYTHING, mixup=0.0, cutmix=0.0, smoothing=0.0, random_erasing=0.9, aug_repeats=4)
+    cfg = dataclasses.replace(
+        EVERYTHING, mixup=0.0, cutmix=0.0, smoothing=0.0, random_erasing=0.9, aug_repeats=4
+    )
     images, labels = next(loader(cfg, batch_size=20).epoch(0))
     for first in range(0, 20, 4):
         copies = images[first : first + 4]
@@ -76,7 +82,9 @@ def _by_bytes(cfg: DataConfig) -> list[tuple[bytes, int]]:
 
 def test_processes_share_the_copies_of_an_image():
     cfg = dataclasses.replace(PLAIN, aug_repeats=2)
-    parts = [next(loader(cfg, batch_size=10, rank=rank, world_size=2).epoch(0))[0] for rank in range(2)]
+    parts = [
+        next(loader(cfg, batch_size=10, rank=rank, world_size=2).epoch(0))[0] for rank in range(2)
+    ]
     assert torch.equal(*parts), "PLAIN augments nothing, so both have the same ten images"
     assert len({image.numpy().tobytes() for image in parts[0]}) == 10
 
@@ -85,7 +93,11 @@ def test_processes_share_the_copies_of_an_image():
 
 
 @settings(max_examples=40, deadline=None)
-@given(counts=st.lists(st.integers(0, 12), min_size=1, max_size=6), seed=st.integers(0, 3), epoch=st.integers(0, 3))
+@given(
+    counts=st.lists(st.integers(0, 12), min_size=1, max_size=6),
+    seed=st.integers(0, 3),
+    epoch=st.integers(0, 3),
+)
 def test_every_class_comes_equally_often(counts: list[int], seed: int, epoch: int):
     targets = np.repeat(np.arange(len(counts)), counts)
     if not len(targets):
@@ -114,7 +126,10 @@ def skewed() -> TrainLoader:
 def skewed_loader(cfg: DataConfig, **shard: int) -> TrainLoader:
     """120 images: 100 of the first two classes, 20 of three others."""
     targets = mini(2000).targets
-    chosen = [*np.flatnonzero(targets < 2)[:100], *np.flatnonzero((targets >= 2) & (targets < 5))[:20]]
+    chosen = [
+        *np.flatnonzero(targets < 2)[:100],
+        *np.flatnonzero((targets >= 2) & (targets < 5))[:20],
+    ]
     return TrainLoader(cfg, mini(2000).subset(np.array(chosen)), 20, 7, **shard)
 
 
@@ -126,7 +141,8 @@ def test_batches_of_balanced_classes():
 
 
 @pytest.mark.parametrize(
-    "changes", [{"sampling": "balanced"}, {"aug_repeats": 3}, {"sampling": "balanced", "aug_repeats": 2}]
+    "changes",
+    [{"sampling": "balanced"}, {"aug_repeats": 3}, {"sampling": "balanced", "aug_repeats": 2}],
 )
 def test_an_epoch_goes_on_where_it_was_stopped(changes: dict):
     cfg = dataclasses.replace(EVERYTHING, **changes)
@@ -136,9 +152,13 @@ def test_an_epoch_goes_on_where_it_was_stopped(changes: dict):
     assert_equal(with_workers, whole)
 
 
-@pytest.mark.parametrize("kind", [DataConfig, lambda **values: EventDataConfig(dataset="fashion-events", **values)])
+@pytest.mark.parametrize(
+    "kind", [DataConfig, lambda **values: EventDataConfig(dataset="fashion-events", **values)]
+)
 def test_values_that_are_refused(kind):
-    with pytest.raises(RecipeError, match="sampling: found 'even', expected one of shuffle, balanced"):
+    with pytest.raises(
+        RecipeError, match="sampling: found 'even', expected one of shuffle, balanced"
+    ):
         kind(sampling="even")
     for repeats in (0.5, float("nan")):
         with pytest.raises(RecipeError, match=r"aug_repeats: .*a number from 1 to 100"):
@@ -154,4 +174,6 @@ def test_clips_of_an_event_set():
 
     clips, labels = next(build_train_loader(cfg, batch_size=4, seed=0).epoch(0))
     assert labels[0] == labels[1] and labels[2] == labels[3]
-    assert torch.equal(clips[0].sum((-1, -2)), clips[1].sum((-1, -2))) and not torch.equal(clips[0], clips[1])
+    assert torch.equal(clips[0].sum((-1, -2)), clips[1].sum((-1, -2))) and not torch.equal(
+        clips[0], clips[1]
+    )

@@ -46,7 +46,11 @@ def test_generators_come_back_also_after_an_error():
         reseed("x")
         draw()
         raise KeyError
-    assert states == (random.getstate(), np.random.get_state()[1].tolist(), torch.get_rng_state().tolist())
+    assert states == (
+        random.getstate(),
+        np.random.get_state()[1].tolist(),
+        torch.get_rng_state().tolist(),
+    )
 
 
 @given(length=st.integers(0, 300), epoch=st.integers(0, 50))

@@ -37,7 +37,9 @@ def test_eval_resizes_the_short_side_then_crops_the_centre(crop_pct: float):
     resized = image.resize((int(short * 120 / 90), short), BICUBIC)
     left, top = round((resized.width - 64) / 2), round((resized.height - 64) / 2)
     expected = resized.crop((left, top, left + 64, top + 64))
-    transform = eval_transform(DataConfig(dataset="imagenet", img_size=64, in_chans=3, crop_pct=crop_pct))
+    transform = eval_transform(
+        DataConfig(dataset="imagenet", img_size=64, in_chans=3, crop_pct=crop_pct)
+    )
     assert np.array_equal(transform(image), chw(expected))
 
 
@@ -93,7 +95,14 @@ def test_scale_and_ratio_of_one_give_the_largest_centred_square():
 
 def test_random_resized_crop_zooms():
     image = photo(5, (64, 64))
-    cfg = DataConfig(dataset="imagenet", img_size=32, in_chans=3, hflip=0.0, scale=(0.08, 1.0), ratio=(0.75, 4 / 3))
+    cfg = DataConfig(
+        dataset="imagenet",
+        img_size=32,
+        in_chans=3,
+        hflip=0.0,
+        scale=(0.08, 1.0),
+        ratio=(0.75, 4 / 3),
+    )
     assert len({result.tobytes() for result in draws(cfg, image, 20)}) == 20
 
 
@@ -115,7 +124,9 @@ def test_colour_jitter_counts_only_without_auto_augment():
 def test_auto_augment_changes_images_and_fills_with_the_mean():
     image = Image.new("L", (32, 32), 255)
     results = draws(DataConfig(auto_augment="rand-m9-n2-mstd0.5-inc1", hflip=0.0), image, 200)
-    assert any((result == round(255 * 0.2860)).any() and (result == 255).any() for result in results)
+    assert any(
+        (result == round(255 * 0.2860)).any() and (result == 255).any() for result in results
+    )
 
 
 @pytest.mark.parametrize(("in_chans", "mode"), [(1, "L"), (3, "RGB")])
@@ -132,7 +143,16 @@ def test_every_rand_augment_operation_runs_at_its_limits(in_chans: int, mode: st
 
 @pytest.mark.parametrize(("in_chans", "mode"), [(1, "L"), (3, "RGB")])
 @pytest.mark.parametrize(
-    "text", ["original", "originalr-mstd0.5", "v0", "v0r", "3a", "augmix-m10-w3-mstd0", "augmix-m5-w2-d2-b1"]
+    "text",
+    [
+        "original",
+        "originalr-mstd0.5",
+        "v0",
+        "v0r",
+        "3a",
+        "augmix-m10-w3-mstd0",
+        "augmix-m5-w2-d2-b1",
+    ],
 )
 def test_autoaugment_and_augmix(in_chans: int, mode: str, text: str):
     """They run on grey and colour, posterize to 0 bits included, and are functions of the seed."""
@@ -149,9 +169,15 @@ def test_three_augment_is_solarize_grey_or_blur():
     image = photo(7, (32, 32))
     results = draws(DataConfig(in_chans=3, auto_augment="3a", hflip=0.0), image, 150)
     solarized, grey = ImageOps.solarize(image, 128), image.convert("L").convert("RGB")
-    counts = [sum(np.array_equal(result, chw(other)) for result in results) for other in (solarized, grey)]
+    counts = [
+        sum(np.array_equal(result, chw(other)) for result in results) for other in (solarized, grey)
+    ]
     assert all(30 <= count <= 70 for count in counts)
-    blurred = [result for result in results if not any(np.array_equal(result, chw(i)) for i in (solarized, grey))]
+    blurred = [
+        result
+        for result in results
+        if not any(np.array_equal(result, chw(i)) for i in (solarized, grey))
+    ]
     assert blurred and all(result.std() <= chw(image).std() for result in blurred)
 
 
@@ -161,7 +187,9 @@ def test_augmix_stays_nearer_to_the_picture_than_what_it_mixes():
     distances = []
     for text in ("augmix-m10-w1-d1-mstd0", "augmix-m10-w1-d1-b1-a100-mstd0"):
         results = draws(DataConfig(in_chans=3, auto_augment=text, hflip=0.0), image, 200)
-        distances.append(np.mean([np.abs(result.astype(float) - chw(image)).mean() for result in results]))
+        distances.append(
+            np.mean([np.abs(result.astype(float) - chw(image)).mean() for result in results])
+        )
     assert distances[0] > 0 and distances[1] == pytest.approx(distances[0], rel=0.5)
 
 

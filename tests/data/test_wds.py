@@ -15,7 +15,13 @@ from PIL import Image
 from webdataset import tariterators
 
 from spikedriven.cli import main
-from spikedriven.data import DataConfig, build_eval_loader, build_train_loader, create_dataset, tar_index
+from spikedriven.data import (
+    DataConfig,
+    build_eval_loader,
+    build_train_loader,
+    create_dataset,
+    tar_index,
+)
 from spikedriven.data.tar_index import read_index, shard_index
 from spikedriven.errors import DataError
 from tests.data.shards import encoded, members, picture, write_tar, write_wds
@@ -30,7 +36,14 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def config(root: Path, **changes) -> DataConfig:
-    options = {"dataset": "wds", "root": root, "img_size": 16, "in_chans": 3, "workers": 0, "scale": (0.5, 1.0)}
+    options = {
+        "dataset": "wds",
+        "root": root,
+        "img_size": 16,
+        "in_chans": 3,
+        "workers": 0,
+        "scale": (0.5, 1.0),
+    }
     return DataConfig(**{**options, **changes})
 
 
@@ -41,14 +54,21 @@ def test_images_and_labels_are_those_written(root: Path):
     assert train.classes == test.classes == ("0", "1", "2")
     assert train.shard_lengths.tolist() == [5, 4, 6]
     for index, (image, label) in enumerate(train):
-        assert (np.asarray(image).tobytes(), label) == (np.asarray(picture(index)).tobytes(), index % 3)
+        assert (np.asarray(image).tobytes(), label) == (
+            np.asarray(picture(index)).tobytes(),
+            index % 3,
+        )
     assert train.where(6) == f"{root / 'toy-train-0001.tar'}, s00006.png"
 
 
 def test_webdataset_reads_the_same(root: Path):
     ours = create_dataset("wds", "train", root=root).subset(np.arange(9, 15))
     with (root / "toy-train-0002.tar").open("rb") as file:
-        theirs = list(tariterators.group_by_keys(tariterators.tar_file_expander([{"stream": file, "url": "x"}])))
+        theirs = list(
+            tariterators.group_by_keys(
+                tariterators.tar_file_expander([{"stream": file, "url": "x"}])
+            )
+        )
     for sample, (image, target) in zip(theirs, ours, strict=True):
         assert int(sample["cls"]) == target
         assert np.array_equal(np.asarray(Image.open(io.BytesIO(sample["png"]))), np.asarray(image))
@@ -68,17 +88,23 @@ def test_a_class_in_one_part_only_counts_for_both(root: Path):
 
 
 @pytest.mark.parametrize(
-    "layout", ["train/0.tar val/0.tar", "a-train-0.tar a-validation-0.tar", "wds/train-0.tar wds/test-0.tar"]
+    "layout",
+    ["train/0.tar val/0.tar", "a-train-0.tar a-validation-0.tar", "wds/train-0.tar wds/test-0.tar"],
 )
 def test_layouts(tmp_path: Path, layout: str):
     train, test = layout.split()
     write_tar(tmp_path / train, members(range(4)))
     write_tar(tmp_path / test, members(range(2)))
-    assert [len(create_dataset("wds", split, root=tmp_path)) for split in ("train", "test")] == [4, 2]
+    assert [len(create_dataset("wds", split, root=tmp_path)) for split in ("train", "test")] == [
+        4,
+        2,
+    ]
 
 
 def test_held_out_part_and_fraction_work_as_for_every_set(root: Path):
-    parts = [create_dataset("wds", split, root=root, val_fraction=0.4) for split in ("train", "val")]
+    parts = [
+        create_dataset("wds", split, root=root, val_fraction=0.4) for split in ("train", "val")
+    ]
     assert [np.bincount(part.targets).tolist() for part in parts] == [[3, 3, 3], [2, 2, 2]]
     assert sum(parts[0].shard_lengths) == 9
     assert set(map(parts[0].where, range(9))).isdisjoint(map(parts[1].where, range(6)))
@@ -96,14 +122,19 @@ def test_resume_in_the_middle_of_an_epoch_gives_the_same_bits(root: Path):
 
 
 def test_processes_read_each_sample_once(root: Path):
-    loaders = [build_train_loader(config(root), batch_size=1, seed=4, rank=rank, world_size=4) for rank in range(4)]
+    loaders = [
+        build_train_loader(config(root), batch_size=1, seed=4, rank=rank, world_size=4)
+        for rank in range(4)
+    ]
     orders = []
     for loader in loaders:
         loader._order.start(2, 0)
         orders.append([index for key in loader._order for index in key.indices])
     seen = [index for order in orders for index in order]
     assert len(seen) == len(set(seen)) == 12, "three of fifteen do not fill a global batch"
-    tests = [build_eval_loader(config(root), batch_size=1, rank=rank, world_size=4) for rank in range(4)]
+    tests = [
+        build_eval_loader(config(root), batch_size=1, rank=rank, world_size=4) for rank in range(4)
+    ]
     assert sorted(i for loader in tests for i in loader.sampler) == list(range(7))
     assert [len(list(loader)) for loader in tests] == [2, 2, 2, 1]
 
@@ -115,7 +146,9 @@ def test_an_unreadable_image_is_replaced_in_training_and_stops_evaluation(root: 
     train = build_train_loader(config(root), batch_size=4, seed=0)
     list(train.epoch(0))
     list(train.epoch(1))
-    assert train.broken_files <= {f"{root / 'toy-train-0003.tar'}, b.png"} and train.broken_count >= 1
+    assert (
+        train.broken_files <= {f"{root / 'toy-train-0003.tar'}, b.png"} and train.broken_count >= 1
+    )
     with pytest.raises(DataError, match=r"toy-val-0002\.tar, b\.png cannot be read as an image"):
         list(build_eval_loader(config(root), batch_size=4))
 
@@ -123,14 +156,18 @@ def test_an_unreadable_image_is_replaced_in_training_and_stops_evaluation(root: 
 # The remembered table --------------------------------------------------------------------------------------------
 
 
-def test_the_table_is_remembered_until_the_shard_changes(root: Path, monkeypatch: pytest.MonkeyPatch):
+def test_the_table_is_remembered_until_the_shard_changes(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+):
     shard = root / "toy-train-0001.tar"
     first = shard_index(shard)
     assert (root / CACHE).is_file() and not list(root.glob(".*.tmp"))
     with monkeypatch.context() as patch:
         patch.setattr(tar_index, "read_index", lambda path: pytest.fail("read again"))
         again = shard_index(shard)
-    assert all(np.array_equal(getattr(first, f), getattr(again, f)) for f in ("offsets", "sizes", "labels"))
+    assert all(
+        np.array_equal(getattr(first, f), getattr(again, f)) for f in ("offsets", "sizes", "labels")
+    )
     write_tar(shard, members(range(2)))
     assert shard_index(shard).labels.tolist() == [0, 1]
 
@@ -144,7 +181,9 @@ def test_a_damaged_table_is_made_again(root: Path, content: bytes):
     assert (root / CACHE).stat().st_size > 100
 
 
-def test_a_folder_that_cannot_be_written_uses_the_users_cache(root: Path, monkeypatch: pytest.MonkeyPatch):
+def test_a_folder_that_cannot_be_written_uses_the_users_cache(
+    root: Path, monkeypatch: pytest.MonkeyPatch
+):
     replace = tar_index.replace_file
 
     def refuse(path: Path, data: bytes) -> None:

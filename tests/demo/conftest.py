@@ -38,9 +38,14 @@ def networks(runs: dict[str, Path]) -> dict[str, DemoNetwork]:
 
 @pytest.fixture(scope="session")
 def servers(networks: dict[str, DemoNetwork]) -> Iterator[dict[str, DemoServer]]:
-    started = {name: DemoServer(Inference(network, threads=1), port=0) for name, network in networks.items()}
+    started = {
+        name: DemoServer(Inference(network, threads=1), port=0)
+        for name, network in networks.items()
+    }
     for server in started.values():
-        threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
+        threading.Thread(
+            target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True
+        ).start()
     yield started
     for server in started.values():
         server.shutdown()
@@ -58,7 +63,9 @@ class Answer:
         return json.loads(self.body)
 
 
-def ask(server: DemoServer, method: str, path: str, body: bytes = b"", **headers: str | None) -> Answer:
+def ask(
+    server: DemoServer, method: str, path: str, body: bytes = b"", **headers: str | None
+) -> Answer:
     """One request with exactly these headers; ``_`` stands for ``-``; host and content_length have sensible defaults,
     None leaves them out."""
     port = server.server_address[1]

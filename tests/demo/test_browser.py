@@ -8,7 +8,15 @@ import pytest
 from selenium.webdriver import ActionChains, Keys
 
 from spikedriven.demo.network import samples
-from tests.browser import CONTRAST, OVER_THE_EDGE, open_browser, requests_made, screenshot_folder, shoot, visit  # noqa: F401
+from tests.browser import (
+    CONTRAST,
+    OVER_THE_EDGE,
+    open_browser,
+    requests_made,
+    screenshot_folder,
+    shoot,
+    visit,
+)  # noqa: F401
 
 WIDTHS = (360, 768, 1280, 1920)
 NAMES = pytest.mark.parametrize("name", ["lif", "integer"])
@@ -32,7 +40,9 @@ def settled(browser):
     """Wait until the answer to the latest change is shown; its text."""
     time.sleep(0.25)  # longer than the page waits for a further stroke
     until(browser, "document.getElementById('prediction').getAttribute('aria-busy') === 'false'")
-    return " ".join(browser.execute_script("return document.getElementById('shares').innerText").split())
+    return " ".join(
+        browser.execute_script("return document.getElementById('shares').innerText").split()
+    )
 
 
 def opened(browser, server, width=1280, scheme="light", motion="reduce"):
@@ -58,7 +68,9 @@ def test_layout(browser, servers, folder, name, width, scheme):
     server = servers[name]
     opened(browser, server, width, scheme)
     assert browser.get_log("browser") == []
-    assert [url for url in requests_made(browser) if not url.startswith(("data:", server.url))] == []
+    assert [
+        url for url in requests_made(browser) if not url.startswith(("data:", server.url))
+    ] == []
     shoot(browser, folder / f"demo-{name}-{width}-{scheme}.png", width)
     browser.execute_script("document.querySelectorAll('details').forEach(d => d.open = true)")
     assert browser.execute_script("return document.documentElement.scrollWidth") == width
@@ -85,9 +97,17 @@ def test_what_the_server_says_is_shown(browser, servers, name):
     assert shown.count("after step") == (2 if name == "lif" else 0)
     assert len(browser.find_elements("css selector", "#layers canvas")) == len(expected["layers"])
     energy = expected["energy"]["conventions"][0]["mj"]["fp32"] * 1000
-    assert by_id(browser, "costs").text.startswith(f"{energy:.3g}"[:4]) and "µJ" in by_id(browser, "costs").text
-    assert "1 thread" in by_id(browser, "times").text and "compiled engine" in by_id(browser, "times").text
-    loaded = browser.execute_script("return [...document.images].map(i => i.complete && i.naturalWidth > 0)")
+    assert (
+        by_id(browser, "costs").text.startswith(f"{energy:.3g}"[:4])
+        and "µJ" in by_id(browser, "costs").text
+    )
+    assert (
+        "1 thread" in by_id(browser, "times").text
+        and "compiled engine" in by_id(browser, "times").text
+    )
+    loaded = browser.execute_script(
+        "return [...document.images].map(i => i.complete && i.naturalWidth > 0)"
+    )
     assert len(loaded) == sum(len(one["images"]) for one in expected["attention"]) and all(loaded)
     assert by_id(browser, "name").text == server.inference.network.name
 
@@ -96,7 +116,9 @@ def test_picking_changes_the_picture_and_the_prediction(browser, servers):
     first = opened(browser, servers["integer"])
     assert pixels(browser).tolist() == np.asarray(samples()[0].image).flatten().tolist()
     choices = browser.find_elements("css selector", "#samples input")
-    assert choices[0].get_property("checked") and choices[24].accessible_name.startswith("Bag, test image")
+    assert choices[0].get_property("checked") and choices[24].accessible_name.startswith(
+        "Bag, test image"
+    )
     browser.execute_script("arguments[0].click()", choices[24])
     second = settled(browser)
     assert second != first
@@ -112,9 +134,9 @@ def test_drawing_with_the_mouse(browser, servers):
     assert "labelled" not in by_id(browser, "answer").text
     assert browser.execute_script("return document.querySelector('#samples input:checked')") is None
     pad = by_id(browser, "pad")
-    ActionChains(browser).move_to_element_with_offset(pad, -60, -80).click_and_hold().move_by_offset(
-        0, 160
-    ).release().perform()
+    ActionChains(browser).move_to_element_with_offset(
+        pad, -60, -80
+    ).click_and_hold().move_by_offset(0, 160).release().perform()
     drawn = settled(browser)
     assert drawn != blank and pixels(browser).max() == 200
     image = pixels(browser).reshape(28, 28)
@@ -144,7 +166,12 @@ def test_touch_draws_instead_of_scrolling(browser, servers):
         "const b = document.getElementById('pad').getBoundingClientRect(); return [b.x, b.y, b.width]"
     )
     scrolled = browser.execute_script("return scrollY")
-    for kind, share in (("touchStart", 0.2), ("touchMove", 0.5), ("touchMove", 0.8), ("touchEnd", None)):
+    for kind, share in (
+        ("touchStart", 0.2),
+        ("touchMove", 0.5),
+        ("touchMove", 0.8),
+        ("touchEnd", None),
+    ):
         points = [] if share is None else [{"x": box[0] + box[2] / 2, "y": box[1] + box[2] * share}]
         browser.execute_cdp_cmd("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
     image = pixels(browser).reshape(28, 28)
@@ -160,7 +187,12 @@ def test_drawing_with_the_keyboard(browser, servers):
     browser.execute_script("document.getElementById('content').focus()")
     ActionChains(browser).send_keys(Keys.TAB).perform()
     assert browser.switch_to.active_element.get_attribute("id") == "pad"
-    assert browser.execute_script("return getComputedStyle(document.getElementById('cursor')).visibility") == "visible"
+    assert (
+        browser.execute_script(
+            "return getComputedStyle(document.getElementById('cursor')).visibility"
+        )
+        == "visible"
+    )
     pad.send_keys(Keys.ARROW_UP * 6 + Keys.ENTER)
     assert pixels(browser).reshape(28, 28)[8, 14] == 200
     pad.send_keys(" " + Keys.ARROW_DOWN * 10)
@@ -183,11 +215,25 @@ def test_every_control_is_reached_by_tab_and_has_a_name(browser, servers):
             break
         seen[element.id] = element
         assert element.accessible_name, element.get_attribute("outerHTML")
-        assert "none" not in browser.execute_script("return getComputedStyle(document.activeElement).outlineStyle") or (
+        assert "none" not in browser.execute_script(
+            "return getComputedStyle(document.activeElement).outlineStyle"
+        ) or (
             element.get_attribute("name") == "sample"  # shown around its picture
         )
     reached = {e.get_attribute("id") or e.get_attribute("name") for e in seen.values()}
-    assert {"pad", "tool", "width", "tone", "undo", "clear", "sample", "previous", "play", "next", "step"} <= reached
+    assert {
+        "pad",
+        "tool",
+        "width",
+        "tone",
+        "undo",
+        "clear",
+        "sample",
+        "previous",
+        "play",
+        "next",
+        "step",
+    } <= reached
 
 
 def test_stepping_through_spikes(browser, servers):
@@ -199,7 +245,9 @@ def test_stepping_through_spikes(browser, servers):
     assert f"{total:,} spikes" in browser.execute_script(label)
     for step in range(1, 5):
         by_id(browser, "next").click()
-        assert by_id(browser, "step-text").text == f"binary step {step} of 4: counts of {step} or more"
+        assert (
+            by_id(browser, "step-text").text == f"binary step {step} of 4: counts of {step} or more"
+        )
         assert f"{sum(expected['fired'][step - 1]):,} spikes" in browser.execute_script(label)
     by_id(browser, "next").click()
     assert by_id(browser, "step").get_property("value") == "0"

@@ -20,12 +20,24 @@ from spikedriven.cli import main
 )
 def test_it_serves_until_it_is_stopped(runs, number, run, name):
     target = [str(runs[run])] if run else []
-    command = [sys.executable, "-m", "spikedriven", "demo", *target, "--port", "0", "--threads", "1"]
+    command = [
+        sys.executable,
+        "-m",
+        "spikedriven",
+        "demo",
+        *target,
+        "--port",
+        "0",
+        "--threads",
+        "1",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
                                env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
     try:
         line = process.stdout.readline()
-        url = re.fullmatch(rf"{name}: open (http://127\.0\.0\.1:\d+/) in a browser; Ctrl-C stops\n", line)[1]
+        url = re.fullmatch(
+            rf"{name}: open (http://127\.0\.0\.1:\d+/) in a browser; Ctrl-C stops\n", line
+        )[1]
         with urllib.request.urlopen(url, timeout=20) as answer:
             assert b"Draw or pick a garment" in answer.read()
         process.send_signal(number)
@@ -41,7 +53,10 @@ def test_a_taken_port_is_one_message(runs, capsys):
         port = taken.getsockname()[1]
         assert main(["demo", str(runs["lif"]), "--port", str(port)]) == 2
     message = capsys.readouterr().err
-    assert message.startswith(f"spikedriven demo: port {port} of 127.0.0.1 is in use") and message.count("\n") == 1
+    assert (
+        message.startswith(f"spikedriven demo: port {port} of 127.0.0.1 is in use")
+        and message.count("\n") == 1
+    )
 
 
 @pytest.mark.parametrize(

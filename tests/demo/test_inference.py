@@ -102,7 +102,9 @@ def test_rates_are_those_of_the_library(name, networks, found):
         neuron = modules[layer["name"]]
         factor = neuron.norm / neuron.levels if isinstance(neuron, IntegerNeuron) else 1.0
         assert layer["rate"] == pytest.approx(expected[layer["name"]] * factor, rel=1e-6, abs=1e-12)
-        assert sum(map(sum, layer["fired"])) == round(layer["rate"] * layer["neurons"] * len(layer["fired"]))
+        assert sum(map(sum, layer["fired"])) == round(
+            layer["rate"] * layer["neurons"] * len(layer["fired"])
+        )
         assert all(len(step) == layer["height"] * layer["width"] for step in layer["fired"])
     assert max(layer["rate"] for layer in shown["layers"]) > 0.05
 
@@ -115,7 +117,9 @@ def test_binary_steps_of_counts_are_those_of_the_expanded_network(networks):
     outputs = {}
     for path, module in spiking.named_modules():
         if isinstance(module, ExpandedNeuron):
-            module.register_forward_hook(lambda _m, _i, output, path=path: outputs.update({path: output[:, 0]}))
+            module.register_forward_hook(
+                lambda _m, _i, output, path=path: outputs.update({path: output[:, 0]})
+            )
     with torch.no_grad(), recorded_spikes(model) as layers:
         model(x)
         spiking(x)
@@ -131,7 +135,9 @@ def test_counts_become_spikes_in_order():
     neuron = IntegerNeuron(levels=4)
     spikes = binary_steps(neuron, torch.tensor([[0.0, 0.25, 0.75, 1.0]]))
     assert spikes.long().tolist() == [[0, 1, 1, 1], [0, 0, 1, 1], [0, 0, 1, 1], [0, 0, 0, 1]]
-    spikes = binary_steps(neuron, torch.tensor([[0.25], [0.75]]))  # two time steps, one after the other
+    spikes = binary_steps(
+        neuron, torch.tensor([[0.25], [0.75]])
+    )  # two time steps, one after the other
     assert spikes.long().flatten().tolist() == [1, 0, 0, 0, 1, 1, 1, 0]
 
 
@@ -145,7 +151,10 @@ def test_energy_is_that_of_this_image(name, networks, found):
             report = sd.energy(networks[name].graph, x, one["name"], technology)
             assert one["mj"][technology] == report.total_mj
         assert (one["macs"], one["acs"]) == (report.macs, report.acs)
-    assert shown["energy"]["conventions"][0]["mj"]["fp32"] == sd.energy(networks[name].model, x).total_mj
+    assert (
+        shown["energy"]["conventions"][0]["mj"]["fp32"]
+        == sd.energy(networks[name].model, x).total_mj
+    )
     pj = sum(layer["picojoule"] for layer in shown["energy"]["layers"])
     assert pj * 1e-9 == pytest.approx(shown["energy"]["conventions"][0]["mj"]["fp32"], rel=1e-12)
 
@@ -155,8 +164,14 @@ def test_attention_engine_and_latency(name, networks, found):
     x, shown = found[name]
     maps = firing_maps(networks[name].model, x)
     assert [one["name"] for one in shown["attention"]] == [one.label for one in maps] != []
-    assert [one["largest"] for one in shown["attention"]] == [float(one.rates.max()) for one in maps]
-    assert all(source.startswith("data:image/png;base64,") for one in shown["attention"] for source in one["images"])
+    assert [one["largest"] for one in shown["attention"]] == [
+        float(one.rates.max()) for one in maps
+    ]
+    assert all(
+        source.startswith("data:image/png;base64,")
+        for one in shown["attention"]
+        for source in one["images"]
+    )
     assert shown["engine_predicted"] == int(networks[name].program(x).argmax())
     latency = shown["latency"]
     assert latency["threads"] == {"engine": 1, "eager": 1} and 3 <= latency["runs"] <= 15
@@ -182,10 +197,17 @@ def test_samples_are_three_of_each_class():
 
 @pytest.mark.parametrize(
     ("data", "classes", "message"),
-    [("cifar10", 10, "trained on cifar10, but the demo shows garments"), ("fashion-mini", 3, "with 3 classes")],
+    [
+        ("cifar10", 10, "trained on cifar10, but the demo shows garments"),
+        ("fashion-mini", 3, "with 3 classes"),
+    ],
 )
 def test_networks_that_do_not_know_garments_are_refused(data, classes, message, monkeypatch):
-    loaded = Loaded(sd.create_model("sdt_2_256_cifar", num_classes=classes), True, DataConfig(dataset=data, in_chans=3))
+    loaded = Loaded(
+        sd.create_model("sdt_2_256_cifar", num_classes=classes),
+        True,
+        DataConfig(dataset=data, in_chans=3),
+    )
     monkeypatch.setattr(network, "is_model_name", lambda target: False)
     monkeypatch.setattr(network, "load_target", lambda target: loaded)
     with pytest.raises(InputError, match=message):

@@ -32,7 +32,9 @@ def test_it_listens_on_one_address_only(server):
     assert address == "127.0.0.1" and server.url == f"http://127.0.0.1:{port}/"
     with pytest.raises(OSError), socket.create_connection(("127.0.0.2", port), timeout=5):
         pass  # a server on all interfaces would have answered
-    own = {info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)} - {"127.0.0.1"}
+    own = {
+        info[4][0] for info in socket.getaddrinfo(socket.gethostname(), None, socket.AF_INET)
+    } - {"127.0.0.1"}
     for other in own:
         with pytest.raises(OSError), socket.create_connection((other, port), timeout=5):
             pass
@@ -46,7 +48,9 @@ def test_every_file_of_the_page_is_served_and_fetches_nothing(server):
         assert not re.search(rb"https?://|@import|url\(", answer.body), path
         assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
         assert answer.headers["X-Content-Type-Options"] == "nosniff"
-    shipped = {f"page/{entry.name}" for entry in files("spikedriven.demo").joinpath("page").iterdir()}
+    shipped = {
+        f"page/{entry.name}" for entry in files("spikedriven.demo").joinpath("page").iterdir()
+    }
     assert shipped == {name for package, name, _ in FILES.values() if package == "spikedriven.demo"}
 
 
@@ -62,7 +66,9 @@ def test_classify_answers_what_inference_computes(server):
     sample = samples()[9]
     found = ask(server, "POST", "/classify", body(np.asarray(sample.image).tolist())).json
     expected = server.inference.classify(np.asarray(sample.image))
-    assert {k: v for k, v in found.items() if k != "latency"} == {k: v for k, v in expected.items() if k != "latency"}
+    assert {k: v for k, v in found.items() if k != "latency"} == {
+        k: v for k, v in expected.items() if k != "latency"
+    }
 
 
 def test_several_at_a_time(server):
@@ -102,7 +108,11 @@ def test_other_pages_may_not_ask(server):
     assert ask(server, "POST", "/classify", body(), origin=own).status == 200
     for origin in ("http://evil.example", "null", "https://127.0.0.1", "http://localhost:1"):
         assert ask(server, "POST", "/classify", body(), origin=origin).status == 403
-    for kind in ("text/plain", "application/x-www-form-urlencoded", None):  # what a form can send unasked
+    for kind in (
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        None,
+    ):  # what a form can send unasked
         assert ask(server, "POST", "/classify", body(), content_type=kind).status == 400
 
 
@@ -171,7 +181,9 @@ def test_a_body_without_a_length_is_refused(server, length):
 
 def test_a_sender_that_stops_is_dropped(server, monkeypatch):
     monkeypatch.setattr(Handler, "timeout", 0.2)
-    with socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=20) as connection:
+    with socket.create_connection(
+        ("127.0.0.1", server.server_address[1]), timeout=20
+    ) as connection:
         connection.sendall(b"POST /classify HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
                            b"Content-Length: 100\r\n\r\n{")  # fmt: skip
         assert connection.recv(100) == b""
@@ -184,14 +196,20 @@ def test_a_failure_inside_is_named_without_its_details(server, monkeypatch, capl
 
     monkeypatch.setattr(server.inference, "classify", fail)
     answer = ask(server, "POST", "/classify", body())
-    assert answer.status == 500 and "in the terminal" in answer.json["error"] and b"secret" not in answer.body
+    assert (
+        answer.status == 500
+        and "in the terminal" in answer.json["error"]
+        and b"secret" not in answer.body
+    )
     assert "secret" in caplog.text
 
 
 def test_a_port_that_is_taken(server):
     port = server.server_address[1]
     own = Inference(server.inference.network, threads=1)  # a server that fails closes it
-    with pytest.raises(InputError, match=f"port {port} of 127.0.0.1 is in use; give another with --port"):
+    with pytest.raises(
+        InputError, match=f"port {port} of 127.0.0.1 is in use; give another with --port"
+    ):
         DemoServer(own, port)
     for wrong in (-1, 65536):
         with pytest.raises(InputError, match=f"--port {wrong}"):

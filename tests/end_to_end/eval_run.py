@@ -40,6 +40,9 @@ if __name__ == "__main__":
         if getattr(module, "EvalLoader", None) is EvalLoader:
             module.EvalLoader = Watched  # type: ignore[attr-defined]
     with open_world("cpu") as world:
-        found = {name: evaluate(tree, world) for name, tree in json.loads(Path(sys.argv[1]).read_text()).items()}
+        found = {
+            name: evaluate(tree, world)
+            for name, tree in json.loads(Path(sys.argv[1]).read_text()).items()
+        }
     if world.is_main:
         Path(sys.argv[2]).write_text(json.dumps(found))

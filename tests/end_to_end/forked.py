@@ -55,7 +55,11 @@ def counting_lines(found: Callable[[int], None]) -> None:
             found(count)
         return local
 
-    sys.settrace(lambda frame, _event, _argument: local if frame.f_code.co_filename.startswith(PACKAGE) else None)
+    sys.settrace(
+        lambda frame, _event, _argument: (
+            local if frame.f_code.co_filename.startswith(PACKAGE) else None
+        )
+    )
 
 
 def counting_changes(folder: Path, found: Callable[[int], None]) -> None:
@@ -65,7 +69,11 @@ def counting_changes(folder: Path, found: Callable[[int], None]) -> None:
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:
         nonlocal count
-        if event in CHANGES and str(arguments[0]).startswith(str(folder)) and _writes(event, arguments):
+        if (
+            event in CHANGES
+            and str(arguments[0]).startswith(str(folder))
+            and _writes(event, arguments)
+        ):
             count += 1
             found(count)
 

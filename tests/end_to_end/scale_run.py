@@ -46,4 +46,9 @@ if __name__ == "__main__":
     torch.use_deterministic_algorithms(True)
     with open_world("cpu") as world:
         for job in json.loads(Path(sys.argv[1]).read_text()):
-            Trainer(recipe_from_dict(job["recipe"]), Path(job["out"]), world, resume=job.get("resume", False)).fit()
+            Trainer(
+                recipe_from_dict(job["recipe"]),
+                Path(job["out"]),
+                world,
+                resume=job.get("resume", False),
+            ).fit()

@@ -22,7 +22,8 @@ def weights(run: Path, name: str) -> dict[str, torch.Tensor]:
 
 
 @pytest.mark.parametrize(
-    ("launcher", "accumulation"), [(TORCHRUN, 2), pytest.param(TORCHRUN_4, 1, marks=pytest.mark.slow)]
+    ("launcher", "accumulation"),
+    [(TORCHRUN, 2), pytest.param(TORCHRUN_4, 1, marks=pytest.mark.slow)],
 )
 def test_processes_equal_one_with_the_joined_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: list[str], accumulation: int
@@ -30,7 +31,9 @@ def test_processes_equal_one_with_the_joined_batch(
     """Two processes with two batches of 2 a step each, or four with one, against one process with one batch of 8."""
     monkeypatch.setitem(TASKS, "toy", ToyTask)
     train(toy_recipe({"batch_size": 8, "ema": 0.9}), tmp_path / "one")
-    output = finish(start(*launcher, "-m", "tests.end_to_end.toy_run", tmp_path / "two", 2, accumulation))
+    output = finish(
+        start(*launcher, "-m", "tests.end_to_end.toy_run", tmp_path / "two", 2, accumulation)
+    )
     assert output.count("epoch 3/3: top1") == 1, "only the first process talks"
     for name in ("model.safetensors", "ema.safetensors"):
         one, two = weights(tmp_path / "one", name), weights(tmp_path / "two", name)
@@ -39,7 +42,9 @@ def test_processes_equal_one_with_the_joined_batch(
             torch.testing.assert_close(two[key], value, rtol=1e-11, atol=1e-12)
 
 
-def test_a_run_of_two_processes_goes_on_with_one_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_run_of_two_processes_goes_on_with_one_and_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The samples of each step stay, so it ends as one process with the joined batch does."""
     monkeypatch.setitem(TASKS, "toy", ToyTask)
     train(toy_recipe({"batch_size": 8, "ema": 0.9}), tmp_path / "one")
@@ -60,7 +65,16 @@ def test_a_run_of_two_processes_goes_on_with_one_and_back(tmp_path: Path, monkey
 
 def test_the_train_command_runs_under_torchrun(tmp_path: Path) -> None:
     recipe = Path(__file__).parent / "tiny.yaml"
-    words = ("train", recipe, "--run.out", tmp_path / "r", "--run.max-steps", "3", "--run.log-steps", "1")
+    words = (
+        "train",
+        recipe,
+        "--run.out",
+        tmp_path / "r",
+        "--run.max-steps",
+        "3",
+        "--run.log-steps",
+        "1",
+    )
     output = finish(start(*TORCHRUN, "-m", "spikedriven", *words))
     assert output.count("step 3/") == 1 and output.count("run saved in") == 1
     assert (tmp_path / "r" / "checkpoints" / "step_00000003" / "manifest.json").is_file()

@@ -39,7 +39,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def train(name: str, root: Path, out: Path, *more: str) -> dict[str, torch.Tensor]:
     """Weights after the command; 2 epochs of 5 or 6 batches."""
-    arguments = [word for key, value in SMALL[name].items() for word in (f"--model.args.{key}", str(value))]
+    arguments = [
+        word for key, value in SMALL[name].items() for word in (f"--model.args.{key}", str(value))
+    ]
     words = [
         "train", name, *arguments, "--data.root", str(root), "--data.workers", "0", "--data.img-size", "32",
         "--data.time-steps", str(STEPS), "--run.batch-size", "4", "--run.amp", "none", "--run.out", str(out),
@@ -58,12 +60,17 @@ def test_a_recipe_trains_and_its_run_is_evaluated(
     train(name, root, tmp_path / "run")
     model, recipe = load_run(tmp_path / "run")
     assert (model.time_steps, model.in_chans, recipe.data.img_size) == (STEPS, 2, 32)
-    losses = [json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()]
+    losses = [
+        json.loads(line) for line in (tmp_path / "run" / "log.jsonl").read_text().splitlines()
+    ]
     assert all(0 < record["loss"] < 20 for record in losses if record["kind"] == "train")
     capsys.readouterr()
     assert main(["eval", str(tmp_path / "run"), "--json", "--workers", "0"]) == 0
     found = json.loads(capsys.readouterr().out)
-    assert found["count"] == {"cifar10-dvs": 10, "dvs128-gesture": 11, "har-dvs": 4}[recipe.data.dataset]
+    assert (
+        found["count"]
+        == {"cifar10-dvs": 10, "dvs128-gesture": 11, "har-dvs": 4}[recipe.data.dataset]
+    )
 
 
 @pytest.mark.parametrize("name", ["spikingformer_cifar10dvs_2_256", "e_spikeformer_hardvs_19m"])
@@ -75,7 +82,9 @@ def test_a_stopped_run_goes_on_with_the_same_numbers(name: str, root: Path, tmp_
     assert all(torch.equal(straight[key], resumed[key]) for key in straight)
 
 
-def test_energy_and_report_of_an_event_run(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_energy_and_report_of_an_event_run(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     run = tmp_path / "run"
     train("sdt_gesture_2_256_t10", root, run)
     capsys.readouterr()
@@ -96,13 +105,25 @@ def test_a_network_by_name_is_evaluated_on_events(
 
     model = create_model("sdt_2_256_gesture", time_steps=2)
     save_file(model.state_dict(), str(tmp_path / "weights.safetensors"))
-    words = ["eval", "sdt_2_256_gesture", "--checkpoint", str(tmp_path / "weights.safetensors"), "--time-steps", "2"]
+    words = [
+        "eval",
+        "sdt_2_256_gesture",
+        "--checkpoint",
+        str(tmp_path / "weights.safetensors"),
+        "--time-steps",
+        "2",
+    ]
     words += ["--class-order", "by_number"]
-    assert main([*words, "--data", "dvs128-gesture", "--root", str(root), "--workers", "0", "--json"]) == 0
+    assert (
+        main([*words, "--data", "dvs128-gesture", "--root", str(root), "--workers", "0", "--json"])
+        == 0
+    )
     assert json.loads(capsys.readouterr().out)["count"] == 11
 
 
-def test_what_does_not_fit_event_data_is_said(root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_does_not_fit_event_data_is_said(
+    root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["train", "sdt_gesture_2_256_t10", "--data.dataset", "cifar10", "--show"]) == 2
     assert "start from a recipe for cifar10" in capsys.readouterr().err
     assert main(["train", "quickstart", "--data.dataset=cifar10dvs", "--show"]) == 2

@@ -34,10 +34,17 @@ def may_mount() -> bool:
     """Whether this user may mount something in a name space of its own (root may; containers may forbid it)."""
     if shutil.which("unshare") is None:
         return False
-    return subprocess.run([*PRIVATE, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True).returncode == 0
+    return (
+        subprocess.run(
+            [*PRIVATE, "mount", "-t", "tmpfs", "none", "/mnt"], capture_output=True
+        ).returncode
+        == 0
+    )
 
 
-needs_mount = pytest.mark.skipif(not may_mount(), reason="mounting needs user name spaces; the other test does not")
+needs_mount = pytest.mark.skipif(
+    not may_mount(), reason="mounting needs user name spaces; the other test does not"
+)
 
 
 @pytest.fixture(autouse=True)
@@ -55,7 +62,11 @@ def script(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
         "DISK": str(folder / "disk"), "OUT": str(folder / "out"),
     }  # fmt: skip
     return subprocess.run(
-        [*PRIVATE, "bash", "-euc", words + text], env=environment, text=True, capture_output=True, timeout=180
+        [*PRIVATE, "bash", "-euc", words + text],
+        env=environment,
+        text=True,
+        capture_output=True,
+        timeout=180,
     )
 
 
@@ -74,12 +85,30 @@ def test_a_full_small_disk(tmp_path: Path) -> None:
     errors = (tmp_path / "out" / "errors").read_text()
     (message,) = [line for line in errors.splitlines() if line and not line.startswith("epoch")]
     assert "No space left on device" in message and "Earlier checkpoints are intact" in message
-    assert (tmp_path / "out" / "kept").read_text().split() == ["step_00000005", "step_00000010", "step_00000012"]
+    assert (tmp_path / "out" / "kept").read_text().split() == [
+        "step_00000005",
+        "step_00000010",
+        "step_00000012",
+    ]
     found = CheckpointStore(tmp_path / "out" / "full").newest()
     assert found is not None and found[0].name == "step_00000012"
-    finish(start("-m", "spikedriven", "train", RECIPE, "--run.out", tmp_path / "whole", "--run.max-steps", "23"))
+    finish(
+        start(
+            "-m",
+            "spikedriven",
+            "train",
+            RECIPE,
+            "--run.out",
+            tmp_path / "whole",
+            "--run.max-steps",
+            "23",
+        )
+    )
     name = "checkpoints/step_00000023/model.safetensors"
-    weights = [safetensors.torch.load_file(run / name) for run in (tmp_path / "out" / "run", tmp_path / "whole")]
+    weights = [
+        safetensors.torch.load_file(run / name)
+        for run in (tmp_path / "out" / "run", tmp_path / "whole")
+    ]
     assert [key for key in weights[0] if not torch.equal(weights[0][key], weights[1][key])] == []
 
 

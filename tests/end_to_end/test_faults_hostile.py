@@ -53,7 +53,11 @@ def model() -> torch.nn.Module:
 
 def teacher(path: Path) -> None:
     base = recipe(classifier(), "distillation")
-    load_teacher(dataclasses.replace(base, distill=DistillConfig(teacher="timm/test_resnet", checkpoint=path)))
+    load_teacher(
+        dataclasses.replace(
+            base, distill=DistillConfig(teacher="timm/test_resnet", checkpoint=path)
+        )
+    )
 
 
 READERS: dict[str, Callable[[Path], object]] = {
@@ -70,8 +74,15 @@ def contents(kind: str, mark: Path) -> bytes:
     harm, buffer = Hostile(mark), io.BytesIO()
     if kind == "plain":
         return pickle.dumps(harm)
-    what = {"whole": harm, "entry": {"state_dict": {"head.weight": torch.zeros(2, 2), "epoch": harm}}}
-    torch.save(what[kind.removesuffix(" old")], buffer, _use_new_zipfile_serialization=not kind.endswith(" old"))
+    what = {
+        "whole": harm,
+        "entry": {"state_dict": {"head.weight": torch.zeros(2, 2), "epoch": harm}},
+    }
+    torch.save(
+        what[kind.removesuffix(" old")],
+        buffer,
+        _use_new_zipfile_serialization=not kind.endswith(" old"),
+    )
     return buffer.getvalue()
 
 
@@ -81,7 +92,9 @@ def contents(kind: str, mark: Path) -> bytes:
 def test_pickles_with_code_are_refused(reader: str, kind: str, ending: str, tmp_path: Path) -> None:
     path, mark = tmp_path / f"weights{ending}", tmp_path / "owned"
     path.write_bytes(contents(kind, mark))
-    with pytest.raises(CheckpointError, match=r"weights.*(refused|truncated or no checkpoint|safetensors)"):
+    with pytest.raises(
+        CheckpointError, match=r"weights.*(refused|truncated or no checkpoint|safetensors)"
+    ):
         READERS[reader](path)
     assert not mark.exists()
 
@@ -153,7 +166,9 @@ def shard(root: Path, name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("read", [gesture, har, voc, coco, shard])
-def test_names_that_lead_out_of_the_folder(read: Callable[[Path, str], None], name: str, tmp_path: Path) -> None:
+def test_names_that_lead_out_of_the_folder(
+    read: Callable[[Path, str], None], name: str, tmp_path: Path
+) -> None:
     with pytest.raises(DataError, match=r"expected a path below|leads out of") as caught:
         read(tmp_path, name)
     assert str(tmp_path) in str(caught.value)
@@ -188,9 +203,15 @@ def _flipped(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-@pytest.mark.parametrize("name", ["model.safetensors", "ema.safetensors", "state.pt", "manifest.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "ema.safetensors", "state.pt", "manifest.json"]
+)
 def test_every_file_of_the_newest_checkpoint_may_be_damaged(
-    name: str, damage: str, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    name: str,
+    damage: str,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The run goes on from the one before, and says so."""
     from tests.training.toys import toy_recipe, train

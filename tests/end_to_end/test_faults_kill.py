@@ -68,7 +68,11 @@ def flat(value: object) -> object:
         return {key: flat(item) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return [flat(item) for item in value]
-    return (value.dtype, value.shape, value.numpy().tobytes()) if isinstance(value, torch.Tensor) else value
+    return (
+        (value.dtype, value.shape, value.numpy().tobytes())
+        if isinstance(value, torch.Tensor)
+        else value
+    )
 
 
 def steps_done(run: Path) -> int:
@@ -81,27 +85,38 @@ def kill_and_resume(run: Path, whole: Path, arm: Callable[[], None]) -> None:
     """One life that ends by SIGKILL, then one to the end."""
     assert in_child(lambda: (arm(), toy_run(run))) == signal.SIGKILL
     done = steps_done(run)
-    found = CheckpointStore(run).newest()  # reads it whole; a torn one would be passed over with a warning
+    found = CheckpointStore(
+        run
+    ).newest()  # reads it whole; a torn one would be passed over with a warning
     kept = 0 if found is None else found[1].state["counters"]["step"]
     assert done - kept <= INTERVAL
     assert in_child(lambda: toy_run(run)) == 0
     assert_same(last(run), last(whole))
     text = (run / "log.jsonl").read_text()
-    assert [text.count(f'"train", "step": {step},') for step in range(1, LAST_STEP + 1)] == [1] * LAST_STEP
+    assert [text.count(f'"train", "step": {step},') for step in range(1, LAST_STEP + 1)] == [
+        1
+    ] * LAST_STEP
     assert [path.name for path in run.rglob(".*")] == []  # nothing half written was left behind
 
 
 def spread(moments: int, total: int) -> list[int]:
     """One random number out of each of so many equal parts of 1..total."""
-    draws, borders = random.Random(moments), [1 + total * part // moments for part in range(moments + 1)]
+    draws, borders = (
+        random.Random(moments),
+        [1 + total * part // moments for part in range(moments + 1)],
+    )
     return [draws.randrange(first, after) for first, after in pairwise(borders)]
 
 
 @MOMENTS
-def test_killed_before_any_line(moments: int, whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_killed_before_any_line(
+    moments: int, whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     lines = json.loads((whole.parent / "counts").read_text())["lines"]
     for number in spread(moments, lines):
-        kill_and_resume(tmp_path / f"{number}", whole, lambda number=number: counting_lines(kill_at(number)))
+        kill_and_resume(
+            tmp_path / f"{number}", whole, lambda number=number: counting_lines(kill_at(number))
+        )
     assert caplog.messages == []  # no checkpoint was ever torn
 
 
@@ -114,7 +129,9 @@ def test_killed_while_files_are_written(
     assert changes > 60
     for number in spread(moments, changes):
         run = tmp_path / f"{number}"
-        kill_and_resume(run, whole, lambda run=run, number=number: counting_changes(run, kill_at(number)))
+        kill_and_resume(
+            run, whole, lambda run=run, number=number: counting_changes(run, kill_at(number))
+        )
     assert caplog.messages == []
 
 
@@ -141,7 +158,9 @@ def test_a_file_cut_off_by_a_crash_of_the_machine(
     (newest / "model.safetensors").write_bytes(data[: len(data) // 2])
     found = CheckpointStore(run).newest()
     assert found is not None and found[0] == before
-    assert "step_00000010/model.safetensors: damaged" in caplog.text and "falling back" in caplog.text
+    assert (
+        "step_00000010/model.safetensors: damaged" in caplog.text and "falling back" in caplog.text
+    )
     assert in_child(lambda: toy_run(run)) == 0
     assert_same(last(run), last(whole))
 

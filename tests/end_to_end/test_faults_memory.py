@@ -26,7 +26,9 @@ def resident(process: subprocess.Popen[str]) -> int:
 def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
     log, deadline = run / "log.jsonl", time.monotonic() + TIMEOUT_S
     while not (log.exists() and f'"train", "step": {step},' in log.read_text()):
-        assert process.poll() is None and time.monotonic() < deadline, f"step {step} was not reached"
+        assert process.poll() is None and time.monotonic() < deadline, (
+            f"step {step} was not reached"
+        )
         time.sleep(0.005)
 
 
@@ -39,14 +41,32 @@ def median_around(step: int, run: Path, process: subprocess.Popen[str]) -> float
     return statistics.median(found)
 
 
-@pytest.mark.parametrize(("early", "steps"), [(60, 200), pytest.param(200, 2000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("early", "steps"), [(60, 200), pytest.param(200, 2000, marks=pytest.mark.slow)]
+)
 def test_memory_is_flat(early: int, steps: int, tmp_path: Path) -> None:
-    run, epochs = tmp_path / "run", steps // STEPS_PER_EPOCH + 2  # the evaluation after the last is not reached
-    options = ("--run.out", run, "--run.max-steps", steps, "--schedule.epochs", epochs, "--run.eval-epochs", epochs)
+    run, epochs = (
+        tmp_path / "run",
+        steps // STEPS_PER_EPOCH + 2,
+    )  # the evaluation after the last is not reached
+    options = (
+        "--run.out",
+        run,
+        "--run.max-steps",
+        steps,
+        "--schedule.epochs",
+        epochs,
+        "--run.eval-epochs",
+        epochs,
+    )
     process = start("-m", "spikedriven", "train", RECIPE, *map(str, options))
     with ThreadPoolExecutor(1) as pool:
-        finished = pool.submit(finish, process, timeout_s=TIMEOUT_S)  # reads what the run prints: pipes fill
+        finished = pool.submit(
+            finish, process, timeout_s=TIMEOUT_S
+        )  # reads what the run prints: pipes fill
         before = median_around(early, run, process)
         after = median_around(steps - 30, run, process)
         finished.result()
-    assert after - before < LARGEST_GROWTH, f"{(after - before) / 2**20:.1f} MiB more in {steps - early} steps"
+    assert after - before < LARGEST_GROWTH, (
+        f"{(after - before) / 2**20:.1f} MiB more in {steps - early} steps"
+    )

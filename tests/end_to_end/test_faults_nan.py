@@ -19,7 +19,10 @@ from tests.training.toys import ToyTask, toy_recipe, train
 
 #: The first registered name of each family, and of each kind of neuron in it.
 NAMES = list(
-    {(family_of(name), variant_of(name).args.get("neuron")): name for name in reversed(sd.list_models())}.values()
+    {
+        (family_of(name), variant_of(name).args.get("neuron")): name
+        for name in reversed(sd.list_models())
+    }.values()
 )
 LAYERS = pytest.mark.parametrize("layers", [4, pytest.param(30, marks=pytest.mark.slow)])
 
@@ -76,7 +79,9 @@ def loss_and_norm(model: nn.Module, x: Tensor) -> Tensor:
     torch.manual_seed(0)
     loss = loss_of(model, x)
     loss.backward()
-    return torch.stack([loss, nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])])
+    return torch.stack(
+        [loss, nn.utils.get_total_norm([p.grad for p in model.parameters() if p.grad is not None])]
+    )
 
 
 @LAYERS
@@ -85,7 +90,9 @@ def test_the_first_bad_layer_is_named(name: str, layers: int) -> None:
     model = network(name)
     x = live_input(model).float()
     modules, named = called(model, x), 0
-    enliven(model)  # re-parameterised convolutions pad with running statistics, which each pass moves
+    enliven(
+        model
+    )  # re-parameterised convolutions pad with running statistics, which each pass moves
     good = loss_and_norm(model, x)
     for chosen in random.Random(layers).sample(sorted(modules), layers):
         enliven(model)  # running statistics may be spoilt
@@ -106,7 +113,10 @@ def test_a_batch_that_is_bad_itself_is_named(name: str) -> None:
     x = live_input(model).float()
     x.view(-1)[7] = float("inf")
     assert not loss_and_norm(model, x).isfinite().all()
-    assert first_non_finite(model, lambda: loss_of(model, x), [(x, None)]) == "the batch itself is non-finite"
+    assert (
+        first_non_finite(model, lambda: loss_of(model, x), [(x, None)])
+        == "the batch itself is non-finite"
+    )
 
 
 def test_bad_data_stop_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -125,5 +135,7 @@ def test_bad_data_stop_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         return loader
 
     monkeypatch.setattr(ToyTask, "train_loader", spoilt)
-    with pytest.raises(NonFiniteError, match=r"step 3 \(epoch 0, batch 3\).*the batch itself is non-finite"):
+    with pytest.raises(
+        NonFiniteError, match=r"step 3 \(epoch 0, batch 3\).*the batch itself is non-finite"
+    ):
         train(toy_recipe(), tmp_path / "run")

@@ -24,30 +24,56 @@ LAUNCHERS_PATIENCE = 30
 
 
 def train(run: Path) -> subprocess.Popen[str]:
-    words = ("train", RECIPE, "--run.out", run, "--resume", "--run.max-steps", LAST_STEP, "--run.timeout-s", TIMEOUT)
+    words = (
+        "train",
+        RECIPE,
+        "--run.out",
+        run,
+        "--resume",
+        "--run.max-steps",
+        LAST_STEP,
+        "--run.timeout-s",
+        TIMEOUT,
+    )
     return start(*TORCHRUN, "-m", "spikedriven", *map(str, words))
 
 
 def worker(launcher: int, rank: int) -> int:
     """Process number of one worker of a running torchrun."""
     children = Path(f"/proc/{launcher}/task/{launcher}/children").read_text().split()
-    (found,) = [int(c) for c in children if f"RANK={rank}" in Path(f"/proc/{c}/environ").read_text().split("\0")]
+    (found,) = [
+        int(c)
+        for c in children
+        if f"RANK={rank}" in Path(f"/proc/{c}/environ").read_text().split("\0")
+    ]
     return found
 
 
 def wait_for_step(run: Path, step: int, process: subprocess.Popen[str]) -> None:
     log, deadline = run / "log.jsonl", time.monotonic() + 120
     while not (log.exists() and f'"train", "step": {step},' in log.read_text()):
-        assert process.poll() is None and time.monotonic() < deadline, f"step {step} was not reached"
+        assert process.poll() is None and time.monotonic() < deadline, (
+            f"step {step} was not reached"
+        )
         time.sleep(0.01)
 
 
 @pytest.mark.parametrize(
     ("rank", "number", "limit", "message"),
     [
-        pytest.param(1, signal.SIGKILL, 15, "process 0 of 2: another process", marks=pytest.mark.slow),
-        pytest.param(0, signal.SIGKILL, 15, "process 1 of 2: another process", marks=pytest.mark.slow),
-        pytest.param(1, signal.SIGSTOP, TIMEOUT + LAUNCHERS_PATIENCE + 15, "Timed out", marks=pytest.mark.slow),
+        pytest.param(
+            1, signal.SIGKILL, 15, "process 0 of 2: another process", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            0, signal.SIGKILL, 15, "process 1 of 2: another process", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            1,
+            signal.SIGSTOP,
+            TIMEOUT + LAUNCHERS_PATIENCE + 15,
+            "Timed out",
+            marks=pytest.mark.slow,
+        ),
     ],
     ids=["first-survives", "second-survives", "one-does-not-answer"],
 )
@@ -63,14 +89,19 @@ def test_the_others_stop_and_the_run_goes_on(
     output = finish(launcher, status=1)
     assert time.monotonic() - begun < limit
     assert message in output and "start all processes again with --resume" in output
-    assert output.count("Traceback") == 1, "torchrun's own; the process that is left gives one message"
+    assert output.count("Traceback") == 1, (
+        "torchrun's own; the process that is left gives one message"
+    )
     finish(train(run))
     name = f"checkpoints/step_{LAST_STEP:08d}"
     assert_same(read_checkpoint(run / name), read_checkpoint(tmp_path / "whole" / name))
 
 
 def test_other_errors_are_left_alone() -> None:
-    with pytest.raises(RuntimeError, match="shapes") as caught, _explain_lost_process(World(0, 2, ALONE.device)):
+    with (
+        pytest.raises(RuntimeError, match="shapes") as caught,
+        _explain_lost_process(World(0, 2, ALONE.device)),
+    ):
         raise RuntimeError("shapes do not fit")
     assert type(caught.value) is RuntimeError
 

@@ -17,19 +17,35 @@ from tests.tasks.toys import DECODER, ENCODER
 pytestmark = pytest.mark.slow
 RECIPE = Path(__file__).parent / "tiny.yaml"
 LAST = "checkpoints/step_00000010"
-SDT = {"name": "sdt_2_256_cifar", "num_classes": 3, "args": {"embed_dim": 16, "depth": 1, "num_heads": 2}}
+SDT = {
+    "name": "sdt_2_256_cifar",
+    "num_classes": 3,
+    "args": {"embed_dim": 16, "depth": 1, "num_heads": 2},
+}
 
 
 def base(task: str, model: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
     """One image at a time, so that an image's arithmetic does not depend on which others its process has."""
     run = {"device": "cpu", "batch_size": 1}
-    return {"task": task, "model": model, "data": {"workers": 0, **data}, "optim": {"lr": 1e-3}, "run": run}
+    return {
+        "task": task,
+        "model": model,
+        "data": {"workers": 0, **data},
+        "optim": {"lr": 1e-3},
+        "run": run,
+    }
 
 
 def recipes(root: Path) -> dict[str, dict[str, Any]]:
     """Every task; the numbers of samples are 7, 11, 7, 5 and 3, none a multiple of four."""
     shards = {"dataset": "wds", "root": str(root / "wds"), "img_size": 16, "in_chans": 3}
-    scenes = {"dataset": "fashion-scenes", "sizes": [64], "test_size": 64, "max_size": 64, "scene_size": 64}
+    scenes = {
+        "dataset": "fashion-scenes",
+        "sizes": [64],
+        "test_size": 64,
+        "max_size": 64,
+        "scene_size": 64,
+    }
     segmenter = {"backbone": "e_spikeformer_3m", "backbone_args": ESF["backbone_args"], "out_indices": [1, 2, 4],
                  "width": 16}  # fmt: skip
     gesture = {**SDT, "name": "sdt_2_256_gesture", "num_classes": 11}
@@ -65,10 +81,17 @@ def figures(tmp_path_factory: pytest.TempPathFactory) -> tuple[dict[str, Any], d
 def test_every_sample_is_evaluated_once(figures: tuple[dict, dict], task: str) -> None:
     one, four = (found[task] for found in figures)
     assert one["seen"] == [list(range(COUNTS[task]))]
-    assert len(four["seen"]) == 4 and sorted(i for share in four["seen"] for i in share) == one["seen"][0]
+    assert (
+        len(four["seen"]) == 4
+        and sorted(i for share in four["seen"] for i in share) == one["seen"][0]
+    )
     assert four["figures"] == pytest.approx(one["figures"], rel=1e-12, nan_ok=False)
-    counted = {"classification": "top1", "events": "top1", "segmentation": "pixel_accuracy"}.get(task)
-    assert counted is None or four["figures"][counted] == one["figures"][counted], "ratios of counts are exact"
+    counted = {"classification": "top1", "events": "top1", "segmentation": "pixel_accuracy"}.get(
+        task
+    )
+    assert counted is None or four["figures"][counted] == one["figures"][counted], (
+        "ratios of counts are exact"
+    )
 
 
 @pytest.fixture(scope="module")
@@ -77,7 +100,17 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("four")
     short = ("--run.batch-size", "4", "--run.eval-epochs", "99", "--run.log-steps", "1")
     for out, steps in (("whole", "10"), ("stopped", "7"), ("stopped", "10")):
-        words = ("-m", "spikedriven", "train", RECIPE, "--run.out", folder / out, "--run.max-steps", steps, "--resume")
+        words = (
+            "-m",
+            "spikedriven",
+            "train",
+            RECIPE,
+            "--run.out",
+            folder / out,
+            "--run.max-steps",
+            steps,
+            "--resume",
+        )
         output = finish(start(*TORCHRUN_4, *words, *short))
         assert output.count("run saved in") == 1, "only the first process talks"
     return folder
@@ -85,7 +118,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_a_stopped_run_of_four_ends_with_the_same_bits(runs: Path) -> None:
     for name in ("model.safetensors", "ema.safetensors"):
-        whole, stopped = (safetensors.torch.load_file(runs / run / LAST / name) for run in ("whole", "stopped"))
+        whole, stopped = (
+            safetensors.torch.load_file(runs / run / LAST / name) for run in ("whole", "stopped")
+        )
         assert [key for key in whole if not torch.equal(whole[key], stopped[key])] == []
     logged = [[line for line in (runs / run / "log.jsonl").read_text().splitlines() if '"loss"' in line]
               for run in ("whole", "stopped")]  # fmt: skip
@@ -94,7 +129,18 @@ def test_a_stopped_run_of_four_ends_with_the_same_bits(runs: Path) -> None:
 
 
 def test_four_processes_evaluate_as_one(runs: Path) -> None:
-    words = ("-m", "spikedriven", "eval", runs / "whole", "--split", "train", "--batch-size", "1", "--workers", "0")
+    words = (
+        "-m",
+        "spikedriven",
+        "eval",
+        runs / "whole",
+        "--split",
+        "train",
+        "--batch-size",
+        "1",
+        "--workers",
+        "0",
+    )
     found = []
     for launcher in ((), TORCHRUN_4):
         output = finish(start(*launcher, *words, "--json"))

@@ -44,7 +44,13 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
         for optimizer in ("adamw", "lamb")
     ]
     for changes in ({"max_steps": 3}, {}):
-        jobs.append({"out": "stopped", "recipe": recipe(root, "lamb", parallel="fsdp", **changes), "resume": True})
+        jobs.append(
+            {
+                "out": "stopped",
+                "recipe": recipe(root, "lamb", parallel="fsdp", **changes),
+                "resume": True,
+            }
+        )
     listed = [{**deepcopy(job), "out": str(folder / job["out"])} for job in jobs]
     (folder / "jobs.json").write_text(json.dumps(listed))
     finish(start(*TORCHRUN, "-m", "tests.end_to_end.scale_run", folder / "jobs.json"))
@@ -52,7 +58,11 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def lines(run: Path, kind: str) -> list[dict[str, Any]]:
-    return [line for line in map(json.loads, (run / "log.jsonl").read_text().splitlines()) if line["kind"] == kind]
+    return [
+        line
+        for line in map(json.loads, (run / "log.jsonl").read_text().splitlines())
+        if line["kind"] == kind
+    ]
 
 
 def tensors(run: Path, name: str) -> dict[str, torch.Tensor]:
@@ -62,17 +72,24 @@ def tensors(run: Path, name: str) -> dict[str, torch.Tensor]:
 @pytest.mark.parametrize("optimizer", ["adamw", "lamb"])
 def test_losses_weights_and_evaluation_equal_ddp(runs: Path, optimizer: str) -> None:
     ddp, fsdp = runs / f"ddp-{optimizer}", runs / f"fsdp-{optimizer}"
-    for kind, values in (("train", ("loss", "grad_norm", "lr")), ("eval", ("top1", "top5", "loss"))):
+    for kind, values in (
+        ("train", ("loss", "grad_norm", "lr")),
+        ("eval", ("top1", "top5", "loss")),
+    ):
         expected, found = lines(ddp, kind), lines(fsdp, kind)
         assert len(expected) == len(found) == {"train": 8, "eval": 2}[kind]
         for a, b in zip(expected, found, strict=True):
-            assert [b[value] for value in values] == pytest.approx([a[value] for value in values], rel=1e-10)
+            assert [b[value] for value in values] == pytest.approx(
+                [a[value] for value in values], rel=1e-10
+            )
     for name in ("model.safetensors", "ema.safetensors"):
         expected, found = tensors(ddp, name), tensors(fsdp, name)
         assert expected.keys() == found.keys()
         for key, value in expected.items():
             # The true gradient of a bias in front of a batch norm is 0: AdamW scales up what rounding leaves of it.
-            atol = 1e-9 if key.endswith(("attn.out.conv.bias", "attn.out.bn.running_mean")) else 1e-11
+            atol = (
+                1e-9 if key.endswith(("attn.out.conv.bias", "attn.out.bn.running_mean")) else 1e-11
+            )
             torch.testing.assert_close(found[key], value, rtol=1e-9, atol=atol)
 
 
@@ -81,7 +98,9 @@ def test_the_state_of_the_optimiser_is_whole(runs: Path) -> None:
         torch.load(runs / f"{parallel}-adamw" / LAST / "state.pt", weights_only=True)["optimizer"]
         for parallel in ("ddp", "fsdp")
     )
-    assert a["param_groups"] == b["param_groups"] and a["state"].keys() == b["state"].keys() != set()
+    assert (
+        a["param_groups"] == b["param_groups"] and a["state"].keys() == b["state"].keys() != set()
+    )
     for index, moments in a["state"].items():
         for name, value in moments.items():
             torch.testing.assert_close(b["state"][index][name], value, rtol=1e-8, atol=1e-12)
@@ -96,7 +115,9 @@ def test_a_stopped_run_ends_with_the_same_bits(runs: Path) -> None:
     ]
 
 
-def test_one_process_evaluates_the_checkpoint(runs: Path, capsys, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_one_process_evaluates_the_checkpoint(
+    runs: Path, capsys, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(TASKS, "double", DoubleTask)
     monkeypatch.setattr("spikedriven.data.batches.normalize", _in_float64)
     assert main(["eval", str(runs / "fsdp-adamw"), "--workers", "0", "--json"]) == 0

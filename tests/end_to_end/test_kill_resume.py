@@ -19,7 +19,9 @@ LAST_STEP = 47
 
 
 def train(run: Path, *words: str, group: bool = False):
-    return start("-m", "spikedriven", "train", RECIPE, "--run.out", run, "--resume", *words, group=group)
+    return start(
+        "-m", "spikedriven", "train", RECIPE, "--run.out", run, "--resume", *words, group=group
+    )
 
 
 def kill_after(run: Path, step: int, number: signal.Signals, status: int, workers: int = 0) -> str:
@@ -28,7 +30,9 @@ def kill_after(run: Path, step: int, number: signal.Signals, status: int, worker
     log, wanted = run / "log.jsonl", f'"train", "step": {step},'
     deadline = time.monotonic() + 120
     while not (log.exists() and wanted in log.read_text()):
-        assert process.poll() is None and time.monotonic() < deadline, f"step {step} was not reached"
+        assert process.poll() is None and time.monotonic() < deadline, (
+            f"step {step} was not reached"
+        )
         time.sleep(0.002)
     if workers:
         os.killpg(process.pid, number)
@@ -47,7 +51,9 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def assert_same_end(run: Path, whole: Path) -> None:
     folder = f"checkpoints/step_{LAST_STEP:08d}"
     for name in ("model.safetensors", "ema.safetensors"):
-        expected, found = (safetensors.torch.load_file(which / folder / name) for which in (whole, run))
+        expected, found = (
+            safetensors.torch.load_file(which / folder / name) for which in (whole, run)
+        )
         assert [key for key in expected if not torch.equal(expected[key], found[key])] == []
     a, b = (torch.load(which / folder / "state.pt", weights_only=True) for which in (whole, run))
     assert a["counters"] == b["counters"]
@@ -69,7 +75,8 @@ def test_kill_9_then_sigterm(whole: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)]
+    ("number", "status"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
 )
 def test_every_process_of_the_job_is_told_to_stop(
     number: signal.Signals, status: int, whole: Path, tmp_path: Path
@@ -104,7 +111,9 @@ def test_kill_9_twenty_times(whole: Path, tmp_path: Path) -> None:
         begin, log_before = newest_step(run), inode(run / "log.jsonl")
         process, deadline = train(run), time.monotonic() + 120
         wanted = min(begin + draws.randrange(7), LAST_STEP - 2)
-        while inode(run / "log.jsonl") == log_before or steps_in(run) < wanted:  # each life begins with a new log
+        while (
+            inode(run / "log.jsonl") == log_before or steps_in(run) < wanted
+        ):  # each life begins with a new log
             assert process.poll() is None and time.monotonic() < deadline, "the run does not go on"
             time.sleep(0.002)
         time.sleep(draws.random() * 0.05)
@@ -122,7 +131,10 @@ def inode(path: Path) -> int:
 
 def steps_in(run: Path) -> int:
     log = run / "log.jsonl"
-    return max(map(int, re.findall(r'"train", "step": (\d+),', log.read_text() if log.exists() else "")), default=0)
+    return max(
+        map(int, re.findall(r'"train", "step": (\d+),', log.read_text() if log.exists() else "")),
+        default=0,
+    )
 
 
 def newest_step(run: Path) -> int:

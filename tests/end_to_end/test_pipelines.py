@@ -83,11 +83,17 @@ def assert_evaluates(capsys: pytest.CaptureFixture[str], *words: str) -> None:
     assert json.loads(capsys.readouterr().out)["count"] == 200
 
 
-def test_pre_training_then_fine_tuning_then_distillation(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_pre_training_then_fine_tuning_then_distillation(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert train("pretrain") == {}
     taken = train("finetune")
-    assert {key.rsplit(".", 1)[1] for key in taken["missing"] if not key.startswith("head.")} == {"scale"}
-    assert taken["misshapen"] == [] and any(key.startswith("decoder") for key in taken["unexpected"])
+    assert {key.rsplit(".", 1)[1] for key in taken["missing"] if not key.startswith("head.")} == {
+        "scale"
+    }
+    assert taken["misshapen"] == [] and any(
+        key.startswith("decoder") for key in taken["unexpected"]
+    )
     train("cnn")
     taken = train("distil")
     assert taken["missing"] == ["head_kd.bias", "head_kd.weight"] and not taken["unexpected"]
@@ -95,7 +101,9 @@ def test_pre_training_then_fine_tuning_then_distillation(folder: Path, capsys: p
     assert_evaluates(capsys, "distil")  # a student needs its teacher no more
 
 
-def test_one_step_then_four_with_a_teacher(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_one_step_then_four_with_a_teacher(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     train("cnn")
     assert_evaluates(capsys, "cnn")
     train("t1")

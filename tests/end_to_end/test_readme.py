@@ -83,7 +83,9 @@ def call(words: list[str], folder: Path, site: Path) -> subprocess.CompletedProc
     if words[0] == "torchrun":
         words = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "1", *words[3:]]
     environment = {**os.environ, "PYTHONPATH": str(site), "OMP_NUM_THREADS": "2", "COLUMNS": "120"}
-    return subprocess.run(words, cwd=folder, env=environment, capture_output=True, text=True, timeout=900)
+    return subprocess.run(
+        words, cwd=folder, env=environment, capture_output=True, text=True, timeout=900
+    )
 
 
 def test_the_example_in_python(site, desk):
@@ -95,7 +97,9 @@ def test_the_example_in_python(site, desk):
 @pytest.mark.parametrize("line", lines())
 def test_line(line, site, desk):
     if line == "spikedriven demo":
-        pytest.skip("a server, which ends by Ctrl-C: tests/demo/test_command.py starts and stops it")
+        pytest.skip(
+            "a server, which ends by Ctrl-C: tests/demo/test_command.py starts and stops it"
+        )
     words = shlex.split(line)
     asks = next((name for start, name in ASKS.items() if line.startswith(start)), None)
     words += next((more for start, more in CUT.items() if line.startswith(start)), [])

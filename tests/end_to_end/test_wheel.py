@@ -22,7 +22,17 @@ OPTIONS = {"compiled": [], "python": ["--config-settings=wheel.cmake=false"]}
 @pytest.fixture(scope="module", params=[pytest.param("compiled", marks=pytest.mark.slow), "python"])
 def wheel(request, tmp_path_factory):
     folder = tmp_path_factory.mktemp("a wheel")
-    command = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        str(folder),
+        str(ROOT),
+    ]
     subprocess.run([*command, *OPTIONS[request.param]], check=True, capture_output=True)
     return next(folder.glob("spikedriven-*.whl"))
 
@@ -43,11 +53,15 @@ def test_it_runs_outside_the_repository(wheel, tmp_path):
 
     def spikedriven(*arguments):
         command = [sys.executable, "-m", "spikedriven", *arguments]
-        return subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True).stdout
+        return subprocess.run(
+            command, cwd=tmp_path, env=environment, check=True, capture_output=True, text=True
+        ).stdout
 
     rows = json.loads(spikedriven("models", "sdt_2_*", "--json"))
     assert {row["name"] for row in rows} >= {"sdt_2_256_cifar", "sdt_2_512_cifar"}
     assert "quickstart" in spikedriven("train", "--list")
     where = "import spikedriven; print(spikedriven.__file__)"
-    run = subprocess.run([sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", where], cwd=tmp_path, env=environment, capture_output=True, text=True
+    )
     assert Path(run.stdout.strip()).is_relative_to(site)

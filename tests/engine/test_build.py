@@ -18,7 +18,15 @@ ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "spikedriven"
 NATIVE = "spikedriven/engine/native/"
 NEEDED = {  # flags of CMakeLists.txt, as Linux names them
-    "avx512": {"avx512f", "avx512bw", "avx512vl", "avx512dq", "avx512_vnni", "avx512vbmi", "avx512_vbmi2"},
+    "avx512": {
+        "avx512f",
+        "avx512bw",
+        "avx512vl",
+        "avx512dq",
+        "avx512_vnni",
+        "avx512vbmi",
+        "avx512_vbmi2",
+    },
     "avx2": {"avx2"},
     "portable": set(),
 }
@@ -76,8 +84,12 @@ def is_product(name: str) -> bool:
 
 
 def output_of(*command: str | Path, **environment: str) -> str:
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYT")} | environment
-    return subprocess.run(command, env=env, capture_output=True, text=True, check=True).stdout.strip()
+    env = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYT")
+    } | environment
+    return subprocess.run(
+        command, env=env, capture_output=True, text=True, check=True
+    ).stdout.strip()
 
 
 def build(hook: str, source: Path, out: Path, **environment: str) -> tuple[Path, str]:
@@ -86,7 +98,11 @@ def build(hook: str, source: Path, out: Path, **environment: str) -> tuple[Path,
     call = f"import scikit_build_core.build as b; b.{hook}({str(out)!r}, {{'build-dir': {str(out / 'objects')!r}}})"
     env = {**os.environ, "CMAKE_BUILD_PARALLEL_LEVEL": "2", **environment}
     made = subprocess.run(
-        [sys.executable, "-c", call], cwd=source, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT
+        [sys.executable, "-c", call],
+        cwd=source,
+        env=env,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
     )
     printed = made.stdout.decode()
     assert made.returncode == 0, printed
@@ -110,18 +126,24 @@ def without_version(names: set[str]) -> set[str]:
     return {re.sub(r"^spikedriven-[^/]*\.dist-info", "dist-info", name) for name in names}
 
 
-METADATA = {f"dist-info/{name}" for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")} | {
-    "dist-info/licenses/src/spikedriven/data/embedded/fashion-mini-LICENSE.txt"
-}
+METADATA = {
+    f"dist-info/{name}"
+    for name in ("METADATA", "RECORD", "WHEEL", "entry_points.txt", "licenses/LICENSE")
+} | {"dist-info/licenses/src/spikedriven/data/embedded/fashion-mini-LICENSE.txt"}
 
 
 @pytest.mark.slow
 def test_sdist_holds_all_that_a_build_and_its_tests_need(sdist: Path) -> None:
     with tarfile.open(sdist) as archive:
         names = {name.split("/", 1)[1] for name in archive.getnames()}
-    native = {path.relative_to(ROOT).as_posix() for path in (PACKAGE / "engine" / "native").iterdir()}
+    native = {
+        path.relative_to(ROOT).as_posix() for path in (PACKAGE / "engine" / "native").iterdir()
+    }
     top = "CMakeLists.txt pyproject.toml constraints.txt Makefile .gitignore PKG-INFO README.md CHANGELOG.md LICENSE"
-    assert native | {f"src/{name}" for name in packaged_files()} | {"tests/engine/test_build.py"} <= names
+    assert (
+        native | {f"src/{name}" for name in packaged_files()} | {"tests/engine/test_build.py"}
+        <= names
+    )
     assert {name.split("/")[0] for name in names} == {
         *top.split(),
         "CITATION.cff",
@@ -157,7 +179,9 @@ def assert_defines_nothing_shared(compiled: Path) -> None:
     symbols = output_of("nm", "--demangle", "--defined-only", compiled)
     assert re.search(r" T sd::\w+::(\w+_)?table\(\)", symbols)
     shared = re.findall(r"^\S+ [WVu] (.*)", symbols, re.MULTILINE)
-    assert not set(shared) - {"DW.ref.__gxx_personality_v0"}, compiled  # that one is a pointer, the same in every file
+    assert not set(shared) - {"DW.ref.__gxx_personality_v0"}, (
+        compiled
+    )  # that one is a pointer, the same in every file
 
 
 @pytest.mark.slow
@@ -172,7 +196,11 @@ def test_without_a_compiler_the_package_installs_and_says_so(tree: Path, tmp_pat
 def test_an_error_in_the_sources_is_no_obstacle_either(tree: Path, tmp_path: Path) -> None:
     (tree / "src" / NATIVE / "dispatch.cpp").write_text("#error deliberate\n")
     wheel, printed = build("build_wheel", tree, tmp_path / "out")
-    assert wheel.name.endswith("-py3-none-any.whl") and printed.count(WARNING) == 1 and "deliberate" in printed
+    assert (
+        wheel.name.endswith("-py3-none-any.whl")
+        and printed.count(WARNING) == 1
+        and "deliberate" in printed
+    )
 
 
 def editable(tree: Path, site: Path, **environment: str) -> None:
@@ -184,14 +212,14 @@ def editable(tree: Path, site: Path, **environment: str) -> None:
 
 def origin(site: Path, **environment: str) -> Path:
     """The file that a fresh interpreter imports spikedriven from, with the installation in `site` as its only one."""
-    find = (
-        "import importlib.util as u, site, sys; site.addsitedir(sys.argv[1]); print(u.find_spec('spikedriven').origin)"
-    )
+    find = "import importlib.util as u, site, sys; site.addsitedir(sys.argv[1]); print(u.find_spec('spikedriven').origin)"
     return Path(output_of(sys.executable, "-S", "-c", find, str(site), **environment))
 
 
 @pytest.mark.slow
-def test_an_editable_install_gives_way_to_pythonpath_and_drops_an_old_extension(tree: Path, tmp_path: Path) -> None:
+def test_an_editable_install_gives_way_to_pythonpath_and_drops_an_old_extension(
+    tree: Path, tmp_path: Path
+) -> None:
     old = tree / "src" / "spikedriven" / "engine" / "_native.so"
     old.write_text("of older sources")
     editable(tree, tmp_path / "site", CXX="/bin/false")
@@ -200,19 +228,33 @@ def test_an_editable_install_gives_way_to_pythonpath_and_drops_an_old_extension(
     assert origin(tmp_path / "site", PYTHONPATH=str(PACKAGE.parent)) == PACKAGE / "__init__.py"
 
 
-KERNEL_TESTS = ("tests/engine", "tests/neurons/test_native_cpu.py", "tests/layers", "tests/training/test_compact.py")
+KERNEL_TESTS = (
+    "tests/engine",
+    "tests/neurons/test_native_cpu.py",
+    "tests/layers",
+    "tests/training/test_compact.py",
+)
 
 
 @pytest.mark.slow
-def test_sanitized_editable_install_runs_the_tests_of_the_kernels(tree: Path, tmp_path: Path) -> None:
+def test_sanitized_editable_install_runs_the_tests_of_the_kernels(
+    tree: Path, tmp_path: Path
+) -> None:
     editable(tree, tmp_path / "site", CMAKE_ARGS="-DSD_SANITIZE=ON")
     assert len(list((tree / "src" / "spikedriven" / "engine").glob("_native.*"))) == 1
     compiler = os.environ.get("CXX", "g++")
     libraries = [
-        output_of(compiler, f"-print-file-name={name}") for name in ("libasan.so", "libubsan.so", "libstdc++.so")
+        output_of(compiler, f"-print-file-name={name}")
+        for name in ("libasan.so", "libubsan.so", "libstdc++.so")
     ]
-    sanitized = {"LD_PRELOAD": " ".join(libraries), "ASAN_OPTIONS": "detect_leaks=0", "PYTHONPATH": str(tree / "src")}
-    env = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")} | sanitized
+    sanitized = {
+        "LD_PRELOAD": " ".join(libraries),
+        "ASAN_OPTIONS": "detect_leaks=0",
+        "PYTHONPATH": str(tree / "src"),
+    }
+    env = {
+        name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")
+    } | sanitized
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-p", "no:randomly", *KERNEL_TESTS],
         cwd=tree,

@@ -49,13 +49,21 @@ def test_programs_agree_with_their_networks(name: str) -> None:
     program = Program(thin_plan(name))
     for x in batch.split(1):
         output, counts = reference(model, x)
-        maps = [(m.name, value) for m, value in program.maps(x) if m.kind == "spikes" and m.name in counts]
+        maps = [
+            (m.name, value)
+            for m, value in program.maps(x)
+            if m.kind == "spikes" and m.name in counts
+        ]
         assert len(maps) >= 0.8 * len(counts)
-        differences = [(where, (value - counts[where]).abs()) for where, value in maps]  # one step stands for all
+        differences = [
+            (where, (value - counts[where]).abs()) for where, value in maps
+        ]  # one step stands for all
         off = [(where, difference) for where, difference in differences if difference.any()]
         if off:  # in the first layer where any differs: single neurons, whose input lies within rounding of a threshold
             where, difference = off[0]
-            assert difference.max() == 1 and difference.sum() <= max(2, difference.numel() / 1000), where
+            assert difference.max() == 1 and difference.sum() <= max(
+                2, difference.numel() / 1000
+            ), where
         else:
             largest = float(output.abs().max())
             torch.testing.assert_close(program(x).double(), output, rtol=1e-3, atol=1e-3 * largest)
@@ -87,7 +95,9 @@ def test_the_network_is_left_as_it_was() -> None:
     before = {key: value.clone() for key, value in model.state_dict().items()}
     sd.compile(model, batch)
     after = model.state_dict()
-    assert before.keys() == after.keys() and all(torch.equal(before[key], after[key]) for key in before)
+    assert before.keys() == after.keys() and all(
+        torch.equal(before[key], after[key]) for key in before
+    )
     assert not model.training
 
 
@@ -96,7 +106,11 @@ def test_layers_that_often_fire_multiply() -> None:
     model, batch = thin("e_spikeformer_5m")
     program = sd.compile(model, batch, weight_bits=23)
     shares = [float((value > 0).float().mean()) for _, value in program.maps(batch[:1])]
-    modes = {(shares[o.source] * COUNT_ROW_COST >= 1, o.mode) for o in program.plan.operations if _on_spikes(o)}
+    modes = {
+        (shares[o.source] * COUNT_ROW_COST >= 1, o.mode)
+        for o in program.plan.operations
+        if _on_spikes(o)
+    }
     assert modes == {(True, "dense"), (False, "rows")}
     check_plan(program.plan)
     assert torch.equal(program(batch), Program(thin_plan("e_spikeformer_5m"), native=True)(batch))
@@ -114,7 +128,9 @@ def test_bits_of_weights(name: str, bits: int, kept: type) -> None:
 
 def test_wide_weights_in_the_first_half_of_the_arithmetic() -> None:
     model, batch = thin("e_spikeformer_5m")
-    plans = [sd.compile(model, batch, native=False, weight_bits=bits).plan for bits in (None, 16, 23)]
+    plans = [
+        sd.compile(model, batch, native=False, weight_bits=bits).plan for bits in (None, 16, 23)
+    ]
     layers = [[o for o in plan.operations if _on_counts(o)] for plan in plans]
     wide = [layer.weight.dtype == np.int32 for layer in layers[0]]
     assert wide == sorted(wide, reverse=True)  # first, and then no more

@@ -31,7 +31,12 @@ from spikedriven.errors import CheckpointError, InputError
 from tests.engine.nets import thin, thin_plan
 
 # between them: every operation, both neurons
-NAMES = ["sdt_2_256_cifar10dvs", "e_spikeformer_5m", "spikingformer_2_256_dvs", "meta_spikeformer_15m"]
+NAMES = [
+    "sdt_2_256_cifar10dvs",
+    "e_spikeformer_5m",
+    "spikingformer_2_256_dvs",
+    "meta_spikeformer_15m",
+]
 
 
 @pytest.fixture
@@ -61,12 +66,18 @@ def test_a_loaded_program_is_the_saved_one(name: str, tmp_path: Path) -> None:
         for field in dataclasses.fields(mine):
             a, b = getattr(mine, field.name), getattr(yours, field.name)
             assert type(a) is type(b)
-            assert a.dtype == b.dtype and np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b
+            assert (
+                a.dtype == b.dtype and np.array_equal(a, b) if isinstance(a, np.ndarray) else a == b
+            )
     batch = thin(name)[1][:1]
-    assert torch.equal(sd.load_program(path, native=False)(batch), Program(plan, native=False)(batch))
+    assert torch.equal(
+        sd.load_program(path, native=False)(batch), Program(plan, native=False)(batch)
+    )
 
 
-def test_the_same_plan_gives_the_same_bytes_and_an_old_file_is_replaced(plan: Plan, tmp_path: Path) -> None:
+def test_the_same_plan_gives_the_same_bytes_and_an_old_file_is_replaced(
+    plan: Plan, tmp_path: Path
+) -> None:
     first, second = tmp_path / "a", tmp_path / "b"
     second.write_bytes(b"what was there")
     file.save(plan, first)
@@ -75,7 +86,9 @@ def test_the_same_plan_gives_the_same_bytes_and_an_old_file_is_replaced(plan: Pl
     assert {path.name for path in tmp_path.iterdir()} == {"a", "b"}
 
 
-def test_an_interrupted_write_leaves_the_old_file(plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_write_leaves_the_old_file(
+    plan: Plan, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / "a"
     path.write_bytes(b"what was there")
 
@@ -111,7 +124,9 @@ def test_no_such_file_a_folder_and_other_files(tmp_path: Path) -> None:
     for content in (b"", b"hello", b"\x08" + bytes(7) + b"not json", bytes(1000)):
         (tmp_path / "x").write_bytes(content)
         refused(tmp_path / "x", "no program file")
-    safetensors.numpy.save_file({"weight": np.zeros(3, dtype=np.float32)}, tmp_path / "x", {"format": "pt"})
+    safetensors.numpy.save_file(
+        {"weight": np.zeros(3, dtype=np.float32)}, tmp_path / "x", {"format": "pt"}
+    )
     refused(tmp_path / "x", "no program file")
 
 
@@ -127,7 +142,9 @@ def test_every_flipped_byte_is_found(written: tuple[Path, bytes], tmp_path: Path
         refused(path, "damaged|reads 'spikedriven program'")
 
 
-def test_padding_of_the_header_that_is_no_space(written: tuple[Path, bytes], tmp_path: Path) -> None:
+def test_padding_of_the_header_that_is_no_space(
+    written: tuple[Path, bytes], tmp_path: Path
+) -> None:
     data = bytearray(written[1])
     end = 8 + int.from_bytes(data[:8], "little")
     padding = len(data[:end]) - len(data[:end].rstrip(b" "))
@@ -162,7 +179,9 @@ def crafted(plan: Plan, path: Path, edit: Edit, **top: object) -> None:
 
 
 def layer_of(described: dict) -> dict:
-    return next(o for o in described["operations"] if o["operation"] == "WeightLayer" and o["neuron"])
+    return next(
+        o for o in described["operations"] if o["operation"] == "WeightLayer" and o["neuron"]
+    )
 
 
 def of_map(**values: object) -> Edit:

@@ -16,7 +16,12 @@ from tests.networks import live_model
 
 pytestmark = pytest.mark.skipif(not available(), reason="installed without the compiled engine")
 
-FAMILIES = ["sdt_2_256_cifar10dvs", "e_spikeformer_5m", "meta_spikeformer_15m", "spikingformer_8_384"]
+FAMILIES = [
+    "sdt_2_256_cifar10dvs",
+    "e_spikeformer_5m",
+    "meta_spikeformer_15m",
+    "spikingformer_8_384",
+]
 
 
 def assert_same_maps(expected: list, program: Program, x: Tensor) -> None:
@@ -33,7 +38,9 @@ def all_dense(plan: Plan) -> Plan:
         rows = isinstance(operation, WeightLayer) and operation.mode == "rows"
         return dataclasses.replace(operation, mode="dense") if rows else operation
 
-    return dataclasses.replace(plan, operations=tuple(changed(operation) for operation in plan.operations))
+    return dataclasses.replace(
+        plan, operations=tuple(changed(operation) for operation in plan.operations)
+    )
 
 
 @pytest.mark.parametrize("name", sd.list_models())
@@ -54,7 +61,9 @@ def test_multiplying_gives_what_adding_rows_gives(name: str) -> None:
         assert_same_maps(expected, Program(all_dense(plan), True, isa), x)
 
 
-@pytest.mark.parametrize("name", ["sdt_2_256_cifar10dvs", "e_spikeformer_5m", "spikingformer_8_384"])
+@pytest.mark.parametrize(
+    "name", ["sdt_2_256_cifar10dvs", "e_spikeformer_5m", "spikingformer_8_384"]
+)
 def test_threads_and_batch_change_nothing(name: str) -> None:
     plan, batch = thin_plan(name), thin(name)[1]
     program = Program(plan, native=True)
@@ -64,7 +73,9 @@ def test_threads_and_batch_change_nothing(name: str) -> None:
         outputs.append(program(batch))
         assert torch.equal(outputs[0], outputs[-1])
     singles = [program(x[None]) for x in batch]
-    assert torch.equal(outputs[0], torch.cat(singles, dim=1 if plan.output_form == "per_step" else 0))
+    assert torch.equal(
+        outputs[0], torch.cat(singles, dim=1 if plan.output_form == "per_step" else 0)
+    )
     assert not torch.equal(singles[0], singles[1])
     expected = Program(plan, native=False).maps(batch[2:])
     program.threads = 3
@@ -77,7 +88,9 @@ def test_memory_is_used_again_and_a_second_run_sees_nothing_of_the_first() -> No
     first = program(batch[:1])
     program(batch[1:2] * 5)
     assert torch.equal(program(batch[:1]), first)
-    together = sum(m.steps * m.height * m.width * -(-m.channels // 32) * 32 * BYTES[m.kind] for m in plan.maps)
+    together = sum(
+        m.steps * m.height * m.width * -(-m.channels // 32) * 32 * BYTES[m.kind] for m in plan.maps
+    )
     assert program._native is not None and program._native.engine.memory < together / 2
 
 

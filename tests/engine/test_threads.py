@@ -94,7 +94,9 @@ assert program(x).isfinite().all()
     assert ran.returncode == 0, ran.stderr
 
 
-@pytest.mark.skipif("libasan" in os.environ.get("LD_PRELOAD", ""), reason="the sanitizer itself needs the memory")
+@pytest.mark.skipif(
+    "libasan" in os.environ.get("LD_PRELOAD", ""), reason="the sanitizer itself needs the memory"
+)
 def test_a_system_without_more_threads_is_an_error_and_no_crash() -> None:
     ran = alone("""
 assert run(2)
@@ -105,7 +107,9 @@ except RuntimeError as error:
     print("refused:", error)
 assert run(2)
 """)
-    assert ran.returncode == 0 and "refused: Resource temporarily unavailable" in ran.stdout, ran.stderr
+    assert ran.returncode == 0 and "refused: Resource temporarily unavailable" in ran.stdout, (
+        ran.stderr
+    )
 
 
 @pytest.mark.parametrize("threads", [0, -1, 1025])

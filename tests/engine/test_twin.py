@@ -67,24 +67,40 @@ def channels_last(x: Tensor) -> np.ndarray:
 
 def layer(mode: str, inputs: int, outputs: int, kernel: int = 3, **values: object) -> WeightLayer:
     shape = (outputs, 1 if mode == "depthwise" else inputs, kernel, kernel)
-    weight = real(*shape) if mode == "float" else RNG.integers(-30000, 30000, size=shape).astype(np.int16)
-    scale = np.ones(outputs, dtype=np.float32) if mode == "float" else np.abs(real(outputs)) * np.float32(1e-5)
+    weight = (
+        real(*shape)
+        if mode == "float"
+        else RNG.integers(-30000, 30000, size=shape).astype(np.int16)
+    )
+    scale = (
+        np.ones(outputs, dtype=np.float32)
+        if mode == "float"
+        else np.abs(real(outputs)) * np.float32(1e-5)
+    )
     return WeightLayer(0, weight, scale, real(outputs), mode=mode, **values)
 
 
 def expected_layer(made: WeightLayer, source: np.ndarray) -> np.ndarray:
     groups = source.shape[-1] if made.mode == "depthwise" else 1
-    weight = torch.from_numpy(made.weight.astype(np.float64)) * torch.from_numpy(made.scale).reshape(-1, 1, 1, 1)
+    weight = torch.from_numpy(made.weight.astype(np.float64)) * torch.from_numpy(
+        made.scale
+    ).reshape(-1, 1, 1, 1)
     bias = torch.from_numpy(made.bias.astype(np.float64))
     return channels_last(F.conv2d(images(source), weight, bias, made.step, made.pad, 1, groups))
 
 
-@pytest.mark.parametrize(("kernel", "step", "pad"), [(1, 1, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3), (2, 2, 0), (3, 1, 2)])
+@pytest.mark.parametrize(
+    ("kernel", "step", "pad"), [(1, 1, 0), (3, 1, 1), (3, 2, 1), (7, 2, 3), (2, 2, 0), (3, 1, 2)]
+)
 @pytest.mark.parametrize("mode", ["rows", "dense", "depthwise", "float"])
 def test_weight_layers(mode: str, kernel: int, step: int, pad: int) -> None:
     source = real(2, 7, 8, 5) if mode == "float" else counts(4, 2, 7, 8, 5)
-    made = layer(mode, 5, 5 if mode == "depthwise" else 6, kernel, step=step, pad=pad, levels=4, real=1)
-    np.testing.assert_allclose(computed(made, source)[1], expected_layer(made, source), rtol=2e-5, atol=2e-5)
+    made = layer(
+        mode, 5, 5 if mode == "depthwise" else 6, kernel, step=step, pad=pad, levels=4, real=1
+    )
+    np.testing.assert_allclose(
+        computed(made, source)[1], expected_layer(made, source), rtol=2e-5, atol=2e-5
+    )
 
 
 @pytest.mark.parametrize(("source_steps", "residual_steps"), [(1, 1), (1, T), (T, 1), (T, T)])
@@ -92,7 +108,9 @@ def test_residual_and_neuron_of_a_weight_layer(source_steps: int, residual_steps
     source, residual = counts(1, source_steps, 4, 5, 6), real(residual_steps, 4, 5, 7)
     made = layer("rows", 6, 7, 1, residual=1, real=2, spikes=3, neuron=LIF_SPEC)
     maps = computed(made, source, residual)
-    np.testing.assert_allclose(maps[2], expected_layer(made, source) + residual, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(
+        maps[2], expected_layer(made, source) + residual, rtol=1e-5, atol=1e-5
+    )
     assert maps[2].shape == (max(source_steps, residual_steps), 4, 5, 7)
     again = computed(Fire(2, 3, LIF_SPEC), source, residual, maps[2])
     assert np.array_equal(maps[3], again[3]) and 0 < maps[3].mean() < 1
@@ -110,7 +128,14 @@ def test_lif_is_the_readable_neuron_to_the_bit(
     leak = tau if w is None else torch.sigmoid(w).item()
     x = real(T, 8, 8, 32) * 2
     x.reshape(-1)[:50] = 0.75 * leak  # at the threshold
-    spec = LIFSpec(float(np.float32(leak)), 0.75, float(options.rest), v_reset is not None, decay_input, parametric)
+    spec = LIFSpec(
+        float(np.float32(leak)),
+        0.75,
+        float(options.rest),
+        v_reset is not None,
+        decay_input,
+        parametric,
+    )
     expected = lif_naive(torch.from_numpy(x), w=w, options=options)[0]
     found = computed(Fire(0, 1, spec), x)[1]
     assert np.array_equal(found, expected.numpy()) and 0.05 < found.mean() < 0.6
@@ -130,7 +155,11 @@ def test_integer_neurons_are_the_readable_ones_to_the_bit(levels: int, rounding:
     x = np.concatenate([halves, *near, real(100) * levels]).reshape(1, 1, 1, -1)
     expected = integer_spike_naive(torch.from_numpy(x), levels, 1.0, rounding, "strict")
     found = computed(Fire(0, 1, IntegerSpec(levels, rounding == "half_up")), x)[1]
-    assert found.dtype == np.uint8 and np.array_equal(found, expected.numpy()) and found.max() == levels
+    assert (
+        found.dtype == np.uint8
+        and np.array_equal(found, expected.numpy())
+        and found.max() == levels
+    )
 
 
 @pytest.mark.parametrize(("kernel", "step", "pad"), [(3, 2, 1), (2, 2, 0), (3, 1, 1)])
@@ -162,7 +191,9 @@ def test_pooled_masked_attention() -> None:
     pooled = F.max_pool2d(planes(k & v), 3, 1, 1)
     mask = lif_naive(pooled.sum(dim=2, keepdim=True), options=LIFOptions(v_threshold=4.0))[0]
     expected = F.max_pool2d(planes(q) * mask, 3, 1, 1)
-    found = computed(MaskedAttention(0, 1, 2, 3, heads, spec), *(x.astype(np.uint8) for x in (q, k, v)))[3]
+    found = computed(
+        MaskedAttention(0, 1, 2, 3, heads, spec), *(x.astype(np.uint8) for x in (q, k, v))
+    )[3]
     assert torch.equal(planes(found), expected) and 0 < mask.mean() < 1
 
 
@@ -172,7 +203,9 @@ def test_linear_attention(heads: int, channels_v: int) -> None:
     parts = [torch.from_numpy(x.astype(np.float64)).reshape(2, 12, heads, -1) for x in (q, k, v)]
     products = torch.einsum("tphi,tmhi,tmhj->tphj", *parts).reshape(2, 3, 4, channels_v) * 0.0078125
     expected = integer_spike_naive(products.float(), 8, 1.0, "half_even", "strict")
-    found = computed(LinearAttention(0, 1, 2, 3, heads, 0.0078125, IntegerSpec(8, False)), q, k, v)[3]
+    found = computed(LinearAttention(0, 1, 2, 3, heads, 0.0078125, IntegerSpec(8, False)), q, k, v)[
+        3
+    ]
     assert np.array_equal(found, expected.numpy()) and len(np.unique(found)) > 2
 
 

@@ -55,9 +55,14 @@ def write_trees(folder: Path) -> Path:
     pixels = np.random.default_rng(0).integers(0, 256, (40, 40, 4), dtype=np.uint8)
     box = "<bndbox><xmin>3</xmin><ymin>5</ymin><xmax>13</xmax><ymax>20</ymax></bndbox>"
     with zipfile.ZipFile(path, "w") as wheel:
-        for place in ("2019_YELL_2_528000_4978000_image_crop2", "2019_YELL_2_541000_4977000_image_crop"):
+        for place in (
+            "2019_YELL_2_528000_4978000_image_crop2",
+            "2019_YELL_2_541000_4977000_image_crop",
+        ):
             wheel.writestr(f"deepforest/data/{place}.png", encoded(pixels, "PNG"))
-            wheel.writestr(f"deepforest/data/{place}.xml", f"<annotation><object>{box}</object></annotation>")
+            wheel.writestr(
+                f"deepforest/data/{place}.xml", f"<annotation><object>{box}</object></annotation>"
+            )
     return path
 
 
@@ -65,7 +70,9 @@ def test_nuclei_become_tiles_in_the_layout_of_coco(example: ModuleType, tmp_path
     example.write_coco("nuclei", zipfile.ZipFile(write_nuclei(tmp_path)), tmp_path)
     content = json.loads((tmp_path / "train.json").read_text())
     assert len(content["images"]) == 5 * 3, "steps of 16 in 96 x 64, the upper three quarters"
-    train, test = (CocoInstances(tmp_path / p, tmp_path / f"{p}.json", p == "train") for p in ("train", "test"))
+    train, test = (
+        CocoInstances(tmp_path / p, tmp_path / f"{p}.json", p == "train") for p in ("train", "test")
+    )
     assert train.classes == ("nuclei",) and len(test) == 2
     image, target = train[0]
     assert image.shape == (3, 32, 32) and target["boxes"].tolist() == [[6, 4, 18, 14]]
@@ -92,15 +99,22 @@ def test_the_version_that_is_named_is_fetched_once(
     monkeypatch.setattr(subprocess, "run", download)
     write_nuclei(tmp_path, version="0.9.1")
     for _ in range(2):
-        assert example.fetch(*example.PACKAGES["nuclei"], tmp_path).filename.endswith("stardist-0.9.2-py3-none-any.whl")
+        assert example.fetch(*example.PACKAGES["nuclei"], tmp_path).filename.endswith(
+            "stardist-0.9.2-py3-none-any.whl"
+        )
     assert len(calls) == 1 and calls[0][-1] == "stardist==0.9.2"
 
 
 def test_one_step_of_training(
-    example: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    example: ModuleType,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     write_nuclei(tmp_path)
-    monkeypatch.setattr(sys, "argv", ["natural_images.py", "nuclei", "--steps", "1", "--folder", str(tmp_path)])
+    monkeypatch.setattr(
+        sys, "argv", ["natural_images.py", "nuclei", "--steps", "1", "--folder", str(tmp_path)]
+    )
     example.main()
     said = capsys.readouterr().out
     assert "train tiles, 2 test tiles" in said and "step 1/1  loss" in said and "box_map50" in said

@@ -45,14 +45,18 @@ class Plain(Net):
     ],
 )
 def test_a_plain_network_is_held_whole_and_equal(neuron, tmp_path):
-    model, batch = exact(Plain(Fold(nn.Conv2d(8, 8, 3, stride=2, groups=4, padding=1)), neuron=neuron), images())
+    model, batch = exact(
+        Plain(Fold(nn.Conv2d(8, 8, 3, stride=2, groups=4, padding=1)), neuron=neuron), images()
+    )
     report = export_nir(model, batch, tmp_path / "net.nir")
     assert [item.why for item in report.left_out] == ["the reader averages over time"]
     assert report.inputs == {"input": "x"} and list(report.outputs) == ["to.head"]
     assert report.same_spikes == 1.0 and report.largest_difference < 1e-12
     file = nir.read(tmp_path / "net.nir", type_check=False)
     logits = run_nir(file, {"input": batch[:1].expand(STEPS, -1, -1, -1)})["to.head"].mean(0)
-    if not isinstance(model.head_fire, ParametricLIF):  # its threshold of 1 keeps the head silent on means
+    if not isinstance(
+        model.head_fire, ParametricLIF
+    ):  # its threshold of 1 keeps the head silent on means
         assert not torch.allclose(logits, model.head.bias)
     with torch.no_grad():
         torch.testing.assert_close(logits, model(batch[:1])[0], rtol=1e-12, atol=1e-12)
@@ -87,7 +91,10 @@ def test_residual_sums_become_several_edges(tmp_path):
     build_weights(model)
     report = export_nir(model, batch, tmp_path / "net.nir")
     edges = nir.read(tmp_path / "net.nir", type_check=False).edges
-    assert sorted(a for a, b in edges if b == "fire2") == ["planted.one.inner.0", "planted.two.inner.0"]
+    assert sorted(a for a, b in edges if b == "fire2") == [
+        "planted.one.inner.0",
+        "planted.two.inner.0",
+    ]
     assert report.same_spikes == 1.0 and report.largest_difference < 1e-4
 
 
@@ -96,11 +103,17 @@ def test_products_and_pools_stay_outside_with_an_edge_on_each_side(tmp_path):
     build_weights(model)
     report = export_nir(model, batch, tmp_path / "net.nir")
     left_out = {(item.op, item.module) for item in report.left_out}
-    assert {("maxpool", "planted.0.inner.0"), ("matmul", "planted.1"), ("multiply", "planted.2")} <= left_out
+    assert {
+        ("maxpool", "planted.0.inner.0"),
+        ("matmul", "planted.1"),
+        ("multiply", "planted.2"),
+    } <= left_out
     assert "to.fire" in report.outputs and "from.planted.0.inner.0.max_pool2d" in report.inputs
     assert report.same_spikes == 1.0
     text = str(report)
-    assert "1 maxpool: NIR has no primitive for aten::max_pool2d (first in planted.0.inner.0)" in text
+    assert (
+        "1 maxpool: NIR has no primitive for aten::max_pool2d (first in planted.0.inner.0)" in text
+    )
 
 
 def test_an_operator_that_reorders_values_stays_outside(tmp_path):
@@ -124,15 +137,28 @@ def test_integer_neurons_stay_outside(tmp_path):
     ] * 3
 
 
-@pytest.mark.parametrize("name", ["sdt_2_256_cifar", "spikingformer_2_384_cifar", "meta_spikeformer_15m"])
+@pytest.mark.parametrize(
+    "name", ["sdt_2_256_cifar", "spikingformer_2_384_cifar", "meta_spikeformer_15m"]
+)
 def test_registered_names(name, tmp_path):
-    keywords = {} if "cifar" in name else {"embed_dims": (8, 16, 16, 16), "depths": (1, 1, 1, 1, 1), "num_heads": 2}
+    keywords = (
+        {}
+        if "cifar" in name
+        else {"embed_dims": (8, 16, 16, 16), "depths": (1, 1, 1, 1, 1), "num_heads": 2}
+    )
     model = sd.create_model(name, img_size=16, time_steps=2, **keywords)
     batch = random_batch(model, 2)
     build_weights(model)
     report = export_nir(model, batch, tmp_path / "net.nir")
     assert report.same_spikes == 1.0 and report.largest_difference < 1e-4
-    assert not {item.op for item in report.left_out} & {"conv", "linear", "neuron", "batchnorm", "scale", "add"}
+    assert not {item.op for item in report.left_out} & {
+        "conv",
+        "linear",
+        "neuron",
+        "batchnorm",
+        "scale",
+        "add",
+    }
     assert "head" in nir.read(tmp_path / "net.nir", type_check=False).nodes
 
 

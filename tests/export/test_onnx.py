@@ -24,7 +24,11 @@ FAMILIES = {
     "sdt_2_256_cifar": {"embed_dim": 32, "depth": 1},
     "sdt_2_256_cifar10dvs": {"embed_dim": 32, "depth": 1, "num_heads": 2, "time_steps": 1},
     "spikingformer_2_384_cifar": {"embed_dim": 32, "depth": 1, "num_heads": 2},
-    "meta_spikeformer_15m": {"embed_dims": (8, 16, 16, 16), "depths": (1, 1, 1, 1, 1), "num_heads": 2},
+    "meta_spikeformer_15m": {
+        "embed_dims": (8, 16, 16, 16),
+        "depths": (1, 1, 1, 1, 1),
+        "num_heads": 2,
+    },
     "e_spikeformer_3m": {"embed_dims": (8, 16, 16, 16), "depths": (1, 1, 1, 1, 1), "num_heads": 2},
     "e_spikeformer_83m": {"embed_dims": (8, 16, 16), "depths": (1, 1, 1, 1), "num_heads": 2},
 }
@@ -65,7 +69,9 @@ def test_small_networks(model, tmp_path):
 SLOW = ("meta_spikeformer_15m", "e_spikeformer_83m")
 
 
-@pytest.mark.parametrize("name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in FAMILIES])
+@pytest.mark.parametrize(
+    "name", [pytest.param(n, marks=pytest.mark.slow) if n in SLOW else n for n in FAMILIES]
+)
 def test_every_family(name, tmp_path):
     size = {} if name.startswith("sdt_2_256_cifar10dvs") else SMALL
     model = sd.create_model(name, **size, **FAMILIES[name])
@@ -95,7 +101,9 @@ def test_the_encoder_of_a_masked_autoencoder(tmp_path):
 @pytest.mark.parametrize("name", sd.list_models())
 def test_every_registered_name(name, tmp_path):
     """Same top-1; spikes may flip where float32 sums lie on a threshold, so logits are close, not equal."""
-    model = sd.create_model(name, **({} if "dvs" in name or "cifar" in name or "gesture" in name else {"img_size": 64}))
+    model = sd.create_model(
+        name, **({} if "dvs" in name or "cifar" in name or "gesture" in name else {"img_size": 64})
+    )
     batch = random_batch(model, 2)
     build_weights(model)
     report = export_onnx(model, batch, tmp_path / "net.onnx")
@@ -107,7 +115,9 @@ def test_a_difference_is_reported(tmp_path, monkeypatch):
     model, batch = Net(Mask()), images(8)
     build_weights(model)
     run = onnxruntime.InferenceSession.run
-    monkeypatch.setattr(onnxruntime.InferenceSession, "run", lambda *a: [-output for output in run(*a)])
+    monkeypatch.setattr(
+        onnxruntime.InferenceSession, "run", lambda *a: [-output for output in run(*a)]
+    )
     report = export_onnx(model, batch, tmp_path / "net.onnx")
     assert not report.ok and report.same_top1 < 0.5
 
@@ -120,7 +130,9 @@ def test_a_file_that_is_too_large_is_not_written(tmp_path, monkeypatch):
 
 
 def test_a_missing_extra_says_how_to_get_it():
-    with pytest.raises(InputError, match=r"needs surely_not_installed: pip install 'spikedriven\[export\]'"):
+    with pytest.raises(
+        InputError, match=r"needs surely_not_installed: pip install 'spikedriven\[export\]'"
+    ):
         need("surely_not_installed")
 
 

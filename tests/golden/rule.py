@@ -22,17 +22,27 @@ def load(name: str) -> dict:
 
 def files(*models: str) -> list[str]:
     """Golden files, present in this folder, whose registered name starts with one of ``models``."""
-    return [f for f, entry in INDEX.items() if entry["model"].startswith(models) and (FOLDER / f).exists()]
+    return [
+        f
+        for f, entry in INDEX.items()
+        if entry["model"].startswith(models) and (FOLDER / f).exists()
+    ]
 
 
 def weights(golden: dict) -> dict[str, Tensor]:
     options = {
         "gain": golden.get("gain", 1.0),
         "norm_gain": golden.get("norm_gain", 1.0),
-        "uniform": {last: limits[-2:] for last, limits in (golden.get("overrides") or {}).items()},  # after "uniform"
-        "constants": {key: _value(constant) for key, constant in (golden.get("constants") or {}).items()},
+        "uniform": {
+            last: limits[-2:] for last, limits in (golden.get("overrides") or {}).items()
+        },  # after "uniform"
+        "constants": {
+            key: _value(constant) for key, constant in (golden.get("constants") or {}).items()
+        },
     }
-    return {key: rule_tensor(key, tuple(shape), **options) for key, shape, *_ in golden["state_dict"]}
+    return {
+        key: rule_tensor(key, tuple(shape), **options) for key, shape, *_ in golden["state_dict"]
+    }
 
 
 def _value(constant: dict | float) -> float:

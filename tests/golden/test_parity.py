@@ -15,14 +15,21 @@ REL = 1e-9
 ALL = rule.files("sdt_", "spikingformer_", "meta_spikeformer_", "e_spikeformer_", "spike_mae_")
 #: 224 pixels in float64, or more than 100 million parameters, take the better part of a minute each.
 SLOW = ("224", "_768", "mae")
-SOME_SLOW = [pytest.param(name, marks=pytest.mark.slow) if any(word in name for word in SLOW) else name for name in ALL]
+SOME_SLOW = [
+    pytest.param(name, marks=pytest.mark.slow) if any(word in name for word in SLOW) else name
+    for name in ALL
+]
 
 
 @pytest.fixture(scope="module", params=SOME_SLOW)
 def published(request):
     """(golden file, weights, model), made once per file: the largest take long."""
     golden, entry = rule.load(request.param), rule.INDEX[request.param]
-    return golden, rule.weights(golden), sd.create_model(entry["model"], **entry["keywords"]).double()
+    return (
+        golden,
+        rule.weights(golden),
+        sd.create_model(entry["model"], **entry["keywords"]).double(),
+    )
 
 
 @pytest.fixture
@@ -40,7 +47,9 @@ def test_the_rule_makes_the_recorded_weights():
     for key, probe in golden["weights_probe"].items():
         assert weights[key].sum().item() == pytest.approx(probe["sum"], rel=1e-12)
         assert weights[key].flatten()[:4].tolist() == probe["first4"]
-    assert rule.inputs(golden).sum().item() == pytest.approx(golden["input_probe"]["sum"], rel=1e-12)
+    assert rule.inputs(golden).sum().item() == pytest.approx(
+        golden["input_probe"]["sum"], rel=1e-12
+    )
 
 
 def test_parameters_and_names(network, published):
@@ -90,7 +99,9 @@ def run(model, golden):
 
 def pre_train(model, golden):
     latents = []
-    hook = model.decoder.register_forward_pre_hook(lambda _m, arguments: latents.append(arguments[0]))
+    hook = model.decoder.register_forward_pre_hook(
+        lambda _m, arguments: latents.append(arguments[0])
+    )
     result = model(rule.inputs(golden), rule.mask_noise(golden))
     hook.remove()
     assert torch.equal(~result.mask, torch.tensor(golden["mask"]["active"]).bool())
@@ -110,7 +121,9 @@ def recorded_rates(model):
         if isinstance(module, Neuron):
             key = names.theirs(name)
             hooks.append(
-                module.register_forward_hook(lambda _m, _i, out, key=key: rates.__setitem__(key, out.mean().item()))
+                module.register_forward_hook(
+                    lambda _m, _i, out, key=key: rates.__setitem__(key, out.mean().item())
+                )
             )
     yield rates
     for hook in hooks:
@@ -121,7 +134,9 @@ def expect_rates(rates, model, golden, mode):
     """Mean outputs, and mean counts where the file has them. The HAR-DVS release divides behind its neurons."""
     norm = norms(model)
     counts = {key: rate * norm[key] for key, rate in rates.items()}
-    expect_each(counts if "the caller divides" in golden["neurons"] else rates, golden[mode]["firing"])
+    expect_each(
+        counts if "the caller divides" in golden["neurons"] else rates, golden[mode]["firing"]
+    )
     expect_each(counts, golden[mode].get("integer_mean", counts))
 
 
@@ -163,7 +178,9 @@ def expect_summary(value, expected, what):
 def expect(actual, expected, what):
     expected = torch.as_tensor(expected, dtype=torch.float64)
     bound = REL * expected.abs().max().item()
-    torch.testing.assert_close(actual.detach().double(), expected, rtol=REL, atol=bound, msg=lambda m: f"{what}: {m}")
+    torch.testing.assert_close(
+        actual.detach().double(), expected, rtol=REL, atol=bound, msg=lambda m: f"{what}: {m}"
+    )
 
 
 def expect_batch_statistics(model, expected):

@@ -20,18 +20,24 @@ class Fold(nn.Module):
 
 
 def conv_bn(inputs: int, outputs: int, kernel: int = 1) -> Fold:
-    return Fold(nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs))
+    return Fold(
+        nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=False), nn.BatchNorm2d(outputs)
+    )
 
 
 class Net(nn.Module):
     """Encoding layer, neuron, whatever a test plants, neuron, spatial mean, neuron, classifier."""
 
-    def __init__(self, planted: nn.Module | None = None, width: int = 8, neuron=LIF, head_neuron: bool = True) -> None:
+    def __init__(
+        self, planted: nn.Module | None = None, width: int = 8, neuron=LIF, head_neuron: bool = True
+    ) -> None:
         super().__init__()
         self.encode, self.fire = conv_bn(3, width, 3), neuron()
         self.planted = planted or nn.Identity()
         self.fire2, self.head = neuron(), nn.Linear(width, 5)
-        head_fire = LIF(v_threshold=0.1) if neuron is LIF else neuron()  # a mean of spikes never reaches 1
+        head_fire = (
+            LIF(v_threshold=0.1) if neuron is LIF else neuron()
+        )  # a mean of spikes never reaches 1
         self.head_fire = head_fire if head_neuron else nn.Identity()
         self.never_called = LIF()
 
@@ -44,7 +50,14 @@ class Net(nn.Module):
 class Attention(nn.Module):
     """q (k^T v) x scale, or softmax(q k^T) v, on spikes [T, B, C, H, W]."""
 
-    def __init__(self, width: int = 8, heads: int = 2, scale: float = 0.125, softmax: bool = False, neuron=LIF) -> None:
+    def __init__(
+        self,
+        width: int = 8,
+        heads: int = 2,
+        scale: float = 0.125,
+        softmax: bool = False,
+        neuron=LIF,
+    ) -> None:
         super().__init__()
         self.project = nn.ModuleList(conv_bn(width, width) for _ in range(3))
         self.fire = nn.ModuleList(neuron() for _ in range(3))

@@ -13,7 +13,11 @@ from tests.graph.networks import Attention, Fold, Mask, Net, conv_bn, images, in
 
 def rows(model, op=None, module=None):
     report = audit(model, images())
-    return [r for r in report.rows if (op is None or r.op == op) and (module is None or r.module == module)]
+    return [
+        r
+        for r in report.rows
+        if (op is None or r.op == op) and (module is None or r.module == module)
+    ]
 
 
 def finding(model):
@@ -35,13 +39,19 @@ def test_attention_scale_folds_into_the_next_threshold():
     assert row.verdict == FOLDS and row.why == "folds into the threshold of planted.attn_fire"
     report = audit(Net(Attention()), images())
     assert report.ok and not report.ok_as_released
-    assert [(r.classed, r.verdict) for r in report.rows if r.op == "matmul"] == [("spike x spike", ADDITION)] * 2
+    assert [(r.classed, r.verdict) for r in report.rows if r.op == "matmul"] == [
+        ("spike x spike", ADDITION)
+    ] * 2
 
 
 def test_planted_relu_is_found_and_named():
     report = audit(Net(nn.Sequential(conv_bn(8, 8), nn.ReLU(), conv_bn(8, 8))), images())
     activation, conv = report.findings
-    assert (activation.module, activation.op, activation.classed) == ("planted.1", "activation", "activation")
+    assert (activation.module, activation.op, activation.classed) == (
+        "planted.1",
+        "activation",
+        "activation",
+    )
     assert "relu is not a spiking neuron" in activation.why
     assert conv.module == "planted.2.inner.0"
     assert conv.why == "reads real values from activation in planted.1, no neuron between"
@@ -51,7 +61,9 @@ def test_planted_relu_is_found_and_named():
 def test_planted_average_pool_before_a_conv_is_found_and_named():
     row = finding(Net(nn.Sequential(Fold(nn.AvgPool2d(2)), conv_bn(8, 8))))
     assert (row.module, row.op, row.classed) == ("planted.1.inner.0", "conv", "real x weight")
-    assert row.why == "reads averages of spikes from avgpool in planted.0.inner.0, no neuron between"
+    assert (
+        row.why == "reads averages of spikes from avgpool in planted.0.inner.0, no neuron between"
+    )
     assert row.operands == ("mean of count 0..4 x 0.25",)
 
 
@@ -61,7 +73,10 @@ def test_a_maximum_pool_before_a_conv_is_fine():
 
 def test_planted_softmax_is_found_and_named():
     factor, row = audit(Net(Attention(softmax=True)), images()).findings
-    assert (factor.op, factor.module) == ("scale", "planted")  # a temperature: no threshold takes it
+    assert (factor.op, factor.module) == (
+        "scale",
+        "planted",
+    )  # a temperature: no threshold takes it
     assert (row.module, row.op) == ("planted", "activation") and "softmax" in row.why
     last = rows(Net(Attention(softmax=True)), op="matmul")[-1]
     assert (last.classed, last.verdict) == ("spike x real", ADDITION)
@@ -96,7 +111,10 @@ def test_two_linear_maps_without_a_neuron_pass_only_after_fusing():
     assert by_module["planted.depthwise.inner.0"].verdict == ADDITION
     second = by_module["planted.pointwise.inner.0"]
     assert (second.verdict, second.classed) == (FOLDS, "real x weight")
-    assert second.why == "no neuron since planted.depthwise.inner.0: the chain is one linear map once fused"
+    assert (
+        second.why
+        == "no neuron since planted.depthwise.inner.0: the chain is one linear map once fused"
+    )
     assert report.ok and not report.ok_as_released
     assert audit(Net(DepthwiseThenPointwise(LIF())), images()).ok_as_released
 
@@ -107,12 +125,17 @@ class PaddedChain(nn.Module):
     def __init__(self):
         super().__init__()
         self.first, self.norm = nn.Conv2d(8, 8, 1, bias=False), nn.BatchNorm2d(8)
-        self.second, self.third = nn.Conv2d(8, 8, 3, groups=8, bias=False), nn.Conv2d(8, 8, 1, bias=False)
+        self.second, self.third = (
+            nn.Conv2d(8, 8, 3, groups=8, bias=False),
+            nn.Conv2d(8, 8, 1, bias=False),
+        )
         self.norm2 = nn.BatchNorm2d(8)
 
     def forward(self, x):
         norm = self.norm
-        border = norm.bias - norm.running_mean * norm.weight * torch.rsqrt(norm.running_var + norm.eps)
+        border = norm.bias - norm.running_mean * norm.weight * torch.rsqrt(
+            norm.running_var + norm.eps
+        )
         x = self.first(x)
         ring = nn.functional.pad(torch.zeros_like(x), (1, 1, 1, 1), value=1.0)  # reads a shape only
         y = nn.functional.pad(norm(x), (1, 1, 1, 1)) + ring * border.view(-1, 1, 1)
@@ -134,7 +157,9 @@ def test_a_chain_on_the_input_belongs_to_the_encoding_layer():
             self.again = conv_bn(8, 8)
 
         def forward(self, x):
-            return self.head(self.fire(self.again(self.encode(x.unsqueeze(0)))).mean(dim=(3, 4)) > 0.5).float()
+            return self.head(
+                self.fire(self.again(self.encode(x.unsqueeze(0)))).mean(dim=(3, 4)) > 0.5
+            ).float()
 
     (row,) = rows(TwoMaps(), op="conv", module="again.inner.0")
     assert row.verdict == FOLDS and "encode.inner.0" in row.why
@@ -160,20 +185,31 @@ def test_a_factor_that_nothing_takes_is_a_finding():
     class Blend(nn.Module):
         def __init__(self):
             super().__init__()
-            self.gamma, self.one, self.two = nn.Parameter(torch.ones(8, 1, 1)), conv_bn(8, 8), conv_bn(8, 8)
+            self.gamma, self.one, self.two = (
+                nn.Parameter(torch.ones(8, 1, 1)),
+                conv_bn(8, 8),
+                conv_bn(8, 8),
+            )
 
         def forward(self, x):
             return self.one(x) + self.gamma * (self.two(x) + self.one(x))
 
     row = finding(Net(Blend()))
-    assert row.op == "scale" and row.why == "neither a weight layer nor a neuron next to it takes it"
+    assert (
+        row.op == "scale" and row.why == "neither a weight layer nor a neuron next to it takes it"
+    )
 
 
 def test_batch_norm_goes_forward_where_nothing_is_behind_it():
     class Norm(nn.Module):
         def __init__(self, after: nn.Module):
             super().__init__()
-            self.norm, self.after, self.a, self.b = Fold(nn.BatchNorm2d(8)), after, conv_bn(8, 8), conv_bn(8, 8)
+            self.norm, self.after, self.a, self.b = (
+                Fold(nn.BatchNorm2d(8)),
+                after,
+                conv_bn(8, 8),
+                conv_bn(8, 8),
+            )
 
         def forward(self, x):
             return self.after(self.norm(self.a(x) + self.b(x)))
@@ -202,7 +238,10 @@ def test_integer_neurons_fold_their_norm_into_the_next_weights():
     report = audit(Net(conv_bn(8, 8), neuron=integer()), images())
     row = next(row for row in report.rows if row.module == "planted.inner.0")
     assert (row.classed, row.verdict) == ("spike x weight", FOLDS)
-    assert row.why == "a count n adds its row n times (n up to 4), once the factor 0.25 is folded into these weights"
+    assert (
+        row.why
+        == "a count n adds its row n times (n up to 4), once the factor 0.25 is folded into these weights"
+    )
     assert report.ok and not report.ok_as_released
     plain = rows(Net(conv_bn(8, 8), neuron=integer(1.0)), module="planted.inner.0")
     assert plain[0].verdict == ADDITION
@@ -223,11 +262,19 @@ def test_products_of_two_real_values():
         def forward(self, x):
             return self.one(x) / self.two(x) if self.divide else self.one(x) * self.two(x)
 
-    assert (finding(Net(Gate(False))).op, finding(Net(Gate(False))).classed) == ("multiply", "real x real")
-    assert (finding(Net(Gate(True))).op, finding(Net(Gate(True))).classed) == ("divide", "real x real")
+    assert (finding(Net(Gate(False))).op, finding(Net(Gate(False))).classed) == (
+        "multiply",
+        "real x real",
+    )
+    assert (finding(Net(Gate(True))).op, finding(Net(Gate(True))).classed) == (
+        "divide",
+        "real x real",
+    )
 
 
-@pytest.mark.parametrize("planted", [lambda: Attention(), lambda: nn.Sequential(conv_bn(8, 8), nn.GELU())])
+@pytest.mark.parametrize(
+    "planted", [lambda: Attention(), lambda: nn.Sequential(conv_bn(8, 8), nn.GELU())]
+)
 def test_no_number_decides(planted):
     """Other weights (all zero, huge, negative) and another input: the same report."""
     reference = audit(Net(planted()), images())

@@ -41,15 +41,30 @@ def logged_table(log: dict) -> list[Layer]:
     info, rates, layers = log["ssa_info"], mean_rates(log), []
     for name, kind, cin, cout, _, _, _, percent in log["conv_linear"]["rows"]:
         positions, area = geometry(name, kind, info["Tsteps"])
-        with_bias = "fc" in name or "mlp" in name or "head" in name or ("block" in name and "proj_conv" in name)
+        with_bias = (
+            "fc" in name
+            or "mlp" in name
+            or "head" in name
+            or ("block" in name and "proj_conv" in name)
+        )
         read = Read(spiking=percent != 100.0, rate=rates[module_name(name)])
         assert not read.spiking or read.rate == pytest.approx(percent / 100, rel=1e-4)
         ops = positions * area * cin * cout
-        layers.append(Layer(name, "linear" if kind == "Linear" else "conv", ops, (read,), positions * cout * with_bias))
+        layers.append(
+            Layer(
+                name,
+                "linear" if kind == "Linear" else "conv",
+                ops,
+                (read,),
+                positions * cout * with_bias,
+            )
+        )
     width = info["embSize"]
     for i, rates in enumerate(log["qkv_firing_rates"]):
         q, k, v = (Read(True, rate) for rate in rates)
-        shape = AttentionShape(info["Tsteps"], 8, info["patchSize"] ** 2, width // 8, width // 8, q, k, v)
+        shape = AttentionShape(
+            info["Tsteps"], 8, info["patchSize"] ** 2, width // 8, width // 8, q, k, v
+        )
         layers.append(Layer(f"block[{i}].attn", "matmul", 0.0, (q, k, v), attention=shape))
     return layers
 
@@ -129,7 +144,18 @@ def test_only_spikingformer_and_all_ops_count_biases():
 
 
 def test_all_ops_prices_what_the_others_leave_out():
-    ops = ("neuron", "batchnorm", "maxpool", "mean", "sum", "add", "scale", "activation", "divide", "avgpool")
+    ops = (
+        "neuron",
+        "batchnorm",
+        "maxpool",
+        "mean",
+        "sum",
+        "add",
+        "scale",
+        "activation",
+        "divide",
+        "avgpool",
+    )
     rows = [Layer("a", op, 10, (SPIKES,), elements=10, inputs=90, window=9) for op in ops]
     assert {layer.op: acs_macs("all-ops", layer) for layer in rows} == {
         "neuron": (20, 10), "batchnorm": (0, 10), "maxpool": (80, 0), "mean": (18, 10), "sum": (18, 0),
@@ -140,7 +166,9 @@ def test_all_ops_prices_what_the_others_leave_out():
 
 
 def test_int8_prices():
-    table = Measurement((Layer("a", "conv", 1e9, (SPIKES,)), Layer("b", "conv", 1e9, (REAL,))), 1, 1)
+    table = Measurement(
+        (Layer("a", "conv", 1e9, (SPIKES,)), Layer("b", "conv", 1e9, (REAL,))), 1, 1
+    )
     assert cost(table, "sdt", "fp32").total_mj == pytest.approx(0.2 * 0.9 + 4.6)
     assert cost(table, "sdt", "int8").total_mj == pytest.approx(0.2 * 0.03 + 0.23)
 
@@ -164,5 +192,9 @@ def test_comparison_says_when_spiking_does_not_pay():
     assert sparse.partner("fp32").pays and sparse.pays_quantised
     assert "would below a mean rate of 63.89%" in str(dense)  # 4.6 / (8 x 0.9)
     assert not dense.partner("fp32").pays and str(dense).count("does NOT pay") == 2
-    assert "below the published break-even of 5.7% to 6.4%" in str(sparse) and "2409.08290" in str(sparse)
-    assert math.isclose(compared(0.06, 4).mean_rate, 0.06) and "within the published" in str(compared(0.06, 4))
+    assert "below the published break-even of 5.7% to 6.4%" in str(sparse) and "2409.08290" in str(
+        sparse
+    )
+    assert math.isclose(compared(0.06, 4).mean_rate, 0.06) and "within the published" in str(
+        compared(0.06, 4)
+    )

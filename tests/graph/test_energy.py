@@ -70,7 +70,9 @@ def test_its_total_energy_and_attention_rates(counted):
     rates = [[block.q.rate, block.k.rate, block.v.rate] for block in blocks]
     for found, expected in zip(rates, golden["qkv_firing_rates"], strict=True):
         assert found == pytest.approx(expected, rel=1e-9)
-    assert {(b.steps, b.heads, b.tokens, b.dim, b.value_dim) for b in blocks} == {(4, 8, 16, 48, 48)}
+    assert {(b.steps, b.heads, b.tokens, b.dim, b.value_dim) for b in blocks} == {
+        (4, 8, 16, 48, 48)
+    }
 
 
 def test_rows_of_a_small_network_by_hand():
@@ -137,7 +139,13 @@ def test_attention_is_recognised_by_the_names_of_its_neurons(kv_first):
     shapes = [layer.attention for layer in measure(model, batch).layers if layer.attention]
     rates = firing_rates(model, batch)
     (shape,) = shapes
-    assert (shape.steps, shape.heads, shape.tokens, shape.dim, shape.value_dim) == (STEPS, 2, 64, 4, 4)
+    assert (shape.steps, shape.heads, shape.tokens, shape.dim, shape.value_dim) == (
+        STEPS,
+        2,
+        64,
+        4,
+        4,
+    )
     assert [shape.q.rate, shape.k.rate, shape.v.rate] == pytest.approx(
         [rates[f"planted.{letter}_fire"] for letter in "qkv"]
     )
@@ -163,7 +171,9 @@ def test_firing_rates_equal_hooks_and_leave_out_what_never_ran():
     rates, outputs = firing_rates(model, batch), {}
     for name, module in model.named_modules():
         if isinstance(module, Neuron):
-            module.register_forward_hook(lambda _m, _i, out, name=name: outputs.update({name: out.mean().item()}))
+            module.register_forward_hook(
+                lambda _m, _i, out, name=name: outputs.update({name: out.mean().item()})
+            )
     model(batch)
     assert rates == pytest.approx(outputs, rel=1e-6) and "never_called" not in rates
     assert next(iter(rates)) == "fire" and list(rates)[-1] == "head_fire"
@@ -196,7 +206,11 @@ def test_the_report_prints_its_arithmetic_and_serialises():
     values = json.loads(json.dumps(report.to_dict()))
     assert values["total_mj"] == report.total_mj and values["layers"][0]["name"] == "encode.inner.0"
     text = str(report)
-    assert report.formula() in text and "E_MAC x 41472 operations" in text and "ANN of the same shape, int8" in text
+    assert (
+        report.formula() in text
+        and "E_MAC x 41472 operations" in text
+        and "ANN of the same shape, int8" in text
+    )
     assert "WARNING" not in text
 
 

@@ -35,13 +35,22 @@ def build(name, keywords):
 def check(name, model):
     report = audit(model, model.example_input())
     encoding = ["stages.0.down.conv", "stem.0.project.conv", "stem.0.conv"]
-    assert [row.module for row in report.encoding] == [e for e in encoding if e in {r.module for r in report.encoding}]
+    assert [row.module for row in report.encoding] == [
+        e for e in encoding if e in {r.module for r in report.encoding}
+    ]
     assert len(report.encoding) == 1
     findings = [row.module for row in report.findings]
-    reads_means = name.startswith("spikingformer") or name in ("e_spikeformer_83m", "e_spikeformer_171m")
+    reads_means = name.startswith("spikingformer") or name in (
+        "e_spikeformer_83m",
+        "e_spikeformer_171m",
+    )
     assert findings == (["head"] if reads_means else [])
     assert report.ok_as_released == name.startswith("sdt")
-    chains = {row.module.rpartition(".")[2] for row in report.folded if row.op == "conv" and "chain" in row.why}
+    chains = {
+        row.module.rpartition(".")[2]
+        for row in report.folded
+        if row.op == "conv" and "chain" in row.why
+    }
     if name.startswith("meta"):  # depthwise -> pointwise, and the inside of a RepConv
         assert chains == {"conv", "depthwise", "last"}
     scales = [row for row in report.folded if row.op == "scale" and "threshold" in row.why]
@@ -60,7 +69,9 @@ def test_every_registered_name(name):
     check(name, build(name, {}))
 
 
-@pytest.mark.parametrize("name", ["sdt_8_512", "spikingformer_8_512", "meta_spikeformer_15m", "e_spikeformer_171m"])
+@pytest.mark.parametrize(
+    "name", ["sdt_8_512", "spikingformer_8_512", "meta_spikeformer_15m", "e_spikeformer_171m"]
+)
 def test_folding_keeps_the_promise(name):
     """What the audit says of the released form is what it finds in the folded and expanded network."""
     model = sd.create_model(name, img_size=32, **THINNED[name]).eval()
@@ -70,6 +81,11 @@ def test_folding_keeps_the_promise(name):
         assert after.ok == before.ok
         assert not any(row.op == "batchnorm" for row in after.rows)
         convs = [row for row in after.rows if row.op == "conv"]
-        assert [row.module for row in convs if row.classed == "real x weight"] == [after.encoding[0].module]
+        assert [row.module for row in convs if row.classed == "real x weight"] == [
+            after.encoding[0].module
+        ]
     assert not expanded.folded
-    assert {kind for row in expanded.rows if row.op == "conv" for kind in row.operands} == {"input", "spike"}
+    assert {kind for row in expanded.rows if row.op == "conv" for kind in row.operands} == {
+        "input",
+        "spike",
+    }

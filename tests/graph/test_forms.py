@@ -32,7 +32,9 @@ def test_what_runs_is_read_off_the_graph(name, form):
 def test_a_chain_is_counted_once_folded():
     """Meta-SpikeFormer's inner layers multiply real values as released; folded, only the first
     convolution does."""
-    model = live_model("meta_spikeformer_15m", img_size=32, **THINNED["meta_spikeformer_15m"]).float()
+    model = live_model(
+        "meta_spikeformer_15m", img_size=32, **THINNED["meta_spikeformer_15m"]
+    ).float()
     x = live_input(model)[:1].float()
     released, default = (sd.energy(model, x, form=form) for form in ("released", None))
     assert default.total_mj < released.total_mj
@@ -68,7 +70,9 @@ def test_an_integer_network_costs_what_its_binary_expansion_costs():
         rows = cost(measurement, "sdt").rows
         return sum(row.sops for row in rows if row.op in ops)
 
-    assert additions(binary, ("conv", "linear")) == pytest.approx(additions(counts, ("conv", "linear")))
+    assert additions(binary, ("conv", "linear")) == pytest.approx(
+        additions(counts, ("conv", "linear"))
+    )
     products = additions(counts, ("matmul",)), additions(binary, ("matmul",))
     assert products[0] <= products[1] * (1 + 1e-9)
     dense = (cost(m, "sdt").comparison.dense_macs for m in (counts, binary))

@@ -39,7 +39,9 @@ def test_fused_networks_compute_the_same_without_any_batch_norm(name, full):
 @pytest.mark.parametrize("name", sd.list_models("spike_mae*"))
 def test_a_fused_masked_autoencoder_hides_the_same_patches(name, full):
     """Folded norms would put their shift where patches are hidden; those places must stay 0."""
-    model = enliven(blank_model(name, img_size=64, **({} if full else shrunk(name) | {"decoder_dim": 32})))
+    model = enliven(
+        blank_model(name, img_size=64, **({} if full else shrunk(name) | {"decoder_dim": 32}))
+    )
     fused = fuse(model)  # compares the encoder on whole images
     assert [n for n, m in fused.named_modules() if isinstance(m, nn.BatchNorm2d)] == ["norm"]
     rng = torch.Generator().manual_seed(3)
@@ -113,7 +115,9 @@ def test_a_users_own_network(neuron):
         torch.testing.assert_close(fuse(model, x)(x), model(x), **CLOSE)
         torch.testing.assert_close(expand(model, x)(x), model(x), **CLOSE)
     graph = trace(expand(model, x), x)
-    kinds = {node.module: graph.operands(node)[0].kind for node in graph if node.op in ("conv", "linear")}
+    kinds = {
+        node.module: graph.operands(node)[0].kind for node in graph if node.op in ("conv", "linear")
+    }
     assert is_real(kinds["stem.0"])
     body = [kind for module, kind in kinds.items() if module.startswith("body")]
     assert body == [Spike()]

@@ -32,10 +32,14 @@ def logged(name: str):
 )
 def test_the_published_logs(name, log, heads_of_the_network):
     found = logged(name)
-    assert cost(found, "spikingformer-log").total_mj == pytest.approx(LOGS[log]["energy_mJ"], rel=1e-9)
+    assert cost(found, "spikingformer-log").total_mj == pytest.approx(
+        LOGS[log]["energy_mJ"], rel=1e-9
+    )
     assert cost(found, "spikingformer").total_mj == pytest.approx(heads_of_the_network, abs=5e-5)
     assert found.images == 0 and "energy_consumption_of" in found.source
-    layers = {row[0].replace("[", ".").replace("]", ""): row for row in LOGS[log]["module_tree"]["rows"]}
+    layers = {
+        row[0].replace("[", ".").replace("]", ""): row for row in LOGS[log]["module_tree"]["rows"]
+    }
     head = next(layer for layer in found.layers if layer.name == "head")
     assert head.ops + head.bias_ops == layers["head"][2]
     assert found.spikes > 1e6  # every neuron's rate follows from the log
@@ -73,7 +77,11 @@ def test_measured_rates_written_down_give_the_same_energy(measured, tmp_path):
 
 def test_layers_take_spikes_per_element_and_step(measured, tmp_path):
     model, found, _rates = measured
-    layers = {layer.name: layer.rate for layer in found.layers if layer.op in ("conv", "linear") and layer.spiking}
+    layers = {
+        layer.name: layer.rate
+        for layer in found.layers
+        if layer.op in ("conv", "linear") and layer.spiking
+    }
     given = write(tmp_path / "rates.json", {"layers": layers, "source": "a paper"})
     again = measurement_of(model, images(), given, "released")
     assert cost(again).total_mj == pytest.approx(cost(found).total_mj)
@@ -104,7 +112,9 @@ def test_wrong_files_are_one_message(measured, tmp_path, content, message):
 def test_a_missing_rate_is_asked_for(measured, tmp_path):
     given = write(tmp_path / "rates.json", {"neurons": {"fire": 0.1}})
     found = measurement_of(measured[0], images(), given, "released")
-    with pytest.raises(InputError, match="convention sdt needs firing rates that were not given, for head"):
+    with pytest.raises(
+        InputError, match="convention sdt needs firing rates that were not given, for head"
+    ):
         cost(found, "sdt")
 
 
@@ -123,4 +133,7 @@ def test_the_shipped_files_hold_the_logged_figures():
     assert found.layers["stem.1.project.conv"] == pytest.approx(
         rows["patch_embed.proj1_conv"][3] / rows["patch_embed.proj1_conv"][2], rel=1e-12
     )
-    assert found.neurons["blocks.7.attn.k.neuron"] == logs["Spikingformer-8-768"]["qkv_firing_rates"][7][1]
+    assert (
+        found.neurons["blocks.7.attn.k.neuron"]
+        == logs["Spikingformer-8-768"]["qkv_firing_rates"][7][1]
+    )

@@ -24,7 +24,12 @@ def test_spikes_of_two_steps_by_hand() -> None:
     first = torch.tensor([[[1.0, 0, 0], [1, 0, 0]], [[1, 1, 0], [1, 0, 0]]])
     layer = of(LIF(), first)
     assert (layer.neuron, layer.levels, layer.neurons) == ("LIF", 1, 3)
-    assert layer.spikes.tolist() == [2 / 6, 3 / 6] == layer.mean_output.tolist() == layer.share_firing.tolist()
+    assert (
+        layer.spikes.tolist()
+        == [2 / 6, 3 / 6]
+        == layer.mean_output.tolist()
+        == layer.share_firing.tolist()
+    )
     assert layer.fires_in_an_image == 3 / 6
     assert layer.never_fires == pytest.approx(1 / 3) and layer.always_full == pytest.approx(1 / 3)
     assert not layer.dead and not layer.saturated
@@ -37,10 +42,14 @@ def test_counts_are_spikes_and_outputs_are_divided() -> None:
     neuron = IntegerNeuron(levels=4, norm=8.0)
     layer = of(neuron, torch.tensor([[[0.0, 1, 4, 4]]]) / 8)
     assert layer.spikes.tolist() == [9 / 4] and layer.mean_output.tolist() == [9 / 32]
-    assert layer.share_firing.tolist() == [3 / 4] and layer.always_full == 2 / 4 and layer.levels == 4
+    assert (
+        layer.share_firing.tolist() == [3 / 4] and layer.always_full == 2 / 4 and layer.levels == 4
+    )
 
 
-@pytest.mark.parametrize(("value", "dead", "saturated"), [(0.0, True, False), (1.0, False, True), (0.5, False, False)])
+@pytest.mark.parametrize(
+    ("value", "dead", "saturated"), [(0.0, True, False), (1.0, False, True), (0.5, False, False)]
+)
 def test_dead_and_saturated(value: float, dead: bool, saturated: bool) -> None:
     layer = of(IntegerNeuron(levels=2), torch.full((2, 3, 5), value))
     assert (layer.dead, layer.saturated) == (dead, saturated)
@@ -65,8 +74,14 @@ def test_means_are_the_firing_rates(name: str) -> None:
     assert list(layers) == list(expected)
     for layer_name, layer in layers.items():
         assert float(layer.mean_output.mean()) == pytest.approx(expected[layer_name], rel=1e-12)
-        assert (layer.share_firing <= layer.spikes + 1e-12).all() and (layer.spikes <= layer.levels).all()
-        assert layer.share_firing.max() <= layer.fires_in_an_image + 1e-12 <= 1 - layer.never_fires + 2e-12
+        assert (layer.share_firing <= layer.spikes + 1e-12).all() and (
+            layer.spikes <= layer.levels
+        ).all()
+        assert (
+            layer.share_firing.max()
+            <= layer.fires_in_an_image + 1e-12
+            <= 1 - layer.never_fires + 2e-12
+        )
 
 
 def test_rows_have_every_figure_once_a_step() -> None:
@@ -77,4 +92,6 @@ def test_rows_have_every_figure_once_a_step() -> None:
         ("layer", 2, 0.0),
     ]
     assert all(row["never_fires"] == 0.5 and row["neurons"] == 2 for row in found)
-    assert not any(isinstance(value, float) and math.isnan(value) for row in found for value in row.values())
+    assert not any(
+        isinstance(value, float) and math.isnan(value) for row in found for value in row.values()
+    )

@@ -52,7 +52,9 @@ def test_places_packing_and_prices_per_bit():
         (Memory(weights="off-chip", off_chip_pj=2.0), 16.0), (Memory(weight_bits=4, on_chip_pj=0.5), 2.0),
     ):  # fmt: skip
         filled = Prices.of(find_convention("lemaire"), TECHNOLOGIES["int8"], memory).memory
-        assert filled.price(find_convention("lemaire").moves(CONV, filled)[0]) == pytest.approx(expected)
+        assert filled.price(find_convention("lemaire").moves(CONV, filled)[0]) == pytest.approx(
+            expected
+        )
 
 
 def test_event_by_event():
@@ -67,7 +69,9 @@ def test_event_by_event():
         "neuron": {"membranes": (1600, 1600), "spikes": pytest.approx((0, 160))},
     }
     conv, neuron = cost(TABLE, "lemaire").rows
-    assert conv.acs == pytest.approx(2 * additions + 1600) and conv.macs == pytest.approx(2 * spikes)
+    assert conv.acs == pytest.approx(2 * additions + 1600) and conv.macs == pytest.approx(
+        2 * spikes
+    )
     assert (neuron.macs, neuron.acs) == pytest.approx((1600, 160))
 
 
@@ -89,7 +93,9 @@ def test_an_ann_of_the_same_shape_runs_once(name):
     arithmetic, memory = (sum(row.partner_pj[i] for row in report.rows) for i in (0, 1))
     assert arithmetic == pytest.approx(28800 * report.technology.mac_pj)
     assert memory > 0 and own.ann_mj == pytest.approx((arithmetic + memory) * 1e-9)
-    assert own.spiking_mj == report.total_mj == pytest.approx(report.arithmetic_mj + report.memory_mj)
+    assert (
+        own.spiking_mj == report.total_mj == pytest.approx(report.arithmetic_mj + report.memory_mj)
+    )
     assert report.rows[1].partner_pj == (0, 0)
 
 
@@ -114,10 +120,14 @@ def test_matched_bits_follow_the_binary_steps():
 
 def test_an_ann_with_zeros_skips_them():
     dense, half = (
-        cost(TABLE, "bit-matched", memory=Memory(zeros=zeros)).comparison.partner("int8").ann_mj for zeros in (0.0, 0.5)
+        cost(TABLE, "bit-matched", memory=Memory(zeros=zeros)).comparison.partner("int8").ann_mj
+        for zeros in (0.0, 0.5)
     )
     assert half < dense
-    assert cost(TABLE, "bit-matched", memory=Memory(zeros=0.5)).total_mj == cost(TABLE, "bit-matched").total_mj
+    assert (
+        cost(TABLE, "bit-matched", memory=Memory(zeros=0.5)).total_mj
+        == cost(TABLE, "bit-matched").total_mj
+    )
 
 
 def test_only_conventions_with_traffic_take_a_memory():

@@ -34,7 +34,9 @@ LAYERS = [
 @pytest.mark.parametrize("layer", LAYERS, ids=str)
 def test_padding_is_counted_exactly(layer):
     x = torch.zeros(1, 4, 9, 11)
-    (row,) = [row for row in count_layers(trace(nn.Sequential(LIF(), layer), x), {}) if row.op == "conv"]
+    (row,) = [
+        row for row in count_layers(trace(nn.Sequential(LIF(), layer), x), {}) if row.op == "conv"
+    ]
     assert row.ops - row.padding_ops == pytest.approx(inner_products(layer, x), rel=1e-12)
     padded = layer.padding not in ((0, 0), 0)
     assert (row.padding_ops > 0) == padded

@@ -9,7 +9,13 @@ from spikedriven.models.segmentation import create_segmenter
 from spikedriven.models.segmentation.semantic_fpn import resize
 from tests.networks import enliven
 
-THIN = {"embed_dims": (8, 16, 16, 16), "depths": (1, 1, 1, 1, 1), "num_heads": 2, "mlp_ratio": 1, "img_size": 64}
+THIN = {
+    "embed_dims": (8, 16, 16, 16),
+    "depths": (1, 1, 1, 1, 1),
+    "num_heads": 2,
+    "mlp_ratio": 1,
+    "img_size": 64,
+}
 NETWORKS = {
     "corrected": {"backbone": "e_spikeformer_3m", "backbone_args": THIN},
     "layer scale": {"backbone": "e_spikeformer_3m", "backbone_args": {**THIN, "layer_scale": 0.5}},
@@ -30,7 +36,9 @@ def live(name):
 
 
 def images(batch=2):
-    return torch.randn(batch, 3, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return torch.randn(
+        batch, 3, 64, 64, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
 
 
 @pytest.mark.parametrize("name", NETWORKS)
@@ -57,7 +65,10 @@ def test_fused_and_expanded_networks_compute_the_same(name):
 def test_the_expanded_network_reads_binary_spikes_only():
     report = sd.audit(sd.expand(live("corrected"), check=False), images())
     assert report.ok_as_released and not report.folded
-    assert {kind for row in report.rows if row.op == "conv" for kind in row.operands} == {"input", "spike"}
+    assert {kind for row in report.rows if row.op == "conv" for kind in row.operands} == {
+        "input",
+        "spike",
+    }
 
 
 @pytest.mark.parametrize("name", ["corrected", "lif, time kept"])

@@ -53,9 +53,16 @@ def test_nodes_carry_module_paths_options_and_weight_names():
         "bias": None, "stride": [1, 1], "padding": [1, 1], "dilation": [1, 1], "groups": 1,
     }  # fmt: skip
     assert neuron.module == "fire" and neuron.kind == Spike()
-    assert (neuron.attrs["tau"], neuron.attrs["v_threshold"], neuron.attrs["v_reset"]) == (2.0, 1.0, 0.0)
+    assert (neuron.attrs["tau"], neuron.attrs["v_threshold"], neuron.attrs["v_reset"]) == (
+        2.0,
+        1.0,
+        0.0,
+    )
     norm = graph.find("batchnorm")[0]
-    assert norm.attrs["running_mean"].name == "encode.inner.1.running_mean" and norm.attrs["eps"] == 1e-5
+    assert (
+        norm.attrs["running_mean"].name == "encode.inner.1.running_mean"
+        and norm.attrs["eps"] == 1e-5
+    )
     assert graph.consumers(conv.id) == [norm] and graph.operands(norm) == [conv]
 
 
@@ -78,7 +85,9 @@ def test_the_graph_runs_as_the_model_does_for_any_batch():
 def test_visiting_sees_the_value_of_every_node():
     graph, seen = trace(Net(Mask()), images()), {}
     run(graph, images(1), lambda node, value: seen.update({node: value.shape}))
-    assert {node.id: tuple(seen[node.id]) for node in graph} == {node.id: node.shape for node in graph}
+    assert {node.id: tuple(seen[node.id]) for node in graph} == {
+        node.id: node.shape for node in graph
+    }
 
 
 def test_tracing_leaves_the_training_modes_alone():
@@ -160,12 +169,16 @@ def test_weights_alone_are_constants_with_values():
     (scale,) = graph.find("scale")
     factor = graph[scale.inputs["other"]]
     assert factor.kind == Constant() and scale.kind == Input()
-    torch.testing.assert_close(constants(graph)[factor.id].flatten(), torch.tensor([1.0, 2.0, 3.0]) / (1 + 1e-5) ** 0.5)
+    torch.testing.assert_close(
+        constants(graph)[factor.id].flatten(), torch.tensor([1.0, 2.0, 3.0]) / (1 + 1e-5) ** 0.5
+    )
 
 
 def test_shapes_are_no_values():
     """``zeros_like`` reads no number, and what only feeds it is not part of the network."""
-    graph = trace(Calls(lambda m, x: x + torch.zeros_like(x[:1, :1] * 3) + torch.full_like(x, 2.0)), images())
+    graph = trace(
+        Calls(lambda m, x: x + torch.zeros_like(x[:1, :1] * 3) + torch.full_like(x, 2.0)), images()
+    )
     assert [node.op for node in graph] == ["input", "constant", "add", "constant", "add"]
     zeros, twos = constants(graph).values()
     assert zeros.shape == (1, 1, 8, 8) and not zeros.any() and (twos == 2).all()
@@ -194,7 +207,9 @@ def test_a_module_called_twice_keeps_its_name():
 
 def test_an_unknown_operator_is_named_with_its_module_and_the_way_out():
     model = Net(Calls(lambda m, x: torch.cumsum(x, 0)))
-    with pytest.raises(InputError, match=r"aten::cumsum, called in planted;.*register_rule\('aten::cumsum'"):
+    with pytest.raises(
+        InputError, match=r"aten::cumsum, called in planted;.*register_rule\('aten::cumsum'"
+    ):
         trace(model, images())
 
 
@@ -208,7 +223,9 @@ def test_a_rule_can_be_registered(monkeypatch):
 
 
 def test_a_model_that_cannot_be_exported_says_why():
-    with pytest.raises(InputError, match=r"cannot trace Calls with an example of shape \[2, 3, 8, 8\]"):
+    with pytest.raises(
+        InputError, match=r"cannot trace Calls with an example of shape \[2, 3, 8, 8\]"
+    ):
         trace(Calls(lambda m, x: x if x.sum() > 0 else -x), images())
     with pytest.raises(InputError, match="at least one example as a tensor, found str"):
         trace(Net(), "image")

@@ -13,7 +13,11 @@ def counts(channels: int, size: int, seed: int) -> Tensor:
 def attend(layout: torch.memory_format, channels_v: int, size: int) -> list[Tensor]:
     """The result and the gradients of q, k and v."""
     inputs = [
-        counts(c, size, seed).flatten(0, 1).contiguous(memory_format=layout).unflatten(0, (2, 3)).requires_grad_()
+        counts(c, size, seed)
+        .flatten(0, 1)
+        .contiguous(memory_format=layout)
+        .unflatten(0, (2, 3))
+        .requires_grad_()
         for seed, c in enumerate((8, 8, channels_v))
     ]
     result = linear_attention(*inputs, num_heads=2, scale=0.25)
@@ -25,7 +29,9 @@ def attend(layout: torch.memory_format, channels_v: int, size: int) -> list[Tens
 @pytest.mark.parametrize("channels_v", [8, 24])
 def test_layout_in_memory_changes_nothing(channels_v: int, size: int) -> None:
     for first, last in zip(
-        attend(torch.contiguous_format, channels_v, size), attend(torch.channels_last, channels_v, size), strict=True
+        attend(torch.contiguous_format, channels_v, size),
+        attend(torch.channels_last, channels_v, size),
+        strict=True,
     ):
         torch.testing.assert_close(first, last, rtol=0, atol=0)
 

@@ -8,7 +8,9 @@ from torch import nn
 from spikedriven.layers.depthwise import DepthwiseConv2d, _Depthwise
 from spikedriven.neurons import native_cpu
 
-pytestmark = pytest.mark.skipif(native_cpu.extension() is None, reason="installed without a C++ compiler")
+pytestmark = pytest.mark.skipif(
+    native_cpu.extension() is None, reason="installed without a C++ compiler"
+)
 
 
 def channels_last(*shape, seed=0):
@@ -29,7 +31,11 @@ def test_equals_pytorch_in_values_and_gradients(shape, kernel, instruction_set):
     weight = layer.weight.detach().double().requires_grad_()
     expected = F.conv2d(twin, weight, padding=kernel // 2, groups=shape[1])
     expected.backward(upstream.double())
-    for actual, reference in ((out, expected), (x.grad, twin.grad), (layer.weight.grad, weight.grad)):
+    for actual, reference in (
+        (out, expected),
+        (x.grad, twin.grad),
+        (layer.weight.grad, weight.grad),
+    ):
         torch.testing.assert_close(actual.double(), reference, rtol=1e-5, atol=1e-5)
 
 

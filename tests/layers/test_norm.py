@@ -10,7 +10,9 @@ from spikedriven.layers import ConvBN
 from spikedriven.layers.norm import _BatchNorm, batch_norm
 from spikedriven.neurons import native_cpu
 
-pytestmark = pytest.mark.skipif(native_cpu.extension() is None, reason="installed without a C++ compiler")
+pytestmark = pytest.mark.skipif(
+    native_cpu.extension() is None, reason="installed without a C++ compiler"
+)
 
 
 def maps(shape, order="channels_last", dtype=torch.float32, seed=0):
@@ -35,13 +37,17 @@ def trained(bn, x, upstream, function):
 
 
 @pytest.mark.parametrize("order", ["contiguous", "channels_last"])
-@pytest.mark.parametrize("shape", [(2, 16, 8, 8), (3, 40, 7, 9), (5, 3, 4, 4), (40, 5, 1, 1), (2, 130, 3, 30)])
+@pytest.mark.parametrize(
+    "shape", [(2, 16, 8, 8), (3, 40, 7, 9), (5, 3, 4, 4), (40, 5, 1, 1), (2, 130, 3, 30)]
+)
 def test_equals_pytorchs_in_float64(shape, order, instruction_set):
     bn, x, upstream = norm(shape[1]), maps(shape, order), maps(shape, order, seed=1)
     found = trained(bn, x, upstream, batch_norm)
     expected = trained(bn.double(), x.double(), upstream.double(), lambda x, bn: bn(x))
     for actual, reference in zip(found, expected, strict=True):
-        torch.testing.assert_close(actual.double(), reference, rtol=1e-5, atol=1e-5 * float(reference.abs().max()))
+        torch.testing.assert_close(
+            actual.double(), reference, rtol=1e-5, atol=1e-5 * float(reference.abs().max())
+        )
     assert found[0].stride() == x.stride() and found[1].stride() == x.stride()
 
 
@@ -50,7 +56,9 @@ def test_bfloat16_rounds_once():
     bn = norm(48)
     x, upstream = maps(shape, dtype=torch.bfloat16), maps(shape, dtype=torch.bfloat16, seed=1)
     out, grad, *rest = trained(bn, x, upstream, batch_norm)
-    expected, reference, *others = trained(bn.double(), x.double(), upstream.double(), lambda x, bn: bn(x))
+    expected, reference, *others = trained(
+        bn.double(), x.double(), upstream.double(), lambda x, bn: bn(x)
+    )
     assert out.dtype == grad.dtype == torch.bfloat16
     for actual, true in ((out, expected), (grad, reference)):
         torch.testing.assert_close(actual.double(), true, rtol=2**-8, atol=1e-5)
@@ -90,10 +98,14 @@ def test_convolutions_with_norm_use_it_and_statistics_may_be_left_out():
 def names(node, depth=6):
     if node is None or depth == 0:
         return set()
-    return {type(node).__name__}.union(*(names(parent, depth - 1) for parent, _ in node.next_functions))
+    return {type(node).__name__}.union(
+        *(names(parent, depth - 1) for parent, _ in node.next_functions)
+    )
 
 
-@pytest.mark.parametrize("why", ["evaluation", "no_grad", "float64", "hook", "another norm", "momentum", "affine"])
+@pytest.mark.parametrize(
+    "why", ["evaluation", "no_grad", "float64", "hook", "another norm", "momentum", "affine"]
+)
 def test_elsewhere_it_is_the_module(why):
     bn, x, calls = norm(8), maps((2, 8, 5, 5)), []
     if why == "evaluation":

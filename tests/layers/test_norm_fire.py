@@ -12,7 +12,9 @@ from spikedriven.layers.norm_fire import batch_statistics, can_fuse, norm_fire
 from spikedriven.layers.units import in_a_row
 from spikedriven.neurons import LIF, IntegerNeuron, ParametricLIF, lif_naive, native_cpu
 
-pytestmark = pytest.mark.skipif(native_cpu.extension() is None, reason="installed without a C++ compiler")
+pytestmark = pytest.mark.skipif(
+    native_cpu.extension() is None, reason="installed without a C++ compiler"
+)
 
 NEURONS = {
     "lif": lambda: LIF(),
@@ -24,9 +26,19 @@ NEURONS = {
 
 
 def maps(steps=4, batch=3, channels=20, size=5, order="contiguous", seed=0):
-    x = torch.randn(steps, batch, channels, size, size, generator=torch.Generator().manual_seed(seed)) * 2 + 3
+    x = (
+        torch.randn(
+            steps, batch, channels, size, size, generator=torch.Generator().manual_seed(seed)
+        )
+        * 2
+        + 3
+    )
     if order == "channels_last":
-        x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (steps, batch))
+        x = (
+            x.flatten(0, 1)
+            .contiguous(memory_format=torch.channels_last)
+            .unflatten(0, (steps, batch))
+        )
     return x
 
 
@@ -47,7 +59,9 @@ def trained(bn, neuron, x, steps, fused):
     else:
         shown = x.expand(steps, -1, -1, -1, -1)
         spikes = neuron(bn(shown.flatten(0, 1)).unflatten(0, shown.shape[:2]))
-    weights = torch.randn(spikes.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
+    weights = torch.randn(
+        spikes.shape, generator=torch.Generator().manual_seed(2), dtype=torch.float64
+    )
     (spikes * weights.to(spikes.dtype)).sum().backward()
     grads = [x.grad, *(p.grad for p in [*bn.parameters(), *neuron.parameters()])]
     return spikes.detach(), grads, [bn.running_mean, bn.running_var, bn.num_batches_tracked]
@@ -65,7 +79,9 @@ def test_fused_equals_the_two_modules(kind, still, order, instruction_set):
     # one float32 rounding may flip a spike; with these numbers it flips none
     assert torch.equal(spikes.double(), expected[0]) and 0.05 < (spikes > 0).float().mean() < 0.95
     for actual, reference in zip(grads, expected[1], strict=True):
-        torch.testing.assert_close(actual.double(), reference, rtol=2e-4, atol=2e-5 * float(reference.abs().max()))
+        torch.testing.assert_close(
+            actual.double(), reference, rtol=2e-4, atol=2e-5 * float(reference.abs().max())
+        )
     for actual, reference in zip(statistics, expected[2], strict=True):
         torch.testing.assert_close(actual.double(), reference.double(), rtol=1e-6, atol=1e-6)
 
@@ -106,7 +122,9 @@ def test_only_one_step_of_a_still_image_is_computed():
     tensors = []
     with torch.autograd.graph.saved_tensors_hooks(lambda t: tensors.append(t) or t, lambda t: t):
         unit(x).sum().backward()
-    assert seen and max(t.numel() for t in tensors if t.ndim == 5) == 2 * 8 * 36  # not four times as much
+    assert (
+        seen and max(t.numel() for t in tensors if t.ndim == 5) == 2 * 8 * 36
+    )  # not four times as much
 
 
 def test_evaluation_computes_a_still_image_once():
@@ -157,7 +175,8 @@ def test_units_in_a_row_are_fused_and_hooks_are_served():
     assert sorted(calls) == [1, 2, 2, 2]
     torch.testing.assert_close(out, expected, rtol=1e-4, atol=1e-4)
     assert all(
-        torch.allclose(a.project.bn.running_var, b.project.bn.running_var) for a, b in zip(units, plain, strict=True)
+        torch.allclose(a.project.bn.running_var, b.project.bn.running_var)
+        for a, b in zip(units, plain, strict=True)
     )
 
 

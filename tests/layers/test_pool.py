@@ -12,7 +12,9 @@ from spikedriven.layers import MaxPool, halving_pool
 from spikedriven.layers.pool import max_pool, spatial_mean
 from spikedriven.neurons import native_cpu
 
-pytestmark = pytest.mark.skipif(native_cpu.extension() is None, reason="installed without a C++ compiler")
+pytestmark = pytest.mark.skipif(
+    native_cpu.extension() is None, reason="installed without a C++ compiler"
+)
 
 WINDOWS = [(3, 2, 1), (3, 1, 1), (2, 2, 0), (2, 3, 1), (5, 2, 2), (15, 4, 7), (1, 2, 0)]
 SHAPES = [(2, 16, 8, 8), (3, 40, 15, 18), (1, 5, 15, 16), (2, 33, 20, 17)]
@@ -23,11 +25,15 @@ def channels_last(x):
 
 
 def spikes(*shape, seed=0):
-    return channels_last((torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) < 0.2).float())
+    return channels_last(
+        (torch.rand(*shape, generator=torch.Generator().manual_seed(seed)) < 0.2).float()
+    )
 
 
 def reals(*shape, seed=0):
-    return channels_last(torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).mul(4).round())
+    return channels_last(
+        torch.randn(*shape, generator=torch.Generator().manual_seed(seed)).mul(4).round()
+    )
 
 
 def is_ours(out):
@@ -69,7 +75,9 @@ def test_what_is_no_number_stays_so():
     x[0, 3, 2, 2] = torch.nan
     x[0, 5] = -torch.inf
     out = max_pool(x.requires_grad_(), halving_pool())
-    assert torch.equal(out.isnan(), F.max_pool2d(x, 3, 2, 1).isnan()) and int(out.isnan().sum()) == 1
+    assert (
+        torch.equal(out.isnan(), F.max_pool2d(x, 3, 2, 1).isnan()) and int(out.isnan().sum()) == 1
+    )
     assert (out[0, 5] == -torch.inf).all()
 
 
@@ -82,9 +90,15 @@ def test_a_byte_is_kept_for_each_output_and_nothing_else():
     assert sum(t.numel() * t.element_size() for t in kept) == out.numel()
 
 
-@pytest.mark.parametrize("why", ["evaluation", "no_grad", "contiguous", "float64", "dilation", "pair", "large"])
+@pytest.mark.parametrize(
+    "why", ["evaluation", "no_grad", "contiguous", "float64", "dilation", "pair", "large"]
+)
 def test_elsewhere_it_is_pytorchs(why):
-    options = {"dilation": {"dilation": 2}, "pair": {"padding": (1, 0)}, "large": {"kernel_size": 17}}.get(why, {})
+    options = {
+        "dilation": {"dilation": 2},
+        "pair": {"padding": (1, 0)},
+        "large": {"kernel_size": 17},
+    }.get(why, {})
     pool, x = MaxPool(**{"kernel_size": 3, "stride": 2} | options), reals(2, 8, 20, 20)
     if why == "evaluation":
         pool.eval()
@@ -116,7 +130,12 @@ def per_channel_means(x, weight):
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 def test_the_gradient_of_a_mean_over_space_lies_as_its_input_does(dtype):
-    for x in (torch.randn(2, 3, 5, 4, 6), channels_last(torch.randn(6, 5, 4, 6)).view(2, 3, 5, 4, 6)):
-        (ours, gradient), (plain, expected) = per_channel_means(x.to(dtype), torch.randn(2, 3, 5).to(dtype))
+    for x in (
+        torch.randn(2, 3, 5, 4, 6),
+        channels_last(torch.randn(6, 5, 4, 6)).view(2, 3, 5, 4, 6),
+    ):
+        (ours, gradient), (plain, expected) = per_channel_means(
+            x.to(dtype), torch.randn(2, 3, 5).to(dtype)
+        )
         assert torch.equal(ours, plain) and torch.equal(gradient, expected)
         assert gradient.stride() == x.stride()

@@ -14,7 +14,10 @@ ACTIVE = torch.tensor(UNIT["mask"])[:, 0].bool()
 def rule_weights():
     shapes = {"0.weight": (5, 3, 3, 3), "1.num_batches_tracked": ()}
     weights = rule.weights({"state_dict": [[key, shapes.get(key, (5,))] for key in UNIT["keys"]]})
-    return {key.replace("0.", "conv.", 1).replace("1.", "bn.", 1): value for key, value in weights.items()}
+    return {
+        key.replace("0.", "conv.", 1).replace("1.", "bn.", 1): value
+        for key, value in weights.items()
+    }
 
 
 def test_sparse_conv_and_norm_compute_what_the_release_computes():
@@ -43,7 +46,9 @@ def test_with_every_patch_visible_it_is_the_ordinary_layer():
     everything = torch.ones(2, 2, 2, dtype=torch.bool)
     for training in (True, False):
         dense.train(training)
-        torch.testing.assert_close(sparse.train(training)(x, everything), dense(x), rtol=1e-12, atol=1e-12)
+        torch.testing.assert_close(
+            sparse.train(training)(x, everything), dense(x), rtol=1e-12, atol=1e-12
+        )
         torch.testing.assert_close(dense.bn.running_var, sparse.bn.running_var, rtol=1e-12, atol=0)
     dense.load_state_dict(sparse.state_dict())
     assert torch.equal(sparse(x), dense(x))  # and without a mask

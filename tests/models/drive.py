@@ -72,7 +72,11 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(text.encode())
 
     def _file(self, content: bytes) -> None:
-        found = re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "") if self.drive.ranges else None
+        found = (
+            re.fullmatch(r"bytes=(\d+)-", self.headers["Range"] or "")
+            if self.drive.ranges
+            else None
+        )
         start = int(found[1]) if found else 0
         self.send_response(206 if found else 200)
         self.send_header("Content-Type", "application/octet-stream")
@@ -95,13 +99,17 @@ def serve(monkeypatch) -> Iterator[Drive]:
     """Run the server; every request of this process goes to it."""
     drive = Drive()
     server = ThreadingHTTPServer(("127.0.0.1", 0), type("Handler", (_Handler,), {"drive": drive}))
-    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True).start()
+    threading.Thread(
+        target=server.serve_forever, kwargs={"poll_interval": 0.01}, daemon=True
+    ).start()
     send = requests.adapters.HTTPAdapter.send
 
     def to_this_machine(adapter, request, **keywords):
         parts = urlsplit(request.url)
         assert parts.scheme == "https"
-        request.url = f"http://127.0.0.1:{server.server_port}/{parts.netloc}{parts.path}?{parts.query}"
+        request.url = (
+            f"http://127.0.0.1:{server.server_port}/{parts.netloc}{parts.path}?{parts.query}"
+        )
         return send(adapter, request, **keywords | {"proxies": {}})
 
     monkeypatch.setattr(requests.adapters.HTTPAdapter, "send", to_this_machine)

@@ -56,7 +56,13 @@ LIGHTNING = {
     "callbacks": {},
     "optimizer_states": [],
 }
-TIMM = {"epoch": 309, "arch": "sdt", "optimizer": {"param_groups": []}, "version": 2, "metric": np.float64(77.1)}
+TIMM = {
+    "epoch": 309,
+    "arch": "sdt",
+    "optimizer": {"param_groups": []},
+    "version": 2,
+    "metric": np.float64(77.1),
+}
 
 #: What is saved -> what the report names.
 WRAPPERS = {
@@ -89,7 +95,9 @@ def loaded(model):
 
 
 def same(weights, expected):
-    return all(torch.equal(weights[key], value) for key, value in expected.items()) and len(weights) == len(expected)
+    return all(torch.equal(weights[key], value) for key, value in expected.items()) and len(
+        weights
+    ) == len(expected)
 
 
 @pytest.mark.parametrize("wrapper", WRAPPERS)
@@ -115,7 +123,9 @@ def test_prefixes_in_safetensors(raw, tmp_path):
     for name in ("w.safetensors", "pytorch_model.bin"):  # recognised by what is in it
         safetensors.torch.save_file(before("model.", raw), tmp_path / name)
         model = network()
-        assert sd.load_official(model, tmp_path / name).wrappers == ("prefix model. (Lightning or Hugging Face)",)
+        assert sd.load_official(model, tmp_path / name).wrappers == (
+            "prefix model. (Lightning or Hugging Face)",
+        )
         assert same(loaded(model), raw)
 
 
@@ -145,14 +155,25 @@ def test_of_raw_and_averaged_weights_the_wanted_ones_are_taken(file, raw, averag
         report = sd.load_official(model, tmp_path / "w.pth", weights=weights)
         assert same(loaded(model), expected) and (report.weights, report.both) == (kind, True)
         other = {"trained": "averaged", "averaged": "trained"}[kind]
-        assert "taken: " in str(report) and "the file holds" in str(report) and f"weights={other!r}" in str(report)
+        assert (
+            "taken: " in str(report)
+            and "the file holds" in str(report)
+            and f"weights={other!r}" in str(report)
+        )
 
 
 def test_a_file_with_one_kind_of_weights(raw, averaged):
-    for only_averaged in ({"state_dict_ema": averaged}, before("ema.", averaged), {"ema": averaged, "epoch": 1}):
+    for only_averaged in (
+        {"state_dict_ema": averaged},
+        before("ema.", averaged),
+        {"ema": averaged, "epoch": 1},
+    ):
         model = network()
         report = sd.load_official(model, only_averaged)
-        assert same(loaded(model), averaged) and (report.weights, report.both) == ("averaged", False)
+        assert same(loaded(model), averaged) and (report.weights, report.both) == (
+            "averaged",
+            False,
+        )
         assert "taken: averaged weights (EMA); the file holds no others" in str(report)
         with pytest.raises(CheckpointError, match="holds only averaged weights"):
             sd.load_official(model, only_averaged, weights="trained")
@@ -165,7 +186,10 @@ def test_a_file_with_one_kind_of_weights(raw, averaged):
 @pytest.mark.parametrize("strict", [True, False])
 def test_two_keys_that_become_one_are_refused(strict, raw):
     key = "head.weight"
-    for twice in ({**raw, f"module.{key}": raw[key] * 7}, before("model.", raw) | {f"net.{key}": raw[key]}):
+    for twice in (
+        {**raw, f"module.{key}": raw[key] * 7},
+        before("model.", raw) | {f"net.{key}": raw[key]},
+    ):
         with pytest.raises(CheckpointError, match=r"'head\.weight' twice: as .* and as "):
             sd.load_official(network(), twice, strict=strict)
 
@@ -174,12 +198,18 @@ def test_an_older_and_a_newer_name_of_one_weight_are_refused():
     model = sd.create_model("spikingformer_8_512", **SMALL)
     weights = official_state_dict(model)
     both = {**weights, "block.0.mlp.fc1_conv.weight": weights["block.0.mlp.mlp1_conv.weight"]}
-    with pytest.raises(CheckpointError, match=r"mlp1_conv\.weight and .*fc1_conv\.weight: an older and a newer name"):
+    with pytest.raises(
+        CheckpointError,
+        match=r"mlp1_conv\.weight and .*fc1_conv\.weight: an older and a newer name",
+    ):
         sd.load_official(model, both)
 
 
 def test_what_a_lightning_module_holds_besides_is_named(raw):
-    content = {**LIGHTNING, "state_dict": before("model.", raw) | {"criterion.weight": torch.ones(5)}}
+    content = {
+        **LIGHTNING,
+        "state_dict": before("model.", raw) | {"criterion.weight": torch.ones(5)},
+    }
     with pytest.raises(CheckpointError, match=r"1 unexpected:\n  criterion\.weight\n"):
         sd.load_official(network(), content)
     report = sd.load_official(network(), content, strict=False)
@@ -189,7 +219,9 @@ def test_what_a_lightning_module_holds_besides_is_named(raw):
 def test_two_sets_of_weights_are_not_chosen_from(raw, averaged):
     with pytest.raises(CheckpointError, match="more than one set of weights: 'model', 'net'"):
         sd.load_official(network(), {"model": raw, "net": averaged})
-    assert sd.load_official(network(), {"state_dict": raw, "model": {"name": "sdt", "depth": 8}}).loaded
+    assert sd.load_official(
+        network(), {"state_dict": raw, "model": {"name": "sdt", "depth": 8}}
+    ).loaded
 
 
 @pytest.mark.parametrize(

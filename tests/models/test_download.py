@@ -53,24 +53,33 @@ def test_a_small_file_comes_at_once(drive, tmp_path):
 def test_a_broken_transfer_goes_on_where_it_broke(drive, tmp_path):
     drive.breaks = [CUT, CUT]
     assert download(LINK.format("large_1"), tmp_path / "file").read_bytes() == CONTENT
-    assert [wanted for _, _, wanted in drive.asked if wanted] == [f"bytes={PIECE}-", f"bytes={2 * PIECE}-"]
+    assert [wanted for _, _, wanted in drive.asked if wanted] == [
+        f"bytes={PIECE}-",
+        f"bytes={2 * PIECE}-",
+    ]
 
 
 def test_the_next_call_goes_on_where_the_last_one_gave_up(drive, tmp_path):
     drive.breaks = [CUT] * (RETRIES + 1)
-    with pytest.raises(CheckpointError, match=r"What has arrived is kept, and the next call goes on"):
+    with pytest.raises(
+        CheckpointError, match=r"What has arrived is kept, and the next call goes on"
+    ):
         download(LINK.format("large_1"), tmp_path / "file")
     kept = PIECE * (RETRIES + 1)
     assert not (tmp_path / "file").exists() and len(parts(tmp_path)) == 1
     assert (tmp_path / parts(tmp_path)[0]).stat().st_size == kept
     drive.asked.clear()
     assert download(LINK.format("large_1"), tmp_path / "file").read_bytes() == CONTENT
-    assert [wanted for _, _, wanted in drive.asked if wanted] == [f"bytes={kept}-"] and not parts(tmp_path)
+    assert [wanted for _, _, wanted in drive.asked if wanted] == [f"bytes={kept}-"] and not parts(
+        tmp_path
+    )
 
 
 def test_a_server_that_cannot_go_on_does_not_spoil_the_file(drive, tmp_path):
     drive.breaks, drive.ranges = [CUT], False
-    with pytest.raises(CheckpointError, match="could not be fetched: Server did not honor the requested byte range"):
+    with pytest.raises(
+        CheckpointError, match="could not be fetched: Server did not honor the requested byte range"
+    ):
         download(LINK.format("large_1"), tmp_path / "file")
     assert not (tmp_path / "file").exists()
 
@@ -78,13 +87,18 @@ def test_a_server_that_cannot_go_on_does_not_spoil_the_file(drive, tmp_path):
 @pytest.mark.parametrize(
     ("page", "message"),
     [
-        (QUOTA, r"Too many users have viewed or downloaded this file recently\. Often .* held back for a day"),
+        (
+            QUOTA,
+            r"Too many users have viewed or downloaded this file recently\. Often .* held back for a day",
+        ),
         (LOGIN, "Cannot retrieve the public link of the file.* made it private"),
     ],
 )
 def test_pages_of_drive_instead_of_a_file(page, message, drive, tmp_path):
     drive.pages["held_1"] = page
-    with pytest.raises(CheckpointError, match=f"Google Drive gives no file at .*held_1.*: {message}") as caught:
+    with pytest.raises(
+        CheckpointError, match=f"Google Drive gives no file at .*held_1.*: {message}"
+    ) as caught:
         download(LINK.format("held_1"), tmp_path / "file")
     assert "\n" not in str(caught.value) and not list(tmp_path.iterdir())
 
@@ -92,7 +106,9 @@ def test_pages_of_drive_instead_of_a_file(page, message, drive, tmp_path):
 def test_a_file_that_is_gone(drive, tmp_path):
     with pytest.raises(CheckpointError, match="Google Drive gives no file at"):
         download(LINK.format("absent_1"), tmp_path / "file")
-    with pytest.raises(CheckpointError, match=r"https://example\.org/absent\.pth could not be fetched: 404"):
+    with pytest.raises(
+        CheckpointError, match=r"https://example\.org/absent\.pth could not be fetched: 404"
+    ):
         download("https://example.org/absent.pth", tmp_path / "file")
     assert not list(tmp_path.iterdir())
 
@@ -138,6 +154,12 @@ def test_with_an_old_gdown(tmp_path, monkeypatch):
 
 def test_links_that_need_a_browser():
     assert "the password is abcd" in needs_browser("https://pan.baidu.com/s/1LsECp?pwd=abcd")
-    assert needs_browser("https://pan.baidu.com/s/1LsECp") == "Baidu gives its files to browsers only"
-    assert "leads to a folder" in needs_browser("https://drive.google.com/drive/folders/12Jc?usp=sharing")
-    assert not needs_browser(LINK.format("large_1")) and not needs_browser("https://example.org/w.pth")
+    assert (
+        needs_browser("https://pan.baidu.com/s/1LsECp") == "Baidu gives its files to browsers only"
+    )
+    assert "leads to a folder" in needs_browser(
+        "https://drive.google.com/drive/folders/12Jc?usp=sharing"
+    )
+    assert not needs_browser(LINK.format("large_1")) and not needs_browser(
+        "https://example.org/w.pth"
+    )

@@ -43,7 +43,9 @@ def test_the_further_branch_counts():
 
 
 def test_a_file_of_the_83m_model_that_ran_without_its_branch(first_public_file):
-    with pytest.raises(CheckpointError, match=r"block3.0.rep_conv.conv1.1.bias: expected \[32\], found \[48\]"):
+    with pytest.raises(
+        CheckpointError, match=r"block3.0.rep_conv.conv1.1.bias: expected \[32\], found \[48\]"
+    ):
         sd.load_official(network(), first_public_file)
     model = network(rep_branch=False, seed=4)
     report = sd.load_official(model, first_public_file)
@@ -76,8 +78,13 @@ def test_other_channels_are_named_with_both_shapes():
 
 def test_the_full_models_differ_in_those_channels():
     with torch.device("meta"):
-        assert sd.create_model("e_spikeformer_171m").stages[1].down.project.conv.weight.shape[:2] == (196, 98)
-        assert sd.create_model("spike_mae_12_768").stages[1].down.project.conv.weight.shape[:2] == (192, 96)
+        assert sd.create_model("e_spikeformer_171m").stages[1].down.project.conv.weight.shape[
+            :2
+        ] == (196, 98)
+        assert sd.create_model("spike_mae_12_768").stages[1].down.project.conv.weight.shape[:2] == (
+            192,
+            96,
+        )
         narrow = sd.create_model("e_spikeformer_171m", embed_dims=(192, 384, 768), distilled=True)
         assert sum(p.numel() for p in narrow.parameters()) == 171_579_824
         bare = sd.create_model("e_spikeformer_83m", rep_branch=False)

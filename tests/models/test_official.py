@@ -37,7 +37,12 @@ def as_timm_saver(weights):
 CONTAINERS = {
     "bare": lambda w: w,
     "timm saver": as_timm_saver,
-    "model": lambda w: {"model": w, "epoch": 3, "max_test_acc1": 81.3, "args": argparse.Namespace(T=16)},
+    "model": lambda w: {
+        "model": w,
+        "epoch": 3,
+        "max_test_acc1": 81.3,
+        "args": argparse.Namespace(T=16),
+    },
     "data parallel": lambda w: {"state_dict": {f"module.{key}": value for key, value in w.items()}},
 }
 
@@ -54,7 +59,9 @@ def test_every_container_is_read_and_loads_the_same_weights(container, weights, 
         assert torch.equal(value, weights[key])
 
 
-@pytest.mark.parametrize("module", [b"numpy.core.multiarray", b"numpy._core.multiarray"], ids=["numpy1", "numpy2"])
+@pytest.mark.parametrize(
+    "module", [b"numpy.core.multiarray", b"numpy._core.multiarray"], ids=["numpy1", "numpy2"]
+)
 def test_a_number_that_either_numpy_wrote(module, weights, tmp_path):
     here, there = tmp_path / "here.pth", tmp_path / "there.pth"
     torch.save(as_timm_saver(weights), here)
@@ -67,7 +74,9 @@ def test_a_number_that_either_numpy_wrote(module, weights, tmp_path):
 
 
 def test_safetensors_in_the_authors_names(weights, tmp_path):
-    safetensors.torch.save_file({k: v.contiguous() for k, v in weights.items()}, tmp_path / "w.safetensors")
+    safetensors.torch.save_file(
+        {k: v.contiguous() for k, v in weights.items()}, tmp_path / "w.safetensors"
+    )
     assert len(sd.load_official(network(), tmp_path / "w.safetensors").loaded) == len(weights)
 
 

@@ -35,7 +35,9 @@ def test_feature_maps_of_the_trained_network(shipped):
     assert all(torch.equal(a, b) for a, b in zip(maps, expected, strict=True))
 
 
-@pytest.mark.parametrize("keywords", [{"num_classes": 5}, {"in_chans": 3}, {"embed_dims": (32, 64, 128, 128)}])
+@pytest.mark.parametrize(
+    "keywords", [{"num_classes": 5}, {"in_chans": 3}, {"embed_dims": (32, 64, 128, 128)}]
+)
 def test_other_shapes_are_refused(shipped, keywords):
     with pytest.raises(InputError, match="are for its own number of classes"):
         sd.create_model(NAME, pretrained=True, **keywords)

@@ -19,18 +19,66 @@ FILES = {file.full_name: file for file in list_files()}
 SAID = {
     "sdt_8_384.in1k": ({"time_steps": 4}, (3, 224, 224), 0.95, "bicubic", "72.28"),
     "sdt_8_768.in1k_288": ({"time_steps": 4}, (3, 288, 288), 0.9, "bilinear", "77.07"),
-    "sdt_2_512_cifar.cifar100": ({"time_steps": 4, "num_classes": 100}, (3, 32, 32), 1.0, "bicubic", ""),
-    "sdt_2_256_gesture.gesture_t10": ({"time_steps": 10, "num_classes": 11}, (2, 128, 128), 1.0, "bilinear", ""),
-    "sdt_2_256_cifar10dvs.cifar10dvs_t10_tet": ({"time_steps": 10}, (2, 64, 64), 1.0, "bilinear", ""),
-    "spikingformer_8_768.in1k": ({"time_steps": 4, "num_heads": 8}, (3, 224, 224), 1.0, "bicubic", "75.85"),
-    "spikingformer_4_384_cifar.cifar10_400e": ({"num_heads": 12}, (3, 32, 32), 1.0, "bicubic", "95.81"),
-    "spikingformer_4_384_cifar.cifar100_400e": ({"num_heads": 8}, (3, 32, 32), 1.0, "bicubic", "79.21"),
-    "spikingformer_2_256_dvs.gesture_t16": ({"num_heads": 16, "tau": 1.5}, (2, 128, 128), 1.0, "bilinear", "98.3"),
+    "sdt_2_512_cifar.cifar100": (
+        {"time_steps": 4, "num_classes": 100},
+        (3, 32, 32),
+        1.0,
+        "bicubic",
+        "",
+    ),
+    "sdt_2_256_gesture.gesture_t10": (
+        {"time_steps": 10, "num_classes": 11},
+        (2, 128, 128),
+        1.0,
+        "bilinear",
+        "",
+    ),
+    "sdt_2_256_cifar10dvs.cifar10dvs_t10_tet": (
+        {"time_steps": 10},
+        (2, 64, 64),
+        1.0,
+        "bilinear",
+        "",
+    ),
+    "spikingformer_8_768.in1k": (
+        {"time_steps": 4, "num_heads": 8},
+        (3, 224, 224),
+        1.0,
+        "bicubic",
+        "75.85",
+    ),
+    "spikingformer_4_384_cifar.cifar10_400e": (
+        {"num_heads": 12},
+        (3, 32, 32),
+        1.0,
+        "bicubic",
+        "95.81",
+    ),
+    "spikingformer_4_384_cifar.cifar100_400e": (
+        {"num_heads": 8},
+        (3, 32, 32),
+        1.0,
+        "bicubic",
+        "79.21",
+    ),
+    "spikingformer_2_256_dvs.gesture_t16": (
+        {"num_heads": 16, "tau": 1.5},
+        (2, 128, 128),
+        1.0,
+        "bilinear",
+        "98.3",
+    ),
     "meta_spikeformer_55m.in1k_kd_t4": ({"time_steps": 4}, (3, 224, 224), 0.875, "bicubic", "80.0"),
     "e_spikeformer_10m.in1k_1x4": ({"levels": 4}, (3, 224, 224), 224 / 232, "bicubic", "78.5"),
     "e_spikeformer_83m.mae_in1k_1x8": ({"levels": 8}, (3, 224, 224), 224 / 232, "bicubic", "84.0"),
     "e_spikeformer_171m.mae_in1k_1x8_384": ({"levels": 8}, (3, 384, 384), 1.0, "bicubic", "86.2"),
-    "e_spikeformer_hardvs_19m.hardvs_t8_d4": ({"time_steps": 8, "levels": 4}, (2, 224, 224), 0.875, "bicubic", ""),
+    "e_spikeformer_hardvs_19m.hardvs_t8_d4": (
+        {"time_steps": 8, "levels": 4},
+        (2, 224, 224),
+        0.875,
+        "bicubic",
+        "",
+    ),
 }
 
 
@@ -39,7 +87,11 @@ def test_what_the_authors_say(full_name):
     args, input_size, crop_pct, interpolation, figure = SAID[full_name]
     file = FILES[full_name]
     assert (file.args | {"num_classes": file.num_classes}).items() >= args.items()
-    assert (file.input_size, file.crop_pct, file.interpolation) == (input_size, crop_pct, interpolation)
+    assert (file.input_size, file.crop_pct, file.interpolation) == (
+        input_size,
+        crop_pct,
+        interpolation,
+    )
     assert figure in file.published and bool(figure) == bool(file.published)
 
 
@@ -53,11 +105,18 @@ def test_a_tag_builds_the_network_that_it_states(full_name):
     if "time_steps" in stated:
         assert body.time_steps == stated["time_steps"]
     if "levels" in stated:
-        assert {m.levels for m in model.modules() if isinstance(m, IntegerNeuron)} == {stated["levels"]}
+        assert {m.levels for m in model.modules() if isinstance(m, IntegerNeuron)} == {
+            stated["levels"]
+        }
     if "num_heads" in stated:
-        assert {m.num_heads for m in model.modules() if isinstance(m, SpikingSelfAttention)} == {stated["num_heads"]}
+        assert {m.num_heads for m in model.modules() if isinstance(m, SpikingSelfAttention)} == {
+            stated["num_heads"]
+        }
     if file.task == "classification":
-        assert (model.num_classes, model.in_chans, *model.img_size) == (file.num_classes, *file.input_size)
+        assert (model.num_classes, model.in_chans, *model.img_size) == (
+            file.num_classes,
+            *file.input_size,
+        )
         assert model.pretrained_cfg["interpolation"] == file.interpolation
 
 
@@ -65,14 +124,18 @@ def test_a_tag_builds_the_network_that_it_states(full_name):
 def test_a_tag_says_where_it_is_from_and_what_was_checked(full_name):
     file = FILES[full_name]
     assert "github.com/BICLab/" in file.source or "github.com/zhouchenlin2096/" in file.source
-    assert file.url == "" or file.url.startswith(("https://drive.google.com/", "https://pan.baidu.com/"))
+    assert file.url == "" or file.url.startswith(
+        ("https://drive.google.com/", "https://pan.baidu.com/")
+    )
     assert file.checked and file.licence and file.task in TASKS
     assert file.dataset in all_sets()
     classes = all_sets()[file.dataset].num_classes
     if file.task == "classification":
         assert file.num_classes == classes
     if file.dataset == "dvs128-gesture":
-        assert file.class_order == "as_text"  # SpikingJelly sorts the folders of the classes as text
+        assert (
+            file.class_order == "as_text"
+        )  # SpikingJelly sorts the folders of the classes as text
     if file.dataset == "cifar10-dvs":
         assert file.split == "authors"
 
@@ -88,7 +151,9 @@ def test_every_link_of_the_four_pages_is_there_once():
 
 def test_keywords_of_the_user_win_over_the_tag():
     with torch.device("meta"):
-        model = sd.create_model("spikingformer_4_384_cifar.cifar100_400e", num_heads=6, num_classes=7)
+        model = sd.create_model(
+            "spikingformer_4_384_cifar.cifar100_400e", num_heads=6, num_classes=7
+        )
     assert model.num_classes == 7
     assert {m.num_heads for m in model.modules() if isinstance(m, SpikingSelfAttention)} == {6}
 

@@ -67,7 +67,9 @@ def test_wrong_inputs_are_refused(x):
 def test_static_images_equal_the_same_frame_at_every_step(name):
     model = enliven(sd.create_model(name, **SMALL, time_steps=3).double().eval())
     x = torch.randn(2, 3, 16, 16, dtype=torch.float64)
-    torch.testing.assert_close(model(x), model(x.unsqueeze(1).expand(2, 3, 3, 16, 16)), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(
+        model(x), model(x.unsqueeze(1).expand(2, 3, 3, 16, 16)), rtol=1e-12, atol=1e-12
+    )
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -113,13 +115,19 @@ def test_classifier_interface(name):
     assert model(torch.randn(1, 3, 16, 16)).shape == (1, 7)
     headless = sd.create_model(name, **{**SMALL, "num_classes": 0})
     assert headless(torch.randn(1, 3, 16, 16)).shape == (1, model.num_features)
-    assert model.forward_head(model.forward_features(torch.randn(1, 3, 16, 16)), pre_logits=True).shape == (1, 32)
+    assert model.forward_head(
+        model.forward_features(torch.randn(1, 3, 16, 16)), pre_logits=True
+    ).shape == (1, 32)
 
 
 @pytest.mark.parametrize("name", NAMES)
 def test_features_only_prunes_what_lies_behind_the_last_map(name):
-    backbone = timm.create_model(name, features_only=True, out_indices=(0, 2), embed_dim=32, depth=2, num_heads=4)
-    assert [f.shape[1] for f in backbone(torch.randn(1, 3, 32, 32))] == backbone.feature_info.channels()
+    backbone = timm.create_model(
+        name, features_only=True, out_indices=(0, 2), embed_dim=32, depth=2, num_heads=4
+    )
+    assert [
+        f.shape[1] for f in backbone(torch.randn(1, 3, 32, 32))
+    ] == backbone.feature_info.channels()
     assert not [key for key in backbone.state_dict() if "blocks" in key or "head" in key]
 
 
@@ -131,7 +139,9 @@ def test_intermediates_keep_time_on_request_and_stop_early():
     assert [tuple(m.shape) for m in maps] == [(4, 2, 8, 16, 16), (4, 2, 32, 4, 4)]
     seen = []
     model.blocks[0].register_forward_hook(lambda *_: seen.append("blocks.0"))
-    model.forward_intermediates(torch.randn(1, 3, 16, 16), indices=[0], stop_early=True, intermediates_only=True)
+    model.forward_intermediates(
+        torch.randn(1, 3, 16, 16), indices=[0], stop_early=True, intermediates_only=True
+    )
     assert not seen
 
 

@@ -15,13 +15,30 @@ from spikedriven.neurons import IntegerNeuron, Neuron
 from spikedriven.training.start import start_from
 from tests.networks import enliven
 
-THIN = {"embed_dims": (8, 16, 16, 16), "depths": (1, 1, 1, 1, 1), "num_heads": 2, "mlp_ratio": 1, "img_size": 64}
+THIN = {
+    "embed_dims": (8, 16, 16, 16),
+    "depths": (1, 1, 1, 1, 1),
+    "num_heads": 2,
+    "mlp_ratio": 1,
+    "img_size": 64,
+}
 BACKBONES = {
     "e_spikeformer_3m": THIN,
     "meta_spikeformer_15m": {**THIN, "time_steps": 2},
-    "e_spikeformer_83m": {"embed_dims": (8, 16, 16), "depths": (1, 1, 1, 1), "num_heads": 2, "img_size": 64},
+    "e_spikeformer_83m": {
+        "embed_dims": (8, 16, 16),
+        "depths": (1, 1, 1, 1),
+        "num_heads": 2,
+        "img_size": 64,
+    },
     "sdt_8_512": {"embed_dim": 32, "depth": 1, "num_heads": 2, "time_steps": 2, "img_size": 64},
-    "spikingformer_8_512": {"embed_dim": 32, "depth": 1, "num_heads": 2, "time_steps": 2, "img_size": 64},
+    "spikingformer_8_512": {
+        "embed_dim": 32,
+        "depth": 1,
+        "num_heads": 2,
+        "time_steps": 2,
+        "img_size": 64,
+    },
 }
 
 
@@ -36,10 +53,14 @@ def live(*args, **keywords):
 
 
 def images(height=64, width=64, batch=2):
-    return torch.randn(batch, 3, height, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    return torch.randn(
+        batch, 3, height, width, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+    )
 
 
-@pytest.mark.parametrize(("name", "millions"), [("e_spikeformer_10m", 11.49), ("e_spikeformer_19m", 20.35)])
+@pytest.mark.parametrize(
+    ("name", "millions"), [("e_spikeformer_10m", 11.49), ("e_spikeformer_19m", 20.35)]
+)
 def test_parameters_of_the_released_form(name, millions):
     """Backbone 9.787 M or 18.633 M with layer scales, neck 0.65 to 0.67 M, head 1.05 M."""
     with torch.device("meta"):
@@ -47,7 +68,10 @@ def test_parameters_of_the_released_form(name, millions):
     count = lambda module: sum(p.numel() for p in module.parameters())  # noqa: E731
     assert round(count(model) / 1e6, 2) == millions
     assert round(count(model.head) / 1e6, 2) == 1.05
-    assert round(count(model.backbone) / 1e6, 3) == {"e_spikeformer_10m": 9.787, "e_spikeformer_19m": 18.633}[name]
+    assert (
+        round(count(model.backbone) / 1e6, 3)
+        == {"e_spikeformer_10m": 9.787, "e_spikeformer_19m": 18.633}[name]
+    )
     assert model.indices == [0, 1, 2, 4] and model.stride == 2
     assert [info["reduction"] for info in model.backbone.feature_info] == [2, 4, 8, 16, 16]
 
@@ -60,7 +84,9 @@ def test_the_corrected_form_has_no_layer_scale_and_no_bias_before_norms():
     assert sum(key.endswith("scale") for key in missing) == 24 and len(missing) == 24 + 8
     assert {m.mode for m in released.modules() if isinstance(m, Upsample)} == {"bilinear"}
     assert {m.mode for m in corrected.modules() if isinstance(m, Upsample)} == {"nearest"}
-    scaled = create_segmenter(mode="corrected", backbone_args={**THIN, "layer_scale": 0.1}, num_classes=2, width=8)
+    scaled = create_segmenter(
+        mode="corrected", backbone_args={**THIN, "layer_scale": 0.1}, num_classes=2, width=8
+    )
     assert any(key.endswith("scale") for key in scaled.state_dict()), "an option of either mode"
 
 
@@ -83,11 +109,15 @@ def test_every_weight_layer_of_neck_and_head_reads_a_neuron():
     inputs = {}
     for name, module in model.named_modules():
         if isinstance(module, nn.Conv2d) and not name.startswith("backbone"):
-            module.register_forward_pre_hook(lambda _m, args, name=name: inputs.__setitem__(name, args[0]))
+            module.register_forward_pre_hook(
+                lambda _m, args, name=name: inputs.__setitem__(name, args[0])
+            )
     model(images())
     assert len(inputs) == 4 + 4 + 7 + 1
     for name, value in inputs.items():
-        assert torch.equal((4 * value).round(), 4 * value) and value.min() >= 0 and value.max() <= 1, name
+        assert (
+            torch.equal((4 * value).round(), 4 * value) and value.min() >= 0 and value.max() <= 1
+        ), name
 
 
 def test_neighbours_in_the_batch_change_nothing():
@@ -96,12 +126,16 @@ def test_neighbours_in_the_batch_change_nothing():
 
 
 def test_time_is_merged_at_the_taps_or_at_the_logits():
-    merged, kept = (thin("meta_spikeformer_15m", keep_time=k, neuron="lif").eval() for k in (False, True))
+    merged, kept = (
+        thin("meta_spikeformer_15m", keep_time=k, neuron="lif").eval() for k in (False, True)
+    )
     kept.load_state_dict(merged.state_dict())
     seen = {}
     for label, model in (("merged", merged), ("kept", kept)):
         enliven(model)
-        model.head.register_forward_pre_hook(lambda _m, args, label=label: seen.__setitem__(label, len(args[0][0])))
+        model.head.register_forward_pre_hook(
+            lambda _m, args, label=label: seen.__setitem__(label, len(args[0][0]))
+        )
     outputs = [model(images().float()) for model in (merged, kept)]
     assert seen == {"merged": 1, "kept": 2} and not torch.allclose(*outputs)
     frames = torch.stack([images().float()] * 2, dim=1)
@@ -117,15 +151,21 @@ def test_released_chain_lengths_follow_from_declared_strides():
     assert chain_lengths((4, 8, 16, 32)) == chain_lengths((2, 4, 8, 16)) == [1, 1, 2, 3]
     assert chain_lengths((4, 8, 16, 16)) == [1, 1, 2, 2]
     nets = [thin(mode=mode, out_indices=(1, 2, 3, 4)) for mode in ("released", "corrected")]
-    lengths = [[len([m for m in c if not isinstance(m, Upsample)]) for c in n.head.scale_heads] for n in nets]
+    lengths = [
+        [len([m for m in c if not isinstance(m, Upsample)]) for c in n.head.scale_heads]
+        for n in nets
+    ]
     assert lengths == [[1, 1, 2, 3], [1, 1, 2, 2]]
 
 
 def test_neurons_of_neck_and_head():
     model = thin(levels=8)
-    assert {m.levels for part in (model.neck, model.head) for m in part.modules() if isinstance(m, IntegerNeuron)} == {
-        8
-    }
+    assert {
+        m.levels
+        for part in (model.neck, model.head)
+        for m in part.modules()
+        if isinstance(m, IntegerNeuron)
+    } == {8}
     lif = thin(neuron="lif", tau=1.5)
     found = [m for part in (lif.neck, lif.head) for m in part.modules() if isinstance(m, Neuron)]
     assert {m.options.tau for m in found} == {1.5}
@@ -200,7 +240,9 @@ def test_authors_names_and_back(form):
 def test_the_released_pyramid_of_lif_neurons_has_no_norm():
     """FPN_SNN is built without a norm in the release; QFPN has one."""
     lif, integer = (thin(mode="released", neuron=neuron) for neuron in ("lif", "integer"))
-    norms = [sum(isinstance(m, nn.BatchNorm2d) for m in model.neck.modules()) for model in (lif, integer)]
+    norms = [
+        sum(isinstance(m, nn.BatchNorm2d) for m in model.neck.modules()) for model in (lif, integer)
+    ]
     assert norms == [0, 8]
     assert sum(isinstance(m, nn.BatchNorm2d) for m in thin(neuron="lif").neck.modules()) == 8
 
@@ -208,10 +250,14 @@ def test_the_released_pyramid_of_lif_neurons_has_no_norm():
 def test_fcn_reads_the_last_map():
     model = live(name="fcn")
     assert model.indices == [4] and model.stride == 16
-    last = model.backbone.forward_intermediates(images(), [4], intermediates_only=True, merge_time=True)[0]
+    last = model.backbone.forward_intermediates(
+        images(), [4], intermediates_only=True, merge_time=True
+    )[0]
     fired = (last.clamp(0, 4)).round() / 4
     conv = model.head.classify.project
-    expected = torch.einsum("bchw,kc->bkhw", fired, conv.weight[:, :, 0, 0]) + conv.bias[:, None, None]
+    expected = (
+        torch.einsum("bchw,kc->bkhw", fired, conv.weight[:, :, 0, 0]) + conv.bias[:, None, None]
+    )
     assert torch.allclose(model.dense_logits(images()), expected) and expected.std() > 0
     assert model(images()).shape == (2, 5, 64, 64)
     deeper = thin(name="fcn", convs=2, width=12)
@@ -231,7 +277,9 @@ def test_the_published_fcn():
 def test_a_classifier_starts_the_backbone(tmp_path):
     classifier = enliven(sd.create_model("e_spikeformer_3m", num_classes=7, **THIN).double())
     path = tmp_path / "classifier.safetensors"
-    safetensors.torch.save_file({k: v.contiguous() for k, v in classifier.state_dict().items()}, path)
+    safetensors.torch.save_file(
+        {k: v.contiguous() for k, v in classifier.state_dict().items()}, path
+    )
     model = thin().double()
     with pytest.raises(CheckpointError, match="init_strict"):
         start_from(model, str(path))

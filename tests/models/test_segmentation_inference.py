@@ -48,13 +48,17 @@ def test_windows_of_a_network_without_neighbours_change_nothing():
 
     assert torch.allclose(slid(watched, IMAGE, 8, 6), linear(IMAGE), rtol=0, atol=1e-12)
     assert calls == [(2, 3, 8, 8)] * (3 * 5)
-    assert torch.allclose(slid(linear, IMAGE, 64, 32), linear(IMAGE)), "a window larger than the image is the image"
+    assert torch.allclose(slid(linear, IMAGE, 64, 32), linear(IMAGE)), (
+        "a window larger than the image is the image"
+    )
 
 
 def test_overlapping_windows_are_averaged_over_those_that_see_a_pixel():
     """A network that answers with its window's first pixel: 6 columns in windows of 4 with stride 2."""
     image = torch.arange(6.0).view(1, 1, 1, 6).repeat(1, 1, 4, 1)
-    answer = slid(lambda part: part[..., :1, :1].expand(-1, 1, part.shape[-2], part.shape[-1]), image, 4, 2)
+    answer = slid(
+        lambda part: part[..., :1, :1].expand(-1, 1, part.shape[-2], part.shape[-1]), image, 4, 2
+    )
     assert answer[0, 0, 0].tolist() == [0.0, 0.0, 1.0, 1.0, 2.0, 2.0]
 
 
@@ -87,7 +91,9 @@ def test_a_mirrored_view_is_mirrored_back():
     assert torch.allclose(found.exp(), (local(IMAGE).softmax(1) + mirrored.softmax(1)) / 2)
     assert not torch.allclose(mirrored, local(IMAGE))
     same = Inference(flip=True).scores(linear, [IMAGE], SIZE)
-    assert torch.allclose(same.exp(), linear(IMAGE).softmax(1)), "a network without neighbours sees no difference"
+    assert torch.allclose(same.exp(), linear(IMAGE).softmax(1)), (
+        "a network without neighbours sees no difference"
+    )
 
 
 def test_windows_and_mirror_together():

@@ -60,7 +60,9 @@ def test_expanded_network_gives_the_same(model, garments):
     images = garments[0][:8].double()
     counting = sd.create_model(NAME, pretrained=True).eval().double()
     with torch.no_grad():
-        torch.testing.assert_close(sd.expand(counting)(images), counting(images), rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            sd.expand(counting)(images), counting(images), rtol=1e-9, atol=1e-9
+        )
 
 
 def test_measured_at_once(model, garments):

@@ -70,11 +70,15 @@ def test_the_encoder_never_sees_hidden_pixels_and_the_loss_sees_no_others():
     model, (images, noise) = network(), batch()
     result = model.train()(images, noise)
     latent = model.encode(images, ~result.mask)
-    torch.testing.assert_close(model.encode(hide(images, result.mask, 7.0), ~result.mask), latent, rtol=0, atol=0)
+    torch.testing.assert_close(
+        model.encode(hide(images, result.mask, 7.0), ~result.mask), latent, rtol=0, atol=0
+    )
     error = (result.prediction - model.target(images)).square().mean(-1)
     torch.testing.assert_close(result.loss, error[result.mask].mean(), rtol=1e-12, atol=0)
     changed = hide(images, ~result.mask, 7.0)
-    torch.testing.assert_close(model.target(changed)[result.mask], model.target(images)[result.mask])
+    torch.testing.assert_close(
+        model.target(changed)[result.mask], model.target(images)[result.mask]
+    )
 
 
 def test_hidden_places_stay_dark_until_the_blocks_of_attention():
@@ -121,10 +125,16 @@ def test_in_the_corrected_form_each_prediction_follows_its_patch():
     straight, released = network(permute_tokens=False), network()
     active = ~straight(images, noise).mask
     tokens, rank = straight.encode(images, active), noise.argsort(1).argsort(1)
-    torch.testing.assert_close(straight.decoder(tokens, active, rank), straight(images, noise).prediction)
+    torch.testing.assert_close(
+        straight.decoder(tokens, active, rank), straight(images, noise).prediction
+    )
     gathered = tokens.gather(1, rank[..., None].expand_as(tokens))
-    torch.testing.assert_close(straight.decoder(gathered, active, rank), released(images, noise).prediction)
-    assert not torch.allclose(straight(images, noise).prediction, released(images, noise).prediction)
+    torch.testing.assert_close(
+        straight.decoder(gathered, active, rank), released(images, noise).prediction
+    )
+    assert not torch.allclose(
+        straight(images, noise).prediction, released(images, noise).prediction
+    )
 
 
 def test_the_mask_token_is_idle_unless_asked_for():
@@ -137,15 +147,21 @@ def test_the_mask_token_is_idle_unless_asked_for():
     model = network(mask_tokens=True, permute_tokens=False).eval()
     active = ~model(images, noise).mask
     tokens, rank = model.encode(images, active), noise.argsort(1).argsort(1)
-    noisy = torch.where(active[..., None], tokens, 5.0)  # the decoder must not read what stands in hidden places
+    noisy = torch.where(
+        active[..., None], tokens, 5.0
+    )  # the decoder must not read what stands in hidden places
     assert torch.equal(model.decoder(noisy, active, rank), model.decoder(tokens, active, rank))
 
 
 def test_position_tables_are_the_releases():
     units = rule.load("sdtv3_units.json")
     small = torch.tensor(units["sincos_16_3"])
-    torch.testing.assert_close(sincos_table((3, 3), 16)[0].double(), small.double(), rtol=0, atol=1e-7)
-    recorded = json.loads((rule.FOLDER / "sdtv3_spikmae_12_512.json").read_text())["constructor_buffers"]
+    torch.testing.assert_close(
+        sincos_table((3, 3), 16)[0].double(), small.double(), rtol=0, atol=1e-7
+    )
+    recorded = json.loads((rule.FOLDER / "sdtv3_spikmae_12_512.json").read_text())[
+        "constructor_buffers"
+    ]
     for key, table in {
         "pos_embed": sincos_table((14, 14), 512).transpose(1, 2),
         "decoder_pos_embed": sincos_table((14, 14), 256),
@@ -196,12 +212,21 @@ def test_its_weights_start_a_classifier_in_both_spellings():
     encoder = {key: SMALL[key] for key in ("img_size", "embed_dims", "depths", "strides")}
     mae, x = network(permute_tokens=False), batch()[0]
     for weights in (mae.state_dict(), official_state_dict(mae)):
-        model = sd.create_model("e_spikeformer_83m", **encoder, layer_scale=0, num_classes=5).double().eval()
+        model = (
+            sd.create_model("e_spikeformer_83m", **encoder, layer_scale=0, num_classes=5)
+            .double()
+            .eval()
+        )
         report = sd.load_official(model, weights, strict=False)
         assert report.missing == ["head.bias", "head.weight"]
         assert report.misshapen == []
-        assert all("decoder" in key or "norm" in key or "pos" in key or "mask" in key for key in report.unexpected)
-        torch.testing.assert_close(model.forward_features(x), mae.forward_features(x), rtol=1e-12, atol=1e-12)
+        assert all(
+            "decoder" in key or "norm" in key or "pos" in key or "mask" in key
+            for key in report.unexpected
+        )
+        torch.testing.assert_close(
+            model.forward_features(x), mae.forward_features(x), rtol=1e-12, atol=1e-12
+        )
 
 
 def test_how_much_of_the_full_models_fits():
@@ -230,8 +255,12 @@ def test_pixels_undo_the_normalisation_and_patches_come_back():
     patches = model.patches(images)
     assert torch.equal(model.unpatched(patches), images)
     row, column, channel = 3, 5, 2  # of patch 6, which is row 1, column 2 of four
-    assert torch.equal(patches[:, 6].unflatten(1, (8, 8, 3))[:, row, column, channel], images[:, channel, 11, 21])
-    torch.testing.assert_close(model.pixels(model.target(images), images), images, rtol=1e-9, atol=1e-9)
+    assert torch.equal(
+        patches[:, 6].unflatten(1, (8, 8, 3))[:, row, column, channel], images[:, channel, 11, 21]
+    )
+    torch.testing.assert_close(
+        model.pixels(model.target(images), images), images, rtol=1e-9, atol=1e-9
+    )
     guess = model.pixels(torch.zeros_like(patches), images)
     torch.testing.assert_close(guess[0, :, :8, :8], images[0, :, :8, :8].mean().expand(3, 8, 8))
     mask = model(images, noise).mask

@@ -118,9 +118,13 @@ def test_heads_start_as_in_the_releases():
             assert head.weight.std().item() == pytest.approx(0.02, rel=0.05)
             assert head.bias.abs().max() == 0
     head = small("e_spikeformer_83m", **wide).head
-    assert head.weight.abs().max().item() == pytest.approx((6 / sum(head.weight.shape)) ** 0.5, rel=0.01)
+    assert head.weight.abs().max().item() == pytest.approx(
+        (6 / sum(head.weight.shape)) ** 0.5, rel=0.01
+    )
     assert head.bias.abs().max() == 0
-    assert small("e_spikeformer_hardvs_19m").head.bias.abs().max() > 0  # that release leaves PyTorch's default
+    assert (
+        small("e_spikeformer_hardvs_19m").head.bias.abs().max() > 0
+    )  # that release leaves PyTorch's default
 
 
 @pytest.mark.parametrize("name", STAGED)
@@ -131,7 +135,9 @@ def test_feature_maps_are_the_real_valued_sums_at_their_true_strides(name):
     reductions = [info["reduction"] for info in model.feature_info]
     strides = [1, 2, 4, 4, 4] if name == "e_spikeformer_fashion" else [2, 4, 8, 16, 16]
     assert reductions == strides[: len(reductions)]
-    for info, feature_map in zip(model.feature_info, model.forward_intermediates(x)[1], strict=True):
+    for info, feature_map in zip(
+        model.feature_info, model.forward_intermediates(x)[1], strict=True
+    ):
         side = 64 // info["reduction"]
         assert feature_map.shape == (1, info["num_chs"], side, side)
         assert (feature_map < 0).any()  # membranes, not spikes
@@ -139,14 +145,24 @@ def test_feature_maps_are_the_real_valued_sums_at_their_true_strides(name):
 
 
 def test_small_grey_images_keep_a_sensible_map():
-    keywords = {"in_chans": 1, "img_size": 28, "embed_dims": (16, 32, 64, 96), "strides": (1, 2, 2, 1, 1)}
+    keywords = {
+        "in_chans": 1,
+        "img_size": 28,
+        "embed_dims": (16, 32, 64, 96),
+        "strides": (1, 2, 2, 1, 1),
+    }
     model = small("e_spikeformer_10m", depths=(1, 1, 0, 2, 1), **keywords)
     assert [info["reduction"] for info in model.feature_info] == [1, 2, 4, 4, 4]
     assert model.forward_features(model.example_input()).shape == (1, 1, 96, 7, 7)
     model(model.example_input(2)).sum().backward()
     assert all(p.grad is not None for p in model.parameters())
-    backbone = timm.create_model("e_spikeformer_10m", features_only=True, out_indices=(1, 4), **keywords)
-    assert [tuple(m.shape[1:]) for m in backbone(torch.randn(1, 1, 28, 28))] == [(16, 14, 14), (96, 7, 7)]
+    backbone = timm.create_model(
+        "e_spikeformer_10m", features_only=True, out_indices=(1, 4), **keywords
+    )
+    assert [tuple(m.shape[1:]) for m in backbone(torch.randn(1, 1, 28, 28))] == [
+        (16, 14, 14),
+        (96, 7, 7),
+    ]
 
 
 @pytest.mark.parametrize("name", STAGED)
@@ -161,7 +177,9 @@ def test_neurons_follow_the_conventions_of_their_release(name):
         return
     large = name in ("e_spikeformer_83m", "e_spikeformer_171m")
     levels = 8 if name == "e_spikeformer_fashion" else 4
-    norm = {"e_spikeformer_hardvs_19m": 1.0, "e_spikeformer_gesture_6m": 8.0}.get(name, float(levels))
+    norm = {"e_spikeformer_hardvs_19m": 1.0, "e_spikeformer_gesture_6m": 8.0}.get(
+        name, float(levels)
+    )
     for key, neuron in neurons.items():
         found = (neuron.levels, neuron.rounding, neuron.gradient, neuron.norm)
         conventions = ("half_up", "strict") if large else ("half_even", "inclusive")
@@ -178,7 +196,9 @@ def test_levels_norm_and_kind_reach_every_neuron():
             assert {type(m) for m in neurons} == {cls}
             assert {m.options.v_threshold for m in neurons} == {0.5, 1.0}
             assert {m.options.tau for m in neurons} == {1.5}
-            steps = model.forward_intermediates(images(1), [0], intermediates_only=True, merge_time=False)[0]
+            steps = model.forward_intermediates(
+                images(1), [0], intermediates_only=True, merge_time=False
+            )[0]
             assert not torch.allclose(steps[0], steps[1])  # membranes couple the steps
     model = live("e_spikeformer_10m", time_steps=3, output="per_step")
     steps = model(images())
@@ -220,7 +240,10 @@ def test_layer_decay_groups_are_those_of_the_release():
     with torch.device("meta"):
         model = sd.create_model("e_spikeformer_83m")
     groups = parameter_groups(model, 0.05, layer_decay=0.75)
-    found = [(g["lr_scale"], g["weight_decay"], len(g["params"]), sum(p.numel() for p in g["params"])) for g in groups]
+    found = [
+        (g["lr_scale"], g["weight_decay"], len(g["params"]), sum(p.numel() for p in g["params"]))
+        for g in groups
+    ]
     expected = rule.load("sdtv3_units.json")["large_layer_decay_0.75"]["groups"]
     assert sorted(found) == [pytest.approx(row) for row in sorted(tuple(row) for row in expected)]
 
@@ -233,7 +256,9 @@ def test_a_second_attention_stage_continues_the_layers():
 def test_parameter_groups_of_v2_are_those_of_the_release():
     with torch.device("meta"):
         groups = parameter_groups(sd.create_model("meta_spikeformer_31m"), 0.05)
-    found = sorted((g["weight_decay"], len(g["params"]), sum(p.numel() for p in g["params"])) for g in groups)
+    found = sorted(
+        (g["weight_decay"], len(g["params"]), sum(p.numel() for p in g["params"])) for g in groups
+    )
     expected = rule.load("sdtv3_units.json")["v2_param_groups"]
     assert found == sorted(tuple(row[1:]) for row in expected)
 
@@ -247,8 +272,15 @@ def test_compile_takes_the_whole_model(name):
 
 
 def test_attention_scale_is_a_keyword():
-    for name, released in (("meta_spikeformer_15m", 0.125), ("e_spikeformer_10m", 1.0), ("e_spikeformer_83m", 0.125)):
+    for name, released in (
+        ("meta_spikeformer_15m", 0.125),
+        ("e_spikeformer_10m", 1.0),
+        ("e_spikeformer_83m", 0.125),
+    ):
         keywords = {"embed_dims": (8, 16, 32, 32)[: 3 if name.endswith("83m") else 4]}
         attention = small(name, **keywords).stages[3].blocks[0].attn.branch
         assert attention.scale == released  # 2 / sqrt(4) where d is 4
-        assert small(name, attention_scale=0.3, **keywords).stages[3].blocks[0].attn.branch.scale == 0.3
+        assert (
+            small(name, attention_scale=0.3, **keywords).stages[3].blocks[0].attn.branch.scale
+            == 0.3
+        )

@@ -42,11 +42,16 @@ def compressed(path, content):
 
 def test_a_small_file_that_unpacks_to_more_than_the_network_needs(tmp_path):
     model = sd.create_model("sdt_2_256_cifar", **SMALL)
-    large = {**model.state_dict(), "more": torch.zeros((ROOM + (COPIES + 1) * bytes_of(model)) // 4)}
+    large = {
+        **model.state_dict(),
+        "more": torch.zeros((ROOM + (COPIES + 1) * bytes_of(model)) // 4),
+    }
     path = compressed(tmp_path / "bomb.pth", {"state_dict": model.state_dict(), "optimizer": large})
     assert path.stat().st_size < 1e6
     tracemalloc.start()
-    with pytest.raises(CheckpointError, match=r"bomb\.pth was refused: its 0\.\d MB would unpack to .* save its"):
+    with pytest.raises(
+        CheckpointError, match=r"bomb\.pth was refused: its 0\.\d MB would unpack to .* save its"
+    ):
         sd.load_official(model, path)
     assert tracemalloc.get_traced_memory()[1] < 10e6, "refused before anything is unpacked"
     tracemalloc.stop()
@@ -55,7 +60,9 @@ def test_a_small_file_that_unpacks_to_more_than_the_network_needs(tmp_path):
 def test_a_compressed_file_of_the_right_size_is_read(tmp_path):
     model = sd.create_model("sdt_2_256_cifar", **SMALL)
     moments = {key: torch.zeros_like(value) for key, value in model.state_dict().items()}
-    path = compressed(tmp_path / "w.pth", {"state_dict": model.state_dict(), "optimizer": [moments, moments]})
+    path = compressed(
+        tmp_path / "w.pth", {"state_dict": model.state_dict(), "optimizer": [moments, moments]}
+    )
     assert sd.load_official(sd.create_model("sdt_2_256_cifar", **SMALL), path).loaded
 
 
@@ -80,10 +87,14 @@ def test_an_old_file_that_claims_more_than_it_has(tmp_path):
     """Before PyTorch 1.6 the sizes stood in a pickle, and the numbers behind it."""
     buffer = io.BytesIO()
     torch.save({"a": torch.zeros(1000)}, buffer, _use_new_zipfile_serialization=False)
-    claimed = buffer.getvalue().replace(b"M\xe8\x03", b"J\x00\x00\x00\x70")  # 1000 -> 1.9e9 elements
+    claimed = buffer.getvalue().replace(
+        b"M\xe8\x03", b"J\x00\x00\x00\x70"
+    )  # 1000 -> 1.9e9 elements
     assert claimed != buffer.getvalue()
     (tmp_path / "w.pth").write_bytes(claimed)
-    with pytest.raises(CheckpointError, match=r"w\.pth (is truncated or no checkpoint|was refused)"):
+    with pytest.raises(
+        CheckpointError, match=r"w\.pth (is truncated or no checkpoint|was refused)"
+    ):
         read_file(tmp_path / "w.pth")
 
 
@@ -99,7 +110,11 @@ class Harmless:
         kind = type("HistoryBuffer", (), {"__module__": names[-1]})
         sys.modules[names[-1]].HistoryBuffer = kind
         buffer = kind()
-        buffer._log_history, buffer._count_history, buffer.max_length = np.ones(5), np.ones(5, dtype=np.int64), 100
+        buffer._log_history, buffer._count_history, buffer.max_length = (
+            np.ones(5),
+            np.ones(5, dtype=np.int64),
+            100,
+        )
         return buffer
 
 
@@ -126,9 +141,13 @@ def test_arrays_are_no_weights(tmp_path):
 
 def test_a_whole_network_is_refused_without_advice_to_run_it(tmp_path):
     torch.save(nn.Linear(2, 2), tmp_path / "net.pth")
-    with pytest.raises(CheckpointError, match=r"was refused: .*\(torch\.nn\.modules\.linear\.Linear\)") as caught:
+    with pytest.raises(
+        CheckpointError, match=r"was refused: .*\(torch\.nn\.modules\.linear\.Linear\)"
+    ) as caught:
         read_file(tmp_path / "net.pth")
-    assert "weights_only" not in str(caught.value) and "Save its state dict alone" in str(caught.value)
+    assert "weights_only" not in str(caught.value) and "Save its state dict alone" in str(
+        caught.value
+    )
 
 
 def packed(write):

@@ -49,13 +49,17 @@ def test_values_that_are_no_weights(kind, state):
     model, before = network(), {key: value.clone() for key, value in state.items()}
     model.load_state_dict(before)
     for strict in (True, False):
-        with pytest.raises(CheckpointError, match=rf"holds .*{message}.* in {STEM}; nothing was loaded"):
+        with pytest.raises(
+            CheckpointError, match=rf"holds .*{message}.* in {STEM}; nothing was loaded"
+        ):
             sd.load_official(model, state | {STEM: make(state[STEM])}, strict=strict)
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
 
 
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("kind", sorted(set(ODD) - {"uninitialised"}))  # which torch.save writes as code
+@pytest.mark.parametrize(
+    "kind", sorted(set(ODD) - {"uninitialised"})
+)  # which torch.save writes as code
 def test_nor_are_they_in_a_file(kind, state, tmp_path):
     make, message = ODD[kind]
     torch.save(state | {STEM: make(state[STEM])}, tmp_path / "w.pth")
@@ -67,7 +71,12 @@ def test_convert_writes_nothing_of_a_file_that_overflows(tmp_path, capsys):
     state = sd.create_model("e_spikeformer_fashion").state_dict()
     key = "head.weight"
     torch.save(state | {key: state[key].double() + 1e300}, tmp_path / "w.pth")
-    command = ["convert", "e_spikeformer_fashion", str(tmp_path / "w.pth"), str(tmp_path / "out.safetensors")]
+    command = [
+        "convert",
+        "e_spikeformer_fashion",
+        str(tmp_path / "w.pth"),
+        str(tmp_path / "out.safetensors"),
+    ]
     assert main([*command, "--model.args.levels", "8"]) == 2
     assert f"values too large for torch.float32 in {key}" in capsys.readouterr().err
     assert not list(tmp_path.glob("*.safetensors*"))
@@ -121,7 +130,10 @@ def test_shapes_are_equal_or_the_one_of_a_1x1_convolution(state):
         flat[None],
         flat[..., None, None, None],
     ):
-        with pytest.raises(CheckpointError, match=rf"1 misshapen:\n  {FC1}: expected \[{out}, {wide}, 1, 1\], found"):
+        with pytest.raises(
+            CheckpointError,
+            match=rf"1 misshapen:\n  {FC1}: expected \[{out}, {wide}, 1, 1\], found",
+        ):
             sd.load_official(network(), state | {FC1: value})
     with pytest.raises(CheckpointError, match=r"head\.bias: expected \[10\], found \[10, 1\]"):
         sd.load_official(network(), state | {"head.bias": state["head.bias"][:, None]})
@@ -129,7 +141,10 @@ def test_shapes_are_equal_or_the_one_of_a_1x1_convolution(state):
 
 def test_map_axes_go_both_ways():
     row, square = torch.zeros(6, 4, 1), torch.zeros(6, 4, 1, 1)
-    assert with_map_axes(row, square).shape == square.shape and with_map_axes(square, row).shape == row.shape
+    assert (
+        with_map_axes(row, square).shape == square.shape
+        and with_map_axes(square, row).shape == row.shape
+    )
     for other in (torch.zeros(4, 6, 1), torch.zeros(6, 4, 3), torch.zeros(24, 1, 1)):
         assert with_map_axes(other, square).shape == other.shape
 
@@ -138,6 +153,7 @@ def test_integers_that_do_not_fit():
     assert as_weight(torch.tensor(-1, dtype=torch.int8), torch.tensor(0, dtype=torch.uint8))[1]
     assert as_weight(torch.tensor(300), torch.tensor(0, dtype=torch.uint8))[1]
     assert (
-        as_weight(torch.tensor(True), torch.tensor(0))[1] and not as_weight(torch.tensor(True), torch.tensor(False))[1]
+        as_weight(torch.tensor(True), torch.tensor(0))[1]
+        and not as_weight(torch.tensor(True), torch.tensor(False))[1]
     )
     assert not why_not_plain(nn.Parameter(torch.ones(2)))

@@ -58,7 +58,9 @@ def test_operator_equals_naive(levels, norm, rounding, gradient, quarters):
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor:UserWarning")
 @pytest.mark.parametrize("convention", [BASE, LARGE], ids=["base", "large"])
 def test_opcheck(convention):
-    torch.library.opcheck(integer_spike, (torch.randn(3, 5, requires_grad=True), 4, 4.0, *convention.values()))
+    torch.library.opcheck(
+        integer_spike, (torch.randn(3, 5, requires_grad=True), 4, 4.0, *convention.values())
+    )
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["compiled", "readable"])
@@ -67,17 +69,25 @@ def test_the_gradient_has_the_memory_order_of_the_input_whatever_comes_in(dtype)
     x = torch.randn(2, 3, 4, 5, dtype=dtype).contiguous(memory_format=torch.channels_last)
     args = (torch.randn(2, 3, 4, 5, dtype=dtype), x, 4, 4.0, "strict")
     grad = integer_spike_backward(*args)
-    described = integer_spike_backward(*(t.to("meta") if isinstance(t, torch.Tensor) else t for t in args))
+    described = integer_spike_backward(
+        *(t.to("meta") if isinstance(t, torch.Tensor) else t for t in args)
+    )
     assert grad.stride() == described.stride() == x.stride() != args[0].stride()
-    torch.library.opcheck(integer_spike_backward, args, test_utils=("test_faketensor", "test_schema"))
+    torch.library.opcheck(
+        integer_spike_backward, args, test_utils=("test_faketensor", "test_schema")
+    )
 
 
 def test_export_keeps_one_node():
     program = torch.export.export(torch.nn.Sequential(IntegerNeuron()), (torch.randn(3, 4),))
-    assert [n.target for n in program.graph.nodes].count(torch.ops.spikedriven.integer_spike.default) == 1
+    assert [n.target for n in program.graph.nodes].count(
+        torch.ops.spikedriven.integer_spike.default
+    ) == 1
 
 
-@pytest.mark.parametrize("wrong", [{"levels": 0}, {"levels": 2.5}, {"norm": 0}, {"rounding": "up"}, {"gradient": "x"}])
+@pytest.mark.parametrize(
+    "wrong", [{"levels": 0}, {"levels": 2.5}, {"norm": 0}, {"rounding": "up"}, {"gradient": "x"}]
+)
 def test_wrong_options_are_refused(wrong):
     with pytest.raises(InputError):
         IntegerNeuron(**wrong)

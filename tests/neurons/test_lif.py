@@ -9,7 +9,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from spikedriven.errors import InputError
-from spikedriven.neurons import LIF, LIFOptions, ParametricLIF, decompositions, lif, lif_naive, neuron_factory
+from spikedriven.neurons import (
+    LIF,
+    LIFOptions,
+    ParametricLIF,
+    decompositions,
+    lif,
+    lif_naive,
+    neuron_factory,
+)
 from spikedriven.neurons.lif import lif_op
 
 VECTORS = json.loads((Path(__file__).parents[1] / "golden" / "neuron_lif_unit.json").read_text())
@@ -82,7 +90,9 @@ def test_operator_equals_published_vectors(case):
     expect_gradients(x, w, case)
 
 
-@pytest.mark.parametrize("case", VECTORS["ties"], ids=lambda c: f"{c['tau']}-{c['v_threshold']}-{c['dtype']}")
+@pytest.mark.parametrize(
+    "case", VECTORS["ties"], ids=lambda c: f"{c['tau']}-{c['v_threshold']}-{c['dtype']}"
+)
 def test_equality_fires(case):
     x = torch.tensor(VECTORS["tie_x"], dtype=DTYPES[case["dtype"]])
     options = LIFOptions(tau=case["tau"], v_threshold=case["v_threshold"])
@@ -115,14 +125,21 @@ def test_operator_equals_naive_in_values_and_gradients(options, steps, parametri
     leaves = [torch.randn(steps, 2, 3, dtype=torch.float64) + 0.7]
     leaves.append(torch.randn(2, 3, dtype=torch.float64) if carried else None)
     leaves.append(torch.randn((), dtype=torch.float64) if parametric else None)
-    upstream, upstream_v = torch.randn(steps, 2, 3, dtype=torch.float64), torch.randn(2, 3, dtype=torch.float64)
+    upstream, upstream_v = (
+        torch.randn(steps, 2, 3, dtype=torch.float64),
+        torch.randn(2, 3, dtype=torch.float64),
+    )
 
     def run(function):
         inputs = [None if leaf is None else leaf.clone().requires_grad_() for leaf in leaves]
         outputs = function(*inputs, options)
         spikes, last = outputs[0], outputs[-1]
         ((spikes * upstream).sum() + (last * upstream_v).sum()).backward()
-        grads = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in inputs if leaf is not None]
+        grads = [
+            torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+            for leaf in inputs
+            if leaf is not None
+        ]
         return spikes, last, *grads
 
     for ours, truth in zip(run(lif), run(lif_naive), strict=True):
@@ -131,7 +148,11 @@ def test_operator_equals_naive_in_values_and_gradients(options, steps, parametri
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
 def test_half_precision_keeps_its_membrane_in_float32(dtype):
-    x = (torch.randn(5, 7, generator=torch.Generator().manual_seed(1)) + 0.7).to(dtype).requires_grad_()
+    x = (
+        (torch.randn(5, 7, generator=torch.Generator().manual_seed(1)) + 0.7)
+        .to(dtype)
+        .requires_grad_()
+    )
     spikes, last = lif(x)
     spikes.sum().backward()
     assert spikes.dtype == x.grad.dtype == dtype
@@ -157,7 +178,9 @@ def test_opcheck(carried, parametric, v_reset):
 
 
 def test_export_keeps_each_neuron_as_one_node_with_its_module_path():
-    model = torch.nn.Sequential(torch.nn.Linear(4, 4), LIF(), torch.nn.Linear(4, 4), ParametricLIF()).eval()
+    model = torch.nn.Sequential(
+        torch.nn.Linear(4, 4), LIF(), torch.nn.Linear(4, 4), ParametricLIF()
+    ).eval()
     batch = torch.export.Dim("batch", min=1, max=64)
     program = torch.export.export(model, (torch.randn(3, 2, 4),), dynamic_shapes=({1: batch},))
     nodes = [n for n in program.graph.nodes if n.target is torch.ops.spikedriven.lif.default]
@@ -168,7 +191,11 @@ def test_export_keeps_each_neuron_as_one_node_with_its_module_path():
 
 
 def test_decomposition_removes_the_operator_and_keeps_the_values():
-    model = torch.nn.Sequential(LIF(v_reset=None), torch.nn.Linear(4, 4), ParametricLIF()).double().eval()
+    model = (
+        torch.nn.Sequential(LIF(v_reset=None), torch.nn.Linear(4, 4), ParametricLIF())
+        .double()
+        .eval()
+    )
     x = torch.randn(4, 2, 4, dtype=torch.float64) + 1
     program = torch.export.export(model, (x,)).run_decompositions(decompositions())
     assert not [n for n in program.graph.nodes if "spikedriven" in str(n.target)]
@@ -176,7 +203,9 @@ def test_decomposition_removes_the_operator_and_keeps_the_values():
 
 
 def test_compile_takes_the_whole_graph():
-    model = torch.nn.Sequential(torch.nn.Linear(4, 4), LIF(), torch.nn.Linear(4, 4), ParametricLIF()).double()
+    model = torch.nn.Sequential(
+        torch.nn.Linear(4, 4), LIF(), torch.nn.Linear(4, 4), ParametricLIF()
+    ).double()
     compiled = torch.compile(model, fullgraph=True, backend="aot_eager")
     x = torch.randn(3, 2, 4, dtype=torch.float64)
     compiled(x).sum().backward()

@@ -6,17 +6,34 @@ import pytest
 import torch
 
 from spikedriven.neurons import LIFOptions, lif, lif_naive, native_cpu
-from spikedriven.neurons.integer import GRADIENTS, ROUNDINGS, integer_spike, integer_spike_naive, integer_spike_plain
+from spikedriven.neurons.integer import (
+    GRADIENTS,
+    ROUNDINGS,
+    integer_spike,
+    integer_spike_naive,
+    integer_spike_plain,
+)
 
-pytestmark = pytest.mark.skipif(native_cpu.extension() is None, reason="installed without a C++ compiler")
+pytestmark = pytest.mark.skipif(
+    native_cpu.extension() is None, reason="installed without a C++ compiler"
+)
 
 #: Every option away from its default once, and together.
 OPTIONS = [
     LIFOptions(
-        tau=tau, v_threshold=threshold, v_reset=reset, decay_input=decay, detach_reset=detach, surrogate=surrogate
+        tau=tau,
+        v_threshold=threshold,
+        v_reset=reset,
+        decay_input=decay,
+        detach_reset=detach,
+        surrogate=surrogate,
     )
     for (tau, threshold), reset, decay, detach, surrogate in product(
-        [(2.0, 1.0), (1.7, 0.6)], [0.0, None, -0.2], [True, False], [True, False], ["sigmoid", "atan"]
+        [(2.0, 1.0), (1.7, 0.6)],
+        [0.0, None, -0.2],
+        [True, False],
+        [True, False],
+        ["sigmoid", "atan"],
     )
 ]
 
@@ -38,7 +55,9 @@ def test_lif_equals_the_readable_neuron(options, learns):
 
 
 @pytest.mark.parametrize("steps", [1, 4, 5, 20])
-@pytest.mark.parametrize("options", [LIFOptions(), LIFOptions(v_reset=None), LIFOptions(surrogate="atan")], ids=str)
+@pytest.mark.parametrize(
+    "options", [LIFOptions(), LIFOptions(v_reset=None), LIFOptions(surrogate="atan")], ids=str
+)
 def test_lif_from_rest_with_every_instruction_set(options, steps, instruction_set):
     """Four steps of the usual options have a loop of their own."""
     check_lif(options, False, steps, starts_charged=False)
@@ -65,8 +84,12 @@ def check_lif(options, learns, steps, starts_charged):
 
 def test_the_compiled_neurons_are_what_the_operators_use(monkeypatch):
     calls = []
-    monkeypatch.setattr(native_cpu, "lif_forward", lambda x, *_: calls.append("lif") or (x.clone(), x[0].clone()))
-    monkeypatch.setattr(native_cpu, "integer_forward", lambda x, *_: calls.append("integer") or x.clone())
+    monkeypatch.setattr(
+        native_cpu, "lif_forward", lambda x, *_: calls.append("lif") or (x.clone(), x[0].clone())
+    )
+    monkeypatch.setattr(
+        native_cpu, "integer_forward", lambda x, *_: calls.append("integer") or x.clone()
+    )
     for dtype in (torch.float32, torch.bfloat16, torch.float64):
         lif(torch.ones(1, 2, dtype=dtype))
         integer_spike(torch.ones(2, dtype=dtype), 4, 4.0, "half_even", "strict")
@@ -86,10 +109,16 @@ def test_any_memory_order_and_any_number_of_steps(order, steps):
     ours, theirs = leaf(x), leaf(x.contiguous())
     given = x.detach().requires_grad_()
     upstream = inputs(*x.shape, seed=4)
-    for spikes, source in ((lif(given)[0], given), (lif(ours)[0], ours), (lif_naive(theirs)[0], theirs)):
+    for spikes, source in (
+        (lif(given)[0], given),
+        (lif(ours)[0], ours),
+        (lif_naive(theirs)[0], theirs),
+    ):
         spikes.backward(upstream)
         assert torch.equal(spikes, lif_naive(x.contiguous())[0])
-        torch.testing.assert_close(source.grad, theirs.grad if theirs.grad is not None else source.grad)
+        torch.testing.assert_close(
+            source.grad, theirs.grad if theirs.grad is not None else source.grad
+        )
     torch.testing.assert_close(given.grad, theirs.grad, rtol=2e-5, atol=2e-6)
     torch.testing.assert_close(ours.grad, theirs.grad, rtol=2e-5, atol=2e-6)
 
@@ -104,7 +133,9 @@ def test_bfloat16_computes_in_float32_and_rounds_once(instruction_set):
     assert torch.equal(spikes, expected) and torch.equal(membrane, last)
     spikes.backward(upstream)
     expected.backward(upstream)
-    torch.testing.assert_close(ours.grad, theirs.grad, rtol=2**-7, atol=1e-6)  # one step of bfloat16, seldom
+    torch.testing.assert_close(
+        ours.grad, theirs.grad, rtol=2**-7, atol=1e-6
+    )  # one step of bfloat16, seldom
     assert (ours.grad == theirs.grad).float().mean() > 0.99
 
 
@@ -158,6 +189,9 @@ def test_results_have_the_memory_order_that_a_compiled_graph_expects(order):
     else:
         x = x.flatten(0, 1).contiguous(memory_format=torch.channels_last).unflatten(0, (4, 3))
     spikes, membrane = lif(x)
-    assert spikes.stride() == torch.empty_like(x).stride() and membrane.stride() == torch.empty_like(x[0]).stride()
+    assert (
+        spikes.stride() == torch.empty_like(x).stride()
+        and membrane.stride() == torch.empty_like(x[0]).stride()
+    )
     assert integer_spike(x, 4, 4.0, "half_even", "strict").stride() == torch.empty_like(x).stride()
     assert torch.equal(spikes, lif_naive(x)[0])

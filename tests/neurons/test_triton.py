@@ -90,7 +90,9 @@ class Case:
         """Input, membrane, w. Half of the inputs are multiples of 1/4, which reach the threshold exactly."""
         random = torch.Generator().manual_seed(self.seed)
         x = torch.randn(self.shape, generator=random, dtype=torch.float64) + 0.7
-        x = torch.where(torch.rand(self.shape, generator=random) < 0.5, x, (x * 4).round() / 4).to(self.dtype)
+        x = torch.where(torch.rand(self.shape, generator=random) < 0.5, x, (x * 4).round() / 4).to(
+            self.dtype
+        )
         wide = torch.float64 if self.dtype == torch.float64 else torch.float32
         v = torch.randn(self.shape[1:], generator=random, dtype=torch.float64).to(wide)
         w = torch.randn((), generator=random, dtype=torch.float64).to(wide)
@@ -99,12 +101,18 @@ class Case:
 
 def values_and_gradients(function, leaves, options, device="cpu"):
     """Spikes, last membrane, gradients of the leaves that there are."""
-    inputs = [None if leaf is None else leaf.detach().to(device).requires_grad_() for leaf in leaves]
+    inputs = [
+        None if leaf is None else leaf.detach().to(device).requires_grad_() for leaf in leaves
+    ]
     spikes, *_, last = function(*inputs, options)
     random = torch.Generator().manual_seed(1)
     upstream = [torch.randn(out.shape, generator=random).to(out) for out in (spikes, last)]
     torch.autograd.backward([spikes, last], upstream)
-    grads = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in inputs if leaf is not None]
+    grads = [
+        torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
+        for leaf in inputs
+        if leaf is not None
+    ]
     return [tensor.detach().cpu() for tensor in (spikes, last, *grads)]
 
 
@@ -119,7 +127,9 @@ def compare(case: Case, device: str) -> None:
         assert torch.equal(ours[1], truth[1]), f"membranes: {case}"
     for mine, grad in zip(ours[2:], truth[2:], strict=True):
         assert mine.dtype == grad.dtype
-        torch.testing.assert_close(mine, grad, **TOLERANCE[grad.dtype], msg=lambda text: f"{text}\n{case}")
+        torch.testing.assert_close(
+            mine, grad, **TOLERANCE[grad.dtype], msg=lambda text: f"{text}\n{case}"
+        )
 
 
 def compare_all(cases: list[Case], device: str) -> None:
@@ -148,7 +158,9 @@ cases = st.builds(
 )
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
 @given(case=cases)
 def test_values_and_gradients(on_kernels, case):
     on_kernels(compare, case)
@@ -165,11 +177,20 @@ OPTIONS = [
 @pytest.mark.slow
 @pytest.mark.parametrize("dtype", DTYPES, ids=str)
 def test_every_combination_of_options(on_kernels, dtype):
-    combinations = itertools.product(OPTIONS, (1.0, 2.0, 3.7), (None, 1.5), (True, False), (True, False))
+    combinations = itertools.product(
+        OPTIONS, (1.0, 2.0, 3.7), (None, 1.5), (True, False), (True, False)
+    )
     on_kernels(
         compare_all,
         [
-            Case(dataclasses.replace(options, tau=tau, alpha=alpha), dtype, (3, 2, 9), parametric, carried, seed)
+            Case(
+                dataclasses.replace(options, tau=tau, alpha=alpha),
+                dtype,
+                (3, 2, 9),
+                parametric,
+                carried,
+                seed,
+            )
             for seed, (options, tau, alpha, parametric, carried) in enumerate(combinations)
         ],
     )
@@ -204,11 +225,15 @@ def compare_layouts(device: str) -> None:
         for function, twin in ((lif, lif_naive), (count, count_naive)):
             leaves = [laid.to(device), None, None]
             out = function(*leaves, LIFOptions())
-            assert [o.stride() for o in out] == [torch.empty_like(g).stride() for g in (laid, laid[0])], name
+            assert [o.stride() for o in out] == [
+                torch.empty_like(g).stride() for g in (laid, laid[0])
+            ], name
             ours = values_and_gradients(function, leaves, LIFOptions(), device)
             truth = values_and_gradients(twin, [laid.contiguous(), None, None], LIFOptions())
             for mine, theirs in zip(ours, truth, strict=True):
-                torch.testing.assert_close(mine, theirs, **TOLERANCE[torch.float64], msg=lambda t, n=name: f"{n}: {t}")
+                torch.testing.assert_close(
+                    mine, theirs, **TOLERANCE[torch.float64], msg=lambda t, n=name: f"{n}: {t}"
+                )
 
 
 def count(x, v, w, options):
@@ -228,7 +253,10 @@ def compare_absent_gradients(device: str) -> None:
     for used in (0, -1):
         grads = []
         for function, where in ((lif, device), (lif_naive, "cpu")):
-            x = (torch.randn(4, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(3)) + 0.7).to(where)
+            x = (
+                torch.randn(4, 9, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+                + 0.7
+            ).to(where)
             x.requires_grad_()
             function(x)[used].sum().backward()
             grads.append(x.grad.cpu())
@@ -241,11 +269,19 @@ def test_absent_gradients(on_kernels):
 
 def compare_overflow(device: str) -> None:
     """Infinities and not-a-numbers go through as in the readable neurons."""
-    wild = torch.tensor([float("inf"), -float("inf"), float("nan"), 0.0, 1e300], dtype=torch.float64)
+    wild = torch.tensor(
+        [float("inf"), -float("inf"), float("nan"), 0.0, 1e300], dtype=torch.float64
+    )
     x = torch.stack([wild, wild.roll(1), wild.roll(2)])
-    for options in (LIFOptions(), LIFOptions(v_reset=None), LIFOptions(v_reset=-0.5, decay_input=False)):
+    for options in (
+        LIFOptions(),
+        LIFOptions(v_reset=None),
+        LIFOptions(v_reset=-0.5, decay_input=False),
+    ):
         for mine, theirs in zip(
-            lif(x.to(device), None, None, options), lif_naive(x, None, None, options)[::2], strict=True
+            lif(x.to(device), None, None, options),
+            lif_naive(x, None, None, options)[::2],
+            strict=True,
         ):
             torch.testing.assert_close(mine.cpu(), theirs, rtol=0, atol=0, equal_nan=True)
     for rounding in ("half_even", "half_up"):
@@ -263,7 +299,9 @@ def compare_integer(levels, norm, rounding, gradient, dtype, device: str) -> Non
     """To the last bit, gradients too. Quarters, and the neighbours of every half."""
     halves = (torch.arange(-4, 2 * levels + 4) / 2).to(dtype)
     far = torch.tensor(1e3, dtype=dtype)
-    values = torch.cat([halves + 0.25, halves, torch.nextafter(halves, far), torch.nextafter(halves, -far)])
+    values = torch.cat(
+        [halves + 0.25, halves, torch.nextafter(halves, far), torch.nextafter(halves, -far)]
+    )
     results = []
     for function, where in ((integer_spike, device), (integer_spike_naive, "cpu")):
         x = values.detach().clone().to(where).requires_grad_()
@@ -285,7 +323,10 @@ def test_integer_neuron(on_kernels, levels, norm, rounding, gradient, dtype):
 def check_operators(device: str) -> None:
     """Fake implementations and autograd, as torch tests them, with the kernels behind the operators."""
     x = torch.randn(3, 2, 4, device=device, requires_grad=True)
-    v, w = torch.randn(2, 4, device=device, requires_grad=True), torch.zeros((), device=device, requires_grad=True)
+    v, w = (
+        torch.randn(2, 4, device=device, requires_grad=True),
+        torch.zeros((), device=device, requires_grad=True),
+    )
     torch.library.opcheck(lif_op, (x, v, w, 2.0, 1.0, 0.0, True, False, "sigmoid", 4.0))
     torch.library.opcheck(lif_op, (x, None, None, 2.0, 1.0, None, True, True, "atan", 2.0))
     torch.library.opcheck(integer_spike, (x, 4, 4.0, "half_even", "strict"))

@@ -12,7 +12,14 @@ from spikedriven.neurons.cuda import BACKWARD_BLOCK, COMPILER, FORWARD_BLOCK, MA
 pytestmark = pytest.mark.skipif(
     find_spec("triton") is None, reason="Triton is missing: pip install 'spikedriven[triton]'"
 )
-DYNAMICS = {"STILL": False, "TAU": 1.5, "V_THRESHOLD": 1.0, "V_RESET": 0.0, "REST": 0.0, "DECAY_INPUT": True}
+DYNAMICS = {
+    "STILL": False,
+    "TAU": 1.5,
+    "V_THRESHOLD": 1.0,
+    "V_RESET": 0.0,
+    "REST": 0.0,
+    "DECAY_INPUT": True,
+}
 LEARNING = {"DETACH_RESET": False, "SURROGATE": "sigmoid", "ALPHA": 4.0}
 TARGETS = {"sm_80": ("cuda", 80, 32), "sm_90": ("cuda", 90, 32), "gfx942": ("hip", "gfx942", 64)}
 
@@ -22,7 +29,9 @@ def _cache_of_its_own(tmp_path, monkeypatch):
     monkeypatch.setenv("TRITON_CACHE_DIR", str(tmp_path))
 
 
-def compiled(name: str, target: str, pointers: dict[str, str | None], constants: dict) -> dict[str, str]:
+def compiled(
+    name: str, target: str, pointers: dict[str, str | None], constants: dict
+) -> dict[str, str]:
     """The stages of one kernel's code, with the arguments that the launcher gives it."""
     import triton
     from triton.backends.compiler import GPUTarget
@@ -39,13 +48,22 @@ def compiled(name: str, target: str, pointers: dict[str, str | None], constants:
     return triton.compile(source, target=GPUTarget(*TARGETS[target]), options=COMPILER).asm
 
 
-def forward(dtype: str, k: str | None, target: str = "sm_80", steps: int = 4, **constants) -> dict[str, str]:
+def forward(
+    dtype: str, k: str | None, target: str = "sm_80", steps: int = 4, **constants
+) -> dict[str, str]:
     membrane = "fp64" if dtype == "fp64" else "fp32"
     pointers = {"x": dtype, "v": membrane, "k": k, "spikes": dtype, "last": membrane}
-    return compiled("lif_forward", target, pointers, DYNAMICS | {"STEPS": steps, "BLOCK": FORWARD_BLOCK} | constants)
+    return compiled(
+        "lif_forward",
+        target,
+        pointers,
+        DYNAMICS | {"STEPS": steps, "BLOCK": FORWARD_BLOCK} | constants,
+    )
 
 
-def backward(dtype: str, k: str | None, target: str = "sm_80", steps: int = 4, **constants) -> dict[str, str]:
+def backward(
+    dtype: str, k: str | None, target: str = "sm_80", steps: int = 4, **constants
+) -> dict[str, str]:
     membrane = "fp64" if dtype == "fp64" else "fp32"
     pointers = {"x": dtype, "v": membrane, "k": k, "grad_spikes": dtype, "grad_v": membrane, "grad_x": dtype,
                 "grad_v0": membrane, "grad_k": k}  # fmt: skip
@@ -60,7 +78,9 @@ def integer(dtype: str, target: str = "sm_80", rounding: str = "half_even") -> d
 
 def integer_backward(dtype: str, target: str = "sm_80") -> dict[str, str]:
     constants = {"LEVELS": 4, "NORM": 3.0, "GRADIENT": "strict", "BLOCK": FORWARD_BLOCK}
-    return compiled("integer_backward", target, {"upstream": dtype, "x": dtype, "out": dtype}, constants)
+    return compiled(
+        "integer_backward", target, {"upstream": dtype, "x": dtype, "out": dtype}, constants
+    )
 
 
 #: Rounded to nearest. Triton 3.5, of PyTorch 2.9, flushes subnormal quotients to zero:
@@ -76,7 +96,14 @@ def instructions(ptx: str) -> Counter:
 def test_no_rounding_of_its_own_in_float32(k):
     found = instructions(forward("fp32", k)["ptx"])
     floating = {name for name in found if name.endswith(".f32")}
-    allowed = {"add.rn.f32", "sub.rn.f32", "mul.rn.f32", "setp.ge.f32", "selp.f32", *([] if k else DIVISIONS)}
+    allowed = {
+        "add.rn.f32",
+        "sub.rn.f32",
+        "mul.rn.f32",
+        "setp.ge.f32",
+        "selp.f32",
+        *([] if k else DIVISIONS),
+    }
     assert (
         {"add.rn.f32", "mul.rn.f32"} <= floating <= allowed
     )  # no fused multiply-add, no approximate division, no .ftz but that of DIVISIONS
@@ -92,7 +119,9 @@ def test_integer_neuron_divides_with_one_rounding(build):
 
 
 def test_bfloat16_is_rounded_to_nearest():
-    assert any(name.startswith("cvt.rn.bf16") for name in instructions(backward("bf16", None)["ptx"]))
+    assert any(
+        name.startswith("cvt.rn.bf16") for name in instructions(backward("bf16", None)["ptx"])
+    )
 
 
 def test_memory_is_passed_over_once():
@@ -140,7 +169,11 @@ def test_the_longest_chunk_fits_into_registers(k, tmp_path):
 def test_every_kernel_compiles(dtype, target):
     binary = "hsaco" if target.startswith("gfx") else "cubin"
     for k in (None, "fp64" if dtype == "fp64" else "fp32"):
-        for options in ({}, {"V_RESET": None, "DECAY_INPUT": False}, {"V_RESET": -0.3, "REST": -0.3}):
+        for options in (
+            {},
+            {"V_RESET": None, "DECAY_INPUT": False},
+            {"V_RESET": -0.3, "REST": -0.3},
+        ):
             assert forward(dtype, k, target, **options)[binary]
             for more in ({"DETACH_RESET": True}, {"SURROGATE": "atan"}):
                 assert backward(dtype, k, target, **options, **more)[binary]

@@ -7,10 +7,19 @@ from contextlib import contextmanager
 from typing import Any
 
 #: Whole numbers that headers of files would rather not hold.
-EXTREMES = (b"\x00" * 4, b"\xff" * 4, b"\x7f\xff\xff\xff", b"\xff\xff\xff\x7f", b"\x80" + b"\x00" * 3, b"\x00\x01" * 2)
+EXTREMES = (
+    b"\x00" * 4,
+    b"\xff" * 4,
+    b"\x7f\xff\xff\xff",
+    b"\xff\xff\xff\x7f",
+    b"\x80" + b"\x00" * 3,
+    b"\x00\x01" * 2,
+)
 
 
-def with_wrong_bytes(data: bytes, draws: random.Random, letters: bytes = bytes(range(256))) -> bytes:
+def with_wrong_bytes(
+    data: bytes, draws: random.Random, letters: bytes = bytes(range(256))
+) -> bytes:
     """Some bytes changed, left out, doubled, put in, or the end cut off. letters: what is put in."""
     found = bytearray(data)
     for _ in range(draws.choice((1, 2, 8))):
@@ -19,7 +28,9 @@ def with_wrong_bytes(data: bytes, draws: random.Random, letters: bytes = bytes(r
         length = draws.choice((1, 1, 2, 16, 300))
         piece = bytes(draws.choice(letters) for _ in range(length))
         doubled = bytes(found[at : at + length] * 2)
-        found[at : at + draws.choice((0, length))] = draws.choice((piece, draws.choice(EXTREMES), doubled, b""))
+        found[at : at + draws.choice((0, length))] = draws.choice(
+            (piece, draws.choice(EXTREMES), doubled, b"")
+        )
     return bytes(found[: draws.randrange(len(found) + 1)] if draws.random() < 0.1 else found)
 
 

@@ -38,7 +38,9 @@ from tests.data.events.test_readers import random_events
 from tests.data.events.written import write_aedat2, write_aedat31
 from tests.property.mutate import no_longer_than, with_wrong_bytes
 
-pytestmark = pytest.mark.filterwarnings("ignore::UserWarning:PIL", "ignore:Corrupt EXIF data:UserWarning")
+pytestmark = pytest.mark.filterwarnings(
+    "ignore::UserWarning:PIL", "ignore:Corrupt EXIF data:UserWarning"
+)
 COUNT = pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.slow)])
 #: Peak memory may grow by so much during a test, bytes: the largest picture that is read has 268 million.
 MORE_MEMORY = 600 << 20
@@ -62,7 +64,9 @@ def survive(
         path.write_bytes(content)
         read(path)
     for _ in range(count):
-        content = with_wrong_bytes(draws.choice(files), draws, *(() if letters is None else (letters,)))
+        content = with_wrong_bytes(
+            draws.choice(files), draws, *(() if letters is None else (letters,))
+        )
         path.write_bytes(content)
         try:
             with no_longer_than(10), warnings.catch_warnings():
@@ -84,9 +88,16 @@ def pictures() -> list[bytes]:
     kinds = [
         *((image.convert(mode), "png", {}) for mode in ("1", "L", "LA", "P", "RGB", "RGBA")),
         (Image.fromarray(np.asarray(image.convert("L"), dtype=np.uint16) * 257), "png", {}),
-        *((image.convert(mode), "jpeg", {"quality": 90, "progressive": mode == "L"}) for mode in ("L", "RGB", "CMYK")),
+        *(
+            (image.convert(mode), "jpeg", {"quality": 90, "progressive": mode == "L"})
+            for mode in ("L", "RGB", "CMYK")
+        ),
         *((image.convert(mode), "tiff", {}) for mode in ("L", "RGB", "F", "LAB", "CMYK")),
-        *((image.convert(mode), "tiff", {"compression": how}) for mode in ("RGB",) for how in ("tiff_lzw", "jpeg")),
+        *(
+            (image.convert(mode), "tiff", {"compression": how})
+            for mode in ("RGB",)
+            for how in ("tiff_lzw", "jpeg")
+        ),
         *((image, kind, {}) for kind in ("webp", "bmp", "gif", "ppm")),
     ]
     return [_encoded(*kind) for kind in kinds]
@@ -99,21 +110,36 @@ def _encoded(image: Image.Image, kind: str, options: dict[str, Any]) -> bytes:
 
 
 GREY = DataConfig(dataset="fashion-mini", img_size=16, workers=0)
-RGB = DataConfig(dataset="imagenet", img_size=16, in_chans=3, workers=0, auto_augment="rand-m9-n2", scale=(0.1, 1.0))
+RGB = DataConfig(
+    dataset="imagenet",
+    img_size=16,
+    in_chans=3,
+    workers=0,
+    auto_augment="rand-m9-n2",
+    scale=(0.1, 1.0),
+)
 
 
 def read_as_sample(path: Path) -> None:
     """As a train and a test sample of a folder of images, as a picture for `predict` and `attention`."""
     image, _ = FileImages(path.parent, [path.name], np.zeros(1), ["one"])[0]
     for cfg in (GREY, RGB):
-        assert train_transform(cfg)(image).shape == eval_transform(cfg)(image).shape == (cfg.in_chans, 16, 16)
+        assert (
+            train_transform(cfg)(image).shape
+            == eval_transform(cfg)(image).shape
+            == (cfg.in_chans, 16, 16)
+        )
     assert read_image(path, RGB).shape == (1, 3, 16, 16)
     assert read_picture(path).mode == "RGB"
 
 
 @COUNT
 def test_pictures(count: int, tmp_path: Path) -> None:
-    assert 0.1 * count < survive(pictures(), tmp_path / "picture.jpg", read_as_sample, count) < 0.9 * count
+    assert (
+        0.1 * count
+        < survive(pictures(), tmp_path / "picture.jpg", read_as_sample, count)
+        < 0.9 * count
+    )
 
 
 def _png_header(width: int, height: int) -> bytes:
@@ -125,7 +151,8 @@ def _png_header(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("width", "height"), [(30_000, 30_000), (10_000, 10_000), (2**31 - 1, 1), (1, 20_000), (3000, 20)]
+    ("width", "height"),
+    [(30_000, 30_000), (10_000, 10_000), (2**31 - 1, 1), (1, 20_000), (3000, 20)],
 )
 def test_sizes_that_would_need_gigabytes(width: int, height: int, tmp_path: Path) -> None:
     """In all, or after the short side has been resized to that of the network."""
@@ -174,7 +201,10 @@ def test_recordings_whose_archive_is_whole(count: int, tmp_path: Path) -> None:
 
     arrays = {name: written(name) for name in ("t", "x", "y", "p", "height", "width")}
     for _ in range(count):
-        changed = {**arrays, (name := draws.choice(list(arrays))): with_wrong_bytes(arrays[name], draws)}
+        changed = {
+            **arrays,
+            (name := draws.choice(list(arrays))): with_wrong_bytes(arrays[name], draws),
+        }
         path = tmp_path / "events.npz"
         with zipfile.ZipFile(path, "w") as archive:
             for name, content in changed.items():
@@ -201,7 +231,12 @@ def test_idx_files(count: int, tmp_path: Path) -> None:
     array = np.arange(64, dtype=np.uint8).reshape(4, 4, 4)
     for name in ("images", "images.gz"):
         write_idx(tmp_path / name, array)
-        survive([(tmp_path / name).read_bytes()], tmp_path / name, lambda path: read_idx(path, (4, 4, 4)), count // 2)
+        survive(
+            [(tmp_path / name).read_bytes()],
+            tmp_path / name,
+            lambda path: read_idx(path, (4, 4, 4)),
+            count // 2,
+        )
 
 
 def test_a_few_bytes_that_stand_for_gigabytes(tmp_path: Path) -> None:
@@ -217,7 +252,10 @@ def test_frame_cache(count: int, tmp_path: Path, caplog: pytest.LogCaptureFixtur
     """A damaged entry is made again; what is read from a good one is what was stored."""
     source = tmp_path / "source"
     source.write_bytes(b"recording")
-    cache, frames = FrameCache(tmp_path / "cache", {}), np.arange(64, dtype=np.float32).reshape(2, 2, 4, 4)
+    cache, frames = (
+        FrameCache(tmp_path / "cache", {}),
+        np.arange(64, dtype=np.float32).reshape(2, 2, 4, 4),
+    )
     cache.store(source, file_stamp(source), frames)
     (entry,) = (tmp_path / "cache").rglob("*.npz")
 
@@ -231,7 +269,12 @@ def test_frame_cache(count: int, tmp_path: Path, caplog: pytest.LogCaptureFixtur
 @COUNT
 def test_shards(count: int, tmp_path: Path) -> None:
     with tarfile.open(tmp_path / "s.tar", "w:") as tar:
-        for name, content in (("a.png", pictures()[1]), ("a.cls", b"1"), ("b.jpg", b"x"), ("b.cls", b"0")):
+        for name, content in (
+            ("a.png", pictures()[1]),
+            ("a.cls", b"1"),
+            ("b.jpg", b"x"),
+            ("b.cls", b"0"),
+        ):
             info = tarfile.TarInfo(name)
             info.size = len(content)
             tar.addfile(info, io.BytesIO(content))
@@ -261,7 +304,9 @@ def test_polygons_that_would_take_for_ever(value: float, tmp_path: Path) -> None
     content = coco_files.content()
     content["annotations"][0]["segmentation"] = [[10.0, 5.0, value, 5.0, 30.0, value]]
     root = coco_files.write(tmp_path, content) / "coco"
-    dataset = CocoInstances(root / "val2017", root / "annotations" / "instances_val2017.json", False)
+    dataset = CocoInstances(
+        root / "val2017", root / "annotations" / "instances_val2017.json", False
+    )
     with no_longer_than(5), pytest.raises(DataError, match=r"annotation 1: .*far outside"):
         dataset[0]
 
@@ -293,7 +338,14 @@ def test_clips_in_files_of_pytorch(zipped: bool, count: int, tmp_path: Path) -> 
     torch.save((clip, torch.tensor([3])), folder / "0.pt", _use_new_zipfile_serialization=zipped)
     cfg = EventDataConfig(dataset="cifar10-dvs-tet", root=tmp_path, time_steps=4, img_size=8)
     content = (folder / "0.pt").read_bytes()
-    survive([content], folder / "0.pt", lambda _path: create_event_dataset(cfg, "train")[0], count, None, "0.pt")
+    survive(
+        [content],
+        folder / "0.pt",
+        lambda _path: create_event_dataset(cfg, "train")[0],
+        count,
+        None,
+        "0.pt",
+    )
 
 
 def test_lists_of_recordings(tmp_path: Path) -> None:
@@ -306,11 +358,20 @@ def test_lists_of_recordings(tmp_path: Path) -> None:
     ):
         cfg = EventDataConfig(dataset=dataset, root=tmp_path, time_steps=4, cache=False)
         content = path.read_bytes()
-        survive([content], path, lambda _path, cfg=cfg: _first_clip(cfg, "test"), 60, letters, path.parent.name)
+        survive(
+            [content],
+            path,
+            lambda _path, cfg=cfg: _first_clip(cfg, "test"),
+            60,
+            letters,
+            path.parent.name,
+        )
         path.write_bytes(content)
 
 
-@pytest.mark.parametrize("line", ["train_000 5 \u00b2", "train_000 \u0665 1", f"train_000 5 {'1' * 5000}"])
+@pytest.mark.parametrize(
+    "line", ["train_000 5 \u00b2", "train_000 \u0665 1", f"train_000 5 {'1' * 5000}"]
+)
 def test_digits_that_are_no_numbers(line: str, tmp_path: Path) -> None:
     """A superscript two, an Arabic five (which Python reads), a number that Python refuses to read."""
     (write_har(tmp_path) / "train_label.txt").write_text(line, encoding="utf-8")

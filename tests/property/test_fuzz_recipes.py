@@ -38,7 +38,13 @@ ODD: list[Any] = [
 
 def places(tree: Any) -> list[tuple[Any, Any]]:
     """(container, key) of everything in a tree."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    items = (
+        tree.items()
+        if isinstance(tree, dict)
+        else enumerate(tree)
+        if isinstance(tree, list)
+        else ()
+    )
     return [place for key, value in items for place in ((tree, key), *places(value))]
 
 
@@ -79,18 +85,26 @@ def read(path: Path, content: bytes) -> Recipe | None:
 
 @COUNT
 def test_shipped_recipes_with_wrong_values(count: int, tmp_path: Path) -> None:
-    draws, trees = random.Random(count), [yaml.safe_load(recipe_to_yaml(load_recipe(name))) for name in list_recipes()]
+    draws, trees = (
+        random.Random(count),
+        [yaml.safe_load(recipe_to_yaml(load_recipe(name))) for name in list_recipes()],
+    )
     found = []
     for _ in range(count):
         text = yaml.safe_dump(with_mistake(draws.choice(trees), draws), allow_unicode=True)
         with no_longer_than(5):
             found.append(read(tmp_path / "r.yaml", text.encode("utf-8", "surrogatepass")))
-    assert 0.05 < sum(one is not None for one in found) / count < 0.7, "mistakes are too wild or too tame"
+    assert 0.05 < sum(one is not None for one in found) / count < 0.7, (
+        "mistakes are too wild or too tame"
+    )
 
 
 @COUNT
 def test_shipped_recipes_with_wrong_bytes(count: int, tmp_path: Path) -> None:
-    draws, files = random.Random(count), [path.read_bytes() for path in sorted(FOLDER.glob("*.yaml"))]
+    draws, files = (
+        random.Random(count),
+        [path.read_bytes() for path in sorted(FOLDER.glob("*.yaml"))],
+    )
     for path in FOLDER.glob("*.yaml"):  # `base:` starts from these
         (tmp_path / path.name).write_bytes(path.read_bytes())
     for _ in range(count):
@@ -106,7 +120,11 @@ def small_recipes() -> list[dict[str, Any]]:
 
 
 def _without_download(found: Recipe) -> Recipe:
-    data = dataclasses.replace(found.data, download=False) if hasattr(found.data, "download") else found.data
+    data = (
+        dataclasses.replace(found.data, download=False)
+        if hasattr(found.data, "download")
+        else found.data
+    )
     return dataclasses.replace(found, data=data)
 
 
@@ -126,7 +144,10 @@ def use(found: Recipe) -> None:
 def test_small_recipes_are_built_or_refused(count: int, tmp_path: Path) -> None:
     draws, trees, built, problems = random.Random(count), small_recipes(), 0, []
     for tree in trees:
-        use(read(tmp_path / "r.yaml", yaml.safe_dump(tree).encode()) or pytest.fail("a good recipe was refused"))
+        use(
+            read(tmp_path / "r.yaml", yaml.safe_dump(tree).encode())
+            or pytest.fail("a good recipe was refused")
+        )
     for _ in range(count):
         text = yaml.safe_dump(with_mistake(draws.choice(trees), draws), allow_unicode=True)
         found = read(tmp_path / "r.yaml", text.encode("utf-8", "surrogatepass"))
@@ -166,11 +187,20 @@ def test_aliases_that_stand_for_billions_of_values(tmp_path: Path) -> None:
         ("base: ../other/r\nmodel: {name: m}", "of the same folder"),
         ("base: /etc/passwd", "of the same folder"),
         ("base: [1]", "of the same folder"),
-        ("task: [detection]\nmodel: {name: m}\ndata: {}\noptim: {lr: 1.0}", r"'task': expected str"),
-        ("model: {name: m}\ndata: {in_chans: true}\noptim: {lr: 1.0}", r"'data\.in_chans': expected one of 1, 3"),
+        (
+            "task: [detection]\nmodel: {name: m}\ndata: {}\noptim: {lr: 1.0}",
+            r"'task': expected str",
+        ),
+        (
+            "model: {name: m}\ndata: {in_chans: true}\noptim: {lr: 1.0}",
+            r"'data\.in_chans': expected one of 1, 3",
+        ),
         ("model: {name: m}\ndata: {}\noptim: {lr: .nan}", r"'optim\.lr'"),
         ("model: {name: m}\ndata: {}\noptim: {lr: 1.0, weight_decay: .inf}", "a finite number"),
-        ("model: {name: m}\ndata: {}\noptim: {lr: 1.0, weight_decay: 1" + "0" * 400 + "}", "a finite number"),
+        (
+            "model: {name: m}\ndata: {}\noptim: {lr: 1.0, weight_decay: 1" + "0" * 400 + "}",
+            "a finite number",
+        ),
     ],
 )
 def test_what_the_reader_itself_stumbles_over(text: str, message: str, tmp_path: Path) -> None:

@@ -31,7 +31,9 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def found(run: Path) -> Findings:
-    request = Request(str(run), split="train", accuracy_images=0, images=40, samples=6, maps=2, batch_size=20)
+    request = Request(
+        str(run), split="train", accuracy_images=0, images=40, samples=6, maps=2, batch_size=20
+    )
     return investigate(open_subject(request))
 
 
@@ -53,12 +55,17 @@ def masked_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def found_masked(masked_run: Path) -> Findings:
-    return investigate(open_subject(Request(str(masked_run), accuracy_images=50, images=10, samples=3)))
+    return investigate(
+        open_subject(Request(str(masked_run), accuracy_images=50, images=10, samples=3))
+    )
 
 
 @pytest.fixture(scope="session")
 def pages(
-    found: Findings, found_random: Findings, found_masked: Findings, tmp_path_factory: pytest.TempPathFactory
+    found: Findings,
+    found_random: Findings,
+    found_masked: Findings,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
     """Files: of the run (one class with a hostile name), of the random network, and of the masked pre-training."""
     folder = tmp_path_factory.mktemp("pages")

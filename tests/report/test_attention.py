@@ -30,7 +30,9 @@ ONE_OF_EACH = [
 def outputs_of(model: nn.Module, sample: torch.Tensor, names: list[str]) -> dict[str, torch.Tensor]:
     seen = {}
     hooks = [
-        model.get_submodule(name).register_forward_hook(lambda _m, _i, out, name=name: seen.__setitem__(name, out))
+        model.get_submodule(name).register_forward_hook(
+            lambda _m, _i, out, name=name: seen.__setitem__(name, out)
+        )
         for name in names
     ]
     with torch.no_grad():
@@ -44,9 +46,17 @@ def outputs_of(model: nn.Module, sample: torch.Tensor, names: list[str]) -> dict
 def test_maps_are_the_means_of_the_right_spikes(name):
     model = live_model(name, **shrunk(name))
     sample = live_input(model, batch=1)
-    blocks = [n for n, m in model.named_modules() if isinstance(m, SpikeDrivenAttention | SpikingSelfAttention)]
+    blocks = [
+        n
+        for n, m in model.named_modules()
+        if isinstance(m, SpikeDrivenAttention | SpikingSelfAttention)
+    ]
     parts = [f"{block}.{part}" for block in blocks for part in ("q", "v")]
-    last = "sum_neuron" if isinstance(model.get_submodule(blocks[0]), SpikeDrivenAttention) else "out.neuron"
+    last = (
+        "sum_neuron"
+        if isinstance(model.get_submodule(blocks[0]), SpikeDrivenAttention)
+        else "out.neuron"
+    )
     seen = outputs_of(model, sample, [*parts, *(f"{block}.{last}" for block in blocks)])
     maps = {(one.name, one.place): one.rates for one in firing_maps(model, sample)}
     assert list(maps) == [(block, place) for block in blocks for place in ("value", "output")]
@@ -63,7 +73,9 @@ def test_maps_are_the_means_of_the_right_spikes(name):
 
 @pytest.mark.parametrize("change", [sd.fuse, sd.expand])
 def test_maps_of_folded_and_binary_networks(change):
-    model = live_model("e_spikeformer_3m", **{**shrunk("e_spikeformer_3m"), "depths": (1, 0, 0, 1, 0)})
+    model = live_model(
+        "e_spikeformer_3m", **{**shrunk("e_spikeformer_3m"), "depths": (1, 0, 0, 1, 0)}
+    )
     sample = live_input(model, batch=1)
     plain = firing_maps(model, sample)
     changed = firing_maps(change(model, sample, check=False), sample)
@@ -121,13 +133,27 @@ def test_figure_has_a_row_a_map_and_a_column_a_step(grey):
 def test_command_on_a_run(run, picture_file, tmp_path, capsys, monkeypatch):
     titles = []
     draw = cli_attention.attention_figure
-    monkeypatch.setattr(cli_attention, "attention_figure", lambda *a: titles.append(a[2]) or draw(*a))
+    monkeypatch.setattr(
+        cli_attention, "attention_figure", lambda *a: titles.append(a[2]) or draw(*a)
+    )
     out = tmp_path / "maps.png"
     assert main(["attention", str(run), str(picture_file), "--out", str(out), "--json"]) == 0
     maps = json.loads(capsys.readouterr().out)
-    assert [one["place"] for one in maps] == ["value", "output"] and np.shape(maps[0]["rates"]) == (2, 4, 4)
+    assert [one["place"] for one in maps] == ["value", "output"] and np.shape(maps[0]["rates"]) == (
+        2,
+        4,
+        4,
+    )
     assert out.read_bytes().startswith(b"\x89PNG") and "RANDOM" not in titles[0]
-    words = ["attention", "spikingformer_4_256_cifar", str(picture_file), "--out", str(out), "--time-steps", "2"]
+    words = [
+        "attention",
+        "spikingformer_4_256_cifar",
+        str(picture_file),
+        "--out",
+        str(out),
+        "--time-steps",
+        "2",
+    ]
     assert main([*words, "--maps", "neurons", "--rows", "3"]) == 0
     assert "RANDOM WEIGHTS" in titles[1] and "Last 3 of" in titles[1]
     assert "3 of" in capsys.readouterr().out
@@ -136,7 +162,13 @@ def test_command_on_a_run(run, picture_file, tmp_path, capsys, monkeypatch):
 def test_event_frames_come_from_an_array(tmp_path, capsys):
     frames = np.random.default_rng(0).poisson(0.5, (3, 2, 32, 32))
     np.save(tmp_path / "frames.npy", frames)
-    words = ["attention", "sdt_2_256_gesture", str(tmp_path / "frames.npy"), "--out", str(tmp_path / "maps.png")]
+    words = [
+        "attention",
+        "sdt_2_256_gesture",
+        str(tmp_path / "frames.npy"),
+        "--out",
+        str(tmp_path / "maps.png"),
+    ]
     assert main([*words, "--json"]) == 0
     assert np.shape(json.loads(capsys.readouterr().out)[0]["rates"])[0] == 3
 
@@ -149,7 +181,10 @@ def test_what_cannot_be_shown_is_one_message(tmp_path, picture_file, capsys):
         (["sdt_2_256_cifar", str(tmp_path / "none.png")], "cannot be read as an image"),
         (["sdt_2_256_gesture", str(picture_file)], "give a .npy file"),
         (["sdt_2_256_cifar", str(picture_file), "--rows", "-1"], "expected 0 (all) or more"),
-        (["sdt_2_256_cifar", str(picture_file), "--out", str(broken / "x.png")], "cannot be written"),
+        (
+            ["sdt_2_256_cifar", str(picture_file), "--out", str(broken / "x.png")],
+            "cannot be written",
+        ),
     ):
         assert main(["attention", *words]) == 2
         assert message in capsys.readouterr().err

@@ -2,7 +2,15 @@
 
 import pytest
 
-from tests.browser import CONTRAST, OVER_THE_EDGE, open_browser, requests_made, screenshot_folder, shoot, visit  # noqa: F401
+from tests.browser import (
+    CONTRAST,
+    OVER_THE_EDGE,
+    open_browser,
+    requests_made,
+    screenshot_folder,
+    shoot,
+    visit,
+)  # noqa: F401
 
 WIDTHS = (360, 768, 1920)
 
@@ -14,7 +22,9 @@ def test_layout(browser, pages, folder, name, width, scheme):
     browser.get_log("browser"), browser.get_log("performance")
     visit(browser, pages[name].as_uri(), width, scheme)
     assert browser.get_log("browser") == []
-    outside = [url for url in requests_made(browser) if not url.startswith(("data:", pages[name].as_uri()))]
+    outside = [
+        url for url in requests_made(browser) if not url.startswith(("data:", pages[name].as_uri()))
+    ]
     assert outside == []
     shoot(browser, folder / f"{name}-{width}-{scheme}.png", width)
     assert browser.execute_script("return document.documentElement.scrollWidth") == width
@@ -34,11 +44,20 @@ def test_text_is_legible(browser, pages, name, scheme):
 
 def test_pictures_and_heading_arrive(browser, pages, run):
     visit(browser, pages["run"].as_uri(), 1280, "light")
-    loaded = browser.execute_script("return [...document.images].map(i => i.complete && i.naturalWidth > 0)")
+    loaded = browser.execute_script(
+        "return [...document.images].map(i => i.complete && i.naturalWidth > 0)"
+    )
     assert all(loaded)
-    assert len(loaded) == 6 + 2 * (1 + 4) + 1  # samples; for each map its image, two places, two steps; energy
+    assert (
+        len(loaded) == 6 + 2 * (1 + 4) + 1
+    )  # samples; for each map its image, two places, two steps; energy
     assert browser.find_element("css selector", "h1").text == run.name
-    assert browser.execute_script("return getComputedStyle(document.querySelector('.heat')).backgroundColor") != ""
+    assert (
+        browser.execute_script(
+            "return getComputedStyle(document.querySelector('.heat')).backgroundColor"
+        )
+        != ""
+    )
 
 
 def test_keyboard(browser, pages):
@@ -48,7 +67,9 @@ def test_keyboard(browser, pages):
     browser.switch_to.active_element.send_keys("\ue004")  # Tab
     link = browser.execute_script(focused)
     assert link.text == "Skip to the content" and link.rect["y"] >= 0
-    assert "none" not in browser.execute_script("return getComputedStyle(document.activeElement).outlineStyle")
+    assert "none" not in browser.execute_script(
+        "return getComputedStyle(document.activeElement).outlineStyle"
+    )
     link.send_keys("\ue007")  # Enter
     assert browser.execute_script(focused).get_attribute("id") == "content"
     summary = browser.find_element("css selector", "details:not([open]) summary")

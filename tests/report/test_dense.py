@@ -35,10 +35,15 @@ def found(run: Path) -> Findings:
 def test_figures_are_those_of_the_whole_split(found: Findings) -> None:
     subject = found.subject
     loader = eval_maps_loader(subject.data, batch_size=3)
-    expected = measure_overlap(subject.model, loader, 11, World(0, 1, next(subject.model.parameters()).device))
+    expected = measure_overlap(
+        subject.model, loader, 11, World(0, 1, next(subject.model.parameters()).device)
+    )
     assert found.dense is not None and found.accuracy is None
     assert found.dense.headline == ("mIoU", f"{expected.miou:.2f} %")
-    assert f"pixel accuracy {expected.pixel_accuracy:.2f} %" in found.dense.text and "all 6 images" in found.dense.text
+    assert (
+        f"pixel accuracy {expected.pixel_accuracy:.2f} %" in found.dense.text
+        and "all 6 images" in found.dense.text
+    )
     assert [row[0] for row in found.dense.rows] == list(SCENE_CLASSES)
     for row, iou in zip(found.dense.rows, expected.iou().tolist(), strict=True):
         assert row[2] == ("–" if np.isnan(iou) else f"{iou:.1f}")
@@ -52,14 +57,20 @@ def test_pictures_show_labels_and_prediction(found: Findings) -> None:
     pixels = drawn.panels[0][1]
     assert np.array_equal(pixels, image.permute(1, 2, 0).numpy())
     changed = (drawn.panels[1][1] != pixels).any(-1)
-    assert np.array_equal(changed & (truth.numpy() == 0), np.zeros_like(changed)), "background is not coloured"
-    assert {SCENE_CLASSES.index(name) for name, _ in drawn.legend} >= set(truth.unique().tolist()) - {0}
+    assert np.array_equal(changed & (truth.numpy() == 0), np.zeros_like(changed)), (
+        "background is not coloured"
+    )
+    assert {SCENE_CLASSES.index(name) for name, _ in drawn.legend} >= set(
+        truth.unique().tolist()
+    ) - {0}
 
 
 def test_the_page_has_the_table_the_pictures_and_the_curves(found: Findings) -> None:
     html = page(found)
     assert found.dense is not None
-    assert f"<dt>mIoU</dt><dd>{found.dense.headline[1]}</dd>" in html and "top-1 accuracy" not in html
+    assert (
+        f"<dt>mIoU</dt><dd>{found.dense.headline[1]}</dd>" in html and "top-1 accuracy" not in html
+    )
     for name in SCENE_CLASSES:
         assert name in html
     assert html.count("<figcaption>prediction</figcaption>") == 2

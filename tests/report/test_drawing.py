@@ -49,7 +49,9 @@ def test_boxes_and_masks_lie_on_the_enlarged_picture(grey):
     assert (inside != 128).any(-1).all(), "the mask is coloured"
     assert changed[:, 1].min() >= 2 * 40 - 25 and changed[:, 0].max() <= 4 * 40 + 25
     outline = draw_objects(grey, boxes, [1], ["Bag 90%"])
-    assert (outline[3 * 40, 4 * 40] == 128).all() and (outline[3 * 40, 2 * 40] == class_colour(1)).all()
+    assert (outline[3 * 40, 4 * 40] == 128).all() and (
+        outline[3 * 40, 2 * 40] == class_colour(1)
+    ).all()
     assert np.array_equal(draw_objects(grey, torch.zeros(0, 4), [], []), enlarged(grey))
     assert enlargement(np.zeros((400, 900, 3), np.uint8)) == 1
 
@@ -62,6 +64,8 @@ def test_legend_names_what_is_there_largest_first():
 
 def test_figures_are_png_and_take_any_name(grey):
     legend = [(f"$class_{i}$ with a very long name", class_colour(i)) for i in range(30)]
-    image = Image.open(io.BytesIO(figure_png([("a $ b", grey), ("two\nlines", grey)], legend, "$x_" * 60)))
+    image = Image.open(
+        io.BytesIO(figure_png([("a $ b", grey), ("two\nlines", grey)], legend, "$x_" * 60))
+    )
     assert image.format == "PNG" and image.width == 720 and image.height > 300
     assert np.array_equal(np.asarray(Image.open(io.BytesIO(png_bytes(grey)))), grey)

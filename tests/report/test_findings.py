@@ -17,7 +17,10 @@ from spikedriven.training.checkpoint import load_run
 def test_accuracy_is_that_of_eval(run, found, capsys):
     assert main(["eval", str(run), "--split", "train", "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
-    assert found.accuracy.confusion.tolist() == told["confusion"] and found.accuracy.top1 == told["top1"]
+    assert (
+        found.accuracy.confusion.tolist() == told["confusion"]
+        and found.accuracy.top1 == told["top1"]
+    )
     assert found.split_size == told["count"] == 200 and list(found.classes) == list(told["recall"])
 
 
@@ -27,7 +30,9 @@ def test_rates_per_step_average_to_firing_rates(run, found):
     assert list(found.firing) == list(expected) and found.images == 40
     rates_of = {name: layer.mean_output for name, layer in found.firing.items()}
     for name, rates in rates_of.items():
-        assert rates.shape == (2,) and float(rates.mean()) == pytest.approx(expected[name], rel=1e-12)
+        assert rates.shape == (2,) and float(rates.mean()) == pytest.approx(
+            expected[name], rel=1e-12
+        )
     assert len({round(float(r), 6) for rates in rates_of.values() for r in rates}) > 5
 
 
@@ -41,7 +46,11 @@ def test_energy_and_audit_are_those_of_the_library(run, found):
         assert found.energies[name].total_mj == pytest.approx(expected.total_mj, rel=1e-9)
     released = sd.audit(model, model.example_input())
     assert found.released.rows == released.rows
-    assert found.folded.ok and found.folded.ok_as_released and len(found.folded.rows) < len(released.rows)
+    assert (
+        found.folded.ok
+        and found.folded.ok_as_released
+        and len(found.folded.rows) < len(released.rows)
+    )
 
 
 def test_samples_carry_what_the_network_said(run, found):
@@ -71,7 +80,9 @@ def test_random_weights_are_not_judged(found_random):
 
 
 def test_a_name_with_data_takes_its_classes_and_shows_maps():
-    subject = open_subject(Request("sdt_2_256_cifar", img_size=16, time_steps=1, data="fashion-mini", images=8))
+    subject = open_subject(
+        Request("sdt_2_256_cifar", img_size=16, time_steps=1, data="fashion-mini", images=8)
+    )
     assert subject.model.num_classes == 10 and subject.noise is None and not subject.trained
     assert sum(len(batch) for batch, _ in batches(subject)) == 8
     subject = open_subject(Request("sdt_2_512_cifar", img_size=16, time_steps=1))

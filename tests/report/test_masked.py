@@ -44,11 +44,15 @@ def test_hidden_patches_are_grey_and_pasted_ones_predicted(masked_run: Path) -> 
     hidden = mask.repeat(4, 0).repeat(4, 1)
     assert original.shape == (16, 16, 3) and 0 < hidden.sum() < hidden.size
     assert (masked[hidden] == HIDDEN).all() and np.array_equal(masked[~hidden], original[~hidden])
-    assert np.array_equal(pasted[hidden], predicted[hidden]) and np.array_equal(pasted[~hidden], original[~hidden])
+    assert np.array_equal(pasted[hidden], predicted[hidden]) and np.array_equal(
+        pasted[~hidden], original[~hidden]
+    )
     assert (result.error.hidden, result.patches) == (mask.sum(), 16)
 
 
-def test_a_perfect_prediction_is_the_picture(masked_run: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_perfect_prediction_is_the_picture(
+    masked_run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is predicted are normalised pixels: with the truth in their place the picture comes out."""
     model, data, image = image_of(masked_run)
     forward = type(model).forward
@@ -60,7 +64,9 @@ def test_a_perfect_prediction_is_the_picture(masked_run: Path, monkeypatch: pyte
     result = reconstruct(model, image, data)
     original, _, predicted, pasted = (pixels.astype(int) for _, pixels in result.panels)
     assert np.abs(original - predicted).max() <= 1 and np.abs(original - pasted).max() <= 1
-    assert result.error.explained == pytest.approx(100.0) and result.error.loss == pytest.approx(0.0)
+    assert result.error.explained == pytest.approx(100.0) and result.error.loss == pytest.approx(
+        0.0
+    )
 
 
 def test_plain_areas_have_nothing_to_explain(masked_run: Path) -> None:
@@ -70,7 +76,9 @@ def test_plain_areas_have_nothing_to_explain(masked_run: Path) -> None:
     assert MaskedError(1.0, 4.0, 2, 1).explained == 75.0 and MaskedError(1.0, 4.0, 2, 1).loss == 0.5
 
 
-def test_eval_gives_the_figures_of_the_log(masked_run: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_eval_gives_the_figures_of_the_log(
+    masked_run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     history = read_history(masked_run)
     assert history is not None
     logged = history.evaluated[-1]
@@ -83,13 +91,19 @@ def test_eval_gives_the_figures_of_the_log(masked_run: Path, capsys: pytest.Capt
     assert main(["eval", str(masked_run)]) == 0
     assert f"explained variance {told['explained']:.2f} %" in capsys.readouterr().out
     assert main(["eval", str(masked_run.parent), "--json"]) == 0
-    assert json.loads(capsys.readouterr().out)["run"]["loss"] == pytest.approx(told["loss"], rel=1e-6)
+    assert json.loads(capsys.readouterr().out)["run"]["loss"] == pytest.approx(
+        told["loss"], rel=1e-6
+    )
 
 
 def test_the_report_measures_the_same_masks(masked_run: Path, found_masked: Findings) -> None:
     """Of 50 of 2000 images, each with the mask that it has when all are measured."""
     model, base = load_run(masked_run)
-    assert found_masked.dense is not None and found_masked.accuracy is None and not found_masked.samples
+    assert (
+        found_masked.dense is not None
+        and found_masked.accuracy is None
+        and not found_masked.samples
+    )
     evaluated = build_eval_loader(base.data, "test", batch_size=1).dataset
     indices = list(range(0, 2000, 40))
     images, _ = evaluated.collate([evaluated[index] for index in indices])
@@ -97,7 +111,9 @@ def test_the_report_measures_the_same_masks(masked_run: Path, found_masked: Find
         rows = masked_errors(model, images, evaluation_noise(model, base.run.seed, indices))
     expected = MaskedError.of(rows, ALONE)
     name, value = found_masked.dense.headline
-    assert name == "explained variance" and float(value.split()[0]) == pytest.approx(expected.explained, abs=0.02)
+    assert name == "explained variance" and float(value.split()[0]) == pytest.approx(
+        expected.explained, abs=0.02
+    )
     loss = re.search(r"Masked loss ([\d.]+),", found_masked.dense.text)
     assert loss is not None and float(loss[1]) == pytest.approx(expected.loss, abs=2e-4)
     explained = [float(row[1]) for row in found_masked.dense.rows]
@@ -109,10 +125,16 @@ def test_the_report_measures_the_same_masks(masked_run: Path, found_masked: Find
     ]
 
 
-def test_the_page_shows_curves_pictures_and_commands(masked_run: Path, found_masked: Findings) -> None:
+def test_the_page_shows_curves_pictures_and_commands(
+    masked_run: Path, found_masked: Findings
+) -> None:
     document = Document(page(found_masked))
     headings = [text for _, _, text in document.all("h2")]
-    links = [text for _, attrs, text in document.all("a") if attrs.get("href") in ("#accuracy", "#predictions")]
+    links = [
+        text
+        for _, attrs, text in document.all("a")
+        if attrs.get("href") in ("#accuracy", "#predictions")
+    ]
     assert links == ["Explained variance", "Reconstructions"] and set(links) < set(headings)
     assert len(document.all("img")) == 3 * 4 + 1  # and the energy by layer
     titles = [text for _, _, text in document.all("figcaption")]
@@ -153,10 +175,14 @@ def test_firing_and_attention_are_those_of_the_encoder(
         assert main(["firing", str(masked_run), "--images", "4", "--json"]) == 0
     told = capsys.readouterr().out
     assert told[: len(told) // 2] == told[len(told) // 2 :]
-    assert main(["attention", str(masked_run), str(photo), "--out", str(tmp_path / "maps.png")]) == 0
+    assert (
+        main(["attention", str(masked_run), str(photo), "--out", str(tmp_path / "maps.png")]) == 0
+    )
 
 
-def test_the_last_line_of_train_names_a_command_that_works(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_last_line_of_train_names_a_command_that_works(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     small = [
         "--data.train-fraction",
         "0.01",

@@ -72,7 +72,9 @@ def test_landmarks_language_and_names(document):
     assert all(attrs.get("alt") and attrs.get("width") for _, attrs, _ in document.all("img"))
     assert all(attrs["role"] == "img" for _, attrs, _ in document.all("svg"))
     stops = [attrs for _, attrs, _ in document.elements if attrs.get("tabindex") == "0"]
-    assert len(stops) > 9 and all(attrs["aria-label"] and attrs["role"] == "group" for attrs in stops)
+    assert len(stops) > 9 and all(
+        attrs["aria-label"] and attrs["role"] == "group" for attrs in stops
+    )
 
 
 def test_tables_have_captions_and_scopes(document):
@@ -86,7 +88,11 @@ def test_nothing_is_fetched_and_nothing_runs(document):
         assert not any(name.startswith("on") for name in attrs)
         for name in ("src", "href", "srcset", "data", "xlink:href"):
             assert attrs.get(name, "#").startswith(("#", "data:"))
-    policy = next(a["content"] for _, a, _ in document.all("meta") if a.get("http-equiv") == "Content-Security-Policy")
+    policy = next(
+        a["content"]
+        for _, a, _ in document.all("meta")
+        if a.get("http-equiv") == "Content-Security-Policy"
+    )
     assert policy.startswith("default-src 'none'") and "script" not in policy
     assert not re.search(r"url\(|@import|@font-face", document.all("style")[0][2])
 
@@ -116,7 +122,9 @@ def test_contents_of_a_runs_page(pages, found):
         "differ by less than 1e-09", "torch",
     ):  # fmt: skip
         assert expected in text, expected
-    assert len(re.findall("<polyline", pages["run"].read_text())) == 3  # no evaluation in so short a run
+    assert (
+        len(re.findall("<polyline", pages["run"].read_text())) == 3
+    )  # no evaluation in so short a run
 
 
 def test_contents_of_a_page_without_a_run(pages):
@@ -131,9 +139,19 @@ def test_contents_of_a_page_without_a_run(pages):
 
 def test_commands_are_real(found, found_random, picture_file, tmp_path, monkeypatch):
     asked = []
-    monkeypatch.setattr("spikedriven.cli.report.write_report", lambda request, out: asked.append(request) or out)
+    monkeypatch.setattr(
+        "spikedriven.cli.report.write_report", lambda request, out: asked.append(request) or out
+    )
     lines = [line[1:] for findings in (found, found_random) for line in commands(findings)]
-    assert {line[0] for line in lines} == {"train", "eval", "energy", "audit", "firing", "attention", "report"}
+    assert {line[0] for line in lines} == {
+        "train",
+        "eval",
+        "energy",
+        "audit",
+        "firing",
+        "attention",
+        "report",
+    }
     shorter = {"train": ["--show"], "energy": ["--images", "2"],
                "firing": ["--images", "2", "--out", str(tmp_path / "firing.csv")],
                "attention": ["--out", str(tmp_path / "maps.png")]}  # fmt: skip

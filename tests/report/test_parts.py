@@ -28,25 +28,34 @@ def test_text_and_attributes_are_escaped(content, value):
 
 
 def test_markup_stays_markup_and_none_is_nothing():
-    assert tag("p", tag("b", "<"), None, hidden=True, id=None, class_="x") == '<p hidden class="x"><b>&lt;</b></p>'
+    assert (
+        tag("p", tag("b", "<"), None, hidden=True, id=None, class_="x")
+        == '<p hidden class="x"><b>&lt;</b></p>'
+    )
     assert isinstance(tag("br"), Html) and tag("meta", name="a") == '<meta name="a">'
 
 
 def test_tables_have_caption_and_scopes():
-    root = ElementTree.fromstring(table("A caption", ("name", "n"), [("a", 1), ("b", heat(2, 4, "2"))], (1,)))
+    root = ElementTree.fromstring(
+        table("A caption", ("name", "n"), [("a", 1), ("b", heat(2, 4, "2"))], (1,))
+    )
     assert root.get("tabindex") == "0" and root.get("aria-label") == "A caption"
     assert "".join(root.find("table/caption").itertext()) == "A caption"
     assert [th.get("scope") for th in root.iter("th")] == ["col", "col", "row", "row"]
     assert [td.get("style") for td in root.iter("td")] == [None, "--share:25.0%"]
 
 
-@pytest.mark.parametrize(("value", "largest", "share"), [(5, 10, "50.00%"), (20, 10, "100.00%"), (1, 0, "0.00%")])
+@pytest.mark.parametrize(
+    ("value", "largest", "share"), [(5, 10, "50.00%"), (20, 10, "100.00%"), (1, 0, "0.00%")]
+)
 def test_bars_are_shares(value, largest, share):
     assert f"--share:{share}" in bar(value, largest, "x").markup
 
 
 def test_heat_of_nothing_is_transparent():
-    assert "--share:0.0%" in heat(math.nan, 1, "–").markup and "--share:0.0%" in heat(1, 0, "1").markup
+    assert (
+        "--share:0.0%" in heat(math.nan, 1, "–").markup and "--share:0.0%" in heat(1, 0, "1").markup
+    )
 
 
 @given(st.lists(st.floats(-1e12, 1e12, allow_subnormal=False), min_size=1, max_size=9))
@@ -60,10 +69,14 @@ def test_ticks_enclose_all_values(values):
 def test_chart_draws_finite_points_only_and_describes_itself():
     series = [Series("loss", [(1, 2.0), (2, math.nan), (3, 1.0)]), Series("<other>", [(3, 1.5)])]
     root = ElementTree.fromstring(line_chart("c", "Loss & co", "step", series))
-    assert root.get("aria-labelledby") == "c-title c-desc" and root.find("title").text == "Loss & co"
+    assert (
+        root.get("aria-labelledby") == "c-title c-desc" and root.find("title").text == "Loss & co"
+    )
     assert "loss: 2 at step 1, 1 at step 3" in root.find("desc").text
     assert [len(line.get("points").split()) for line in root.iter("polyline")] == [2, 1]
-    (x0, y0), (x1, y1) = (map(float, p.split(",")) for p in next(root.iter("polyline")).get("points").split())
+    (x0, y0), (x1, y1) = (
+        map(float, p.split(",")) for p in next(root.iter("polyline")).get("points").split()
+    )
     assert x0 < x1 and y0 < y1  # SVG's y points down, and the loss fell
     assert "no finite value" in line_chart("d", "Empty", "step", [Series("loss", [(1, math.inf)])])
 
@@ -78,8 +91,13 @@ def test_history_of_a_killed_run(tmp_path):
     text = "\n".join(json.dumps(line) for line in lines)
     (tmp_path / "log.jsonl").write_text(text + '\n{"kind": "tra')
     history = read_history(tmp_path)
-    assert history.curve("train", "loss", "x").points == [(1, 2.0), (2, 1.0)] and history.seconds() == 60.0
-    assert history.curve("evaluated", "top1", "x").points == [(2, 50.0)] and len(history.starts) == 1
+    assert (
+        history.curve("train", "loss", "x").points == [(1, 2.0), (2, 1.0)]
+        and history.seconds() == 60.0
+    )
+    assert (
+        history.curve("evaluated", "top1", "x").points == [(2, 50.0)] and len(history.starts) == 1
+    )
     (tmp_path / "log.jsonl").write_text("[1]\n" + text)
     with pytest.raises(DataError, match=r"log.jsonl, line 1: expected a JSON object"):
         read_history(tmp_path)
@@ -88,7 +106,12 @@ def test_history_of_a_killed_run(tmp_path):
 
 def test_dead_layers_are_listed_with_when_they_were(tmp_path):
     looks = [
-        {"kind": "firing", "step": step, "dead": ["a.neuron"] * (step < 30), "saturated": ["b"] * (step == 20)}
+        {
+            "kind": "firing",
+            "step": step,
+            "dead": ["a.neuron"] * (step < 30),
+            "saturated": ["b"] * (step == 20),
+        }
         for step in (10, 20, 30)
     ]
     (tmp_path / "log.jsonl").write_text("".join(json.dumps(look) + "\n" for look in looks))
@@ -101,7 +124,9 @@ def test_dead_layers_are_listed_with_when_they_were(tmp_path):
     (tmp_path / "log.jsonl").write_text(json.dumps(looks[2]) + "\n")
     assert "no layer of neurons was dead" in dead_or_saturated(read_history(tmp_path))
     (tmp_path / "log.jsonl").write_text(json.dumps({"kind": "eval", "step": 1}) + "\n")
-    assert dead_or_saturated(read_history(tmp_path)) == ""  # a run of an earlier version did not look
+    assert (
+        dead_or_saturated(read_history(tmp_path)) == ""
+    )  # a run of an earlier version did not look
 
 
 def test_samples_are_half_wrong_where_there_are_so_many():
@@ -117,7 +142,9 @@ def test_samples_are_half_wrong_where_there_are_so_many():
 
 def test_files_are_whole_or_as_before(tmp_path):
     path = write_whole(tmp_path / "new" / "page.html", b"first")
-    assert path.read_bytes() == b"first" and [p.name for p in path.parent.iterdir()] == ["page.html"]
+    assert path.read_bytes() == b"first" and [p.name for p in path.parent.iterdir()] == [
+        "page.html"
+    ]
     with pytest.raises(InputError, match="cannot be written"):
         write_whole(path / "inside a file", b"x")
     (tmp_path / "folder").mkdir()
@@ -144,7 +171,9 @@ def test_source_commit_is_that_of_a_checkout_only(tmp_path, monkeypatch):
     (tmp_path / "other").write_text("")
     git("add", "other")
     git("commit", "-q", "-m", "x")
-    assert environment.source_commit() is None  # not tracked: a virtual environment inside some other repository
+    assert (
+        environment.source_commit() is None
+    )  # not tracked: a virtual environment inside some other repository
     git("add", "src/spikedriven/__init__.py")
     git("commit", "-q", "-m", "x")
     assert environment.source_commit() == git("rev-parse", "HEAD")

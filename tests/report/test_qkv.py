@@ -15,11 +15,17 @@ from spikedriven.report.qkv import PARTS, npz_bytes, qkv_spikes
 from tests.networks import live_input, live_model, shrunk
 
 
-@pytest.mark.parametrize("name", ["sdt_2_256_cifar10dvs", "spikingformer_4_256_cifar", "e_spikeformer_3m"])
+@pytest.mark.parametrize(
+    "name", ["sdt_2_256_cifar10dvs", "spikingformer_4_256_cifar", "e_spikeformer_3m"]
+)
 def test_arrays_are_what_the_layers_hand_on(name: str) -> None:
     model = live_model(name, **shrunk(name))
     sample = live_input(model, batch=1)
-    blocks = [path for path, module in model.named_modules() if hasattr(module, "q") and hasattr(module, "k")]
+    blocks = [
+        path
+        for path, module in model.named_modules()
+        if hasattr(module, "q") and hasattr(module, "k")
+    ]
     seen: dict[str, torch.Tensor] = {}
     for block in blocks:
         for part in PARTS:
@@ -35,11 +41,15 @@ def test_arrays_are_what_the_layers_hand_on(name: str) -> None:
         assert found[key].dtype == np.uint8 and found[key].shape == tuple(output.shape)
         assert np.array_equal(found[key] / norm, output.numpy())
     assert max(array.max() for key, array in found.items() if key[-2:] in (".q", ".k", ".v")) >= 1
-    assert all(found[f"{block}.num_heads"] == model.get_submodule(block).num_heads for block in blocks)
+    assert all(
+        found[f"{block}.num_heads"] == model.get_submodule(block).num_heads for block in blocks
+    )
 
 
 def test_counts_are_the_sum_of_the_expanded_networks_steps() -> None:
-    model = live_model("e_spikeformer_3m", **{**shrunk("e_spikeformer_3m"), "depths": (1, 0, 0, 1, 0)})
+    model = live_model(
+        "e_spikeformer_3m", **{**shrunk("e_spikeformer_3m"), "depths": (1, 0, 0, 1, 0)}
+    )
     sample = live_input(model, batch=1)
     counts, steps = (
         qkv_spikes(model, sample),
@@ -49,7 +59,9 @@ def test_counts_are_the_sum_of_the_expanded_networks_steps() -> None:
     for key in counts:
         if not key.endswith("num_heads"):
             assert steps[key].shape[0] == 4 * counts[key].shape[0] and steps[key].max() <= 1
-            assert np.array_equal(steps[key].reshape(-1, 4, *counts[key].shape[1:]).sum(1), counts[key])
+            assert np.array_equal(
+                steps[key].reshape(-1, 4, *counts[key].shape[1:]).sum(1), counts[key]
+            )
 
 
 def test_what_has_no_attention_or_too_many_levels() -> None:

@@ -50,13 +50,18 @@ def test_accuracy_counts_every_image_once() -> None:
     result = measure_accuracy(Lookup(logits), batches([0, 1, 6, 2, 3], 2), 7, ALONE)
     assert (result.count, result.top1, result.top5) == (5, 60.0, 80.0)
     assert result.confusion.nonzero().tolist() == [[0, 0], [1, 1], [2, 2], [3, 6], [6, 1]]
-    assert result.per_class()[[0, 3, 6]].tolist() == [100.0, 0.0, 0.0] and result.per_class()[4].isnan()
+    assert (
+        result.per_class()[[0, 3, 6]].tolist() == [100.0, 0.0, 0.0]
+        and result.per_class()[4].isnan()
+    )
     expected = nn.functional.cross_entropy(logits, torch.tensor([0, 1, 6, 2, 3])).item()
     assert result.loss == pytest.approx(expected, rel=1e-12)
 
 
 def test_per_step_logits_are_averaged_first() -> None:
-    steps = torch.tensor([[[3.0, 0.0]], [[0.0, 2.0]]])  # the mean prefers class 0, the last step class 1
+    steps = torch.tensor(
+        [[[3.0, 0.0]], [[0.0, 2.0]]]
+    )  # the mean prefers class 0, the last step class 1
     assert measure_accuracy(Lookup(steps), batches([0], 1), 2, ALONE).top1 == 100.0
 
 
@@ -70,7 +75,12 @@ def test_the_number_of_classes_comes_from_the_data() -> None:
     task.train_loader(0, 1)
     assert task.recipe.model.num_classes == 10
     model = task.build_model()
-    assert (model.num_classes, model.in_chans, model.img_size, model.time_steps) == (10, 1, (16, 16), 2)
+    assert (model.num_classes, model.in_chans, model.img_size, model.time_steps) == (
+        10,
+        1,
+        (16, 16),
+        2,
+    )
 
 
 def test_a_wrong_number_of_classes_is_a_recipe_error() -> None:
@@ -87,12 +97,16 @@ def test_balanced_class_weights_come_from_the_train_samples() -> None:
     output, labels = torch.randn(4, 10), torch.tensor([3, 3, 9, 0])
     terms = nn.functional.cross_entropy(output, labels, reduction="none")
     expected = (terms * torch.tensor(task.recipe.loss.class_weights)[labels]).mean()
-    assert task.loss(lambda _: output, (torch.zeros(4, 1), labels)).item() == pytest.approx(float(expected), rel=1e-5)
+    assert task.loss(lambda _: output, (torch.zeros(4, 1), labels)).item() == pytest.approx(
+        float(expected), rel=1e-5
+    )
 
 
 def test_a_wrong_number_of_class_weights_is_a_recipe_error() -> None:
     wrong = recipe(loss=LossConfig(class_weights=(1.0, 2.0)))
-    with pytest.raises(RecipeError, match=r"class_weights: expected 10 numbers, .*fashion-mini, found 2"):
+    with pytest.raises(
+        RecipeError, match=r"class_weights: expected 10 numbers, .*fashion-mini, found 2"
+    ):
         ClassificationTask(wrong).train_loader(0, 1)
 
 
@@ -128,7 +142,9 @@ def test_validation_uses_the_part_set_aside(monkeypatch: pytest.MonkeyPatch) -> 
         return original(data, split, **options)
 
     monkeypatch.setattr(module, "build_eval_loader", spy)
-    held_out = recipe(data=DataConfig(dataset="fashion-mini", img_size=16, workers=0, val_fraction=0.01))
+    held_out = recipe(
+        data=DataConfig(dataset="fashion-mini", img_size=16, workers=0, val_fraction=0.01)
+    )
     for given in (recipe(), held_out):
         task = ClassificationTask(given)
         task.train_loader(0, 1)

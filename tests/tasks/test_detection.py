@@ -42,7 +42,11 @@ class Oracle:
 
     def __init__(self, miss=10**9, masks=True):
         loader = build_detection_eval_loader(SCENES, batch_size=1)
-        self.targets, self.miss, self.masks = {image[0].sum().item(): t[0] for image, t in loader}, miss, masks
+        self.targets, self.miss, self.masks = (
+            {image[0].sum().item(): t[0] for image, t in loader},
+            miss,
+            masks,
+        )
 
     def __call__(self, images):
         return [self.answer(self.targets[image.sum().item()]) for image in images]
@@ -59,9 +63,15 @@ class Oracle:
 def test_perfect_answers_score_one():
     loader = build_detection_eval_loader(SCENES, batch_size=2)
     found = measure_map(Oracle(), loader, ALONE, per_class=True)
-    assert [found[k] for k in ("box_map", "box_map50", "segm_map", "segm_map50")] == pytest.approx([1.0] * 4)
-    labels = sorted({int(label) for target in Oracle().targets.values() for label in target["labels"]})
-    assert found["classes"] == labels and found["box_map_per_class"] == pytest.approx([1.0] * len(labels))
+    assert [found[k] for k in ("box_map", "box_map50", "segm_map", "segm_map50")] == pytest.approx(
+        [1.0] * 4
+    )
+    labels = sorted(
+        {int(label) for target in Oracle().targets.values() for label in target["labels"]}
+    )
+    assert found["classes"] == labels and found["box_map_per_class"] == pytest.approx(
+        [1.0] * len(labels)
+    )
 
 
 def test_missed_objects_cost_and_boxes_alone_are_enough():
@@ -76,7 +86,9 @@ def test_shards_give_the_figures_of_one_process(monkeypatch):
     shares = {}
     for rank in (0, 1):
         loader = build_detection_eval_loader(SCENES, batch_size=2, rank=rank, world_size=2)
-        monkeypatch.setattr(detection, "gather", lambda value, world, rank=rank: [shares.setdefault(rank, value)])
+        monkeypatch.setattr(
+            detection, "gather", lambda value, world, rank=rank: [shares.setdefault(rank, value)]
+        )
         measure_map(Oracle(miss=3), loader, ALONE)
     assert [len(shares[rank][1]["groundtruth_box"]) for rank in (0, 1)] == [3, 2]
     monkeypatch.setattr(detection, "gather", lambda value, world: [shares[0], shares[1]])
@@ -86,7 +98,9 @@ def test_shards_give_the_figures_of_one_process(monkeypatch):
 
 def test_missing_packages_are_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "faster_coco_eval", None)
-    with pytest.raises(InputError, match=r"faster_coco_eval is missing\): pip install 'spikedriven\[det\]'"):
+    with pytest.raises(
+        InputError, match=r"faster_coco_eval is missing\): pip install 'spikedriven\[det\]'"
+    ):
         create_task(recipe()).train_loader(0, 1)
 
 
@@ -95,15 +109,23 @@ def test_recipes_that_cannot_be_meant():
         create_task(recipe(loss=LossConfig(tet=True)))
     with pytest.raises(RecipeError, match=r"use model\.args\.backbone_args\.time_steps"):
         create_task(recipe(model=ModelConfig(name="mask_rcnn", time_steps=4)))
-    with pytest.raises(RecipeError, match="num_classes=80, but fashion-scenes has 10 classes of objects"):
-        create_task(recipe(model=ModelConfig(name="mask_rcnn", num_classes=80, args=ARGS))).train_loader(0, 1)
+    with pytest.raises(
+        RecipeError, match="num_classes=80, but fashion-scenes has 10 classes of objects"
+    ):
+        create_task(
+            recipe(model=ModelConfig(name="mask_rcnn", num_classes=80, args=ARGS))
+        ).train_loader(0, 1)
 
 
 def test_data_says_how_large_images_are():
     task = create_task(recipe(data=dataclasses.replace(SCENES, mean=(0.1, 0.2, 0.3))))
     task_loader(task)
     model = task.build_model()
-    assert model.num_classes == 10 and model.transform.min_size == (64,) and model.transform.max_size == 64
+    assert (
+        model.num_classes == 10
+        and model.transform.min_size == (64,)
+        and model.transform.max_size == 64
+    )
     assert model.transform.image_mean == [0.1, 0.2, 0.3] and model.img_size == (64, 64)
 
 
@@ -141,7 +163,9 @@ def test_the_gradient_leads_downhill():
 
 
 def task_loader(task):
-    task.recipe = dataclasses.replace(task.recipe, run=dataclasses.replace(task.recipe.run, batch_size=2))
+    task.recipe = dataclasses.replace(
+        task.recipe, run=dataclasses.replace(task.recipe.run, batch_size=2)
+    )
     return task.train_loader(0, 1)
 
 
@@ -150,7 +174,10 @@ FAMILIES = {
     "meta_spikeformer_coco_mask_rcnn_15m": {**ARGS, **META},
     "e_spikeformer_coco_cascade_mask_rcnn_19m": ARGS,
     "meta_spikeformer_coco_cascade_mask_rcnn_15m": {**ARGS, **META},
-    "meta_spikeformer_coco_retinanet_15m": {**{k: v for k, v in ARGS.items() if k not in HEADS}, **META},
+    "meta_spikeformer_coco_retinanet_15m": {
+        **{k: v for k, v in ARGS.items() if k not in HEADS},
+        **META,
+    },
     "fashion_scenes_mask_rcnn": {},
 }
 

@@ -46,14 +46,33 @@ def test_effective_values(name):
     network, backbone, widths, batch, peak, epochs, shares = PUBLISHED[name]
     recipe = load_recipe(name)
     args = recipe.model.args
-    found = (recipe.model.name, args["backbone"], recipe.run.batch_size, recipe.optim.lr, recipe.schedule.total_epochs)
+    found = (
+        recipe.model.name,
+        args["backbone"],
+        recipe.run.batch_size,
+        recipe.optim.lr,
+        recipe.schedule.total_epochs,
+    )
     assert found == (network, backbone, batch, peak, epochs)
     assert (args.get("width"), args.get("head_width"))[: len(widths)] == widths
     for position, share in shares:
         assert learning_rate(recipe.schedule, peak, position) == pytest.approx(share * peak)
-    assert (recipe.optim.name, recipe.optim.weight_decay, recipe.run.clip_grad) == ("adamw", 0.05, None)
+    assert (recipe.optim.name, recipe.optim.weight_decay, recipe.run.clip_grad) == (
+        "adamw",
+        0.05,
+        None,
+    )
     data = dataclasses.asdict(recipe.data)
     assert data["sizes"] == tuple(range(480, 801, 32)) and data["crop_resize"] == (400, 500, 600)
-    assert (data["crop"], data["crop_range"], data["max_size"], data["test_size"]) == (True, (384, 600), 1333, 800)
+    assert (data["crop"], data["crop_range"], data["max_size"], data["test_size"]) == (
+        True,
+        (384, 600),
+        1333,
+        800,
+    )
     assert data["workers"] == 8
-    assert data["mean"] == (0.485, 0.456, 0.406) and data["hflip"] == 0.5 and data["dataset"] == "coco2017"
+    assert (
+        data["mean"] == (0.485, 0.456, 0.406)
+        and data["hflip"] == 0.5
+        and data["dataset"] == "coco2017"
+    )

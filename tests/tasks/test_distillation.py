@@ -47,7 +47,9 @@ class Answers(nn.Module):
         return self.answers
 
 
-def loss_of(task: DistillationTask, student: Tensor | tuple[Tensor, Tensor], teacher: Tensor, labels: Tensor) -> float:
+def loss_of(
+    task: DistillationTask, student: Tensor | tuple[Tensor, Tensor], teacher: Tensor, labels: Tensor
+) -> float:
     images = torch.randn(len(labels), 1, 4, 4)
     task.teacher = Answers(teacher)
     loss = task.loss(Answers(student), (images, labels))
@@ -60,15 +62,25 @@ def test_labels_teach_the_first_head_and_the_teacher_the_second(kind: str, cnn_f
     first, second, teacher = torch.randn(3, 4, 10, dtype=torch.float64)
     labels = torch.tensor([1, 3, 5, 9])
     ours = loss_of(task(cnn_file, kind=kind, alpha=0.3, tau=2.0), (first, second), teacher, labels)
-    expected = 0.7 * F.cross_entropy(first, labels) + 0.3 * distillation_loss(second, teacher, kind, 2.0)
+    expected = 0.7 * F.cross_entropy(first, labels) + 0.3 * distillation_loss(
+        second, teacher, kind, 2.0
+    )
     assert ours == pytest.approx(expected.item(), rel=1e-12)
     plain = loss_of(task(cnn_file, kind=kind, alpha=0.3, tau=2.0), first, teacher, labels)
-    expected = 0.7 * F.cross_entropy(first, labels) + 0.3 * distillation_loss(first, teacher, kind, 2.0)
-    assert plain == pytest.approx(expected.item(), rel=1e-12), "a network with one head learns both with it"
+    expected = 0.7 * F.cross_entropy(first, labels) + 0.3 * distillation_loss(
+        first, teacher, kind, 2.0
+    )
+    assert plain == pytest.approx(expected.item(), rel=1e-12), (
+        "a network with one head learns both with it"
+    )
 
 
 def test_steps_meet_the_teacher_as_their_mean(cnn_file: Path) -> None:
-    steps, teacher, labels = torch.randn(3, 4, 10).double(), torch.randn(4, 10).double(), torch.tensor([1, 3, 5, 9])
+    steps, teacher, labels = (
+        torch.randn(3, 4, 10).double(),
+        torch.randn(4, 10).double(),
+        torch.tensor([1, 3, 5, 9]),
+    )
     with_tet = dataclasses.replace(task(cnn_file).recipe, loss=LossConfig(tet=True, tet_lamb=0.0))
     ours = loss_of(DistillationTask(with_tet), steps, teacher, labels)
     labelled = torch.stack([F.cross_entropy(step, labels) for step in steps]).mean()
@@ -88,7 +100,9 @@ def test_the_teacher_has_the_file_and_does_not_learn(cnn_file: Path, tmp_path: P
 
 def test_a_run_is_a_teacher_and_its_student_outlives_it(tmp_path: Path) -> None:
     train(recipe(ModelConfig(name=CNN)), tmp_path / "teacher")
-    student = recipe(classifier(), "distillation", distill=DistillConfig(teacher=str(tmp_path / "teacher")))
+    student = recipe(
+        classifier(), "distillation", distill=DistillConfig(teacher=str(tmp_path / "teacher"))
+    )
     train(student, tmp_path / "student")
     (tmp_path / "teacher").rename(tmp_path / "gone")
     model, stored = load_run(tmp_path / "student")
@@ -96,8 +110,12 @@ def test_a_run_is_a_teacher_and_its_student_outlives_it(tmp_path: Path) -> None:
 
 
 def test_teachers_of_other_images_are_refused(tmp_path: Path) -> None:
-    train(recipe(ModelConfig(name=CNN), data=dataclasses.replace(DATA, mean=(0.5,))), tmp_path / "t")
-    student = recipe(classifier(), "distillation", distill=DistillConfig(teacher=str(tmp_path / "t")))
+    train(
+        recipe(ModelConfig(name=CNN), data=dataclasses.replace(DATA, mean=(0.5,))), tmp_path / "t"
+    )
+    student = recipe(
+        classifier(), "distillation", distill=DistillConfig(teacher=str(tmp_path / "t"))
+    )
     with pytest.raises(RecipeError, match=r"mean and std is \(\(0\.5,\), .*must be the same"):
         load_teacher(student)
 
@@ -110,7 +128,9 @@ def test_a_file_of_another_network_is_refused(cnn_file: Path) -> None:
 
 def test_pretrained_weights_of_other_classes_are_refused() -> None:
     distill = DistillConfig(teacher="timm/caformer_b36.sail_in22k_ft_in1k")
-    with pytest.raises(RecipeError, match=r"tell 1000 classes apart, the data set has 10; give distill\.checkpoint"):
+    with pytest.raises(
+        RecipeError, match=r"tell 1000 classes apart, the data set has 10; give distill\.checkpoint"
+    ):
         load_teacher(recipe(classifier(), "distillation", distill=distill))
 
 
@@ -119,7 +139,9 @@ def test_recipes_that_contradict_themselves() -> None:
         create_task(recipe(classifier(), "distillation"))
     with pytest.raises(RecipeError, match="only the task distillation has a teacher"):
         recipe(classifier(), distill=DistillConfig(teacher=CNN))
-    with pytest.raises(RecipeError, match=r"distill\.alpha: expected a number from 0 to 1, found 1\.5"):
+    with pytest.raises(
+        RecipeError, match=r"distill\.alpha: expected a number from 0 to 1, found 1\.5"
+    ):
         DistillConfig(alpha=1.5)
     with pytest.raises(RecipeError, match=r"distill\.tau"):
         DistillConfig(tau=0.0)

@@ -10,7 +10,9 @@ from tests.tasks.toys import DATA
 
 
 def test_a_timm_network_gets_channels_and_classes() -> None:
-    model = build_network(ModelConfig(name="timm/test_resnet", num_classes=7, args={"output_stride": 8}), DATA)
+    model = build_network(
+        ModelConfig(name="timm/test_resnet", num_classes=7, args={"output_stride": 8}), DATA
+    )
     assert model.eval()(torch.zeros(2, 1, 16, 16)).shape == (2, 7)
     assert model.forward_features(torch.zeros(2, 1, 16, 16)).shape[-1] == 2
 

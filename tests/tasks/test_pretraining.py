@@ -30,10 +30,15 @@ def test_labels_do_not_matter() -> None:
 def test_a_resumed_run_ends_with_the_same_bits(tmp_path: Path) -> None:
     base = recipe(masked_autoencoder(), "pretraining")
     train(base, tmp_path / "whole")
-    train(dataclasses.replace(base, run=dataclasses.replace(base.run, max_steps=6)), tmp_path / "parts")
+    train(
+        dataclasses.replace(base, run=dataclasses.replace(base.run, max_steps=6)),
+        tmp_path / "parts",
+    )
     train(base, tmp_path / "parts", resume=True)
     whole, parts = (
-        safetensors.torch.load_file(tmp_path / name / "checkpoints" / "step_00000010" / "model.safetensors")
+        safetensors.torch.load_file(
+            tmp_path / name / "checkpoints" / "step_00000010" / "model.safetensors"
+        )
         for name in ("whole", "parts")
     )
     assert [key for key in whole if not torch.equal(whole[key], parts[key])] == []
@@ -48,7 +53,9 @@ def test_each_image_has_its_own_mask_in_evaluation() -> None:
 
 
 def evaluate(model: nn.Module, batch_size: int) -> dict[str, float]:
-    base = recipe(masked_autoencoder(), "pretraining", run=RunConfig(device="cpu", batch_size=batch_size))
+    base = recipe(
+        masked_autoencoder(), "pretraining", run=RunConfig(device="cpu", batch_size=batch_size)
+    )
     with torch.inference_mode():
         return create_task(base).evaluate(model.eval(), ALONE)
 
@@ -80,7 +87,9 @@ class Guess(nn.Module):
     def forward(self, images: torch.Tensor, noise: torch.Tensor) -> MaskedPrediction:
         target, mask = self.target(images), noise < 0.5
         prediction = self.share * target
-        return MaskedPrediction((prediction - target).square().mean(-1)[mask].mean(), prediction, mask)
+        return MaskedPrediction(
+            (prediction - target).square().mean(-1)[mask].mean(), prediction, mask
+        )
 
 
 @pytest.mark.parametrize("share", [0.0, 0.5, 1.0])
@@ -100,4 +109,6 @@ def test_explained_is_the_share_of_the_variance(share: float) -> None:
 )
 def test_what_pre_training_cannot_use_is_refused(changes: dict, message: str) -> None:
     with pytest.raises(RecipeError, match=message):
-        create_task(dataclasses.replace(recipe(masked_autoencoder(), "pretraining"), **changes)).build_model()
+        create_task(
+            dataclasses.replace(recipe(masked_autoencoder(), "pretraining"), **changes)
+        ).build_model()

@@ -12,7 +12,13 @@ from spikedriven.data.segmentation import SegmentationDataConfig
 from spikedriven.errors import InputError, RecipeError
 from spikedriven.recipes import load_recipe
 from spikedriven.tasks import create_task
-from spikedriven.tasks.segmentation import Overlap, SegmentationTask, build_segmenter, measure_overlap, pixel_loss
+from spikedriven.tasks.segmentation import (
+    Overlap,
+    SegmentationTask,
+    build_segmenter,
+    measure_overlap,
+    pixel_loss,
+)
 from spikedriven.training.checkpoint import load_run
 from spikedriven.training.config import LossConfig, ModelConfig
 from spikedriven.training.distributed import World
@@ -34,7 +40,9 @@ def test_iou_of_a_known_confusion():
 
 
 def test_miou_is_torchmetrics():
-    metric = torchmetrics.JaccardIndex("multiclass", num_classes=4, ignore_index=255, average="none")
+    metric = torchmetrics.JaccardIndex(
+        "multiclass", num_classes=4, ignore_index=255, average="none"
+    )
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(0, 4, (5, 8, 9), generator=generator)
     labels[:, 0] = 255
@@ -42,7 +50,9 @@ def test_miou_is_torchmetrics():
     batches = [(logits[i : i + 2], labels[i : i + 2]) for i in range(0, 5, 2)]
     found = measure_overlap(nn.Identity(), batches, 4, ALONE)
     assert torch.allclose(found.iou().float() / 100, metric(logits.argmax(1), labels))
-    assert found.images == 5 and found.loss == pytest.approx(F.cross_entropy(logits, labels, ignore_index=255).item())
+    assert found.images == 5 and found.loss == pytest.approx(
+        F.cross_entropy(logits, labels, ignore_index=255).item()
+    )
 
 
 def test_logits_are_enlarged_to_the_labels():
@@ -54,7 +64,9 @@ def test_logits_are_enlarged_to_the_labels():
 
 def test_a_model_of_other_classes_is_refused():
     with pytest.raises(InputError, match=r"expected logits \[B, 4, H, W\]"):
-        measure_overlap(nn.Identity(), [(torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2).long())], 4, ALONE)
+        measure_overlap(
+            nn.Identity(), [(torch.zeros(1, 3, 2, 2), torch.zeros(1, 2, 2).long())], 4, ALONE
+        )
 
 
 def test_outputs_that_are_no_class_of_the_set_are_wrong():
@@ -86,7 +98,9 @@ def test_class_weights_scale_the_loss_of_their_pixels():
     logits, labels = torch.randn(2, 3, 4, 4), torch.randint(0, 3, (2, 4, 4))
     weights = torch.tensor([0.25, 1.0, 2.0])
     each = F.cross_entropy(logits, labels, reduction="none")
-    assert pixel_loss(logits, labels, weights).item() == pytest.approx((each * weights[labels]).mean().item())
+    assert pixel_loss(logits, labels, weights).item() == pytest.approx(
+        (each * weights[labels]).mean().item()
+    )
 
 
 def test_shares_of_processes_add_up(monkeypatch):
@@ -152,9 +166,14 @@ def test_recipes_that_cannot_be_run():
     with pytest.raises(RecipeError, match="loss: segmentation has its own loss"):
         create_task(dataclasses.replace(TOY, loss=LossConfig(tet=True)))
     few = dataclasses.replace(TOY, model=dataclasses.replace(TOY.model, num_classes=3))
-    with pytest.raises(RecipeError, match=r"model\.num_classes=3, but data set 'fashion-scenes' has 11"):
+    with pytest.raises(
+        RecipeError, match=r"model\.num_classes=3, but data set 'fashion-scenes' has 11"
+    ):
         create_task(few).train_loader(0, 1)
-    with pytest.raises(RecipeError, match=r"segmentation is for semantic_fpn, fcn, found 'e_spikeformer_3m'.*backbone"):
+    with pytest.raises(
+        RecipeError,
+        match=r"segmentation is for semantic_fpn, fcn, found 'e_spikeformer_3m'.*backbone",
+    ):
         build_segmenter(ModelConfig(name="e_spikeformer_3m"), SegmentationDataConfig())
 
 
@@ -165,4 +184,8 @@ def test_time_steps_and_image_size_reach_the_backbone():
               "backbone_args": {"embed_dims": [8, 8, 8, 8], "depths": [1, 1, 1, 1, 1], "num_heads": 2}},
     )  # fmt: skip
     built = build_segmenter(model, SegmentationDataConfig(img_size=96))
-    assert built.time_steps == 3 and built.img_size == (96, 96) and built.example_input().shape == (1, 3, 96, 96)
+    assert (
+        built.time_steps == 3
+        and built.img_size == (96, 96)
+        and built.example_input().shape == (1, 3, 96, 96)
+    )

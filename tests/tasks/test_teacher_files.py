@@ -7,7 +7,13 @@ import re
 import pytest
 import timm
 import torch
-from timm.models.metaformer import Attention, LayerNorm2dNoBias, LayerNormNoBias, MetaFormer, SepConv
+from timm.models.metaformer import (
+    Attention,
+    LayerNorm2dNoBias,
+    LayerNormNoBias,
+    MetaFormer,
+    SepConv,
+)
 
 from spikedriven.errors import CheckpointError
 from spikedriven.tasks import distillation
@@ -68,7 +74,10 @@ def test_the_authors_file_is_the_teacher(prefix, teacher):
     torch.manual_seed(1)
     theirs = caformer().eval()
     content = {f"{prefix}{key}": value for key, value in original(theirs).items()}
-    assert f"{prefix}stages.0.0.token_mixer.pwconv1.weight" in content and f"{prefix}head.fc1.weight" in content
+    assert (
+        f"{prefix}stages.0.0.token_mixer.pwconv1.weight" in content
+        and f"{prefix}head.fc1.weight" in content
+    )
     loaded, x = teacher(content), torch.randn(1, 1, 64, 64)
     assert torch.equal(loaded(x), theirs(x)) and not loaded.training
 
@@ -76,14 +85,18 @@ def test_the_authors_file_is_the_teacher(prefix, teacher):
 def test_files_of_timm_are_read_as_they_are(teacher):
     theirs = caformer()
     loaded = teacher({"state_dict": theirs.state_dict()})
-    assert all(torch.equal(value, loaded.state_dict()[key]) for key, value in theirs.state_dict().items())
+    assert all(
+        torch.equal(value, loaded.state_dict()[key]) for key, value in theirs.state_dict().items()
+    )
 
 
 def test_the_published_size_has_the_names_of_the_published_file():
     with torch.device("meta"):
         model = timm.create_model("caformer_b36")
     renamed = timm.models.metaformer.checkpoint_filter_fn(original(model), model)
-    assert {key: value.shape for key, value in renamed.items()} == {k: v.shape for k, v in model.state_dict().items()}
+    assert {key: value.shape for key, value in renamed.items()} == {
+        k: v.shape for k, v in model.state_dict().items()
+    }
 
 
 def broken(what):
@@ -103,14 +116,20 @@ def broken(what):
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("transposed", r"stages\.0\.0\.mlp\.fc1\.weight has shape \[32, 128\], expected \[128, 32, 1, 1\]"),
+        (
+            "transposed",
+            r"stages\.0\.0\.mlp\.fc1\.weight has shape \[32, 128\], expected \[128, 32, 1, 1\]",
+        ),
         (
             "deeper",
             r"is not for MetaFormer as it was built: .*'stages\.0\.blocks\.7\.norm1\.weight'.*name of the teacher",
         ),
         ("other classes", r"head\.fc\.fc2\.weight: expected \[10, 256\], found \[1000, 256\]"),
         ("sparse", "sparse or opaque tensor"),
-        ("too large", r"values too large for torch\.float32 in stages\.0\.blocks\.0\.mlp\.fc1\.weight"),
+        (
+            "too large",
+            r"values too large for torch\.float32 in stages\.0\.blocks\.0\.mlp\.fc1\.weight",
+        ),
     ],
 )
 def test_files_that_do_not_fit_are_refused(what, message, teacher):

@@ -14,7 +14,9 @@ FOUND = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize(("dense", "rate"), [(3.0, 0.3), (1.0, 0.1), (0.6, 0.055), (0.1, None), (6.0, None)])
+@pytest.mark.parametrize(
+    ("dense", "rate"), [(3.0, 0.3), (1.0, 0.1), (0.6, 0.055), (0.1, None), (6.0, None)]
+)
 def test_crossover_lies_between_measured_rates(dense, rate):
     found = crossover(RATES, [0.2, 1.0, 5.0], dense)
     assert found is None if rate is None else found == pytest.approx(rate)
@@ -24,7 +26,13 @@ def test_redraw(tmp_path):
     (tmp_path / "figure.json").write_text(json.dumps(FOUND))
     main(["--redraw", "--out", str(tmp_path / "figure.svg")])
     shown = (tmp_path / "figure.svg").read_text()
-    for text in ("bf16: 3 ms, crossed at 30 %", "fp32: 16 ms", "openvino: 0.5 ms", "784 x 512", "2 threads"):
+    for text in (
+        "bf16: 3 ms, crossed at 30 %",
+        "fp32: 16 ms",
+        "openvino: 0.5 ms",
+        "784 x 512",
+        "2 threads",
+    ):
         assert f"<!-- {text}" in shown or text in shown, text
 
 

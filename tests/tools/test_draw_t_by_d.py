@@ -24,9 +24,13 @@ def test_a_lif_neuron_says_less_in_four_steps() -> None:
 
 def test_both_networks_give_the_same_logits_and_fire() -> None:
     integer, spiking = both_outputs()
-    assert integer.shape == (8, 10) and len(integer.unique(dim=0)) > 1  # the images reach the logits
+    assert (
+        integer.shape == (8, 10) and len(integer.unique(dim=0)) > 1
+    )  # the images reach the logits
     assert (integer - spiking).abs().max() < 1e-12 * integer.abs().max()
-    assert min(sd.firing_rates(network(), torch.randn(4, 1, 16, 16, dtype=torch.float64)).values()) > 0
+    assert (
+        min(sd.firing_rates(network(), torch.randn(4, 1, 16, 16, dtype=torch.float64)).values()) > 0
+    )
 
 
 def test_the_figure_is_there_and_small() -> None:

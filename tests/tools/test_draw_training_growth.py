@@ -19,7 +19,14 @@ def test_measured_and_redrawn(tmp_path, monkeypatch):
     def measure_point(arguments, point):
         asked.append(point)
         ms = 10.0 * point["time_steps"] * point["batch"]
-        return {"ours-bf16": {"ms": ms, "q1": ms * 0.9, "q3": ms * 1.1, "tensors_mb": 3.0 * point["img_size"] ** 2}}
+        return {
+            "ours-bf16": {
+                "ms": ms,
+                "q1": ms * 0.9,
+                "q3": ms * 1.1,
+                "tensors_mb": 3.0 * point["img_size"] ** 2,
+            }
+        }
 
     monkeypatch.setattr(growth, "measure_point", measure_point)
     growth.main(["--out", str(tmp_path / "figure.svg")])
@@ -38,6 +45,8 @@ def test_a_point_is_measured(tmp_path):
 
 
 def test_failure_names_the_point(monkeypatch):
-    monkeypatch.setattr(growth, "measure", lambda *_: [Result("released", "", "failed", "out of memory")])
+    monkeypatch.setattr(
+        growth, "measure", lambda *_: [Result("released", "", "failed", "out of memory")]
+    )
     with pytest.raises(SystemExit, match=r"released at .*'img_size': 16.*failed: out of memory"):
         growth.measure_point(growth.Arguments(), {"time_steps": 1, "batch": 2, "img_size": 16})

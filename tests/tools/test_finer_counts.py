@@ -17,7 +17,11 @@ SCALE = 2 * (32 // 4) ** -0.5  # of the attention, per head
 
 
 def network(levels: int) -> torch.nn.Module:
-    return sd.create_model(NAME, **SMALL, levels=levels, attention_scale=SCALE * levels / 4).double().eval()
+    return (
+        sd.create_model(NAME, **SMALL, levels=levels, attention_scale=SCALE * levels / 4)
+        .double()
+        .eval()
+    )
 
 
 @pytest.fixture
@@ -38,7 +42,9 @@ def test_without_rounding_nothing_changes(coarse, levels, monkeypatch):
     x = torch.randn(4, 1, 28, 28, dtype=torch.float64)
     with torch.no_grad():
         assert not torch.allclose(fine(x), coarse(x), rtol=1e-3)
-        monkeypatch.setattr(IntegerNeuron, "forward", lambda self, x: x.clamp(0, self.levels) / self.norm)
+        monkeypatch.setattr(
+            IntegerNeuron, "forward", lambda self, x: x.clamp(0, self.levels) / self.norm
+        )
         smooth = coarse(x)
         torch.testing.assert_close(fine(x), smooth, rtol=1e-9, atol=1e-9)
     assert smooth.std() > 1e-3
@@ -46,7 +52,14 @@ def test_without_rounding_nothing_changes(coarse, levels, monkeypatch):
 
 def test_the_command_writes_what_a_recipe_starts_from(tmp_path, monkeypatch, capsys):
     run, file = tmp_path / "run", tmp_path / "1x8.safetensors"
-    small = ["--model.args.embed_dims", "[8,16,16,32]", "--data.dataset", "fashion-mini", "--data.workers", "0"]
+    small = [
+        "--model.args.embed_dims",
+        "[8,16,16,32]",
+        "--data.dataset",
+        "fashion-mini",
+        "--data.workers",
+        "0",
+    ]
     short = ["--run.max-steps", "1", "--run.batch-size", "8"]
     assert main(["train", "e_spikeformer_fashion_1x4", "--run.out", str(run), *small, *short]) == 0
     monkeypatch.setattr("sys.argv", ["finer_counts.py", str(run), "8", str(file)])

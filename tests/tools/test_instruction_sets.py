@@ -17,7 +17,11 @@ def test_files_and_tests_that_are_left_out_exist():
 
 @pytest.mark.parametrize(
     ("printed", "sets"),
-    [("avx2 portable", ["portable", "avx2"]), ("portable", ["portable"]), ("default", ["portable"])],
+    [
+        ("avx2 portable", ["portable", "avx2"]),
+        ("portable", ["portable"]),
+        ("default", ["portable"]),
+    ],
 )
 def test_sets_up_to_the_widest_of_the_machine(printed, sets, monkeypatch):
     asked = []

@@ -5,7 +5,18 @@ import json
 import pytest
 import torch
 from scale_model import count, count_recipe, eager, main, per_further_image
-from scale_page import DOCS, Constants, Counts, Gpu, exchange_seconds, fill, fit, hours, memory_bytes, step_seconds
+from scale_page import (
+    DOCS,
+    Constants,
+    Counts,
+    Gpu,
+    exchange_seconds,
+    fill,
+    fit,
+    hours,
+    memory_bytes,
+    step_seconds,
+)
 from torch import nn
 
 import spikedriven as sd
@@ -15,7 +26,15 @@ from tests.networks import live_model, shrunk
 
 GPU = Gpu(peak=1e12, peak_share=0.5, bandwidth=1e11, bandwidth_share=1.0, inside=1e9, between=1e8)
 COUNTS = Counts(
-    params=10**6, macs=1e9, teacher=0.0, saved=1e7, batch=10, images=1000, epochs=2, half=True, averaged=False
+    params=10**6,
+    macs=1e9,
+    teacher=0.0,
+    saved=1e7,
+    batch=10,
+    images=1000,
+    epochs=2,
+    half=True,
+    averaged=False,
 )
 CONSTANTS = Constants(passes=4.0, half_share=0.5)
 
@@ -38,40 +57,61 @@ def test_operations_are_those_of_the_spike_graph():
 def test_saved_bytes_of_a_chain_that_can_be_counted_by_hand():
     model = nn.Sequential(nn.Linear(8, 16), nn.Tanh(), nn.Tanh(), nn.Linear(16, 4))
     batch = torch.randn(3, 8)
-    assert count(model, batch) == (8 * 16 + 16 * 4, 4 * (8 + 16 + 16)), "inputs of both layers, outputs of both tanh"
+    assert count(model, batch) == (8 * 16 + 16 * 4, 4 * (8 + 16 + 16)), (
+        "inputs of both layers, outputs of both tanh"
+    )
 
 
 def test_without_memory_the_counts_are_the_same():
     with torch.device("meta"):
         empty = sd.create_model("meta_spikeformer_15m", img_size=32).train()
         counted = count(empty, torch.zeros(2, 3, 32, 32))
-    assert counted == count(sd.create_model("meta_spikeformer_15m", img_size=32).train(), torch.zeros(2, 3, 32, 32))
+    assert counted == count(
+        sd.create_model("meta_spikeformer_15m", img_size=32).train(), torch.zeros(2, 3, 32, 32)
+    )
 
 
 def test_bytes_grow_with_images():
     model = sd.create_model("sdt_2_256_cifar", img_size=16).train()
-    assert per_further_image(model) == pytest.approx(count(model, torch.randn(2, 3, 64, 64))[1], rel=0.01)
+    assert per_further_image(model) == pytest.approx(
+        count(model, torch.randn(2, 3, 64, 64))[1], rel=0.01
+    )
 
 
-@pytest.mark.parametrize("name", ["sdt_imagenet_8_384", "e_spikeformer_hardvs_19m", "meta_spikeformer_voc2012_15m"])
+@pytest.mark.parametrize(
+    "name", ["sdt_imagenet_8_384", "e_spikeformer_hardvs_19m", "meta_spikeformer_voc2012_15m"]
+)
 def test_recipes_are_counted_in_their_own_size(name: str):
     found, recipe = count_recipe(name), load_recipe(name)
     assert (found.batch, found.epochs) == (recipe.run.batch_size, recipe.schedule.total_epochs)
-    assert found.half == (recipe.run.amp == "fp16") and found.macs > 1e9 and found.saved > 1e7 and found.teacher == 0
+    assert (
+        found.half == (recipe.run.amp == "fp16")
+        and found.macs > 1e9
+        and found.saved > 1e7
+        and found.teacher == 0
+    )
 
 
 def test_a_step_is_the_sum_of_its_parts():
     products, traffic, update = 10 * 6e9 / 5e11, 10 * 4 * 5e6 / 1e11, 32e6 / 1e11
     assert step_seconds(COUNTS, CONSTANTS, GPU, 1) == pytest.approx(products + traffic + update)
     whole = Counts(**{**COUNTS.__dict__, "half": False})
-    assert step_seconds(whole, CONSTANTS, GPU, 1) == pytest.approx(2 * products + 2 * traffic + update)
+    assert step_seconds(whole, CONSTANTS, GPU, 1) == pytest.approx(
+        2 * products + 2 * traffic + update
+    )
     assert exchange_seconds(COUNTS, GPU, 1) == 0
     assert exchange_seconds(COUNTS, GPU, 8) == pytest.approx(2 * 7 / 8 * 4e6 / 1e9)
-    assert step_seconds(COUNTS, CONSTANTS, GPU, 8) == step_seconds(COUNTS, CONSTANTS, GPU, 1), "hidden"
+    assert step_seconds(COUNTS, CONSTANTS, GPU, 8) == step_seconds(COUNTS, CONSTANTS, GPU, 1), (
+        "hidden"
+    )
     slow = Gpu(**{**GPU.__dict__, "between": 1e7})
     shown = 2 * 15 / 16 * 4e6 / 1e7 - 2 / 3 * (products + traffic)
-    assert step_seconds(COUNTS, CONSTANTS, slow, 16) == pytest.approx(products + traffic + update + shown)
-    assert hours(COUNTS, CONSTANTS, GPU, 4) == pytest.approx(2 * 25 * step_seconds(COUNTS, CONSTANTS, GPU, 4) / 3600)
+    assert step_seconds(COUNTS, CONSTANTS, slow, 16) == pytest.approx(
+        products + traffic + update + shown
+    )
+    assert hours(COUNTS, CONSTANTS, GPU, 4) == pytest.approx(
+        2 * 25 * step_seconds(COUNTS, CONSTANTS, GPU, 4) / 3600
+    )
 
 
 def test_memory_spread_over_gpus():
@@ -95,7 +135,16 @@ def test_the_page_is_made_from_the_file(tmp_path):
     for name in ("scale.json", "scale.svg"):
         (tmp_path / name).write_bytes((DOCS / "figures" / name).read_bytes())
     (tmp_path / "scale.md").write_bytes((DOCS / "scale.md").read_bytes())
-    main(["--keep", "all", "--out", str(tmp_path / "scale.svg"), "--page", str(tmp_path / "scale.md")])
+    main(
+        [
+            "--keep",
+            "all",
+            "--out",
+            str(tmp_path / "scale.svg"),
+            "--page",
+            str(tmp_path / "scale.md"),
+        ]
+    )
     assert (tmp_path / "scale.md").read_text() == (DOCS / "scale.md").read_text()
     assert "extrapolated" in (tmp_path / "scale.md").read_text()
     recipes = json.loads((tmp_path / "scale.json").read_text())["recipes"]
@@ -104,4 +153,7 @@ def test_the_page_is_made_from_the_file(tmp_path):
 
 def test_fill_replaces_between_markers():
     page = "a\n<!-- x -->\nold\n<!-- end -->\nb\n<!-- y -->\n<!-- end -->\n"
-    assert fill(page, {"x": "1", "y": "2"}) == "a\n<!-- x -->\n1\n<!-- end -->\nb\n<!-- y -->\n2\n<!-- end -->\n"
+    assert (
+        fill(page, {"x": "1", "y": "2"})
+        == "a\n<!-- x -->\n1\n<!-- end -->\nb\n<!-- y -->\n2\n<!-- end -->\n"
+    )

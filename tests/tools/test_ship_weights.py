@@ -24,7 +24,10 @@ def test_pauses_do_not_count():
 def test_runs_that_go_on_from_each_other_are_one_log(tmp_path):
     for name, steps in (("first", [10, 20]), ("second", [10, 15])):
         (tmp_path / name).mkdir()
-        lines = [json.dumps({"kind": "train", "step": step, "time": float(step)}) + "\n" for step in steps]
+        lines = [
+            json.dumps({"kind": "train", "step": step, "time": float(step)}) + "\n"
+            for step in steps
+        ]
         (tmp_path / name / "log.jsonl").write_text("".join(lines))
     found = ship_weights.lines_of([tmp_path / "first", tmp_path / "second"])
     assert [line["step"] for line in found] == [10, 20, 30, 35]
@@ -47,7 +50,12 @@ def test_a_run_becomes_weights_card_log_and_figure(tmp_path, monkeypatch, capsys
     own = load_run(run)[0].state_dict()
     assert weights.keys() == own.keys() and all(torch.equal(weights[key], own[key]) for key in own)
     card = (shipped / "sdt_2_256_cifar.md").read_text()
-    assert "60.25 % top-1 on the 400 test images of fashion-mini" in card and "3 steps of 16 images" in card
+    assert (
+        "60.25 % top-1 on the 400 test images of fashion-mini" in card
+        and "3 steps of 16 images" in card
+    )
     assert capsys.readouterr().out.endswith(card)
-    assert (tmp_path / "docs" / "runs" / "sdt_2_256_cifar.jsonl").read_text() == (run / "log.jsonl").read_text()
+    assert (tmp_path / "docs" / "runs" / "sdt_2_256_cifar.jsonl").read_text() == (
+        run / "log.jsonl"
+    ).read_text()
     assert "61.00 %" in (tmp_path / "docs" / "figures" / "sdt_2_256_cifar.svg").read_text()

@@ -13,7 +13,10 @@ from spikedriven.training import arena
 
 pytestmark = [
     pytest.mark.skipif(sys.platform != "linux", reason="the arena is written for Linux"),
-    pytest.mark.skipif(not (os.environ.get("CXX") or shutil.which("c++")), reason="compiling it needs a C++ compiler"),
+    pytest.mark.skipif(
+        not (os.environ.get("CXX") or shutil.which("c++")),
+        reason="compiling it needs a C++ compiler",
+    ),
 ]
 
 # the file by itself: importing the package takes longer than most of these tests
@@ -45,7 +48,9 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 def run(program: str, **environment: str) -> str:
     """What a process of its own prints: the allocator is replaced for good."""
     command = [sys.executable, "-c", program]
-    done = subprocess.run(command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=170)
+    done = subprocess.run(
+        command, capture_output=True, text=True, env={**os.environ, **environment}, timeout=170
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
 
@@ -170,8 +175,14 @@ def test_gradients_have_the_same_bits_with_and_without():
 def test_it_is_compiled_once_also_by_processes_that_start_at_the_same_time(tmp_path: Path):
     command = [sys.executable, "-c", START + "print('fine')"]
     environment = {**os.environ, "HOME": str(tmp_path)}
-    processes = [subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True) for _ in range(2)]
-    assert [process.communicate(timeout=170)[0].strip() for process in processes] == ["fine", "fine"]
+    processes = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        for _ in range(2)
+    ]
+    assert [process.communicate(timeout=170)[0].strip() for process in processes] == [
+        "fine",
+        "fine",
+    ]
     folder = tmp_path / ".cache" / "spikedriven" / "native"
     (library,) = folder.iterdir()  # and nothing half-written beside it
     made = library.stat().st_mtime_ns
@@ -189,9 +200,12 @@ assert float(torch.ones(100_000).sum()) == 100_000
 
 
 @pytest.mark.parametrize(
-    "what, reason", [("compiler", "No such file"), ("source", "failed"), ("folder", "Not a directory")]
+    "what, reason",
+    [("compiler", "No such file"), ("source", "failed"), ("folder", "Not a directory")],
 )
-def test_without_a_compiler_or_a_folder_tensors_stay_in_the_heap(what: str, reason: str, tmp_path: Path):
+def test_without_a_compiler_or_a_folder_tensors_stay_in_the_heap(
+    what: str, reason: str, tmp_path: Path
+):
     changed = {"compiler": "/nowhere/c++", "source": "c++ -include /nowhere.h", "folder": "c++"}
     home = tmp_path / "home"
     home.mkdir()

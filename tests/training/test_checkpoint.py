@@ -18,7 +18,9 @@ from spikedriven.training.checkpoint import Checkpoint, CheckpointStore, read_ch
 def checkpoint(value: float) -> Checkpoint:
     weights = {"a.weight": torch.full((2, 3), value), "a.steps": torch.tensor(int(value))}
     return Checkpoint(
-        weights, {"a.weight": torch.full((2, 3), -value)}, {"counters": {"step": int(value)}, "x": [1, "y"]}
+        weights,
+        {"a.weight": torch.full((2, 3), -value)},
+        {"counters": {"step": int(value)}, "x": [1, "y"]},
     )
 
 
@@ -44,7 +46,10 @@ def file_size_limit(size: int) -> Iterator[None]:
 def test_round_trip(tmp_path: Path) -> None:
     path = CheckpointStore(tmp_path).save(3, checkpoint(3.0))
     read = read_checkpoint(path)
-    assert torch.equal(read.model["a.weight"], torch.full((2, 3), 3.0)) and read.model["a.steps"].item() == 3
+    assert (
+        torch.equal(read.model["a.weight"], torch.full((2, 3), 3.0))
+        and read.model["a.steps"].item() == 3
+    )
     assert read.ema is not None and torch.equal(read.ema["a.weight"], torch.full((2, 3), -3.0))
     assert read.state == {"counters": {"step": 3}, "x": [1, "y"]}
 
@@ -55,11 +60,17 @@ def test_the_newest_and_the_best_are_kept(tmp_path: Path) -> None:
         store.save(step, checkpoint(step))
         if step == 2:
             store.mark_best(2, "top1", 50.0)
-    assert [path.name for path in store.paths()] == ["step_00000006", "step_00000005", "step_00000002"]
+    assert [path.name for path in store.paths()] == [
+        "step_00000006",
+        "step_00000005",
+        "step_00000002",
+    ]
     assert store.best() == tmp_path / "checkpoints" / "step_00000002"
 
 
-@pytest.mark.parametrize("name", ["model.safetensors", "state.pt", "ema.safetensors", "manifest.json"])
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "state.pt", "ema.safetensors", "manifest.json"]
+)
 def test_a_damaged_newest_one_falls_back_with_a_warning(
     name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -94,7 +105,9 @@ def test_saving_a_step_again_replaces_it(tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000001"]
 
 
-def test_a_kill_between_the_two_renames_loses_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_kill_between_the_two_renames_loses_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     store = CheckpointStore(tmp_path)
     store.save(1, checkpoint(1.0))
     original, calls = Path.replace, []
@@ -134,7 +147,10 @@ def test_a_pickle_with_code_in_it_is_refused(tmp_path: Path) -> None:
 def test_a_full_disk_leaves_earlier_checkpoints_intact(tmp_path: Path) -> None:
     store = CheckpointStore(tmp_path, keep=1)
     store.save(1, checkpoint(1.0))
-    with file_size_limit(100), pytest.raises(CheckpointError, match=r"Earlier checkpoints are intact.*--run.out"):
+    with (
+        file_size_limit(100),
+        pytest.raises(CheckpointError, match=r"Earlier checkpoints are intact.*--run.out"),
+    ):
         store.save(2, checkpoint(2.0))
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["step_00000001"]
     assert read_checkpoint(store.paths()[0]).state["counters"] == {"step": 1}
@@ -148,17 +164,24 @@ def test_a_folder_that_cannot_be_written_is_a_clear_error(tmp_path: Path) -> Non
         CheckpointStore(tmp_path).save(1, checkpoint(1.0))
 
 
-def test_a_folder_without_its_manifest_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_folder_without_its_manifest_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     store = CheckpointStore(tmp_path)
     store.save(1, checkpoint(1.0))
     (store.save(2, checkpoint(2.0)) / "manifest.json").unlink()
     found = store.newest()
     assert found is not None and found[0].name == "step_00000001"
-    assert "step_00000002: the checkpoint cannot be read" in caplog.text and "falling back" in caplog.text
+    assert (
+        "step_00000002: the checkpoint cannot be read" in caplog.text
+        and "falling back" in caplog.text
+    )
 
 
 @pytest.mark.parametrize("content", ["", "{", "[]", "{}", '{"step": "x"}', '{"step": null}'])
-def test_a_damaged_mark_of_the_best_stops_before_anything_is_deleted(content: str, tmp_path: Path) -> None:
+def test_a_damaged_mark_of_the_best_stops_before_anything_is_deleted(
+    content: str, tmp_path: Path
+) -> None:
     store = CheckpointStore(tmp_path)
     store.save(1, checkpoint(1.0))
     (tmp_path / "checkpoints" / "best.json").write_text(content)
@@ -168,7 +191,9 @@ def test_a_damaged_mark_of_the_best_stops_before_anything_is_deleted(content: st
     assert [path.name for path in store.paths()] == ["step_00000002", "step_00000001"]
 
 
-def test_two_processes_may_bring_a_checkpoint_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_two_processes_may_bring_a_checkpoint_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Both see that it stands aside; the second finds it gone when it wants to rename it."""
     store = CheckpointStore(tmp_path)
     target = store.save(1, checkpoint(1.0))

@@ -6,9 +6,19 @@ from torch import nn
 
 import spikedriven as sd
 from spikedriven.neurons import IntegerNeuron, native_cpu
-from spikedriven.training.compact import BINARY, Alphabet, alphabets, compact_saved, pack, pack_plain, unpack
+from spikedriven.training.compact import (
+    BINARY,
+    Alphabet,
+    alphabets,
+    compact_saved,
+    pack,
+    pack_plain,
+    unpack,
+)
 
-pytestmark = pytest.mark.skipif(native_cpu.extension() is None, reason="installed without a C++ compiler")
+pytestmark = pytest.mark.skipif(
+    native_cpu.extension() is None, reason="installed without a C++ compiler"
+)
 
 ALPHABETS = [BINARY, Alphabet(4, 4.0), Alphabet(8, 1.0), Alphabet(6, 3.0), Alphabet(15, 15.0)]
 
@@ -47,7 +57,9 @@ def test_another_value_anywhere_is_noticed(value, place):
 
 
 def test_alphabets_of_a_model():
-    model = nn.Sequential(IntegerNeuron(4), IntegerNeuron(8, norm=1.0), IntegerNeuron(4), IntegerNeuron(20))
+    model = nn.Sequential(
+        IntegerNeuron(4), IntegerNeuron(8, norm=1.0), IntegerNeuron(4), IntegerNeuron(20)
+    )
     assert alphabets(model) == (BINARY, Alphabet(4, 4.0), Alphabet(8, 1.0))
 
 
@@ -87,6 +99,8 @@ def test_what_is_kept_is_smaller():
     hooks = compact_saved(alphabets(model))
     with torch.autograd.graph.saved_tensors_hooks(count("plain"), lambda x: x):
         model(torch.rand(2, 3, 32, 32))
-    with torch.autograd.graph.saved_tensors_hooks(lambda x: count("compact")(hooks.pack_hook(x)), lambda x: x):
+    with torch.autograd.graph.saved_tensors_hooks(
+        lambda x: count("compact")(hooks.pack_hook(x)), lambda x: x
+    ):
         model(torch.rand(2, 3, 32, 32))
     assert kept["compact"] < 0.62 * kept["plain"]

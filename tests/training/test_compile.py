@@ -32,5 +32,7 @@ def test_a_compiled_step_has_the_same_loss_and_gradients(name: str, channels_las
     torch.testing.assert_close(loss, expected, rtol=1e-9, atol=1e-9)
     assert len(found) == len(expected_gradients) > 20
     largest = max(float(theirs.abs().max()) for theirs in expected_gradients)
-    for ours, theirs in zip(found, expected_gradients, strict=True):  # biases before batch norms have rounding alone
+    for ours, theirs in zip(
+        found, expected_gradients, strict=True
+    ):  # biases before batch norms have rounding alone
         torch.testing.assert_close(ours, theirs, rtol=1e-7, atol=1e-12 * largest)

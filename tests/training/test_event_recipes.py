@@ -29,12 +29,36 @@ CLASSES = {"cifar10-dvs": 10, "dvs128-gesture": 11, "har-dvs": 300}
 
 @pytest.mark.parametrize("name", EVENTS)
 def test_effective_values(name: str) -> None:
-    dataset, steps, size, batch, processes, optimizer, lr, min_lr, warmup_lr, decay, epochs, warmup, _ = EVENTS[name]
+    (
+        dataset,
+        steps,
+        size,
+        batch,
+        processes,
+        optimizer,
+        lr,
+        min_lr,
+        warmup_lr,
+        decay,
+        epochs,
+        warmup,
+        _,
+    ) = EVENTS[name]
     recipe = load_recipe(name)
     data, optim, schedule = recipe.data, recipe.optim, recipe.schedule
     assert isinstance(data, EventDataConfig)
-    assert (data.dataset, data.time_steps, data.img_size, data.smoothing) == (dataset, steps, size, 0.1)
-    assert (data.split_by, data.values, data.antialias, data.shuffle_steps) == ("number", "count", False, False)
+    assert (data.dataset, data.time_steps, data.img_size, data.smoothing) == (
+        dataset,
+        steps,
+        size,
+        0.1,
+    )
+    assert (data.split_by, data.values, data.antialias, data.shuffle_steps) == (
+        "number",
+        "count",
+        False,
+        False,
+    )
     assert (recipe.run.batch_size, recipe.run.accumulation, recipe.run.amp) == (batch, 1, "fp16")
     assert peak_learning_rate(optim, processes * batch) == pytest.approx(lr)
     assert (optim.name, optim.weight_decay) == (optimizer, decay)
@@ -47,18 +71,28 @@ def test_effective_values(name: str) -> None:
 
 def test_what_only_some_recipes_do() -> None:
     recipes = {name: load_recipe(name) for name in EVENTS}
-    assert [name for name, recipe in recipes.items() if recipe.loss.tet] == ["sdt_cifar10dvs_2_256_tet"]
+    assert [name for name, recipe in recipes.items() if recipe.loss.tet] == [
+        "sdt_cifar10dvs_2_256_tet"
+    ]
     for name, recipe in recipes.items():
         data, run = recipe.data, recipe.run
         mixes = (data.mixup, data.mixup_prob, data.mixup_off_epoch, data.snn_augment, run.seed)
-        assert mixes == ((0.5, 0.5, 75, True, 2021) if name.startswith("spikingformer") else (0.0, 1.0, 0, False, 42))
+        assert mixes == (
+            (0.5, 0.5, 75, True, 2021)
+            if name.startswith("spikingformer")
+            else (0.0, 1.0, 0, False, 42)
+        )
         har = name in ("e_spikeformer_hardvs_19m", "meta_spikeformer_hardvs_18m")
         assert data.hflip == (0.5 if har or name.startswith("spikingformer") else 0.0)
         assert data.val_fraction == (0.1 if har else 0.0)
         of_script = har or name == "e_spikeformer_gesture_6m"
         assert (run.clip_grad, run.ema) == ((1.0, 0.999) if of_script else (None, None))
         assert recipe.schedule.kind == ("cosine_iter" if of_script else "cosine_epoch")
-        assert (data.frame_order, data.eval_window, data.flip_each_frame) == ("sorted", "centre", False)
+        assert (data.frame_order, data.eval_window, data.flip_each_frame) == (
+            "sorted",
+            "centre",
+            False,
+        )
 
 
 @pytest.mark.parametrize("name", EVENTS)

@@ -30,7 +30,11 @@ def test_patterns_name_parameters_and_modules() -> None:
     everything = trained(model)
     assert freeze(model, []) is None and trained(model) == everything
     said = freeze(model, ["stages.0", "*.bias"])
-    kept = {name for name in everything if not name.startswith("stages.0.") and not name.endswith(".bias")}
+    kept = {
+        name
+        for name in everything
+        if not name.startswith("stages.0.") and not name.endswith(".bias")
+    }
     assert trained(model) == kept and said is not None and said.startswith("frozen: ")
 
 
@@ -45,7 +49,9 @@ def test_what_is_taken_back_is_trained() -> None:
 
 
 def test_a_norm_is_frozen_with_all_it_has_only() -> None:
-    model = torch.nn.Sequential(torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2, affine=False), torch.nn.Linear(2, 2))
+    model = torch.nn.Sequential(
+        torch.nn.BatchNorm2d(2), torch.nn.BatchNorm2d(2, affine=False), torch.nn.Linear(2, 2)
+    )
     assert frozen_norms(model, ["0"]) == [model[0]] and frozen_norms(model, ["0.weight"]) == []
     assert frozen_norms(model, ["*", "!2"]) == [model[0], model[1]]
 
@@ -53,7 +59,10 @@ def test_a_norm_is_frozen_with_all_it_has_only() -> None:
 @pytest.mark.parametrize(
     ("patterns", "message"),
     [
-        (["stem"], r"model\.freeze 'stem': names no parameter\. The network has the parts stages, head"),
+        (
+            ["stem"],
+            r"model\.freeze 'stem': names no parameter\. The network has the parts stages, head",
+        ),
         (["stages", "!tail"], r"model\.freeze '!tail': names no parameter"),
         (["*"], "nothing is left to train"),
     ],
@@ -68,7 +77,9 @@ def short(model: ModelConfig, steps: int, task: str = "classification") -> Recip
     return recipe(model, task, run=run)
 
 
-def test_a_run_leaves_frozen_parts_alone_and_resumes_to_the_same_bits(tmp_path: Path, capsys) -> None:
+def test_a_run_leaves_frozen_parts_alone_and_resumes_to_the_same_bits(
+    tmp_path: Path, capsys
+) -> None:
     """Weights, statistics and averages of the frozen stages stay; the head is trained."""
     model = dataclasses.replace(classifier(), freeze=("stages",))
     torch.manual_seed(short(model, 4).run.seed)
@@ -90,9 +101,16 @@ def test_the_linear_probe_that_ships(tmp_path: Path) -> None:
     """Two steps as it says, from a pre-training of two steps: the encoder stays as that left it."""
     train(short(masked_autoencoder(), 2, "pretraining"), tmp_path / "mae")
     shipped = load_recipe("mae_linear_probe").model
-    assert (shipped.freeze, shipped.init, shipped.init_strict) == (("*", "!head"), "runs/study_mae_pretrain", False)
+    assert (shipped.freeze, shipped.init, shipped.init_strict) == (
+        ("*", "!head"),
+        "runs/study_mae_pretrain",
+        False,
+    )
     model = dataclasses.replace(
-        classifier(), freeze=shipped.freeze, init=str(tmp_path / "mae"), init_strict=shipped.init_strict
+        classifier(),
+        freeze=shipped.freeze,
+        init=str(tmp_path / "mae"),
+        init_strict=shipped.init_strict,
     )
     trainer, _ = train(short(model, 2), tmp_path / "probe")
     encoder, own = load_run(tmp_path / "mae")[0].state_dict(), trainer.net.state_dict()

@@ -41,9 +41,13 @@ def test_the_first_batch_decides_and_hooks_go_away() -> None:
 
 
 def test_what_is_told_names_the_first_layers() -> None:
-    found = BatchFiring({f"layer{i}": False for i in range(6)}, {f"layer{i}": False for i in range(6)}, 8)
+    found = BatchFiring(
+        {f"layer{i}": False for i in range(6)}, {f"layer{i}": False for i in range(6)}, 8
+    )
     (line,) = found.told()
-    assert line.startswith("dead (no neuron fired on the first 8 evaluation images): 6 of 6 neuron layers: layer0")
+    assert line.startswith(
+        "dead (no neuron fired on the first 8 evaluation images): 6 of 6 neuron layers: layer0"
+    )
     assert f"layer{NAMED - 1}" in line and f"layer{NAMED}," not in line and "2 more" in line
     assert BatchFiring({"a": True}, {"a": False}, 8).told() == []
     assert BatchFiring({"a": True}, {"a": True}, 8).told()[0].startswith("saturated")
@@ -87,6 +91,10 @@ def test_a_run_tells_once_an_evaluation(
     Trainer(toy_recipe(), tmp_path / "r", ALONE).fit()
     lines = [json.loads(line) for line in (tmp_path / "r" / "log.jsonl").read_text().splitlines()]
     told = [line for line in lines if line["kind"] == "firing"]
-    assert [line["step"] for line in told] == [line["step"] for line in lines if line["kind"] == "eval"]
-    assert all(line["dead"] == ["1"] and line["saturated"] == [] and line["layers"] == 1 for line in told)
+    assert [line["step"] for line in told] == [
+        line["step"] for line in lines if line["kind"] == "eval"
+    ]
+    assert all(
+        line["dead"] == ["1"] and line["saturated"] == [] and line["layers"] == 1 for line in told
+    )
     assert capsys.readouterr().err.count("dead (no neuron fired") == len(told) == 3

@@ -40,17 +40,27 @@ def test_a_resumed_run_ends_with_the_same_bits(stop: int, tmp_path: Path) -> Non
     assert outcome.step == 3 * BATCHES
     assert_equal(parameters(second), parameters(whole))
     assert_equal(second.ema.module.state_dict(), whole.ema.module.state_dict())
-    assert any(not torch.equal(value, parameters(whole)[name]) for name, value in parameters(first).items())
+    assert any(
+        not torch.equal(value, parameters(whole)[name]) for name, value in parameters(first).items()
+    )
 
 
 def test_the_log_of_a_resumed_run_has_each_step_once(tmp_path: Path) -> None:
     train(toy_recipe({"max_steps": 8, "checkpoint_steps": 5}), tmp_path / "r")
     newest = tmp_path / "r" / "checkpoints" / "step_00000008"
-    (newest / "manifest.json").unlink()  # as after a crash: the run goes on from step 6, the log says 8
+    (
+        newest / "manifest.json"
+    ).unlink()  # as after a crash: the run goes on from step 6, the log says 8
     train(toy_recipe({"checkpoint_steps": 5}), tmp_path / "r", resume=True)
     lines = log(tmp_path / "r")
-    assert [line["step"] for line in lines if line["kind"] == "train"] == list(range(1, 3 * BATCHES + 1))
-    assert [line["step"] for line in lines if line["kind"] == "eval"] == [BATCHES, 2 * BATCHES, 3 * BATCHES]
+    assert [line["step"] for line in lines if line["kind"] == "train"] == list(
+        range(1, 3 * BATCHES + 1)
+    )
+    assert [line["step"] for line in lines if line["kind"] == "eval"] == [
+        BATCHES,
+        2 * BATCHES,
+        3 * BATCHES,
+    ]
 
 
 def test_accumulation_equals_the_joined_batch(tmp_path: Path) -> None:
@@ -114,7 +124,8 @@ def test_load_run_says_what_is_missing(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"counters": {"steps": 1}}, {"counters": None}, {"optimizer": {}}, {"processes": None}]
+    "change",
+    [{"counters": {"steps": 1}}, {"counters": None}, {"optimizer": {}}, {"processes": None}],
 )
 def test_a_state_of_another_version_is_one_clear_error(change: dict, tmp_path: Path) -> None:
     train(toy_recipe({"max_steps": 2}), tmp_path / "r")
@@ -138,7 +149,9 @@ def test_resuming_with_another_recipe_is_refused_by_name(tmp_path: Path) -> None
     train(toy_recipe({"max_steps": 1}), tmp_path / "r")
     with pytest.raises(RecipeError, match=r"run\.batch_size"):
         train(toy_recipe({"batch_size": 4}), tmp_path / "r", resume=True)
-    train(toy_recipe({"log_steps": 7, "keep": 5}), tmp_path / "r", resume=True)  # what is told and kept may change
+    train(
+        toy_recipe({"log_steps": 7, "keep": 5}), tmp_path / "r", resume=True
+    )  # what is told and kept may change
 
 
 def test_resume_without_a_run_starts_one(tmp_path: Path) -> None:
@@ -164,7 +177,9 @@ def test_a_parameter_that_went_bad_is_named_with_the_last_good_checkpoint(
         return going_on
 
     monkeypatch.setattr(Trainer, "_finish_epoch", poison)
-    with pytest.raises(NonFiniteError, match=rf"step {BATCHES} .*3\.weight is already.*step_0000000{BATCHES}"):
+    with pytest.raises(
+        NonFiniteError, match=rf"step {BATCHES} .*3\.weight is already.*step_0000000{BATCHES}"
+    ):
         train(toy_recipe(), tmp_path / "r")
 
 
@@ -206,7 +221,9 @@ def test_a_signal_ends_the_run_after_the_step_with_a_checkpoint(
     assert (tmp_path / "r" / "checkpoints" / "step_00000009" / "manifest.json").is_file()
 
 
-def test_fp16_skips_steps_whose_gradients_overflow_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_fp16_skips_steps_whose_gradients_overflow_and_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     trainer = Trainer(toy_recipe({"amp": "fp16", "max_steps": 3}), tmp_path / "r", ALONE)
     original, scales = Trainer._backward, []
 

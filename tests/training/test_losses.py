@@ -13,11 +13,15 @@ from spikedriven.training.config import LossConfig
 from spikedriven.training.losses import TETLoss, balanced_weights, create_loss, distillation_loss
 from tests.golden import rule
 
-GOLDEN = json.loads((Path(__file__).parents[1] / "golden" / "sdtv1_cifar10_2_512_tet.json").read_text())
+GOLDEN = json.loads(
+    (Path(__file__).parents[1] / "golden" / "sdtv1_cifar10_2_512_tet.json").read_text()
+)
 
 
 @pytest.mark.parametrize("mode", ["eval", "train"])
-@pytest.mark.parametrize(("smoothing", "field"), [(0.0, "tet_loss_ce"), (0.1, "tet_loss_smooth0.1")])
+@pytest.mark.parametrize(
+    ("smoothing", "field"), [(0.0, "tet_loss_ce"), (0.1, "tet_loss_smooth0.1")]
+)
 def test_tet_equals_the_release(mode: str, smoothing: float, field: str) -> None:
     logits = torch.tensor(GOLDEN[mode]["logits"], dtype=torch.float64)
     labels = torch.tensor(GOLDEN["labels"])
@@ -30,7 +34,9 @@ def test_tet_equals_the_release(mode: str, smoothing: float, field: str) -> None
 def test_tet_without_regularisation_is_the_mean_over_time() -> None:
     logits, labels = torch.randn(3, 2, 5, dtype=torch.float64), torch.tensor([1, 4])
     expected = sum(F.cross_entropy(step, labels) for step in logits) / 3
-    assert TETLoss(torch.nn.CrossEntropyLoss(), lamb=0.0)(logits, labels).item() == pytest.approx(expected.item())
+    assert TETLoss(torch.nn.CrossEntropyLoss(), lamb=0.0)(logits, labels).item() == pytest.approx(
+        expected.item()
+    )
 
 
 def test_tet_refuses_logits_already_averaged() -> None:
@@ -41,7 +47,9 @@ def test_tet_refuses_logits_already_averaged() -> None:
 def test_cross_entropy_takes_soft_and_hard_targets() -> None:
     logits, labels = torch.randn(4, 5, dtype=torch.float64), torch.tensor([0, 1, 2, 3])
     loss = create_loss(LossConfig())
-    assert loss(logits, F.one_hot(labels, 5).double()).item() == pytest.approx(loss(logits, labels).item())
+    assert loss(logits, F.one_hot(labels, 5).double()).item() == pytest.approx(
+        loss(logits, labels).item()
+    )
 
 
 def test_class_weights_multiply_each_class() -> None:
@@ -72,7 +80,9 @@ def test_class_weights_under_tet() -> None:
     weights = (0.5, 1.0, 3.0)
     loss = create_loss(LossConfig(class_weights=weights, tet=True, tet_lamb=0.0))(logits, labels)
     single = create_loss(LossConfig(class_weights=weights))
-    assert loss.item() == pytest.approx(float(single(logits[0], labels) + single(logits[1], labels)) / 2, rel=1e-12)
+    assert loss.item() == pytest.approx(
+        float(single(logits[0], labels) + single(logits[1], labels)) / 2, rel=1e-12
+    )
 
 
 def test_balanced_weights_are_scikit_learns() -> None:
@@ -86,10 +96,13 @@ def test_balanced_weights_are_scikit_learns() -> None:
 
 
 @pytest.mark.parametrize(
-    "values", [{"class_weights": "balanced"}, {"class_weights": (1.0,), "kind": "binary_cross_entropy"}]
+    "values",
+    [{"class_weights": "balanced"}, {"class_weights": (1.0,), "kind": "binary_cross_entropy"}],
 )
 def test_class_weights_that_are_refused(values: dict) -> None:
-    with pytest.raises(RecipeError, match=r"loss\.class_weights: expected numbers, for loss\.kind cross_entropy"):
+    with pytest.raises(
+        RecipeError, match=r"loss\.class_weights: expected numbers, for loss\.kind cross_entropy"
+    ):
         create_loss(LossConfig(**values))
 
 
@@ -104,13 +117,16 @@ KD = json.loads((Path(__file__).parents[1] / "golden" / "sdtv3_units.json").read
 
 
 @pytest.mark.parametrize(
-    ("field", "kind", "tau"), [("hard", "hard", 1.0), ("soft", "soft", 1.0), ("soft_tau3", "soft", 3.0)]
+    ("field", "kind", "tau"),
+    [("hard", "hard", 1.0), ("soft", "soft", 1.0), ("soft_tau3", "soft", 3.0)],
 )
 def test_distillation_equals_the_release(field: str, kind: str, tau: float) -> None:
     """Its teacher is Linear(4, 7); alpha is 0.5."""
     weights = rule.weights({"state_dict": [["weight", [7, 4], ""], ["bias", [7], ""]]})
     images = torch.as_tensor(np.random.Generator(np.random.PCG64(8)).standard_normal((3, 4)))
-    first, second = torch.as_tensor(np.random.Generator(np.random.PCG64(9)).standard_normal((2, 3, 7)))
+    first, second = torch.as_tensor(
+        np.random.Generator(np.random.PCG64(9)).standard_normal((2, 3, 7))
+    )
     base = F.cross_entropy(first, torch.tensor([0, 3, 6]))
     assert base.item() == pytest.approx(KD["none"], rel=1e-12)
     taught = distillation_loss(second, images @ weights["weight"].T + weights["bias"], kind, tau)

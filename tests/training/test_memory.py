@@ -25,7 +25,9 @@ print(kept, faults() - before)
 def test_a_tensor_of_the_next_step_needs_no_new_pages():
     def faults(how):
         command = [sys.executable, "-c", PROGRAM, how]
-        kept, count = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()
+        kept, count = subprocess.run(
+            command, check=True, capture_output=True, text=True
+        ).stdout.split()
         return kept, int(count)
 
     (kept, few), (_, many) = faults("keep"), faults("leave")
@@ -47,12 +49,22 @@ def test_recomputed_blocks_train_to_the_same_bits(name, options):
         return model.state_dict(), [p.grad for p in model.parameters() if p.grad is not None]
 
     (state, grads), (expected_state, expected_grads) = trained(True), trained(False)
-    assert all(torch.equal(state[key], expected_state[key]) for key in state)  # running statistics counted once
-    assert len(grads) > 20 and all(torch.equal(a, b) for a, b in zip(grads, expected_grads, strict=True))
+    assert all(
+        torch.equal(state[key], expected_state[key]) for key in state
+    )  # running statistics counted once
+    assert len(grads) > 20 and all(
+        torch.equal(a, b) for a, b in zip(grads, expected_grads, strict=True)
+    )
 
 
 def test_masked_pretraining_recomputes_too():
-    options = {"embed_dims": (16, 16, 32), "depths": (1, 1, 1, 1), "img_size": 32, "num_heads": 4, "decoder_depth": 1}
+    options = {
+        "embed_dims": (16, 16, 32),
+        "depths": (1, 1, 1, 1),
+        "img_size": 32,
+        "num_heads": 4,
+        "decoder_depth": 1,
+    }
 
     def trained(recompute):
         torch.manual_seed(0)
@@ -72,7 +84,9 @@ def test_recomputing_keeps_less():
         model = sd.create_model("sdt_2_256_cifar", embed_dim=32, depth=4).train()
         model.set_grad_checkpointing(recompute)
         sizes = []
-        with torch.autograd.graph.saved_tensors_hooks(lambda x: sizes.append(x.nbytes) or x, lambda x: x):
+        with torch.autograd.graph.saved_tensors_hooks(
+            lambda x: sizes.append(x.nbytes) or x, lambda x: x
+        ):
             model(torch.rand(2, 3, 32, 32))
         return sum(sizes)
 

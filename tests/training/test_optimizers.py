@@ -68,7 +68,9 @@ def test_it_learns_and_resumes_slowly(name: str) -> None:
 def test_what_needs_a_gpu_says_so(name: str) -> None:
     if torch.cuda.is_available():
         pytest.skip("there is a GPU: it may well work")
-    with pytest.raises(RecipeError, match=rf"optim\.name {name} .*(CUDA|[Ii]nstall|import|requires)"):
+    with pytest.raises(
+        RecipeError, match=rf"optim\.name {name} .*(CUDA|[Ii]nstall|import|requires)"
+    ):
         create_optimizer(network(), OptimConfig(name=name, lr=1e-3), 1)
 
 
@@ -91,9 +93,16 @@ def test_options_that_an_optimiser_has_not(values: dict, message: str) -> None:
 
 
 def test_options_reach_the_optimiser() -> None:
-    sgd = create_optimizer(network(), OptimConfig(name="sgd", lr=0.1, momentum=0.5, args={"nesterov": False}), 1)
+    sgd = create_optimizer(
+        network(), OptimConfig(name="sgd", lr=0.1, momentum=0.5, args={"nesterov": False}), 1
+    )
     assert (sgd.param_groups[0]["momentum"], sgd.param_groups[0]["nesterov"]) == (0.5, False)
-    adan = create_optimizer(network(), OptimConfig(name="adan", lr=0.1, betas=(0.9, 0.8, 0.7), eps=1e-3), 1)
-    assert (tuple(adan.param_groups[0]["betas"]), adan.param_groups[0]["eps"]) == ((0.9, 0.8, 0.7), 1e-3)
+    adan = create_optimizer(
+        network(), OptimConfig(name="adan", lr=0.1, betas=(0.9, 0.8, 0.7), eps=1e-3), 1
+    )
+    assert (tuple(adan.param_groups[0]["betas"]), adan.param_groups[0]["eps"]) == (
+        (0.9, 0.8, 0.7),
+        1e-3,
+    )
     with pytest.raises(RecipeError, match=r"optim\.name adamw with args .*caution"):
         create_optimizer(network(), OptimConfig(lr=0.1, args={"cautious": True, "caution_": 1}), 1)

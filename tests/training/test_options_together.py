@@ -39,9 +39,15 @@ def test_it_resumes_to_the_same_bits(tmp_path: Path) -> None:
     whole, _ = train(everything(6), tmp_path / "whole")
     train(everything(2), tmp_path / "r")
     resumed, _ = train(everything(6), tmp_path / "r", resume=True)
-    assert [name for name, value in weights(whole).items() if not torch.equal(weights(resumed)[name], value)] == []
+    assert [
+        name
+        for name, value in weights(whole).items()
+        if not torch.equal(weights(resumed)[name], value)
+    ] == []
     stored = read_recipe(tmp_path / "r" / "recipe.yaml")
     counts = np.bincount(whole.loader.targets, minlength=10)
     assert stored.loss.class_weights == tuple((len(whole.loader.targets) / (10 * counts)).tolist())
     again = dataclasses.replace(stored, run=dataclasses.replace(stored.run, max_steps=7))
-    assert train(again, tmp_path / "r", resume=True)[1].step == 7, "the numbers in the folder are the same weights"
+    assert train(again, tmp_path / "r", resume=True)[1].step == 7, (
+        "the numbers in the folder are the same weights"
+    )

@@ -16,7 +16,9 @@ def found(**state: int) -> tuple[Path, Checkpoint]:
     return Path("run/step_00000007"), Checkpoint({}, None, state)
 
 
-@pytest.mark.parametrize(("before", "after", "each"), [((4, 6), 4, 6), ((4, 6), 1, 24), ((4, 6), 3, 8), ((2, 1), 1, 2)])
+@pytest.mark.parametrize(
+    ("before", "after", "each"), [((4, 6), 4, 6), ((4, 6), 1, 24), ((4, 6), 3, 8), ((2, 1), 1, 2)]
+)
 def test_the_samples_of_a_step_stay(before: tuple[int, int], after: int, each: int) -> None:
     checkpoint = found(processes=before[0], batch_size=before[1])
     recipe = for_processes(toy_recipe({"batch_size": 6}), checkpoint, after)
@@ -26,7 +28,8 @@ def test_the_samples_of_a_step_stay(before: tuple[int, int], after: int, each: i
 
 def test_what_cannot_be_shared_evenly() -> None:
     with pytest.raises(
-        CheckpointError, match=r"has 24 samples .* which 5 processes cannot share evenly\. Resume with 1, 2, 3, 4, 6"
+        CheckpointError,
+        match=r"has 24 samples .* which 5 processes cannot share evenly\. Resume with 1, 2, 3, 4, 6",
     ):
         for_processes(toy_recipe(), found(processes=4, batch_size=6), 5)
 
@@ -36,7 +39,9 @@ def test_a_checkpoint_without_a_batch_size_has_that_of_the_recipe() -> None:
     assert for_processes(toy_recipe({"batch_size": 8}), None, 3).run.batch_size == 8
 
 
-def test_twice_resumed_the_recipe_stays_and_so_do_the_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_twice_resumed_the_recipe_stays_and_so_do_the_samples(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A checkpoint of one process with 8 samples, made to be of two with 4 each."""
     monkeypatch.setitem(TASKS, "toy", ToyTask)
     train(toy_recipe({"batch_size": 8}), tmp_path / "whole")
@@ -45,6 +50,8 @@ def test_twice_resumed_the_recipe_stays_and_so_do_the_samples(tmp_path: Path, mo
         step, checkpoint = trainer.store.newest() or pytest.fail("no checkpoint")
         state = {**checkpoint.state, "processes": 2 if steps == 3 else 1}
         trainer.store.save(int(step.name[-8:]), Checkpoint(checkpoint.model, checkpoint.ema, state))
-        trainer, _ = train(toy_recipe({"batch_size": 4, "max_steps": steps}), tmp_path / "r", resume=True)
+        trainer, _ = train(
+            toy_recipe({"batch_size": 4, "max_steps": steps}), tmp_path / "r", resume=True
+        )
         assert trainer.recipe.run.batch_size == 8
     assert read_recipe(tmp_path / "r" / "recipe.yaml").run.batch_size == 4

@@ -28,26 +28,54 @@ PUBLISHED = {
     "spikingformer_cifar10_4_384": (64, "adamw", 5e-4, 1e-5, 1e-5, 0.06, 410, CIFAR_AA, 1.0, 1.0, 9_326_266),
     "spikingformer_cifar100_4_384": (64, "adamw", 5e-4, 1e-5, 1e-5, 0.06, 410, CIFAR_AA, 1.0, 1.0, 9_360_916),
 }  # fmt: skip
-OWN = {"mae_linear_probe", "e_spikeformer_fashion", "e_spikeformer_fashion_1x4", "quickstart", "fashion-mnist"}
+OWN = {
+    "mae_linear_probe",
+    "e_spikeformer_fashion",
+    "e_spikeformer_fashion_1x4",
+    "quickstart",
+    "fashion-mnist",
+}
 
 
 def test_every_published_recipe_is_checked_here() -> None:
-    studies = {name for name in list_recipes() if name.startswith("study_")}  # ours: tests/tools/test_run_studies.py
-    dense = {name for name in list_recipes() if load_recipe(name).task in ("detection", "segmentation")}  # tests/tasks
-    assert set(list_recipes()) - dense == PUBLISHED.keys() | STAGED.keys() | EVENTS.keys() | OWN | studies
+    studies = {
+        name for name in list_recipes() if name.startswith("study_")
+    }  # ours: tests/tools/test_run_studies.py
+    dense = {
+        name for name in list_recipes() if load_recipe(name).task in ("detection", "segmentation")
+    }  # tests/tasks
+    assert (
+        set(list_recipes()) - dense
+        == PUBLISHED.keys() | STAGED.keys() | EVENTS.keys() | OWN | studies
+    )
 
 
 @pytest.mark.parametrize("name", PUBLISHED)
 def test_effective_values(name: str) -> None:
-    batch, optimizer, lr, min_lr, warmup_lr, decay, epochs, augment, mixup_prob, scale, _ = PUBLISHED[name]
+    batch, optimizer, lr, min_lr, warmup_lr, decay, epochs, augment, mixup_prob, scale, _ = (
+        PUBLISHED[name]
+    )
     recipe = load_recipe(name)
     assert (recipe.run.batch_size, recipe.run.accumulation, recipe.run.seed) == (batch, 1, 42)
     assert (recipe.optim.name, recipe.optim.lr, recipe.optim.weight_decay) == (optimizer, lr, decay)
     schedule = recipe.schedule
-    assert (schedule.kind, schedule.total_epochs, schedule.warmup_epochs) == ("cosine_epoch", epochs, 20)
-    assert (schedule.min_lr, schedule.warmup_lr, schedule.cooldown_epochs) == (min_lr, warmup_lr, 10)
+    assert (schedule.kind, schedule.total_epochs, schedule.warmup_epochs) == (
+        "cosine_epoch",
+        epochs,
+        20,
+    )
+    assert (schedule.min_lr, schedule.warmup_lr, schedule.cooldown_epochs) == (
+        min_lr,
+        warmup_lr,
+        10,
+    )
     data = recipe.data
-    assert (data.auto_augment, data.mixup_prob, data.scale, data.smoothing) == (augment, mixup_prob, (scale, 1.0), 0.1)
+    assert (data.auto_augment, data.mixup_prob, data.scale, data.smoothing) == (
+        augment,
+        mixup_prob,
+        (scale, 1.0),
+        0.1,
+    )
     assert (recipe.run.clip_grad, recipe.run.ema, recipe.run.sync_bn) == (None, None, False)
 
 
@@ -79,10 +107,15 @@ def test_the_model_builds_with_the_published_size(name: str) -> None:
         model = task.build_model()
     parameters = sum(parameter.numel() for parameter in model.parameters())
     default = getattr(model, "num_classes", classes)
-    assert default in (classes, 10)  # num_classes comes from the data later; the registered CIFAR variants say 10
+    assert default in (
+        classes,
+        10,
+    )  # num_classes comes from the data later; the registered CIFAR variants say 10
     head = model.get_classifier()
     assert parameters + (classes - default) * (head.in_features + 1) == PUBLISHED[name][-1]
-    assert model.time_steps == 4 and model.output == ("per_step" if name.endswith("tet") else "mean")
+    assert model.time_steps == 4 and model.output == (
+        "per_step" if name.endswith("tet") else "mean"
+    )
 
 
 def test_exceptions_of_single_recipes() -> None:
@@ -90,4 +123,7 @@ def test_exceptions_of_single_recipes() -> None:
     assert load_recipe("spikingformer_cifar100_4_384").model.args["num_heads"] == 8
     assert load_recipe("spikingformer_cifar100_4_384").data.mean == (0.4914, 0.4822, 0.4465)
     assert load_recipe("sdt_cifar100_2_512").data.normalization()[0] == (0.5071, 0.4867, 0.4408)
-    assert [load_recipe(f"sdt_{data}_2_512_tet").loss.tet for data in ("cifar10", "cifar100")] == [True, True]
+    assert [load_recipe(f"sdt_{data}_2_512_tet").loss.tet for data in ("cifar10", "cifar100")] == [
+        True,
+        True,
+    ]

@@ -6,7 +6,12 @@ import pytest
 
 from spikedriven.errors import RecipeError
 from spikedriven.recipes import list_recipes, load_recipe
-from spikedriven.training.recipe_io import differing_fields, read_recipe, recipe_from_dict, recipe_to_yaml
+from spikedriven.training.recipe_io import (
+    differing_fields,
+    read_recipe,
+    recipe_from_dict,
+    recipe_to_yaml,
+)
 
 SMALL = {"model": {"name": "m"}, "data": {"dataset": "fashion-mini"}, "optim": {"lr": 0.1}}
 
@@ -40,7 +45,10 @@ def test_exponents_without_a_dot_are_numbers(tmp_path: Path) -> None:
         ({"modle": {}}, r"unknown key 'modle'; did you mean 'model'"),
         ({"optim": {"lr": "fast"}}, r"'optim\.lr': expected float or null, found 'fast'"),
         ({"optim": {"lr": True}}, r"'optim\.lr': expected float or null, found True"),
-        ({"optim": {"lr": 0.1, "name": "sgb"}}, r"optim\.name: timm has no optimiser 'sgb'; did you mean .*sgd"),
+        (
+            {"optim": {"lr": 0.1, "name": "sgb"}},
+            r"optim\.name: timm has no optimiser 'sgb'; did you mean .*sgd",
+        ),
         ({"optim": {"lr": 0.1, "betas": [0.9]}}, r"optim\.betas: adamw has 2, found 1"),
         ({"data": {"fit": "crop"}}, r"'data\.fit': expected one of 'resize', 'pad', found 'crop'"),
         ({"optim": {"lr": 0.1, "blr": 0.1}}, "exactly one of lr and blr"),
@@ -66,14 +74,20 @@ def test_mistakes_are_named_with_their_place(change: dict, message: str) -> None
         ("!!python/object/apply:os.system ['true']\n", "not YAML"),
     ],
 )
-def test_broken_files_are_one_error_naming_the_file(text: str, message: str, tmp_path: Path) -> None:
+def test_broken_files_are_one_error_naming_the_file(
+    text: str, message: str, tmp_path: Path
+) -> None:
     with pytest.raises(RecipeError, match=message) as caught:
         read_recipe(write(tmp_path, text))
     assert "r.yaml" in str(caught.value)
 
 
 def test_base_is_merged_field_by_field(tmp_path: Path) -> None:
-    write(tmp_path, "model: {name: m, time_steps: 4}\ndata: {}\noptim: {lr: 1.0, weight_decay: 0.5}\n", "parent.yaml")
+    write(
+        tmp_path,
+        "model: {name: m, time_steps: 4}\ndata: {}\noptim: {lr: 1.0, weight_decay: 0.5}\n",
+        "parent.yaml",
+    )
     child = read_recipe(write(tmp_path, "base: parent\nmodel: {time_steps: 2}\noptim: {lr: 2.0}\n"))
     assert (child.model.name, child.model.time_steps) == ("m", 2)
     assert (child.optim.lr, child.optim.weight_decay) == (2.0, 0.5)
@@ -92,5 +106,7 @@ def test_unknown_recipe_suggests_names() -> None:
 
 def test_differing_fields_are_dotted_paths() -> None:
     a = recipe_from_dict(SMALL)
-    b = recipe_from_dict({**SMALL, "optim": {"lr": 0.2}, "model": {"name": "m", "args": {"depth": 3}}})
+    b = recipe_from_dict(
+        {**SMALL, "optim": {"lr": 0.2}, "model": {"name": "m", "args": {"depth": 3}}}
+    )
     assert differing_fields(a, b) == ["model.args.depth", "optim.lr"]

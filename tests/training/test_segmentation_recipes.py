@@ -18,16 +18,126 @@ FPN = "semantic_fpn"
 
 # network, backbone, T, classes, width, batch, steps, steps between evaluations, peak, parameters
 RECIPES = {
-    "e_spikeformer_ade20k_10m": (FPN, "e_spikeformer_10m", 1, 150, 128, 16, 160_000, 2_500, 1e-3, 11_485_462),
-    "e_spikeformer_ade20k_19m": (FPN, "e_spikeformer_19m", 1, 150, 128, 16, 160_000, 8_000, 1e-3, 20_354_254),
-    "meta_spikeformer_ade20k_15m": (FPN, "meta_spikeformer_15m", 1, 150, 128, 8, 160_000, 2_500, 1e-3, None),
-    "meta_spikeformer_ade20k_15m_t4": (FPN, "meta_spikeformer_15m", 4, 150, 128, 8, 80_000, 2_500, 1e-4, None),
-    "meta_spikeformer_ade20k_55m": (FPN, "meta_spikeformer_55m", 1, 150, 256, 8, 160_000, 2_500, 1e-3, None),
-    "meta_spikeformer_ade20k_fcn_15m_t4": ("fcn", "meta_spikeformer_15m", 4, 150, None, 4, 160_000, 5_000, 1e-3, None),
-    "meta_spikeformer_voc12aug_15m": (FPN, "meta_spikeformer_15m", 1, 21, 128, 10, 80_000, 8_000, 1e-3, None),
-    "meta_spikeformer_voc12aug_55m": (FPN, "meta_spikeformer_55m", 1, 21, 256, 3, 80_000, 5_000, 1e-3, None),
-    "meta_spikeformer_voc2012_15m": (FPN, "meta_spikeformer_15m", 1, 21, 128, 10, 40_000, 2_500, 1e-3, None),
-    "meta_spikeformer_voc2012_55m": (FPN, "meta_spikeformer_55m", 1, 21, 256, 10, 40_000, 2_500, 1e-3, None),
+    "e_spikeformer_ade20k_10m": (
+        FPN,
+        "e_spikeformer_10m",
+        1,
+        150,
+        128,
+        16,
+        160_000,
+        2_500,
+        1e-3,
+        11_485_462,
+    ),
+    "e_spikeformer_ade20k_19m": (
+        FPN,
+        "e_spikeformer_19m",
+        1,
+        150,
+        128,
+        16,
+        160_000,
+        8_000,
+        1e-3,
+        20_354_254,
+    ),
+    "meta_spikeformer_ade20k_15m": (
+        FPN,
+        "meta_spikeformer_15m",
+        1,
+        150,
+        128,
+        8,
+        160_000,
+        2_500,
+        1e-3,
+        None,
+    ),
+    "meta_spikeformer_ade20k_15m_t4": (
+        FPN,
+        "meta_spikeformer_15m",
+        4,
+        150,
+        128,
+        8,
+        80_000,
+        2_500,
+        1e-4,
+        None,
+    ),
+    "meta_spikeformer_ade20k_55m": (
+        FPN,
+        "meta_spikeformer_55m",
+        1,
+        150,
+        256,
+        8,
+        160_000,
+        2_500,
+        1e-3,
+        None,
+    ),
+    "meta_spikeformer_ade20k_fcn_15m_t4": (
+        "fcn",
+        "meta_spikeformer_15m",
+        4,
+        150,
+        None,
+        4,
+        160_000,
+        5_000,
+        1e-3,
+        None,
+    ),
+    "meta_spikeformer_voc12aug_15m": (
+        FPN,
+        "meta_spikeformer_15m",
+        1,
+        21,
+        128,
+        10,
+        80_000,
+        8_000,
+        1e-3,
+        None,
+    ),
+    "meta_spikeformer_voc12aug_55m": (
+        FPN,
+        "meta_spikeformer_55m",
+        1,
+        21,
+        256,
+        3,
+        80_000,
+        5_000,
+        1e-3,
+        None,
+    ),
+    "meta_spikeformer_voc2012_15m": (
+        FPN,
+        "meta_spikeformer_15m",
+        1,
+        21,
+        128,
+        10,
+        40_000,
+        2_500,
+        1e-3,
+        None,
+    ),
+    "meta_spikeformer_voc2012_55m": (
+        FPN,
+        "meta_spikeformer_55m",
+        1,
+        21,
+        256,
+        10,
+        40_000,
+        2_500,
+        1e-3,
+        None,
+    ),
 }
 #: Share of the peak with which training ends: the decay of one configuration is meant for twice the steps.
 LAST = {"meta_spikeformer_voc12aug_15m": 1 - 78_500 / 158_500}
@@ -94,7 +204,16 @@ def test_families_at_toy_length(name: str, make, tmp_path: Path) -> None:
     make(tmp_path)
     run = tmp_path / "run"
     narrow = [] if RECIPES[name][0] == "fcn" else ["--model.args.width", "16"]
-    words = [*SMALL, *narrow, "--run.amp", "none", "--data.root", str(tmp_path), "--run.out", str(run)]
+    words = [
+        *SMALL,
+        *narrow,
+        "--run.amp",
+        "none",
+        "--data.root",
+        str(tmp_path),
+        "--run.out",
+        str(run),
+    ]
     assert main(["train", name, *words]) == 0
     lines = [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines if line["kind"] == "train"] == [1, 2]
@@ -108,7 +227,10 @@ def test_t4_continues_a_run_at_t1(tmp_path: Path) -> None:
     words = [*SMALL, "--model.args.width", "16", "--data.root", str(tmp_path)]
     assert main(["train", "meta_spikeformer_ade20k_15m", *words, "--run.out", str(first)]) == 0
     start = ["--model.init", str(first), "--run.amp", "none"]
-    assert main(["train", "meta_spikeformer_ade20k_15m_t4", *words, *start, "--run.out", str(second)]) == 0
+    assert (
+        main(["train", "meta_spikeformer_ade20k_15m_t4", *words, *start, "--run.out", str(second)])
+        == 0
+    )
     lines = [json.loads(line) for line in (second / "log.jsonl").read_text().splitlines()]
     taken = next(line for line in lines if line["kind"] == "init")
     assert not taken["missing"] and not taken["unexpected"], "one network at another T"

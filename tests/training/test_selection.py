@@ -67,7 +67,10 @@ def test_a_run_of_an_earlier_version_is_read_from_its_recipe(tmp_path: Path) -> 
 
 def test_what_is_said() -> None:
     best = Selection(400, "best", "top1", "cifar10", "test", 13)
-    assert str(best) == "Step 400, chosen on the test images of cifar10: the highest top1 of 13 evaluations"
+    assert (
+        str(best)
+        == "Step 400, chosen on the test images of cifar10: the highest top1 of 13 evaluations"
+    )
     assert best.optimistic_on("cifar10", "test")
     assert not best.optimistic_on("cifar10", "train") and not best.optimistic_on("cifar100", "test")
     single = dataclasses.replace(best, evaluations=1)
@@ -90,7 +93,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
 
 
 @pytest.mark.parametrize("name", ["val", "test"])
-def test_eval_says_it_first_and_in_json(name: str, runs: dict[str, Path], capsys: pytest.CaptureFixture[str]) -> None:
+def test_eval_says_it_first_and_in_json(
+    name: str, runs: dict[str, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["eval", str(runs[name] / "best")]) == 0
     first = capsys.readouterr().out.splitlines()[0]
     assert ("chosen on the test images of fashion-mini" in first) == (name == "test")
@@ -110,4 +115,6 @@ def test_the_report_warns_where_the_same_images_are_measured(runs: dict[str, Pat
 
     (note,) = notes("test")
     assert "chosen on the test images of fashion-mini" in note and "optimistic" in note
-    assert notes("test", split="train") == notes("val") == [] and len(notes("val", split="val")) == 1
+    assert (
+        notes("test", split="train") == notes("val") == [] and len(notes("val", split="val")) == 1
+    )

@@ -14,7 +14,15 @@ from spikedriven.errors import CheckpointError, RecipeError
 from spikedriven.training.checkpoint import load_weights
 from spikedriven.training.config import RunConfig
 from spikedriven.training.diagnose import first_non_finite
-from spikedriven.training.sharded import _blocks, full, gathered, optimizer_shares, shard, shares_of, whole
+from spikedriven.training.sharded import (
+    _blocks,
+    full,
+    gathered,
+    optimizer_shares,
+    shard,
+    shares_of,
+    whole,
+)
 from tests.networks import live_input, live_model, shrunk
 
 NAME = "sdt_2_256_cifar"
@@ -22,7 +30,9 @@ NAME = "sdt_2_256_cifar"
 
 @pytest.fixture(autouse=True)
 def alone(tmp_path: Path) -> Iterator[None]:
-    dist.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    dist.init_process_group(
+        "gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1
+    )
     yield
     dist.destroy_process_group()
 
@@ -47,12 +57,16 @@ def test_blocks_hold_most_of_a_network_and_do_not_overlap(name: str):
 def test_the_same_function_also_while_whole():
     plain, model = sharded()
     x = live_input(plain)
-    assert all(isinstance(p, DTensor) for p in model.parameters()) and isinstance(model.blocks[0], FSDPModule)
+    assert all(isinstance(p, DTensor) for p in model.parameters()) and isinstance(
+        model.blocks[0], FSDPModule
+    )
     assert torch.equal(model(x), plain(x))
     with whole(model):
         with torch.inference_mode():
             assert torch.equal(model(x), plain(x))
-        assert not any(isinstance(p, DTensor) for p in model.parameters()), "given back after a forward pass"
+        assert not any(isinstance(p, DTensor) for p in model.parameters()), (
+            "given back after a forward pass"
+        )
     assert all(isinstance(p, DTensor) for p in model.parameters())
     model(x).sum().backward()
     plain(x).sum().backward()
@@ -67,11 +81,14 @@ def test_whole_tensors_and_back():
     weights = gathered(model.state_dict())
     assert weights.keys() == plain.state_dict().keys()
     assert all(
-        type(weights[key]) is torch.Tensor and torch.equal(weights[key], v) for key, v in plain.state_dict().items()
+        type(weights[key]) is torch.Tensor and torch.equal(weights[key], v)
+        for key, v in plain.state_dict().items()
     )
     changed = {key: value + 1 for key, value in weights.items()}
     load_weights(model, shares_of(changed, model), Path("x"))
-    assert all(torch.equal(gathered(model.state_dict())[key], value) for key, value in changed.items())
+    assert all(
+        torch.equal(gathered(model.state_dict())[key], value) for key, value in changed.items()
+    )
 
 
 def test_the_state_of_an_optimiser_and_back():
@@ -83,10 +100,15 @@ def test_the_state_of_an_optimiser_and_back():
         optimizer.step()
         states.append((optimizer, gathered(optimizer.state_dict())))
     (_, expected), (optimizer, found) = states
-    assert expected["param_groups"] == found["param_groups"] and found["state"].keys() == expected["state"].keys()
+    assert (
+        expected["param_groups"] == found["param_groups"]
+        and found["state"].keys() == expected["state"].keys()
+    )
     optimizer.load_state_dict(optimizer_shares(expected, optimizer))
     for index, moments in gathered(optimizer.state_dict())["state"].items():
-        assert all(torch.equal(value, expected["state"][index][key]) for key, value in moments.items())
+        assert all(
+            torch.equal(value, expected["state"][index][key]) for key, value in moments.items()
+        )
 
 
 def test_weights_of_another_shape_are_still_refused():
@@ -102,7 +124,10 @@ def test_a_non_finite_weight_is_named():
     with torch.no_grad():
         model.blocks[0].mlp.fc1.project.conv.weight.mul_(float("nan"))
     found = first_non_finite(model, lambda: model(live_input(plain)))
-    assert found == "parameter blocks.0.mlp.fc1.project.conv.weight is already non-finite before this step"
+    assert (
+        found
+        == "parameter blocks.0.mlp.fc1.project.conv.weight is already non-finite before this step"
+    )
 
 
 def test_learnt_time_constants_are_refused():

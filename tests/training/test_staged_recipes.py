@@ -21,10 +21,40 @@ STAGED = {
     "e_spikeformer_imagenet_19m": (256, 4.8e-3, 200, 5, True, 1.0, 0.0, 0.0, 18_987_504),
     "spike_mae_imagenet_12_512": (256, 1.2e-3, 200, 20, False, 1.0, 0.0, 0.0, 85_614_656),
     "spike_mae_imagenet_12_768": (256, 1.2e-3, 200, 20, False, 1.0, 0.0, 0.0, 173_776_608),
-    "e_spikeformer_imagenet_83m_finetune": (128, 2.4e-3, 150, 10, False, 0.75, 0.8, 1.0, 82_502_952),
-    "e_spikeformer_imagenet_171m_finetune": (128, 2.4e-3, 150, 10, False, 0.75, 0.8, 1.0, 170_810_824),
+    "e_spikeformer_imagenet_83m_finetune": (
+        128,
+        2.4e-3,
+        150,
+        10,
+        False,
+        0.75,
+        0.8,
+        1.0,
+        82_502_952,
+    ),
+    "e_spikeformer_imagenet_171m_finetune": (
+        128,
+        2.4e-3,
+        150,
+        10,
+        False,
+        0.75,
+        0.8,
+        1.0,
+        170_810_824,
+    ),
     "e_spikeformer_imagenet_83m_distil": (196, 6.125e-3, 100, 5, False, 1.0, 0.5, 1.0, 83_015_952),
-    "e_spikeformer_imagenet_171m_distil": (196, 6.125e-3, 100, 5, False, 1.0, 0.5, 1.0, 171_579_824),
+    "e_spikeformer_imagenet_171m_distil": (
+        196,
+        6.125e-3,
+        100,
+        5,
+        False,
+        1.0,
+        0.5,
+        1.0,
+        171_579_824,
+    ),
 }
 MAE = [name for name in STAGED if name.startswith("spike_mae")]
 CLASSIFIERS = [name for name in STAGED if name not in MAE]
@@ -36,12 +66,29 @@ def test_effective_values(name: str) -> None:
     recipe = load_recipe(name)
     optim, schedule, data, run = recipe.optim, recipe.schedule, recipe.data, recipe.run
     assert peak_learning_rate(optim, 8 * run.batch_size) == pytest.approx(lr)
-    assert (run.batch_size, run.accumulation, run.amp, run.seed, run.clip_grad) == (batch, 1, "fp16", 42, None)
+    assert (run.batch_size, run.accumulation, run.amp, run.seed, run.clip_grad) == (
+        batch,
+        1,
+        "fp16",
+        42,
+        None,
+    )
     assert (schedule.kind, schedule.epochs, schedule.cooldown_epochs) == ("cosine_iter", epochs, 0)
     assert (schedule.warmup_epochs, schedule.min_lr) == (warmup, 5e-6 if name in MAE else 1e-6)
-    assert (optim.trust_clip, optim.layer_decay, optim.weight_decay) == (trust_clip, layer_decay, 0.05)
-    assert (data.mixup, data.cutmix, data.hflip, data.interpolation) == (mixup, cutmix, 0.5, "bicubic")
-    assert run.ema is None, "the release keeps an average in some stages, but neither saves nor evaluates it"
+    assert (optim.trust_clip, optim.layer_decay, optim.weight_decay) == (
+        trust_clip,
+        layer_decay,
+        0.05,
+    )
+    assert (data.mixup, data.cutmix, data.hflip, data.interpolation) == (
+        mixup,
+        cutmix,
+        0.5,
+        "bicubic",
+    )
+    assert run.ema is None, (
+        "the release keeps an average in some stages, but neither saves nor evaluates it"
+    )
 
 
 @pytest.mark.parametrize("name", CLASSIFIERS)
@@ -69,7 +116,12 @@ def test_values_of_pre_training(name: str) -> None:
     assert (recipe.optim.name, recipe.optim.betas, recipe.optim.eps) == ("adamw", (0.9, 0.95), 1e-4)
     assert (recipe.optim.decay_all, recipe.task) == (True, "pretraining")
     data = recipe.data
-    assert (data.scale, data.smoothing, data.auto_augment, data.random_erasing) == ((0.2, 1.0), 0.0, None, 0.0)
+    assert (data.scale, data.smoothing, data.auto_augment, data.random_erasing) == (
+        (0.2, 1.0),
+        0.0,
+        None,
+        0.0,
+    )
 
 
 @pytest.mark.parametrize("name", STAGED)
@@ -84,14 +136,24 @@ def test_the_model_builds_with_the_published_size(name: str) -> None:
 def test_each_stage_hands_all_of_its_body_to_the_next(size: str) -> None:
     pretrain, finetune = size.split()
     with torch.device("meta"):
-        encoder = create_task(load_recipe(f"spike_mae_imagenet_{pretrain}")).build_model().state_dict()
-        tuned = create_task(load_recipe(f"e_spikeformer_imagenet_{finetune}_finetune")).build_model().state_dict()
-        student = create_task(load_recipe(f"e_spikeformer_imagenet_{finetune}_distil")).build_model().state_dict()
+        encoder = (
+            create_task(load_recipe(f"spike_mae_imagenet_{pretrain}")).build_model().state_dict()
+        )
+        tuned = (
+            create_task(load_recipe(f"e_spikeformer_imagenet_{finetune}_finetune"))
+            .build_model()
+            .state_dict()
+        )
+        student = (
+            create_task(load_recipe(f"e_spikeformer_imagenet_{finetune}_distil"))
+            .build_model()
+            .state_dict()
+        )
     body = {key: value.shape for key, value in encoder.items() if key.startswith("stages.")}
     assert {key: tuned[key].shape for key in body} == body
-    assert {key: value.shape for key, value in student.items() if not key.startswith("head_kd")} == {
-        key: value.shape for key, value in tuned.items()
-    }
+    assert {
+        key: value.shape for key, value in student.items() if not key.startswith("head_kd")
+    } == {key: value.shape for key, value in tuned.items()}
 
 
 def test_the_drop_path_of_the_large_class() -> None:
@@ -101,7 +163,16 @@ def test_the_drop_path_of_the_large_class() -> None:
 
 def test_the_papers_shorter_second_stage(capsys: pytest.CaptureFixture[str], tmp_path) -> None:
     """The options that the recipe's comment names."""
-    words = ["--schedule.epochs", "20", "--schedule.warmup-epochs", "2", "--optim.lr", "1e-5", "--optim.blr", "None"]
+    words = [
+        "--schedule.epochs",
+        "20",
+        "--schedule.warmup-epochs",
+        "2",
+        "--optim.lr",
+        "1e-5",
+        "--optim.blr",
+        "None",
+    ]
     assert main(["train", V2_T4, *words, "--show"]) == 0
     (tmp_path / "shown.yaml").write_text(capsys.readouterr().out)
     recipe = read_recipe(tmp_path / "shown.yaml")

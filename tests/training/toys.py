@@ -31,7 +31,10 @@ class ToyLoader:
         labels = (inputs.sum(1) > 0).long()
         step = self.batch_size * self.size
         for index in range(start_batch, len(self)):
-            part = slice(index * step + self.rank * self.batch_size, index * step + (self.rank + 1) * self.batch_size)
+            part = slice(
+                index * step + self.rank * self.batch_size,
+                index * step + (self.rank + 1) * self.batch_size,
+            )
             yield inputs[part], labels[part]
 
 
@@ -46,7 +49,9 @@ class ToyTask:
 
     def build_model(self) -> nn.Module:
         rate = self.recipe.model.args.get("dropout", 0.0)
-        model = nn.Sequential(nn.Linear(FEATURES, 7), nn.Tanh(), nn.Dropout(rate), nn.Linear(7, 2)).double()
+        model = nn.Sequential(
+            nn.Linear(FEATURES, 7), nn.Tanh(), nn.Dropout(rate), nn.Linear(7, 2)
+        ).double()
         if self.recipe.model.args.get("broken"):
             model[1] = Divide()
         return model

@@ -38,7 +38,14 @@ from spikedriven.models import (
 )
 from spikedriven.models.detection import Detector, predict
 from spikedriven.models.segmentation import Segmenter
-from spikedriven.neurons import LIF, IntegerNeuron, LIFOptions, ParametricLIF, StreamState, neuron_factory
+from spikedriven.neurons import (
+    LIF,
+    IntegerNeuron,
+    LIFOptions,
+    ParametricLIF,
+    StreamState,
+    neuron_factory,
+)
 from spikedriven.neurons.lif import lif_op
 from spikedriven.recipes import list_recipes, load_recipe
 from spikedriven.report import FiringMap, Request, firing_maps, write_report
@@ -70,7 +77,9 @@ def readers(model: nn.Module, x: Tensor) -> None:
     audit, energy = sd.audit(model, x), sd.energy(model, [x], convention="sdt", technology="int8")
     assert_type(audit, AuditReport)
     assert_type(energy, EnergyReport)
-    print(rates, audit.ok, [row.module for row in audit.findings], energy.total_mj, energy.to_dict())
+    print(
+        rates, audit.ok, [row.module for row in audit.findings], energy.total_mj, energy.to_dict()
+    )
     fused, spiking = sd.fuse(model), sd.expand(model, x, check=False)
     assert_type(fused, nn.Module)
     graph = sd.trace(spiking, x)

@@ -37,7 +37,9 @@ def make_step(recipe_name: str, teacher: Path | None = None) -> Callable[[], Non
     recipe = load_recipe(recipe_name)
     recipe = dataclasses.replace(recipe, model=dataclasses.replace(recipe.model, init=None))
     if recipe.distill.teacher is not None:
-        recipe = dataclasses.replace(recipe, distill=dataclasses.replace(recipe.distill, teacher=str(teacher)))
+        recipe = dataclasses.replace(
+            recipe, distill=dataclasses.replace(recipe.distill, teacher=str(teacher))
+        )
     task = create_task(recipe)
     loader = task.train_loader(0, 1)
     torch.manual_seed(0)
@@ -62,7 +64,10 @@ def step_times(recipes: list[str], teacher: Path | None = None) -> dict[str, dic
             start = time.perf_counter()
             step()
             seconds[name].append(time.perf_counter() - start)
-    return {name: _quartiles([1000 * value for value in values[WARM_UP:]]) for name, values in seconds.items()}
+    return {
+        name: _quartiles([1000 * value for value in values[WARM_UP:]])
+        for name, values in seconds.items()
+    }
 
 
 def _quartiles(values: list[float]) -> dict[str, float]:
@@ -78,7 +83,9 @@ def peak_memory(recipe: str) -> float:
 
 def _memory_of_steps(recipe: str) -> float:
     step = make_step(recipe)
-    Path("/proc/self/clear_refs").write_text("5")  # Linux: the peak starts over, from what is resident now
+    Path("/proc/self/clear_refs").write_text(
+        "5"
+    )  # Linux: the peak starts over, from what is resident now
     before = _peak_mib()
     for _ in range(MEMORY_STEPS):
         step()
@@ -97,7 +104,12 @@ def firing(run: Path) -> dict[str, float]:
     """
     model, recipe = load_run(run)
     loader = build_eval_loader(recipe.data, "test", batch_size=FIRING_BATCH)
-    batches = [images for images, _ in zip((x for x, _ in loader), range(FIRING_IMAGES // FIRING_BATCH), strict=False)]
+    batches = [
+        images
+        for images, _ in zip(
+            (x for x, _ in loader), range(FIRING_IMAGES // FIRING_BATCH), strict=False
+        )
+    ]
     spikes, steps = [], []
     time_steps: Any = model.time_steps
     for name, mean in sd.firing_rates(model, batches).items():
@@ -111,13 +123,17 @@ def firing(run: Path) -> dict[str, float]:
 
 def costs(timed: list[str], weighed: list[str], teacher: Path | None) -> dict[str, dict[str, Any]]:
     """step_ms of each recipe in `timed`, and peak_mib of those in `weighed`."""
-    found: dict[str, dict[str, Any]] = {name: {"step_ms": ms} for name, ms in step_times(timed, teacher).items()}
+    found: dict[str, dict[str, Any]] = {
+        name: {"step_ms": ms} for name, ms in step_times(timed, teacher).items()
+    }
     for name in weighed:
         found[name]["peak_mib"] = peak_memory(name)
     return found
 
 
 if __name__ == "__main__":
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--memory", required=True, metavar="RECIPE")
     print(json.dumps(_memory_of_steps(parser.parse_args().memory)))

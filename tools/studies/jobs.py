@@ -64,7 +64,15 @@ class Job:
 
     def command(self, extra: list[str]) -> list[str]:
         """Starts or continues the run; extra: further options of `spikedriven train`."""
-        words = ["train", self.arm.recipe, "--run.out", str(self.folder), "--run.seed", str(self.seed), "--resume"]
+        words = [
+            "train",
+            self.arm.recipe,
+            "--run.out",
+            str(self.folder),
+            "--run.seed",
+            str(self.seed),
+            "--resume",
+        ]
         if self.before is not None:
             assert self.arm.option is not None
             words += [self.arm.option, str(self.before.folder)]
@@ -85,7 +93,9 @@ class Job:
         records = self.records()
         training = [record for record in records if record["kind"] == "train"]
         last = [record for record in records if record["kind"] == "eval"][-1]
-        figures = {key: value for key, value in last.items() if key not in ("kind", "step", "epoch")}
+        figures = {
+            key: value for key, value in last.items() if key not in ("kind", "step", "epoch")
+        }
         return {
             "recipe": self.arm.recipe,
             "seed": self.seed,

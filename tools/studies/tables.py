@@ -40,7 +40,10 @@ NOT_RUN = "*not run yet: `python tools/run_studies.py`*"
 
 
 def runs_of(results: Results, recipe: str) -> list[dict[str, Any]]:
-    return sorted((run for run in results["runs"].values() if run["recipe"] == recipe), key=lambda run: run["seed"])
+    return sorted(
+        (run for run in results["runs"].values() if run["recipe"] == recipe),
+        key=lambda run: run["seed"],
+    )
 
 
 def spread(values: list[float], digits: int = 2) -> str:
@@ -109,7 +112,13 @@ def cost_rows(results: Results) -> list[list[str]]:
     return rows
 
 
-COSTS = ["recipe", "ms per step: median (quartiles)", "memory, MiB", "firing rate, %", "spikes per neuron and image"]
+COSTS = [
+    "recipe",
+    "ms per step: median (quartiles)",
+    "memory, MiB",
+    "firing rate, %",
+    "spikes per neuron and image",
+]
 
 
 def claim(results: Results) -> str:
@@ -130,7 +139,10 @@ def pretraining_rows(results: Results) -> list[list[str]]:
     name = "study_mae_pretrain"
     if not runs_of(results, name):
         return []
-    figures = [column(results, name, key, digits) for key, digits in (("loss", 3), ("train_loss", 3), ("explained", 1))]
+    figures = [
+        column(results, name, key, digits)
+        for key, digits in (("loss", 3), ("train_loss", 3), ("explained", 1))
+    ]
     return [[f"`{name}`", *figures, minutes(results, name)]]
 
 
@@ -162,7 +174,9 @@ def fill(page: Path, results: Results) -> None:
     for name, content in tables(results).items():
         opening, closing = f"<!-- {name} -->\n", f"<!-- end {name} -->"
         if text.count(opening) != 1 or text.count(closing) != 1:
-            raise ValueError(f"{page}: expected the markers {opening.strip()} and {closing} once each")
+            raise ValueError(
+                f"{page}: expected the markers {opening.strip()} and {closing} once each"
+            )
         before, rest = text.split(opening)
         text = f"{before}{opening}{content}\n{closing}{rest.split(closing)[1]}"
     page.write_text(text, encoding="utf-8")

@@ -59,7 +59,9 @@ def _compile_program(task: Task, weight_bits: int | None = None) -> None:
 def _load_program(task: Task, weight_bits: int | None = None) -> Run:
     program = sd.load_program(task.folder / f"program-{weight_bits}.sdp")
     if not program.is_native:
-        raise InputError("this installation has no compiled engine, and the time of its readable twin says nothing")
+        raise InputError(
+            "this installation has no compiled engine, and the time of its readable twin says nothing"
+        )
     program.threads = task.threads
     return program
 
@@ -87,7 +89,9 @@ def _torch_compile(task: Task) -> Run:
     inductor.freezing = True
     with torch.no_grad():
         exported = sd.trace(load_model(task.folder), task.example()).exported
-        compiled = torch.compile(exported.run_decompositions(decompositions()).module(), dynamic=False)
+        compiled = torch.compile(
+            exported.run_decompositions(decompositions()).module(), dynamic=False
+        )
 
     def run(x: Tensor) -> Tensor:
         with torch.no_grad():
@@ -110,7 +114,9 @@ def _onnx_file(task: Task) -> Path:
     """Written by the first contestant that needs it; they are prepared one after the other."""
     path = task.folder / "model.onnx"
     if not path.exists():
-        sd.export_onnx(load_model(task.folder), load_inputs(task.folder)[0][: max(task.batch, 2)], path)
+        sd.export_onnx(
+            load_model(task.folder), load_inputs(task.folder)[0][: max(task.batch, 2)], path
+        )
     return path
 
 
@@ -120,13 +126,20 @@ def _write_onnx(task: Task) -> None:
 
 def _quantize(task: Task) -> None:
     """Static QDQ, calibrated on all inputs: convolutions and matrix products, weights per channel."""
-    from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+    from onnxruntime.quantization import (
+        CalibrationDataReader,
+        QuantFormat,
+        QuantType,
+        quantize_static,
+    )
     from onnxruntime.quantization.shape_inference import quant_pre_process
 
     class Inputs(CalibrationDataReader):
         def __init__(self) -> None:
             images = load_inputs(task.folder)[0]
-            self.batches: Iterator[dict[str, Any]] = ({"input": image[None].numpy()} for image in images)
+            self.batches: Iterator[dict[str, Any]] = (
+                {"input": image[None].numpy()} for image in images
+            )
 
         def get_next(self) -> dict[str, Any] | None:
             return next(self.batches, None)
@@ -145,7 +158,9 @@ def _onnxruntime(task: Task, file: str = "model.onnx") -> Run:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads, options.inter_op_num_threads = task.threads, 1
     options.add_free_dimension_override_by_name("batch", task.batch)
-    session = onnxruntime.InferenceSession(str(task.folder / file), options, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        str(task.folder / file), options, providers=["CPUExecutionProvider"]
+    )
     return lambda x: torch.from_numpy(session.run(None, {"input": x.numpy()})[0])
 
 
@@ -159,7 +174,9 @@ def _openvino(task: Task) -> Run:
     core = openvino.Core()
     model = core.read_model(task.folder / "model.onnx")
     model.reshape([task.batch, *load_inputs(task.folder)[0].shape[1:]])
-    compiled = core.compile_model(model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": task.threads})
+    compiled = core.compile_model(
+        model, "CPU", {"PERFORMANCE_HINT": "LATENCY", "INFERENCE_NUM_THREADS": task.threads}
+    )
     request = compiled.create_infer_request()
     # the request's own buffer is written anew by every call
     return lambda x: torch.from_numpy(request.infer([x.numpy()])[0].copy())
@@ -177,6 +194,10 @@ CONTESTANTS: dict[str, Contestant] = {
     "compile": Contestant("torch.compile fp32, weights frozen", _torch_compile),
     "compile-bf16": Contestant("torch.compile under bf16 autocast", _torch_compile_bf16),
     "onnxruntime": Contestant("ONNX Runtime fp32", _onnxruntime, _write_onnx, "onnxruntime"),
-    "onnxruntime-int8": Contestant("ONNX Runtime int8 (static QDQ)", _onnxruntime_int8, _quantize, "onnxruntime"),
-    "openvino": Contestant("OpenVINO, precision of its own choice", _openvino, _write_onnx, "openvino"),
+    "onnxruntime-int8": Contestant(
+        "ONNX Runtime int8 (static QDQ)", _onnxruntime_int8, _quantize, "onnxruntime"
+    ),
+    "openvino": Contestant(
+        "OpenVINO, precision of its own choice", _openvino, _write_onnx, "openvino"
+    ),
 }

@@ -62,7 +62,9 @@ class JellyLIF(Neuron):
 
 def released_neurons(model: nn.Module) -> None:
     """Replace every neuron by its eager form, and this package's kernels by PyTorch's."""
-    _replace(model, lambda neuron: EagerLIF(neuron) if isinstance(neuron, LIF) else EagerInteger(neuron))
+    _replace(
+        model, lambda neuron: EagerLIF(neuron) if isinstance(neuron, LIF) else EagerInteger(neuron)
+    )
 
 
 def spikingjelly_neurons(model: nn.Module) -> None:
@@ -71,7 +73,9 @@ def spikingjelly_neurons(model: nn.Module) -> None:
     kinds = {type(module) for module in model.modules() if isinstance(module, Neuron)}
     if kinds - {LIF}:
         names = ", ".join(sorted(kind.__name__ for kind in kinds - {LIF}))
-        raise InputError(f"only LIF neurons are compared with SpikingJelly's; this network has {names}")
+        raise InputError(
+            f"only LIF neurons are compared with SpikingJelly's; this network has {names}"
+        )
     _replace(model, JellyLIF)
 
 

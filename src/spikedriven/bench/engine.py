@@ -51,8 +51,12 @@ def choose(only: Sequence[str]) -> dict[str, Contestant]:
     """The named contestants in the table's order; all for none. InputError for an unknown name."""
     unknown = set(only) - CONTESTANTS.keys()
     if unknown:
-        raise InputError(f"no contestant is called {', '.join(sorted(unknown))}; choose from {', '.join(CONTESTANTS)}")
-    return {name: contestant for name, contestant in CONTESTANTS.items() if not only or name in only}
+        raise InputError(
+            f"no contestant is called {', '.join(sorted(unknown))}; choose from {', '.join(CONTESTANTS)}"
+        )
+    return {
+        name: contestant for name, contestant in CONTESTANTS.items() if not only or name in only
+    }
 
 
 def steps(contestants: Mapping[str, Contestant], rounds: int) -> int:
@@ -74,25 +78,38 @@ def measure(
             f"found threads {threads}, rounds {rounds}, batch {batch}: expected at least 1 of each, and a batch of at "
             f"most {len(inputs)}, the number of inputs"
         )
-    return run_contestants(Task(subject.folder, threads, batch), contestants, expected, rounds, REFERENCE, tell)
+    return run_contestants(
+        Task(subject.folder, threads, batch), contestants, expected, rounds, REFERENCE, tell
+    )
 
 
 def run_contestants(
-    task: Task, contestants: Mapping[str, Contestant], expected: Tensor | None, rounds: int, reference: str, tell: Tell
+    task: Task,
+    contestants: Mapping[str, Contestant],
+    expected: Tensor | None,
+    rounds: int,
+    reference: str,
+    tell: Tell,
 ) -> list[Result]:
     """Prepare, start, compare and time. expected: what the outputs are compared with, or None. reference: whose time
     the others' are divided by."""
     results = {name: _prepare(name, contestants, task, tell) for name in contestants}
     with ExitStack() as stack:
         tell("starting, each in its own process")
-        workers = {n: Worker(n, task, contestants) for n, result in results.items() if result.status == "measured"}
+        workers = {
+            n: Worker(n, task, contestants)
+            for n, result in results.items()
+            if result.status == "measured"
+        }
         for worker in workers.values():
             stack.callback(worker.stop)
         for name, result in results.items():
             if name in workers:
                 results[name] = _ready(result, workers[name], expected)
             tell(None)
-        workers = {name: worker for name, worker in workers.items() if results[name].status == "measured"}
+        workers = {
+            name: worker for name, worker in workers.items() if results[name].status == "measured"
+        }
         tell(f"{rounds} rounds")
         times, failed = alternate(workers, rounds, after=lambda: tell(None))
         tell("memory")
@@ -143,10 +160,14 @@ def _ready(result: Result, worker: Worker, expected: Tensor | None) -> Result:
 
 
 def _failed(result: Result, reason: str) -> Result:
-    return Result(result.name, result.what, "failed", reason, prepare_seconds=result.prepare_seconds)
+    return Result(
+        result.name, result.what, "failed", reason, prepare_seconds=result.prepare_seconds
+    )
 
 
-def _measured(result: Result, times: Mapping[str, Sequence[float]], reference: str, worker: Worker) -> Result:
+def _measured(
+    result: Result, times: Mapping[str, Sequence[float]], reference: str, worker: Worker
+) -> Result:
     milliseconds = tuple(1e3 * seconds for seconds in times[result.name])
     return replace(
         result,

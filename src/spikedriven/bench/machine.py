@@ -21,13 +21,17 @@ def machine(device: str = "cpu") -> dict[str, Any]:
 
     device: what contestants run on; a GPU that none uses is not named.
     """
-    found = {key: value for key, value in environment().items() if key != "threads of torch"}  # each has its own
+    found = {
+        key: value for key, value in environment().items() if key != "threads of torch"
+    }  # each has its own
     return {
         **found,
         "GPU": found["GPU"] if device == "cuda" else "none used",
         **{name: _version(name) for name in RUNTIMES},
         "flags": [flag for flag in FLAGS if flag in _flags()],
-        "usable_cores": len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count(),
+        "usable_cores": len(os.sched_getaffinity(0))
+        if hasattr(os, "sched_getaffinity")
+        else os.cpu_count(),
         "architecture": platform.machine(),
         "load": load(),
     }
@@ -50,5 +54,7 @@ def _flags() -> set[str]:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:  # no Linux
         return set()
-    found = [line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))]
+    found = [
+        line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))
+    ]
     return set(found[0]) if found else set()

@@ -42,10 +42,15 @@ def tensors_peak(work: Callable[[], object], device: str) -> float:
     """
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20
-    with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True) as profiler:
+    with torch.profiler.profile(
+        activities=[torch.profiler.ProfilerActivity.CPU], profile_memory=True
+    ) as profiler:
         work()
     with tempfile.TemporaryDirectory() as folder:
         trace = Path(folder) / "trace.json"
         profiler.export_chrome_trace(str(trace))
         events = json.loads(trace.read_text())["traceEvents"]
-    return max(event["args"]["Total Allocated"] for event in events if event.get("name") == "[memory]") / 2**20
+    return (
+        max(event["args"]["Total Allocated"] for event in events if event.get("name") == "[memory]")
+        / 2**20
+    )

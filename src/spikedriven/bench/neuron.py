@@ -20,7 +20,11 @@ class NeuronCost:
 
 
 def measure_neuron(
-    threads: int = 2, rounds: int = 20, elements: int = 2**22, time_steps: int = 4, device: str = "cpu"
+    threads: int = 2,
+    rounds: int = 20,
+    elements: int = 2**22,
+    time_steps: int = 4,
+    device: str = "cpu",
 ) -> NeuronCost:
     """A LIF neuron on float32 [T, elements] against a copy of the bytes it must move at least.
 
@@ -39,7 +43,9 @@ def measure_neuron(
         x.grad = None
         lif(x)[0].backward(upstream)
 
-    pairs = [(seconds_of(neuron), seconds_of(lambda: target.copy_(source))) for _ in range(rounds + 1)][1:]
+    pairs = [
+        (seconds_of(neuron), seconds_of(lambda: target.copy_(source))) for _ in range(rounds + 1)
+    ][1:]
     torch.set_num_threads(before)
     neurons, copies = [pair[0] for pair in pairs], [pair[1] for pair in pairs]
     neuron_cost, copy_cost = (Spread.of([1e3 * s for s in times]) for times in (neurons, copies))

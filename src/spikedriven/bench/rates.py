@@ -49,19 +49,27 @@ def density(model: nn.Module, batch: Tensor) -> Density:
     """Measure on one batch, in evaluation mode."""
     shares = _shares(model, batch)
     outputs = _outputs(trace(model, batch))
-    rows = [row for row in cost(measure(model, batch, form="released"), "sdt").rows if row.rate is not None]
+    rows = [
+        row
+        for row in cost(measure(model, batch, form="released"), "sdt").rows
+        if row.rate is not None
+    ]
     groups = defaultdict(list)
     for name, share in shares.items():
         groups[re.sub(r"\.(neuron|branch)\b|\.\d+\b", "", name)].append(share)
     return Density(
-        neurons=sum(share * outputs[name] for name, share in shares.items()) / sum(outputs[n] for n in shares),
+        neurons=sum(share * outputs[name] for name, share in shares.items())
+        / sum(outputs[n] for n in shares),
         additions=sum(row.sops for row in rows) / sum(row.flops for row in rows),
         groups={name: sum(found) / len(found) for name, found in groups.items()},
     )
 
 
 def _shares(model: nn.Module, batch: Tensor) -> dict[str, float]:
-    return {name: rate * _unit(model.get_submodule(name)) for name, rate in firing_rates(model, batch).items()}
+    return {
+        name: rate * _unit(model.get_submodule(name))
+        for name, rate in firing_rates(model, batch).items()
+    }
 
 
 def _unit(neuron: nn.Module) -> float:
@@ -85,13 +93,22 @@ def set_rates(model: nn.Module, batch: Tensor, share: float) -> list[str]:
     if not 0 < share < 1:
         raise InputError(f"a firing rate lies between 0 and 1, found {share}")
     graph = trace(model, batch)
-    biases = {node.module: bias for node in graph.find("neuron") if (bias := _bias_before(graph, node))}
-    feeding = {n.module: found for n in graph.find("neuron") if n.module not in biases if (found := _sources(graph, n))}
+    biases = {
+        node.module: bias for node in graph.find("neuron") if (bias := _bias_before(graph, node))
+    }
+    feeding = {
+        n.module: found
+        for n in graph.find("neuron")
+        if n.module not in biases
+        if (found := _sources(graph, n))
+    }
     wishes = dict.fromkeys(biases, share)
     for _ in range(SWEEPS if feeding else 1):
         _sweep(model, graph, batch, biases, wishes)
         _adjust(wishes, feeding, _shares(model, batch), share)
-    return [n.module for n in graph.find("neuron") if n.module not in biases and n.module not in feeding]
+    return [
+        n.module for n in graph.find("neuron") if n.module not in biases and n.module not in feeding
+    ]
 
 
 def _bias_before(graph: SpikeGraph, neuron: Node) -> str | None:
@@ -118,17 +135,25 @@ def _sources(graph: SpikeGraph, neuron: Node) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _adjust(wishes: dict[str, float], feeding: dict[str, list[str]], shares: dict[str, float], share: float) -> None:
+def _adjust(
+    wishes: dict[str, float], feeding: dict[str, list[str]], shares: dict[str, float], share: float
+) -> None:
     """Ask the operands of attention products for less where their neuron fires too often, for more where too seldom."""
     for neuron, sources in feeding.items():
         movable = [name for name in sources if name in wishes]
         factor = (share / max(shares[neuron], 1e-4)) ** (1 / max(len(movable), 1))
         for name in movable:
-            wishes[name] = min(max(wishes[name] * min(max(factor, 0.3), 2.0), LEAST), max(share, 0.5))
+            wishes[name] = min(
+                max(wishes[name] * min(max(factor, 0.3), 2.0), LEAST), max(share, 0.5)
+            )
 
 
 def _sweep(
-    model: nn.Module, graph: SpikeGraph, batch: Tensor, biases: dict[str, str], wishes: dict[str, float]
+    model: nn.Module,
+    graph: SpikeGraph,
+    batch: Tensor,
+    biases: dict[str, str],
+    wishes: dict[str, float],
 ) -> None:
     """One pass from the first neuron to the last, each shifted to its wish before the layers behind it are computed."""
     inputs = {node.data: node.module for node in graph.find("neuron") if node.module in biases}
@@ -151,5 +176,9 @@ def shift_for(neuron: nn.Module, x: Tensor, share: float) -> float:
     low, high = -reach, reach
     for _ in range(STEPS):
         middle = (low + high) / 2
-        low, high = (middle, high) if neuron(sample + middle).mean().item() * unit < share else (low, middle)
+        low, high = (
+            (middle, high)
+            if neuron(sample + middle).mean().item() * unit < share
+            else (low, middle)
+        )
     return (low + high) / 2

@@ -70,14 +70,24 @@ def make_subject(
     loaded = load_target(target)
     refuse_pretraining(loaded.model, target.target)
     if not isinstance(loaded.model, SpikeDrivenModel):
-        raise InputError(f"{target.target} is no classifier: {type(loaded.model).__name__} cannot be benched")
+        raise InputError(
+            f"{target.target} is no classifier: {type(loaded.model).__name__} cannot be benched"
+        )
     if loaded.trained and (rule or rate is not None):
-        raise InputError(f"{target.target}: --rule and --rate make random weights, but this network has trained ones")
+        raise InputError(
+            f"{target.target}: --rule and --rate make random weights, but this network has trained ones"
+        )
     if rule and rate is not None:
-        raise InputError("--rule takes the rule's weights as they are; --rate moves their biases: give one of the two")
+        raise InputError(
+            "--rule takes the rule's weights as they are; --rate moves their biases: give one of the two"
+        )
     batch, images_text = _inputs(loaded, target, images, inputs)
-    weights, unmoved = _weights(loaded, target, batch, USUAL_RATE if rate is None and not rule else rate)
-    with torch.no_grad():  # one by one: in random networks, the rounding of another batch size can flip spikes
+    weights, unmoved = _weights(
+        loaded, target, batch, USUAL_RATE if rate is None and not rule else rate
+    )
+    with (
+        torch.no_grad()
+    ):  # one by one: in random networks, the rounding of another batch size can flip spikes
         outputs = [loaded.model(image) for image in batch.split(1)]
     folder.mkdir(parents=True)
     rebuilt = resolved(target, loaded)
@@ -107,16 +117,22 @@ def load_inputs(folder: Path) -> tuple[Tensor, Tensor]:
     return tensors["inputs"], tensors["outputs"]
 
 
-def _weights(loaded: Loaded, target: Target, batch: Tensor, rate: float | None) -> tuple[str, list[str]]:
+def _weights(
+    loaded: Loaded, target: Target, batch: Tensor, rate: float | None
+) -> tuple[str, list[str]]:
     if loaded.trained:
         return str(target.checkpoint or target.target), []
     load_rule(loaded.model, target.target)
     if rate is None:
         return "random, by the rule of the golden figures", []
-    return f"random, biases moved to a rate of {rate:g}", set_rates(loaded.model, batch[:MEASURED], rate)
+    return f"random, biases moved to a rate of {rate:g}", set_rates(
+        loaded.model, batch[:MEASURED], rate
+    )
 
 
-def _inputs(loaded: Loaded, target: Target, images: Sequence[Path], count: int) -> tuple[Tensor, str]:
+def _inputs(
+    loaded: Loaded, target: Target, images: Sequence[Path], count: int
+) -> tuple[Tensor, str]:
     if images:
         data = loaded.data or preprocessing(loaded.model)
         return torch.cat([read_image(path, data) for path in images]), f"{len(images)} files"
@@ -124,7 +140,9 @@ def _inputs(loaded: Loaded, target: Target, images: Sequence[Path], count: int) 
         raise InputError(f"--inputs {count}: at least 1 is needed")
     if loaded.model.input_layout == "events":
         return random_batch(loaded.model, count), f"{count} random: Poisson counts of mean 0.3"
-    return smooth_images(loaded.model.example_input(count)), f"{count} random: smooth patches with a little noise"
+    return smooth_images(
+        loaded.model.example_input(count)
+    ), f"{count} random: smooth patches with a little noise"
 
 
 def smooth_images(like: Tensor, seed: int = 0) -> Tensor:

@@ -15,7 +15,13 @@ from spikedriven.bench.subject import Subject
 from spikedriven.bench.training import REFERENCE, Step
 
 COLUMNS = ("contestant", "ms (quartiles)", "x engine", "top-1", "difference", "MB (own)")
-TRAINING_COLUMNS = ("contestant", "ms/image (quartiles)", f"x {REFERENCE}", "tensors MB", "process MB (own)")
+TRAINING_COLUMNS = (
+    "contestant",
+    "ms/image (quartiles)",
+    f"x {REFERENCE}",
+    "tensors MB",
+    "process MB (own)",
+)
 
 
 def table(subject: Subject, results: Sequence[Result]) -> Group:
@@ -33,7 +39,9 @@ def table(subject: Subject, results: Sequence[Result]) -> Group:
 def training_table(step: Step, results: Sequence[Result]) -> Group:
     """One training step: a row per contestant."""
     args = "".join(f", {key} {value}" for key, value in step.args)
-    shown = Table(title=f"{step.model}{args}, batch {step.batch}: forward and backward", box=box.SIMPLE_HEAD)
+    shown = Table(
+        title=f"{step.model}{args}, batch {step.batch}: forward and backward", box=box.SIMPLE_HEAD
+    )
     for index, column in enumerate(TRAINING_COLUMNS):
         shown.add_column(column, justify="right" if index else "left", no_wrap=not index)
     for result in results:
@@ -42,8 +50,16 @@ def training_table(step: Step, results: Sequence[Result]) -> Group:
             continue
         per_image = Spread(*(value / step.batch for value in astuple(result.milliseconds)))
         slower = _spread(result.slower) if result.slower else ""
-        shown.add_row(result.name, _spread(per_image), slower, f"{result.memory.tensors:.0f}", _process(result.memory))
-    return Group(shown, Text("\n".join(f"{r.name}: {r.status}: {r.reason}" for r in results if r.reason)))
+        shown.add_row(
+            result.name,
+            _spread(per_image),
+            slower,
+            f"{result.memory.tensors:.0f}",
+            _process(result.memory),
+        )
+    return Group(
+        shown, Text("\n".join(f"{r.name}: {r.status}: {r.reason}" for r in results if r.reason))
+    )
 
 
 def _cells(result: Result) -> list[str]:

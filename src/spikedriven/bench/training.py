@@ -51,12 +51,17 @@ def write_subject(folder: Path, step: Step) -> None:
     labels = torch.arange(step.batch) % model.num_classes
     folder.mkdir(parents=True)
     (folder / "step.json").write_text(json.dumps(asdict(step)))
-    safetensors.torch.save_file({"inputs": images, "outputs": labels.double()}, folder / "inputs.safetensors")
+    safetensors.torch.save_file(
+        {"inputs": images, "outputs": labels.double()}, folder / "inputs.safetensors"
+    )
 
 
 def read_step(folder: Path) -> Step:
     fields = json.loads((folder / "step.json").read_text())
-    args = tuple((key, tuple(value) if isinstance(value, list) else value) for key, value in fields.pop("args"))
+    args = tuple(
+        (key, tuple(value) if isinstance(value, list) else value)
+        for key, value in fields.pop("args")
+    )
     return Step(**fields, args=args)
 
 
@@ -108,19 +113,27 @@ _KEPT_AS_BITS = partial(_ours, saving=_compact)
 
 CONTESTANTS: dict[str, Contestant] = {
     "ours-bf16": Contestant(
-        "this package, bf16 autocast, channels last, spikes kept as bits", partial(_KEPT_AS_BITS, amp=True)
+        "this package, bf16 autocast, channels last, spikes kept as bits",
+        partial(_KEPT_AS_BITS, amp=True),
     ),
-    "ours": Contestant("this package, fp32, channels last, spikes kept as bits", partial(_KEPT_AS_BITS, amp=False)),
+    "ours": Contestant(
+        "this package, fp32, channels last, spikes kept as bits", partial(_KEPT_AS_BITS, amp=False)
+    ),
     "ours-recompute": Contestant(
-        "ours-bf16 with activation checkpointing", partial(_KEPT_AS_BITS, amp=True, wrap=_recomputing)
+        "ours-bf16 with activation checkpointing",
+        partial(_KEPT_AS_BITS, amp=True, wrap=_recomputing),
     ),
     "ours-compile": Contestant(
         "this package under torch.compile, bf16 autocast", partial(_ours, amp=True, wrap=_compiled)
     ),
-    "released": Contestant("PyTorch fp32 with neurons as the releases run them", partial(_RELEASED, amp=False)),
+    "released": Contestant(
+        "PyTorch fp32 with neurons as the releases run them", partial(_RELEASED, amp=False)
+    ),
     "released-bf16": Contestant("the same under bf16 autocast", partial(_RELEASED, amp=True)),
     "spikingjelly": Contestant(
-        "fp32 with SpikingJelly's neurons", partial(_SPIKINGJELLY, amp=False), package="spikingjelly"
+        "fp32 with SpikingJelly's neurons",
+        partial(_SPIKINGJELLY, amp=False),
+        package="spikingjelly",
     ),
     "spikingjelly-bf16": Contestant(
         "the same under bf16 autocast", partial(_SPIKINGJELLY, amp=True), package="spikingjelly"
@@ -132,8 +145,12 @@ def choose(only: Sequence[str]) -> dict[str, Contestant]:
     """The named contestants in the table's order; all for none. InputError for an unknown name."""
     unknown = set(only) - CONTESTANTS.keys()
     if unknown:
-        raise InputError(f"no contestant is called {', '.join(sorted(unknown))}; choose from {', '.join(CONTESTANTS)}")
-    return {name: contestant for name, contestant in CONTESTANTS.items() if not only or name in only}
+        raise InputError(
+            f"no contestant is called {', '.join(sorted(unknown))}; choose from {', '.join(CONTESTANTS)}"
+        )
+    return {
+        name: contestant for name, contestant in CONTESTANTS.items() if not only or name in only
+    }
 
 
 def steps(contestants: Mapping[str, Contestant], rounds: int) -> int:
@@ -150,7 +167,9 @@ def measure(
     threads: for each contestant. device: "cpu" or "cuda". One that is not installed or fails has a row that says so.
     """
     if threads < 1 or rounds < 1 or step.batch < 1:
-        raise InputError(f"found threads {threads}, rounds {rounds}, batch {step.batch}: at least 1 of each is needed")
+        raise InputError(
+            f"found threads {threads}, rounds {rounds}, batch {step.batch}: at least 1 of each is needed"
+        )
     write_subject(folder, step)
     task = Task(folder, threads, step.batch, device, tensors=True)
     return run_contestants(task, contestants, None, rounds, REFERENCE, tell)

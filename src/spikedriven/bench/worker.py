@@ -32,11 +32,15 @@ class WorkerError(Exception):
 class Worker:
     """The parent's side. prepare: run the contestant's first half, and end."""
 
-    def __init__(self, name: str, task: Task, table: Mapping[str, Contestant], prepare: bool = False) -> None:
+    def __init__(
+        self, name: str, task: Task, table: Mapping[str, Contestant], prepare: bool = False
+    ) -> None:
         self.connection, theirs = multiprocessing.Pipe()
         log = task.folder / f"{name}-{'prepare' if prepare else 'run'}.log"
         self.process = multiprocessing.get_context("spawn").Process(
-            target=_prepare if prepare else _serve, args=(theirs, table[name], task, log), daemon=True
+            target=_prepare if prepare else _serve,
+            args=(theirs, table[name], task, log),
+            daemon=True,
         )
         with _threads(task.threads):
             self.process.start()
@@ -94,12 +98,18 @@ def _serve(connection: Connection, contestant: Contestant, task: Task, log: Path
         torch.set_num_threads(task.threads)
         imported = process_peak()
         function, batches = _load(contestant, task)
-        outputs = torch.cat([function(batch) for batch in batches], _batch_axis(function, batches[0]))
+        outputs = torch.cat(
+            [function(batch) for batch in batches], _batch_axis(function, batches[0])
+        )
         connection.send(("ready", outputs.cpu()))
         while (number := connection.recv()) is not None:
             connection.send(("time", _timed(function, batches[number % len(batches)])))
         peak = process_peak()
-        tensors = tensors_peak(lambda: _two_calls(contestant, task), task.device) if task.tensors else None
+        tensors = (
+            tensors_peak(lambda: _two_calls(contestant, task), task.device)
+            if task.tensors
+            else None
+        )
         connection.send(("memory", Memory(peak, peak - imported, tensors)))
 
 

@@ -58,8 +58,12 @@ def pass_operations(name: str) -> str:
     """Multiply-accumulates of one time step."""
     model = _blank(name)
     layers = count_layers(trace(model, model.example_input()), {})
-    multiplying = (layer for layer in layers if layer.op in ("conv", "linear", "matmul", "multiply"))
-    return f"{sum(layer.dense_ops for layer in multiplying) / 1e9:.2f} G multiply-accumulates a pass"
+    multiplying = (
+        layer for layer in layers if layer.op in ("conv", "linear", "matmul", "multiply")
+    )
+    return (
+        f"{sum(layer.dense_ops for layer in multiplying) / 1e9:.2f} G multiply-accumulates a pass"
+    )
 
 
 @cache
@@ -120,6 +124,10 @@ def attention_saving(tokens: int, steps: int) -> str:
     """Energy of the two products of softmax attention over that of mask-and-add, should every q and
     k fire."""
     prices = TECHNOLOGIES["fp32"]
-    softmax = prices.mac_pj * 2 * tokens  # per token and channel: q k^T and its product with v, once
+    softmax = (
+        prices.mac_pj * 2 * tokens
+    )  # per token and channel: q k^T and its product with v, once
     masked = prices.ac_pj * steps * (1.0 + 1.0)  # E_AC x T x (r_k + r_q), both rates 1
-    return f"at least {softmax / masked:.0f} times ({tokens} tokens, T {steps}, every neuron firing)"
+    return (
+        f"at least {softmax / masked:.0f} times ({tokens} tokens, T {steps}, every neuron firing)"
+    )

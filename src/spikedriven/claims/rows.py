@@ -18,7 +18,9 @@ from spikedriven.claims.claim import (
 _CUT = "cut off, not rounded; the file also holds layer norms that are never called"
 
 
-def _size(publication: str, name: str, published: str, status: str = REPRODUCED, why: str = "") -> Claim:
+def _size(
+    publication: str, name: str, published: str, status: str = REPRODUCED, why: str = ""
+) -> Claim:
     ours = counted.parameters(name)
     return Claim(
         publication,

@@ -69,5 +69,11 @@ def _overview() -> str:
     width = max(map(len, COMMANDS))
     lines = [f"  {name:<{width}}  {text}" for name, text in COMMANDS.items()]
     return "\n".join(
-        ["usage: spikedriven COMMAND ...", "", *lines, "", "`spikedriven COMMAND --help` shows an example."]
+        [
+            "usage: spikedriven COMMAND ...",
+            "",
+            *lines,
+            "",
+            "`spikedriven COMMAND --help` shows an example.",
+        ]
     )

@@ -22,11 +22,15 @@ Arguments = TypeVar("Arguments")
 def parse(kind: type[Arguments], argv: list[str], command: str, doc: str | None) -> Arguments:
     """The arguments of a command that names a network: a dataclass with the field ``model_args`` (`Target`)."""
     rest, given = split_arguments(argv, ("model",))
-    found = tyro.cli(kind, args=rest, prog=f"spikedriven {command}", description=f"{doc or ''}{_HINT}")
+    found = tyro.cli(
+        kind, args=rest, prog=f"spikedriven {command}", description=f"{doc or ''}{_HINT}"
+    )
     return dataclasses.replace(found, model_args=nested(given["model"]))  # type: ignore[type-var]
 
 
-def split_arguments(argv: list[str], sections: Sequence[str]) -> tuple[list[str], dict[str, dict[str, Any]]]:
+def split_arguments(
+    argv: list[str], sections: Sequence[str]
+) -> tuple[list[str], dict[str, dict[str, Any]]]:
     """Take SECTION.args.KEY and its value out, in both spellings of an option; values are read as YAML.
 
     Returns the other words, and the values by section and key; of a key that is given twice the last one. InputError
@@ -58,7 +62,9 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
         elif isinstance(found.setdefault(outer, {}), dict):
             found[outer][inner] = value
         else:
-            raise InputError(f"--model.args.{outer} {found[outer]} and --model.args.{key}: give one of them")
+            raise InputError(
+                f"--model.args.{outer} {found[outer]} and --model.args.{key}: give one of them"
+            )
     return found
 
 

@@ -65,9 +65,14 @@ def run(argv: list[str]) -> int:
     sample, image = _sample(loaded, arguments)
     if not loaded.trained:
         calibrate(loaded.model, torch.cat([sample, sample.flip(-1)]))
-    maps = firing_maps(loaded.model, sample, ("value", "output") if arguments.maps == "both" else (arguments.maps,))
+    maps = firing_maps(
+        loaded.model, sample, ("value", "output") if arguments.maps == "both" else (arguments.maps,)
+    )
     shown = maps[-arguments.rows :] if arguments.rows else maps
-    path = write_whole(arguments.out, attention_figure(image, shown, _title(loaded, arguments, len(shown), len(maps))))
+    path = write_whole(
+        arguments.out,
+        attention_figure(image, shown, _title(loaded, arguments, len(shown), len(maps))),
+    )
     if arguments.save_qkv is not None:
         write_whole(arguments.save_qkv, npz_bytes(qkv_spikes(loaded.model, sample)), "--save-qkv")
     if arguments.json:
@@ -90,7 +95,11 @@ def _sample(loaded: Loaded, arguments: Arguments) -> tuple[Tensor, np.ndarray]:
 
 
 def _title(loaded: Loaded, arguments: Arguments, shown: int, all_maps: int) -> str:
-    weights = "" if loaded.trained else "RANDOM WEIGHTS (batch norms set to this image): shows no learned attention. "
+    weights = (
+        ""
+        if loaded.trained
+        else "RANDOM WEIGHTS (batch norms set to this image): shows no learned attention. "
+    )
     part = "" if shown == all_maps else f" Last {shown} of {all_maps} rows."
     return (
         f"{arguments.target}: {weights}Firing rate of each position, mean over channels, one colour scale a row; "

@@ -21,7 +21,9 @@ from spikedriven.graph.audit import audit
 from spikedriven.graph.forms import Form, in_form
 from spikedriven.training.target import Target, load_target
 
-NO_WEIGHTS = "NO TRAINED WEIGHTS: the audit reads none, so this verdict is that of every file of weights"
+NO_WEIGHTS = (
+    "NO TRAINED WEIGHTS: the audit reads none, so this verdict is that of every file of weights"
+)
 
 
 @dataclass(frozen=True)

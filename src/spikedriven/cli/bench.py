@@ -80,7 +80,9 @@ def engine(argv: list[str]) -> int:
     failed = False
     for target in [_target(name, arguments) for name in arguments.models]:
         subject, results = _one(target, arguments)
-        report["models"].append({**subject.to_dict(), "contestants": [result.to_dict() for result in results]})
+        report["models"].append(
+            {**subject.to_dict(), "contestants": [result.to_dict() for result in results]}
+        )
         failed = failed or any(result.status == "failed" for result in results)
         if not arguments.json:
             console.print(table(subject, results))
@@ -91,12 +93,19 @@ def engine(argv: list[str]) -> int:
 
 def _one(target: Target, arguments: EngineArguments) -> tuple[Subject, list[Result]]:
     contestants = choose(arguments.only)
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
     with (
         tempfile.TemporaryDirectory(prefix="spikedriven-bench-") as folder,
         Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress,
     ):
-        bar = progress.add_task(f"{target.target}: weights", total=steps(contestants, arguments.rounds))
+        bar = progress.add_task(
+            f"{target.target}: weights", total=steps(contestants, arguments.rounds)
+        )
 
         def tell(text: str | None) -> None:
             if text is None:
@@ -108,7 +117,9 @@ def _one(target: Target, arguments: EngineArguments) -> tuple[Subject, list[Resu
             Path(folder) / "subject", target, arguments.image, max(arguments.inputs, arguments.batch), arguments.rate,
             arguments.rule,
         )  # fmt: skip
-        results = measure(subject, contestants, arguments.threads, arguments.batch, arguments.rounds, tell)
+        results = measure(
+            subject, contestants, arguments.threads, arguments.batch, arguments.rounds, tell
+        )
     return subject, results
 
 
@@ -116,7 +127,9 @@ def _target(name: str, arguments: EngineArguments) -> Target:
     """NAME, NAME@T or a run folder."""
     name, _, time_steps = (name, "", "") if Path(name).exists() else name.partition("@")
     if time_steps and not time_steps.isdecimal():
-        raise InputError(f"{name}@{time_steps}: what follows @ is the number of time steps, such as {name}@4")
+        raise InputError(
+            f"{name}@{time_steps}: what follows @ is the number of time steps, such as {name}@4"
+        )
     target = Target(
         name, checkpoint=arguments.checkpoint, img_size=arguments.img_size, model_args=arguments.model_args
     )  # fmt: skip

@@ -63,7 +63,12 @@ def train(argv: list[str]) -> int:
     contestants, device = choose(arguments.only), choose_device(arguments.device)
     step = Step(arguments.model, arguments.batch, _args(arguments))
     report: dict[str, Any] = {"machine": machine(device), "settings": asdict(arguments)}
-    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeElapsedColumn(),
+    )
     with (
         tempfile.TemporaryDirectory(prefix="spikedriven-bench-") as folder,
         Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress,
@@ -76,9 +81,19 @@ def train(argv: list[str]) -> int:
             else:
                 progress.update(bar, description=f"{step.model}: {text}")
 
-        results = measure(Path(folder) / "step", step, contestants, arguments.threads, arguments.rounds, tell, device)
+        results = measure(
+            Path(folder) / "step",
+            step,
+            contestants,
+            arguments.threads,
+            arguments.rounds,
+            tell,
+            device,
+        )
     report["contestants"] = [result.to_dict() for result in results]
-    report["neuron"] = asdict(measure_neuron(arguments.threads, device=device)) if arguments.neuron else None
+    report["neuron"] = (
+        asdict(measure_neuron(arguments.threads, device=device)) if arguments.neuron else None
+    )
     report["machine"]["load_at_end"] = load()
     if arguments.json:
         print(json.dumps(report, indent=1))
@@ -91,7 +106,10 @@ def train(argv: list[str]) -> int:
 
 def _args(arguments: TrainArguments) -> tuple[tuple[str, Any], ...]:
     given = {"time_steps": arguments.time_steps, "img_size": arguments.img_size}
-    return (*((key, value) for key, value in given.items() if value is not None), *arguments.model_args.items())
+    return (
+        *((key, value) for key, value in given.items() if value is not None),
+        *arguments.model_args.items(),
+    )
 
 
 def _conditions(report: dict[str, Any]) -> str:

@@ -43,7 +43,9 @@ def run(argv: list[str]) -> int:
     arguments = tyro.cli(Arguments, args=argv, prog="spikedriven claims", description=__doc__)
     wanted = [claim for claim in all_claims() if arguments.status in (None, claim.status)]
     console = Console(stderr=True)
-    rows = [claim.to_dict() for claim in track(wanted, "computing", console=console, transient=True)]
+    rows = [
+        claim.to_dict() for claim in track(wanted, "computing", console=console, transient=True)
+    ]
     if arguments.json:
         print(json.dumps(rows, indent=1))
     elif arguments.markdown:
@@ -57,6 +59,9 @@ def _text(rows: list[dict[str, str]]) -> str:
     parts = []
     for publication in dict.fromkeys(row["publication"] for row in rows):
         own = [row for row in rows if row["publication"] == publication]
-        cells = [(r["figure"], r["published"], r["ours"] or "-", r["status"], r["command"], r["why"]) for r in own]
+        cells = [
+            (r["figure"], r["published"], r["ours"] or "-", r["status"], r["command"], r["why"])
+            for r in own
+        ]
         parts.append(f"{publication}\n{text_table(HEADER, cells, width=200)}")
     return "\n".join(parts)

@@ -29,7 +29,14 @@ from spikedriven.errors import InputError
 from spikedriven.graph.calibrate import calibrate
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.report.images import read_frames, read_image
-from spikedriven.training.target import Loaded, Target, data_config, load_target, preprocessing, random_batch
+from spikedriven.training.target import (
+    Loaded,
+    Target,
+    data_config,
+    load_target,
+    preprocessing,
+    random_batch,
+)
 
 #: Relative to the largest output: well above what integer weights change, far below what one spike changes.
 ROUNDING = 1e-3
@@ -67,15 +74,24 @@ def run(argv: list[str]) -> int:
         raise InputError(f"--images {arguments.images}: at least 1 is needed")
     loaded = load_target(arguments)
     if not isinstance(loaded.model, SpikeDrivenModel):
-        raise InputError(f"{arguments.target}: the engine compiles classifiers, found {type(loaded.model).__name__}")
+        raise InputError(
+            f"{arguments.target}: the engine compiles classifiers, found {type(loaded.model).__name__}"
+        )
     batch, source = _inputs(loaded, arguments)
     if not loaded.trained:
         calibrate(loaded.model, batch)
     with Console(stderr=True).status("compiling, writing, checking"):
         compile(loaded.model, batch, weight_bits=arguments.weight_bits).save(arguments.out)
         program = load_program(arguments.out)
-        found = {"file": str(arguments.out), "bytes": arguments.out.stat().st_size, "trained": loaded.trained}
-        found |= _contents(program, batch) | {"inputs": source, **_compared(program, loaded.model, batch)}
+        found = {
+            "file": str(arguments.out),
+            "bytes": arguments.out.stat().st_size,
+            "trained": loaded.trained,
+        }
+        found |= _contents(program, batch) | {
+            "inputs": source,
+            **_compared(program, loaded.model, batch),
+        }
     print(json.dumps(found, indent=1) if arguments.json else _told(found))
     return 0
 
@@ -84,10 +100,14 @@ def _inputs(loaded: Loaded, arguments: Arguments) -> tuple[Tensor, str]:
     """A batch, and where it is from."""
     model = loaded.model
     if arguments.image and model.input_layout == "events":
-        return torch.cat([read_frames(path, model.in_chans) for path in arguments.image]), "the files given"
+        return torch.cat(
+            [read_frames(path, model.in_chans) for path in arguments.image]
+        ), "the files given"
     if arguments.image:
         prepared = loaded.data or preprocessing(model)
-        return torch.cat([read_image(path, prepared) for path in arguments.image]), "the pictures given"
+        return torch.cat(
+            [read_image(path, prepared) for path in arguments.image]
+        ), "the pictures given"
     if loaded.data is None and arguments.data is None:
         return random_batch(model, arguments.images), "RANDOM INPUT"
     data = data_config(loaded, arguments, arguments.data or "", arguments.root)
@@ -106,7 +126,9 @@ def _contents(program: Program, batch: Tensor) -> dict[str, Any]:
     return {
         "operations": dict(kinds.most_common()),
         "density": fired / max(sum(value.numel() for value in spikes), 1),
-        "engine": f"native, {program.isa or instruction_sets()[0]}" if program.is_native else "twin (not compiled)",
+        "engine": f"native, {program.isa or instruction_sets()[0]}"
+        if program.is_native
+        else "twin (not compiled)",
     }
 
 
@@ -120,7 +142,9 @@ def _compared(program: Program, model: SpikeDrivenModel, batch: Tensor) -> dict[
     best = [x.mean(0) if x.ndim == 3 else x for x in (expected, found)]
     top1 = float((best[0].argmax(-1) == best[1].argmax(-1)).float().mean()) if classes else None
     largest = float(expected.abs().max())
-    differences = (found - expected).abs().movedim(1 if found.ndim == 3 else 0, 0).flatten(1).amax(1)
+    differences = (
+        (found - expected).abs().movedim(1 if found.ndim == 3 else 0, 0).flatten(1).amax(1)
+    )
     return {
         "checked": len(batch),
         "same_top1": top1,
@@ -141,4 +165,6 @@ def _told(found: dict[str, Any]) -> str:
         f"neurons that fire: {found['density']:.1%}; computed by: {found['engine']}",
         f"file against network on {found['checked']} inputs ({found['inputs']}): {same}, {outputs}",
     ]
-    return "\n".join(lines if found["trained"] else [*lines, "RANDOM WEIGHTS: no checkpoint was given"])
+    return "\n".join(
+        lines if found["trained"] else [*lines, "RANDOM WEIGHTS: no checkpoint was given"]
+    )

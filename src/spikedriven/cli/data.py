@@ -22,7 +22,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from spikedriven.data import EventDataConfig, all_sets, create_dataset, create_event_dataset, data_folder, find_any_set
+from spikedriven.data import (
+    EventDataConfig,
+    all_sets,
+    create_dataset,
+    create_event_dataset,
+    data_folder,
+    find_any_set,
+)
 from spikedriven.data.detection.config import DETECTION_SETS, DetectionDataConfig
 from spikedriven.data.detection.loaders import create_detection_dataset
 from spikedriven.data.sections import data_config_type
@@ -30,7 +37,9 @@ from spikedriven.data.segmentation import SEGMENTATION_SETS, SegmentationDataCon
 from spikedriven.data.segmentation.loaders import create_maps
 from spikedriven.errors import DataError, InputError
 
-_CHUNK = 512  # images handed to the threads at a time: the progress bar moves, and memory stays small
+_CHUNK = (
+    512  # images handed to the threads at a time: the progress bar moves, and memory stays small
+)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -67,7 +76,13 @@ def _list(folder: Path, as_json: bool) -> None:
     table.add_column("found in", overflow="fold")
     for row in rows:
         counts = (_shown(row[part]) for part in ("classes", "train_images", "test_images"))
-        table.add_row(row["name"], *counts, row["image"], row["licence"], row["path"] or "[red]not found[/red]")
+        table.add_row(
+            row["name"],
+            *counts,
+            row["image"],
+            row["licence"],
+            row["path"] or "[red]not found[/red]",
+        )
     Console().print(table)
 
 
@@ -93,7 +108,9 @@ def _row(name: str, folder: Path) -> dict[str, Any]:
 def _check(name: str, arguments: Arguments) -> int:
     entry = find_any_set(name)
     published = {"train": entry.train_images, "test": entry.test_images}
-    report = [_check_split(_open(name, split, arguments), split, published[split]) for split in published]
+    report = [
+        _check_split(_open(name, split, arguments), split, published[split]) for split in published
+    ]
     if arguments.json:
         print(json.dumps({"name": name, "splits": report}, indent=1))
     else:
@@ -105,9 +122,13 @@ def _open(name: str, split: str, arguments: Arguments) -> Any:
     if name in SEGMENTATION_SETS:
         return create_maps(SegmentationDataConfig(dataset=name, root=arguments.root), split)
     if name in DETECTION_SETS:
-        return create_detection_dataset(DetectionDataConfig(dataset=name, root=arguments.root), split)
+        return create_detection_dataset(
+            DetectionDataConfig(dataset=name, root=arguments.root), split
+        )
     if data_config_type("classification", name) is EventDataConfig:
-        return create_event_dataset(EventDataConfig(dataset=name, root=arguments.root, cache=False), split)
+        return create_event_dataset(
+            EventDataConfig(dataset=name, root=arguments.root, cache=False), split
+        )
     return create_dataset(name, split, arguments.root, arguments.download)
 
 

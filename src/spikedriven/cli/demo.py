@@ -21,7 +21,9 @@ from spikedriven.errors import InputError
 
 @dataclass(frozen=True)
 class Arguments:
-    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")] = "e_spikeformer_fashion"
+    model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")] = (
+        "e_spikeformer_fashion"
+    )
     """A run on fashion-mini or fashion-mnist (folder, RUN/best or checkpoint), or a name with pretrained weights."""
     port: int = 8765
     """Port of 127.0.0.1; 0: any free one."""
@@ -34,8 +36,13 @@ def run(argv: list[str]) -> int:
     arguments = tyro.cli(Arguments, args=argv, prog="spikedriven demo", description=__doc__)
     if arguments.threads is not None and arguments.threads < 1:
         raise InputError(f"--threads {arguments.threads}: expected 1 or more")
-    with DemoServer(Inference(open_network(arguments.model), arguments.threads), arguments.port) as server:
-        print(f"{server.inference.network.name}: open {server.url} in a browser; Ctrl-C stops", flush=True)
+    with DemoServer(
+        Inference(open_network(arguments.model), arguments.threads), arguments.port
+    ) as server:
+        print(
+            f"{server.inference.network.name}: open {server.url} in a browser; Ctrl-C stops",
+            flush=True,
+        )
         server.serve()
     print("stopped")
     return 0

@@ -129,7 +129,9 @@ def run(argv: list[str]) -> int:
     return 0
 
 
-def _reports(measurement: Measurement, arguments: Arguments) -> tuple[list[EnergyReport], list[str]]:
+def _reports(
+    measurement: Measurement, arguments: Arguments
+) -> tuple[list[EnergyReport], list[str]]:
     """One report per convention, and why others could not be computed."""
     memory, technology = arguments.memory, arguments.technology
     if arguments.convention != "all":
@@ -158,7 +160,9 @@ def _given(arguments: Arguments) -> Measurement:
     weights."""
     assert arguments.rates is not None
     if arguments.data is not None or arguments.checkpoint is not None:
-        raise InputError("--rates takes the place of a measurement: leave out --data and --checkpoint")
+        raise InputError(
+            "--rates takes the place of a measurement: leave out --data and --checkpoint"
+        )
     published = arguments.rates == "published"
     name = arguments.target.partition(".")[0]  # of NAME.TAG
     given = read_rates(logged_rates(name) if published else Path(arguments.rates))

@@ -142,21 +142,33 @@ def evaluate(arguments: Arguments, world: World) -> Evaluation:
     named = is_model_name(arguments.target)
     loaded, data, amp = _from_name(arguments) if named else _from_run(arguments)
     found = with_settings(_evaluated(loaded.model, data, amp, arguments, world), loaded, data)
-    return found if named else found.chosen(selection_of(arguments.target), data.dataset, arguments.split)
+    return (
+        found
+        if named
+        else found.chosen(selection_of(arguments.target), data.dataset, arguments.split)
+    )
 
 
-def _evaluated(model: nn.Module, data: Any, amp: str, arguments: Arguments, world: World) -> Evaluation:
+def _evaluated(
+    model: nn.Module, data: Any, amp: str, arguments: Arguments, world: World
+) -> Evaluation:
     if isinstance(model, SpikeMAE):
         seed = _mask_seed(arguments.target)
         masked = partial(_masked, seed=seed)
-        return of_masked(_measure(model, data, amp, arguments, world, masked)[0], described(data), seed)
+        return of_masked(
+            _measure(model, data, amp, arguments, world, masked)[0], described(data), seed
+        )
     if isinstance(model, Detector):
-        return of_detector(*_measure(model, data, amp, arguments, world, _precision, build_detection_eval_loader))
+        return of_detector(
+            *_measure(model, data, amp, arguments, world, _precision, build_detection_eval_loader)
+        )
     if isinstance(model, Segmenter):
         measure = partial(measure_overlap, inference=inference_of(data))
         build = partial(build_eval_loader, views=True)
         return of_segmenter(*_measure(model, data, amp, arguments, world, measure, build))
-    return of_classifier(*_measure(model, data, amp, arguments, world, measure_accuracy), described(data))
+    return of_classifier(
+        *_measure(model, data, amp, arguments, world, measure_accuracy), described(data)
+    )
 
 
 def members_of(arguments: Arguments) -> dict[str, Arguments]:
@@ -165,11 +177,15 @@ def members_of(arguments: Arguments) -> dict[str, Arguments]:
     if weights is not None and weights != Path(AUTHORS) and weights.is_dir():
         files = sorted(path for path in weights.iterdir() if path.name.endswith(WEIGHTS))
         if not files:
-            raise InputError(f"--checkpoint {weights}: no file in this folder ends in {', '.join(WEIGHTS)}")
+            raise InputError(
+                f"--checkpoint {weights}: no file in this folder ends in {', '.join(WEIGHTS)}"
+            )
         return {path.name: dataclasses.replace(arguments, checkpoint=path) for path in files}
     if not target.is_dir() or any((target / name).is_file() for name in _OF_ONE):
         return {}
-    inside = sorted(path for path in target.glob("[!.]*") if any((path / name).is_file() for name in _OF_ONE))
+    inside = sorted(
+        path for path in target.glob("[!.]*") if any((path / name).is_file() for name in _OF_ONE)
+    )
     return {path.name: dataclasses.replace(arguments, target=str(path)) for path in inside}
 
 
@@ -178,7 +194,11 @@ def _sweep(members: dict[str, Arguments], world: World, as_json: bool) -> int:
     for name, arguments in members.items():
         try:
             rows[name] = evaluate(arguments, world)
-        except (CheckpointError, InputError, RecipeError) as error:  # the same at every process; a DataError is not
+        except (
+            CheckpointError,
+            InputError,
+            RecipeError,
+        ) as error:  # the same at every process; a DataError is not
             rows[name] = str(error)
     if world.is_main:
         show_sweep(rows, as_json)
@@ -196,11 +216,25 @@ def _from_run(arguments: Arguments) -> tuple[Loaded, Any, str]:
             "has that of its recipe"
         )
     model, recipe = load_run(arguments.target, ema=AVERAGE[arguments.weights])
-    changes: dict[str, Any] = {"img_size": arguments.img_size, "crop_pct": arguments.crop_pct, "root": arguments.root}
+    changes: dict[str, Any] = {
+        "img_size": arguments.img_size,
+        "crop_pct": arguments.crop_pct,
+        "root": arguments.root,
+    }
     changes |= {"dataset": arguments.data, "workers": arguments.workers}
-    changes |= {"interpolation": arguments.interpolation, "mean": arguments.mean, "std": arguments.std}
-    changes |= {"split": arguments.data_split, "class_order": arguments.class_order} | _views(arguments)
-    return Loaded(model, True, recipe.data), change_data(recipe.data, changes), arguments.amp or recipe.run.amp
+    changes |= {
+        "interpolation": arguments.interpolation,
+        "mean": arguments.mean,
+        "std": arguments.std,
+    }
+    changes |= {"split": arguments.data_split, "class_order": arguments.class_order} | _views(
+        arguments
+    )
+    return (
+        Loaded(model, True, recipe.data),
+        change_data(recipe.data, changes),
+        arguments.amp or recipe.run.amp,
+    )
 
 
 def _views(arguments: Arguments) -> dict[str, Any]:
@@ -217,13 +251,17 @@ def change_data(data: Any, changes: dict[str, Any]) -> Any:
     changes = {name: value for name, value in changes.items() if value is not None}
     for name, value in changes.items():
         if not hasattr(data, name):
-            raise InputError(f"--{name.replace('_', '-')} {value}: not an option of the data set {data.dataset}")
+            raise InputError(
+                f"--{name.replace('_', '-')} {value}: not an option of the data set {data.dataset}"
+            )
     return dataclasses.replace(data, **changes)
 
 
 def _from_name(arguments: Arguments) -> tuple[Loaded, Any, str]:
     if arguments.checkpoint is None and weights_of(arguments.target) is None:
-        needed = "--checkpoint FILE" if "." in arguments.target else "--checkpoint FILE and --data NAME"
+        needed = (
+            "--checkpoint FILE" if "." in arguments.target else "--checkpoint FILE and --data NAME"
+        )
         raise InputError(f"{arguments.target} is a model name: it needs {needed}")
     loaded = load_target(arguments)
     if not loaded.trained:
@@ -232,8 +270,15 @@ def _from_name(arguments: Arguments) -> tuple[Loaded, Any, str]:
             "--num-classes and --model.args.KEY out, or give --checkpoint FILE"
         )
     data = data_config(loaded, arguments, arguments.data or "", arguments.root)
-    changes: dict[str, Any] = {"crop_pct": arguments.crop_pct, "interpolation": arguments.interpolation}
-    changes |= {"mean": arguments.mean, "std": arguments.std, "workers": arguments.workers} | _views(arguments)
+    changes: dict[str, Any] = {
+        "crop_pct": arguments.crop_pct,
+        "interpolation": arguments.interpolation,
+    }
+    changes |= {
+        "mean": arguments.mean,
+        "std": arguments.std,
+        "workers": arguments.workers,
+    } | _views(arguments)
     data = change_data(data, changes)
     _check_classes(loaded.model, data.dataset, arguments)
     return loaded, data, arguments.amp or "none"
@@ -255,7 +300,11 @@ def _measure(
 ) -> tuple[Any, list[str]]:  # fmt: skip
     """(what `measure` finds, names of the classes). build: of the loader; None: the usual one."""
     loader: Any = (build or build_eval_loader)(
-        data, split=arguments.split, batch_size=arguments.batch_size, rank=world.rank, world_size=world.size
+        data,
+        split=arguments.split,
+        batch_size=arguments.batch_size,
+        rank=world.rank,
+        world_size=world.size,
     )
     classes, batches = list(loader.dataset.classes), loader
     if world.is_main:
@@ -271,9 +320,13 @@ def _mask_seed(target: str) -> int:
     return read_recipe(locate_run(Path(target))[0] / "recipe.yaml").run.seed
 
 
-def _masked(model: nn.Module, batches: Iterable[Any], _num_classes: int, world: World, seed: int) -> MaskedError:
+def _masked(
+    model: nn.Module, batches: Iterable[Any], _num_classes: int, world: World, seed: int
+) -> MaskedError:
     return measure_masked(model, batches, seed, world)
 
 
-def _precision(model: nn.Module, batches: Iterable[Any], _num_classes: int, world: World) -> dict[str, Any]:
+def _precision(
+    model: nn.Module, batches: Iterable[Any], _num_classes: int, world: World
+) -> dict[str, Any]:
     return measure_map(model, batches, world, per_class=True)

@@ -20,8 +20,14 @@ def with_settings(found: Evaluation, loaded: Loaded, data: Any) -> Evaluation:
     prepared = preparation(data)
     settings = {"network": loaded.full_name, "keywords": loaded.keywords, "said_by": loaded.origins}
     settings |= {"notes": loaded.notes} if loaded.notes else {}
-    lines = [*_network(loaded), f"samples: {', '.join(f'{key} {_short(value)}' for key, value in prepared.items())}"]
-    record = {**found.record, "settings": {**(settings if loaded.full_name else {}), "samples": prepared}}
+    lines = [
+        *_network(loaded),
+        f"samples: {', '.join(f'{key} {_short(value)}' for key, value in prepared.items())}",
+    ]
+    record = {
+        **found.record,
+        "settings": {**(settings if loaded.full_name else {}), "samples": prepared},
+    }
     return dataclasses.replace(found, record=record, tables=("\n".join(lines), *found.tables))
 
 
@@ -37,7 +43,9 @@ def _network(loaded: Loaded) -> list[str]:
     """Of a network given by name: keyword, value, and who said it."""
     if not loaded.full_name:
         return []
-    said = [f"{key} {_short(value)} ({loaded.origins[key]})" for key, value in loaded.keywords.items()]
+    said = [
+        f"{key} {_short(value)} ({loaded.origins[key]})" for key, value in loaded.keywords.items()
+    ]
     return [f"network: {loaded.full_name}" + (f": {', '.join(said)}" if said else "")]
 
 

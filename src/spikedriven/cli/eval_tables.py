@@ -44,7 +44,10 @@ class Evaluation:
 def show_sweep(rows: Mapping[str, Evaluation | str], as_json: bool) -> None:
     """One row for each name: its figures, or why there are none."""
     if as_json:
-        records = {name: {"error": row} if isinstance(row, str) else row.record for name, row in rows.items()}
+        records = {
+            name: {"error": row} if isinstance(row, str) else row.record
+            for name, row in rows.items()
+        }
         print(json.dumps(records, indent=1))
         return
     found = {name: row.figures for name, row in rows.items() if isinstance(row, Evaluation)}
@@ -57,7 +60,9 @@ def show_sweep(rows: Mapping[str, Evaluation | str], as_json: bool) -> None:
         console.print(table)
     for name, row in rows.items():
         if isinstance(row, str):
-            console.print(f"{name}: not evaluated: {row}", markup=False, highlight=False, soft_wrap=True)
+            console.print(
+                f"{name}: not evaluated: {row}", markup=False, highlight=False, soft_wrap=True
+            )
 
 
 def _number(value: float | None) -> str:
@@ -84,13 +89,19 @@ def of_classifier(result: Accuracy, classes: Sequence[str], origin: str) -> Eval
 
 def _per_class(result: Accuracy, classes: Sequence[str]) -> Table:
     table = Table("class", "images", "recall %", title="recall per class")
-    for name, count, recall in zip(classes, result.confusion.sum(1).tolist(), result.per_class().tolist(), strict=True):
+    for name, count, recall in zip(
+        classes, result.confusion.sum(1).tolist(), result.per_class().tolist(), strict=True
+    ):
         table.add_row(name, str(count), f"{recall:.1f}")
     return table
 
 
 def _matrix(result: Accuracy, classes: Sequence[str]) -> Table:
-    table = Table("", *(str(i) for i in range(len(classes))), title="rows: true class, columns: predicted class")
+    table = Table(
+        "",
+        *(str(i) for i in range(len(classes))),
+        title="rows: true class, columns: predicted class",
+    )
     for index, (name, row) in enumerate(zip(classes, result.confusion.tolist(), strict=True)):
         table.add_row(f"{index} {name}", *(str(count) if count else "." for count in row))
     return table
@@ -103,7 +114,13 @@ def of_masked(result: MaskedError, origin: str, seed: int) -> Evaluation:
     """origin: what the samples are. seed: of the masks."""
     explained = None if result.explained != result.explained else result.explained
     figures = {"loss": result.loss, "explained": result.explained, "images": result.images}
-    record = {"data": origin, "mask_seed": seed, **figures, "explained": explained, "hidden": result.hidden}
+    record = {
+        "data": origin,
+        "mask_seed": seed,
+        **figures,
+        "explained": explained,
+        "hidden": result.hidden,
+    }
     lines = (
         f"data: {origin}, {result.images} images, {result.hidden} hidden patches (masks of seed {seed})",
         f"masked loss {result.loss:.4f}   explained variance {result.explained:.2f} %",
@@ -118,7 +135,9 @@ def of_segmenter(result: Overlap, classes: Sequence[str]) -> Evaluation:
     figures = {"miou": result.miou, "pixel_accuracy": result.pixel_accuracy, "loss": result.loss}
     ious, recalls = result.iou().tolist(), result.recall().tolist()
     table = Table("class", "pixels", "IoU %", "recall %", title="intersection over union per class")
-    for name, pixels, iou, recall in zip(classes, result.confusion.sum(1).tolist(), ious, recalls, strict=True):
+    for name, pixels, iou, recall in zip(
+        classes, result.confusion.sum(1).tolist(), ious, recalls, strict=True
+    ):
         table.add_row(name, f"{pixels:,}", f"{iou:.1f}", f"{recall:.1f}")
     line = (
         f"mIoU {result.miou:.2f} %   pixel accuracy {result.pixel_accuracy:.2f} %   cross entropy {result.loss:.4f}   "
@@ -137,7 +156,11 @@ def of_detector(found: Mapping[str, Any], classes: Sequence[str]) -> Evaluation:
     kinds = [kind for kind in ("box", "segm") if f"{kind}_map" in found]
     columns = [found[f"{kind}_map_per_class"] for kind in kinds]
     rows = {classes[label - 1]: row for label, *row in zip(found["classes"], *columns, strict=True)}
-    table = Table("class", *(f"{kind} mAP" for kind in kinds), title="average precision per class, IoU 0.5 to 0.95")
+    table = Table(
+        "class",
+        *(f"{kind} mAP" for kind in kinds),
+        title="average precision per class, IoU 0.5 to 0.95",
+    )
     for name, row in rows.items():
         table.add_row(name, *(f"{value:.3f}" for value in row))
     line = "   ".join(f"{name} {value:.4f}" for name, value in figures.items())
@@ -147,4 +170,6 @@ def of_detector(found: Mapping[str, Any], classes: Sequence[str]) -> Evaluation:
 
 def _known(classes: Sequence[str], values: Sequence[float]) -> dict[str, float | None]:
     """By class; JSON has no nan."""
-    return {name: None if value != value else value for name, value in zip(classes, values, strict=True)}
+    return {
+        name: None if value != value else value for name, value in zip(classes, values, strict=True)
+    }

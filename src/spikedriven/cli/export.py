@@ -54,7 +54,11 @@ def run(argv: list[str]) -> int:
     with Console(stderr=True).status("tracing, writing, checking"):
         report = formats[arguments.output.suffix](loaded.model, batch, arguments.output)
     if arguments.json:
-        print(json.dumps(dataclasses.asdict(report) | {"trained": loaded.trained}, indent=1, default=str))
+        print(
+            json.dumps(
+                dataclasses.asdict(report) | {"trained": loaded.trained}, indent=1, default=str
+            )
+        )
     else:
         print(report if loaded.trained else f"{report}\nRANDOM WEIGHTS: no checkpoint was given")
     judged = loaded.trained or arguments.output.suffix == ".nir"

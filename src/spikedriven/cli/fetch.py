@@ -81,7 +81,9 @@ def _downloaded(file: PublishedFile) -> Path:
     """The file, out of its authors' hands. Every error says how to go on by hand."""
     by_hand = f"spikedriven fetch {file.full_name} --file DOWNLOADED"
     if not file.url:
-        raise InputError(f"no link to {file.full_name} is public. If its authors gave you the file: {by_hand}")
+        raise InputError(
+            f"no link to {file.full_name} is public. If its authors gave you the file: {by_hand}"
+        )
     reason = needs_browser(file.url)
     if reason:
         called = f" ({file.filename})" if file.filename else ""
@@ -91,7 +93,9 @@ def _downloaded(file: PublishedFile) -> Path:
     try:
         return download(file.url, _download_folder(file) / (file.filename or "checkpoint.pth"))
     except CheckpointError as error:
-        raise CheckpointError(f"{error}.\nIf {file.url} gives the file in a browser, go on with: {by_hand}") from error
+        raise CheckpointError(
+            f"{error}.\nIf {file.url} gives the file in a browser, go on with: {by_hand}"
+        ) from error
 
 
 def _checked(arguments: Arguments, source: Path, ours: bool) -> Loaded:

@@ -69,10 +69,14 @@ def measure(subject: Subject[Any]) -> tuple[list[LayerFiring], int]:
     Raises InputError for a network without neurons of this package.
     """
     if not neurons_of(subject.model):
-        raise InputError(f"{subject.name} has no neuron of this package: there is nothing that fires")
+        raise InputError(
+            f"{subject.name} has no neuron of this package: there is nothing that fires"
+        )
     found, images = LayerFirings(), 0
     with neuron_outputs(subject.model, found.see):
-        for batch, _ in track(batches(subject), "firing", console=Console(stderr=True), transient=True):
+        for batch, _ in track(
+            batches(subject), "firing", console=Console(stderr=True), transient=True
+        ):
             logits(subject.model, batch)
             images += len(batch)
     return list(found.result().values()), images

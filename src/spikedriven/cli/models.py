@@ -44,7 +44,14 @@ def describe(name: str) -> Row:
     kind = "event frames" if model.input_layout == "events" else "image"
     parameters = sum(p.numel() for p in model.parameters())
     variant = variant_of(name)
-    return Row(name, parameters, steps, f"{kind} {channels}x{height}x{width}", variant.published, variant.source)
+    return Row(
+        name,
+        parameters,
+        steps,
+        f"{kind} {channels}x{height}x{width}",
+        variant.published,
+        variant.source,
+    )
 
 
 def main(
@@ -60,23 +67,38 @@ def main(
         json_output: print JSON in place of the table.
     """
     if files:
-        return _files(sorted(list_files(filter), key=lambda file: TASKS.index(file.task)), json_output)
+        return _files(
+            sorted(list_files(filter), key=lambda file: TASKS.index(file.task)), json_output
+        )
     rows = [describe(name) for name in list_models(filter)]
     if json_output:
         print(json.dumps([asdict(row) for row in rows], indent=2))
         return 0
     table = Table(title=f"{len(rows)} networks")
     for column in ("name", "parameters", "T", "input", "published", "source"):
-        table.add_column(column, justify="right" if column in ("parameters", "T") else "left", no_wrap=column == "name")
+        table.add_column(
+            column,
+            justify="right" if column in ("parameters", "T") else "left",
+            no_wrap=column == "name",
+        )
     for row in rows:
-        table.add_row(row.name, f"{row.parameters:,}", str(row.time_steps), row.input, row.published, row.source)
+        table.add_row(
+            row.name,
+            f"{row.parameters:,}",
+            str(row.time_steps),
+            row.input,
+            row.published,
+            row.source,
+        )
     Console().print(table)
     return 0 if rows else 1
 
 
 def _files(files: list[PublishedFile], as_json: bool) -> int:
     if as_json:
-        print(json.dumps([{"full_name": file.full_name, **asdict(file)} for file in files], indent=2))
+        print(
+            json.dumps([{"full_name": file.full_name, **asdict(file)} for file in files], indent=2)
+        )
         return 0
     for file in files:
         print(lines(file))

@@ -48,17 +48,25 @@ def run(argv: list[str]) -> int:
     if not arguments.images:
         raise InputError("name at least one picture: spikedriven predict RUN_OR_MODEL IMAGE...")
     if not 0 <= arguments.score <= 1 or arguments.top < 1:
-        raise InputError(f"--score {arguments.score}, --top {arguments.top}: expected 0 to 1, and at least 1")
+        raise InputError(
+            f"--score {arguments.score}, --top {arguments.top}: expected 0 to 1, and at least 1"
+        )
     loaded = load_target(arguments)
     if not loaded.trained:
-        raise InputError(f"{arguments.target} has random weights: give a run folder, or --checkpoint FILE")
+        raise InputError(
+            f"{arguments.target} has random weights: give a run folder, or --checkpoint FILE"
+        )
     data = loaded.data or preprocessing(loaded.model, loaded.file)
     classes = class_names(loaded.model, loaded.data)
     records = []
     for path, name in zip(arguments.images, _names(arguments.images), strict=True):
         found = predict_picture(loaded.model, data, path, classes, arguments.score, arguments.top)
         records.append({"image": str(path), **found.record, **_write(found, arguments, path, name)})
-    print(json.dumps(records, indent=1) if arguments.json else "\n".join(_told(record) for record in records))
+    print(
+        json.dumps(records, indent=1)
+        if arguments.json
+        else "\n".join(_told(record) for record in records)
+    )
     return 0
 
 
@@ -75,9 +83,17 @@ def _names(images: tuple[Path, ...]) -> list[str]:
 def _write(found: Prediction, arguments: Arguments, path: Path, name: str) -> dict[str, str]:
     """Names of the files written."""
     title = f"{path.name}, {arguments.target}"
-    files = {"drawn": str(write_whole(arguments.out / f"{name}.png", figure_png(found.panels, found.legend, title)))}
+    files = {
+        "drawn": str(
+            write_whole(
+                arguments.out / f"{name}.png", figure_png(found.panels, found.legend, title)
+            )
+        )
+    }
     if found.labels is not None:
-        files["labels"] = str(write_whole(arguments.out / f"{name}-labels.png", png_bytes(found.labels)))
+        files["labels"] = str(
+            write_whole(arguments.out / f"{name}-labels.png", png_bytes(found.labels))
+        )
     return files
 
 
@@ -87,7 +103,10 @@ def _told(record: dict[str, Any]) -> str:
     elif record["task"] == "pretraining":
         said = [_of_hidden(record)]
     elif record["task"] == "detection":
-        said = [f"{row['score']:6.1%}  {row['class']}  box {_box(row['box'])}" for row in record["objects"]]
+        said = [
+            f"{row['score']:6.1%}  {row['class']}  box {_box(row['box'])}"
+            for row in record["objects"]
+        ]
         said = said or ["no object"]
     else:
         said = [f"{share:6.1%}  {name}" for name, share in record["shares"].items()]
@@ -96,7 +115,11 @@ def _told(record: dict[str, Any]) -> str:
 
 def _of_hidden(record: dict[str, Any]) -> str:
     explained = record["explained"]
-    share = "the hidden patches are plain areas" if explained is None else f"explained variance {explained:.1f} %"
+    share = (
+        "the hidden patches are plain areas"
+        if explained is None
+        else f"explained variance {explained:.1f} %"
+    )
     return f"{record['hidden']} of {record['patches']} patches hidden: masked loss {record['loss']:.4f}, {share}"
 
 

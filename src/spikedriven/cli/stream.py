@@ -79,7 +79,9 @@ def _load(arguments: Arguments) -> tuple[Any, EventDataConfig]:
     loaded = load_target(arguments)
     named = loaded.data is not None or arguments.data is not None or loaded.file is not None
     if not loaded.trained or not named:
-        raise InputError(f"{arguments.target} is a model name: it needs --checkpoint FILE and --data NAME")
+        raise InputError(
+            f"{arguments.target} is a model name: it needs --checkpoint FILE and --data NAME"
+        )
     data = data_config(loaded, arguments, arguments.data or "", None)
     if not isinstance(data, EventDataConfig) or not hasattr(loaded.model, "step"):
         raise InputError(
@@ -126,16 +128,24 @@ def _whole(arguments: Arguments, data: EventDataConfig) -> Iterator[Frame]:
     steps, number, first, last = data.time_steps, 0, None, 0
     for part in _events(arguments):
         if len(part):
-            number, first, last = number + len(part), int(part.t[0]) if first is None else first, int(part.t[-1])
+            number, first, last = (
+                number + len(part),
+                int(part.t[0]) if first is None else first,
+                int(part.t[-1]),
+            )
     if number < steps or first is None:
         raise DataError(f"{arguments.file}: {number} events, too few for {steps} steps")
     if data.split_by == "number":
         each = number // steps
-        return frames_by_number(_events(arguments), [each] * (steps - 1) + [number - each * (steps - 1)])
+        return frames_by_number(
+            _events(arguments), [each] * (steps - 1) + [number - each * (steps - 1)]
+        )
     start, step_us = clip_time(data)
     if step_us is not None:
         return frames_by_time(_events(arguments), step_us, start, steps)
-    return frames_by_time(_events(arguments), max((last - first) // steps, 1), first, steps, keep_rest=True)
+    return frames_by_time(
+        _events(arguments), max((last - first) // steps, 1), first, steps, keep_rest=True
+    )
 
 
 class _Prepare:
@@ -160,7 +170,9 @@ def _names(arguments: Arguments, data: EventDataConfig, num_classes: int) -> lis
     else:
         names = [str(number) for number in range(num_classes)]
     if len(names) != num_classes:
-        raise InputError(f"{len(names)} names of classes for a network that tells {num_classes} apart")
+        raise InputError(
+            f"{len(names)} names of classes for a network that tells {num_classes} apart"
+        )
     return names
 
 
@@ -175,6 +187,15 @@ def _print(prediction: Prediction, names: list[str], as_json: bool) -> None:
             flush=True,
         )
         return
-    record: dict[str, Any] = {"step": prediction.step, "end_us": prediction.end_us, "events": prediction.events}
-    record |= {"label": names[best], "class": best, "share": share, "logits": prediction.logits.tolist()}
+    record: dict[str, Any] = {
+        "step": prediction.step,
+        "end_us": prediction.end_us,
+        "events": prediction.events,
+    }
+    record |= {
+        "label": names[best],
+        "class": best,
+        "share": share,
+        "logits": prediction.logits.tolist(),
+    }
     print(json.dumps(record), flush=True)

@@ -81,7 +81,9 @@ def _train(recipe: Recipe, folder: Path, resume: bool) -> int:
         outcome = Trainer(recipe, folder, world, resume=resume).fit()
     status = exit_status(outcome)
     if world.is_main and status:
-        print(f"stopped at step {outcome.step}, checkpoint written. Continue: spikedriven train {folder} --resume")
+        print(
+            f"stopped at step {outcome.step}, checkpoint written. Continue: spikedriven train {folder} --resume"
+        )
     elif world.is_main:
         figures = ", ".join(f"{name} {value:.4g}" for name, value in outcome.figures.items())
         print(f"run saved in {folder} (step {outcome.step}) {figures}")
@@ -132,6 +134,8 @@ def _list(as_json: bool) -> int:
         return 0
     table = Table("recipe", "data", "epochs", "description")
     for name, recipe in recipes.items():
-        table.add_row(name, recipe.data.dataset, str(recipe.schedule.total_epochs), recipe.description)
+        table.add_row(
+            name, recipe.data.dataset, str(recipe.schedule.total_epochs), recipe.description
+        )
     Console().print(table)
     return 0

@@ -39,7 +39,9 @@ class BatchKey:
         """Of each sample its index, and what its draws depend on beside the seed: (epoch, index),
         and for a sample that comes again also which copy it is."""
         pairs = zip(self.indices, self.copies, strict=True)
-        return [(i, (self.epoch, i, "copy", copy) if copy else (self.epoch, i)) for i, copy in pairs]
+        return [
+            (i, (self.epoch, i, "copy", copy) if copy else (self.epoch, i)) for i, copy in pairs
+        ]
 
 
 @dataclass(frozen=True)
@@ -89,7 +91,10 @@ class TrainBatches(Dataset):
             num_classes=dataset.num_classes,
         )
         self.erase = RandomErasing(
-            cfg.random_erasing, mode=cfg.random_erasing_mode, max_count=cfg.random_erasing_count, device="cpu"
+            cfg.random_erasing,
+            mode=cfg.random_erasing_mode,
+            max_count=cfg.random_erasing_count,
+            device="cpu",
         )
 
     def __getitem__(self, key: BatchKey) -> TrainBatch | DataError:
@@ -104,12 +109,18 @@ class TrainBatches(Dataset):
             return error
         return images, targets, broken
 
-    def _sample(self, index: int, name: tuple[int | str, ...], broken: list[BrokenImage]) -> tuple[np.ndarray, int]:
-        image, label = read_or_next(self.dataset, index, self.dataset.__getitem__, self.cfg.skip_broken, broken)
+    def _sample(
+        self, index: int, name: tuple[int | str, ...], broken: list[BrokenImage]
+    ) -> tuple[np.ndarray, int]:
+        image, label = read_or_next(
+            self.dataset, index, self.dataset.__getitem__, self.cfg.skip_broken, broken
+        )
         reseed("augment", self.seed, *name)
         return self.transform(image), label
 
-    def _collate(self, key: BatchKey, samples: list[tuple[np.ndarray, int]]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _collate(
+        self, key: BatchKey, samples: list[tuple[np.ndarray, int]]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
         """uint8 `[B, C, H, W]`, mixed if this batch is to be, and its targets."""
         if self.cfg.mixes:
             off = self.cfg.mixup_off_epoch

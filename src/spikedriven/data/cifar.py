@@ -25,7 +25,11 @@ class Cifar:
     @property
     def _checksums(self) -> dict[str, str]:
         meta = self.reader.meta
-        return {**dict(self.reader.train_list), **dict(self.reader.test_list), meta["filename"]: meta["md5"]}
+        return {
+            **dict(self.reader.train_list),
+            **dict(self.reader.test_list),
+            meta["filename"]: meta["md5"],
+        }
 
     def locate(self, data_folder: Path) -> Path | None:
         """The set's folder below the data folder when all its files are there (their content is not looked at)."""
@@ -53,13 +57,17 @@ class Cifar:
                     "(another data folder: root, or the variable SPIKEDRIVEN_DATA), or allow the download"
                 )
             if not check_integrity(str(path), md5):
-                raise DataError(f"{path} is damaged: its MD5 is not {md5}; unpack {self.reader.filename} again")
+                raise DataError(
+                    f"{path} is damaged: its MD5 is not {md5}; unpack {self.reader.filename} again"
+                )
 
     def _download(self, data_folder: Path) -> None:
         try:
             self.reader(str(data_folder), download=True)
         except (RuntimeError, OSError) as error:
-            raise DataError(f"downloading {self.reader.url} into {data_folder} failed: {error}") from error
+            raise DataError(
+                f"downloading {self.reader.url} into {data_folder} failed: {error}"
+            ) from error
 
 
 CIFAR10 = Cifar(datasets.CIFAR10)

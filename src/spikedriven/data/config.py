@@ -122,16 +122,28 @@ class DataConfig:
     def normalization(self) -> tuple[tuple[float, ...], tuple[float, ...]]:
         """(mean, std) of `in_chans` values each: the given ones, or the set's own (grey: repeated for 3)."""
         own = find_set(self.dataset)
-        return self._per_channel("mean", self.mean, own.mean), self._per_channel("std", self.std, own.std)
+        return self._per_channel("mean", self.mean, own.mean), self._per_channel(
+            "std", self.std, own.std
+        )
 
-    def _per_channel(self, field: str, given: tuple[float, ...] | None, own: tuple[float, ...]) -> tuple[float, ...]:
+    def _per_channel(
+        self, field: str, given: tuple[float, ...] | None, own: tuple[float, ...]
+    ) -> tuple[float, ...]:
         if given is None:
             values = own * self.in_chans if len(own) == 1 else own
             if len(values) != self.in_chans:
-                _refuse(field, None, f"{self.in_chans} value(s): those of {self.dataset} are for {len(own)} channels")
+                _refuse(
+                    field,
+                    None,
+                    f"{self.in_chans} value(s): those of {self.dataset} are for {len(own)} channels",
+                )
             return values
         if len(given) != self.in_chans:
-            _refuse(field, given, f"{self.in_chans} value(s), one for each of in_chans = {self.in_chans} channels")
+            _refuse(
+                field,
+                given,
+                f"{self.in_chans} value(s), one for each of in_chans = {self.in_chans} channels",
+            )
         if field == "std" and min(given) <= 0:
             _refuse(field, given, "values > 0")
         return tuple(given)
@@ -186,7 +198,11 @@ class DataConfig:
     def _check_box(self, shares: tuple[float, float]) -> None:
         sides = [int(self.img_size * share) for share in shares]
         if len(sides) != 2 or min(shares) < 0 or max(shares) > 1 or sides[0] >= sides[1]:
-            _refuse("cutmix_minmax", shares, f"two shares that rise, from 0 to 1, a pixel of {self.img_size} apart")
+            _refuse(
+                "cutmix_minmax",
+                shares,
+                f"two shares that rise, from 0 to 1, a pixel of {self.img_size} apart",
+            )
 
 
 def _refuse(field: str, value: Any, expected: str) -> None:

@@ -29,13 +29,17 @@ _UNSIGNED_BYTES = 8  # the IDX type code, third byte of the file
 def load_embedded(split: str) -> ArrayImages:
     """The `"train"` (10,000) or `"test"` (2,000) part of fashion-mini, 28x28 grey, out of the package itself."""
     arrays = _embedded_arrays()
-    return ArrayImages(arrays[f"{split}_images"], arrays[f"{split}_labels"], CLASSES, source=str(EMBEDDED_FILE))
+    return ArrayImages(
+        arrays[f"{split}_images"], arrays[f"{split}_labels"], CLASSES, source=str(EMBEDDED_FILE)
+    )
 
 
 @cache
 def _embedded_arrays() -> dict[str, np.ndarray]:
     if not EMBEDDED_FILE.is_file():
-        raise DataError(f"{EMBEDDED_FILE} is missing from the installation; install the package again")
+        raise DataError(
+            f"{EMBEDDED_FILE} is missing from the installation; install the package again"
+        )
     content = EMBEDDED_FILE.read_bytes()
     found = hashlib.sha256(content).hexdigest()
     if found != EMBEDDED_SHA256:
@@ -48,7 +52,12 @@ def _embedded_arrays() -> dict[str, np.ndarray]:
 
 def candidate_folders(data_folder: Path) -> list[Path]:
     """Where the full set's four IDX files are looked for, in order."""
-    return [data_folder / "FashionMNIST" / "raw", data_folder / "fashion-mnist", data_folder, DEBIAN_FOLDER]
+    return [
+        data_folder / "FashionMNIST" / "raw",
+        data_folder / "fashion-mnist",
+        data_folder,
+        DEBIAN_FOLDER,
+    ]
 
 
 def locate(data_folder: Path) -> Path | None:
@@ -71,7 +80,9 @@ def load_full(data_folder: Path, split: str, download: bool) -> ArrayImages:
     images = read_idx(_existing(folder, image_name), (IMAGES_PER_SPLIT[split], 28, 28))
     labels = read_idx(_existing(folder, label_name), (IMAGES_PER_SPLIT[split],))
     if labels.max() >= len(CLASSES):
-        raise DataError(f"{folder / label_name}: label {labels.max()} found, expected 0..{len(CLASSES) - 1}")
+        raise DataError(
+            f"{folder / label_name}: label {labels.max()} found, expected 0..{len(CLASSES) - 1}"
+        )
     return ArrayImages(images, labels, CLASSES, source=str(folder))
 
 
@@ -113,7 +124,9 @@ def _download(data_folder: Path) -> Path:
     try:
         FashionMNIST(str(data_folder), download=True)
     except (RuntimeError, OSError) as error:
-        raise DataError(f"downloading fashion-mnist failed: {error}\n{_missing_message(data_folder)}") from error
+        raise DataError(
+            f"downloading fashion-mnist failed: {error}\n{_missing_message(data_folder)}"
+        ) from error
     return data_folder / "FashionMNIST" / "raw"
 
 
@@ -124,7 +137,8 @@ def _missing_message(data_folder: Path) -> str:
         for folder in candidate_folders(data_folder)
         for names_of_split in map(_names, _FILE_STEM)
         for name in names_of_split
-        if not _idx_file(folder, name) and any(_idx_file(folder, n) for s in _FILE_STEM for n in _names(s))
+        if not _idx_file(folder, name)
+        and any(_idx_file(folder, n) for s in _FILE_STEM for n in _names(s))
     ]
     return (
         f"fashion-mnist was not found. It needs {names} (plain or .gz). Do one of:\n"

@@ -44,7 +44,9 @@ class TableImages(ImageDataset):
         try:
             return decode(io.BytesIO(self._content(self.table[int(self.rows[index])][self.column])))
         except UNREADABLE as error:
-            raise DataError(f"{self.where(index)} cannot be read as an image ({error}); write the set again") from error
+            raise DataError(
+                f"{self.where(index)} cannot be read as an image ({error}); write the set again"
+            ) from error
 
     def _content(self, cell: dict[str, Any] | None) -> bytes:
         """A table may hold an image, or a path to one: followed only within the set's own folder."""
@@ -62,7 +64,13 @@ class TableImages(ImageDataset):
 
     def subset(self, indices: np.ndarray) -> Self:
         return type(self)(
-            self.root, self.name, self.table, self.column, self.rows[indices], self.targets[indices], self.classes
+            self.root,
+            self.name,
+            self.table,
+            self.column,
+            self.rows[indices],
+            self.targets[indices],
+            self.classes,
         )
 
 
@@ -87,7 +95,9 @@ def load(data_folder: Path, split: str, download: bool) -> TableImages:
     parts = _parts(root)
     found = [name for name in _SPLITS[split] if name in parts]
     if not found:
-        raise DataError(f"{root} has the splits {', '.join(parts)}; expected one named {' or '.join(_SPLITS[split])}")
+        raise DataError(
+            f"{root} has the splits {', '.join(parts)}; expected one named {' or '.join(_SPLITS[split])}"
+        )
     return _images(root, parts, found[0])
 
 
@@ -98,7 +108,9 @@ def _parts(root: Path) -> dict[str, Any]:
         if (root / "dataset_dict.json").is_file():
             return dict(datasets.load_from_disk(str(root)))
         files = {name: [str(path) for path in files_of(root, name, ".parquet")] for name in _SPLITS}
-        return dict(datasets.load_dataset("parquet", data_files={k: v for k, v in files.items() if v}))
+        return dict(
+            datasets.load_dataset("parquet", data_files={k: v for k, v in files.items() if v})
+        )
     except (OSError, ValueError, KeyError, TypeError, datasets.exceptions.DatasetsError) as error:
         raise DataError(f"{root}: the `datasets` package cannot read it: {error}") from error
 
@@ -107,17 +119,25 @@ def _package() -> Any:
     try:
         return importlib.import_module("datasets")
     except ModuleNotFoundError as error:
-        raise InputError("hfds is read by the package `datasets`: pip install 'spikedriven[hfds]'") from error
+        raise InputError(
+            "hfds is read by the package `datasets`: pip install 'spikedriven[hfds]'"
+        ) from error
 
 
 def _images(root: Path, parts: dict[str, Any], name: str) -> TableImages:
     datasets, table = _package(), parts[name]
     features = table.features
     column = next((key for key, kind in features.items() if isinstance(kind, datasets.Image)), None)
-    label = next((key for key, kind in features.items() if isinstance(kind, datasets.ClassLabel)), None)
+    label = next(
+        (key for key, kind in features.items() if isinstance(kind, datasets.ClassLabel)), None
+    )
     label = label or next((key for key in _LABELS if key in features), None)
     if column is None or label is None:
-        what = "image column" if column is None else f"label column (a ClassLabel, or one of {', '.join(_LABELS)})"
+        what = (
+            "image column"
+            if column is None
+            else f"label column (a ClassLabel, or one of {', '.join(_LABELS)})"
+        )
         raise DataError(f"{root}, split {name}: no {what} among {', '.join(features)}")
     targets = _labels(root, name, table, label)
     if isinstance(features[label], datasets.ClassLabel):
@@ -125,17 +145,23 @@ def _images(root: Path, parts: dict[str, Any], name: str) -> TableImages:
     else:
         classes = class_names(root, targets, lambda: _all_labels(root, parts, label))
     if targets.max(initial=-1) >= len(classes):
-        raise DataError(f"{root}, split {name}: label {targets.max()} found, but there are {len(classes)} classes")
+        raise DataError(
+            f"{root}, split {name}: label {targets.max()} found, but there are {len(classes)} classes"
+        )
     table = table.cast_column(column, datasets.Image(decode=False))
     return TableImages(root, name, table, column, np.arange(len(table)), targets, classes)
 
 
 def _all_labels(root: Path, parts: dict[str, Any], label: str) -> np.ndarray:
-    return np.concatenate([_labels(root, name, part, label) for name, part in parts.items() if label in part.features])
+    return np.concatenate(
+        [_labels(root, name, part, label) for name, part in parts.items() if label in part.features]
+    )
 
 
 def _labels(root: Path, name: str, table: Any, label: str) -> np.ndarray:
     values = np.asarray(table.with_format("numpy", columns=[label])[:][label])
     if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or values.min(initial=0) < 0:
-        raise DataError(f"{root}, split {name}: column {label} must hold a class number, 0 or more, in every row")
+        raise DataError(
+            f"{root}, split {name}: column {label} must hold a class number, 0 or more, in every row"
+        )
     return values.astype(np.int64)

@@ -27,7 +27,11 @@ def load(data_folder: Path, split: str, download: bool) -> FileImages:
     """
     root = locate(data_folder)
     if root is None:
-        can_not = " (imagenet cannot be downloaded here: its terms must be accepted first)" if download else ""
+        can_not = (
+            " (imagenet cannot be downloaded here: its terms must be accepted first)"
+            if download
+            else ""
+        )
         raise DataError(
             f"imagenet was not found{can_not}: expected {data_folder}/train/CLASS/*.JPEG and "
             f"{data_folder}/val/CLASS/*.JPEG, or both below {data_folder / 'imagenet'}; "
@@ -37,14 +41,21 @@ def load(data_folder: Path, split: str, download: bool) -> FileImages:
     folder = root / _FOLDER[split]
     try:
         found = ImageFolder(str(folder))
-    except FileNotFoundError as error:  # torchvision raises it for class folders without a single image
-        raise DataError(f"{folder}: {error}; restore the images, or remove the class from train/ and val/") from error
+    except (
+        FileNotFoundError
+    ) as error:  # torchvision raises it for class folders without a single image
+        raise DataError(
+            f"{folder}: {error}; restore the images, or remove the class from train/ and val/"
+        ) from error
     names = [os.path.relpath(path, folder) for path, _ in found.samples]
     return FileImages(folder, names, np.asarray(found.targets), found.classes)
 
 
 def _check_classes(root: Path) -> None:
-    classes = {part: {entry.name for entry in (root / part).iterdir() if entry.is_dir()} for part in _FOLDER.values()}
+    classes = {
+        part: {entry.name for entry in (root / part).iterdir() if entry.is_dir()}
+        for part in _FOLDER.values()
+    }
     for part, names in classes.items():
         if not names:
             raise DataError(

@@ -29,7 +29,9 @@ def decode(source: str | Path | io.BytesIO, mode: str | None = None) -> Image.Im
         with Image.open(source, formats=FORMATS) as image:
             _check_size(*image.size)
             image.load()
-            asked = "RGB" if mode is None and image.mode == "LAB" else mode  # Pillow makes no grey of LAB
+            asked = (
+                "RGB" if mode is None and image.mode == "LAB" else mode
+            )  # Pillow makes no grey of LAB
             return image if asked is None else image.convert(asked)
     except UNREADABLE:
         raise
@@ -90,7 +92,11 @@ class ArrayImages(ImageDataset):
         origin: np.ndarray | None = None,
     ) -> None:
         super().__init__(targets, classes)
-        if images.dtype != np.uint8 or images.ndim not in (3, 4) or len(images) != len(self.targets):
+        if (
+            images.dtype != np.uint8
+            or images.ndim not in (3, 4)
+            or len(images) != len(self.targets)
+        ):
             raise DataError(
                 f"{source}: {images.dtype} images {images.shape} with {len(self.targets)} labels found, "
                 "expected uint8 [N, H, W] or [N, H, W, 3] and N labels"
@@ -106,19 +112,33 @@ class ArrayImages(ImageDataset):
         return f"{self.source}, image {self.origin[index]}"
 
     def subset(self, indices: np.ndarray) -> Self:
-        return type(self)(self.images[indices], self.targets[indices], self.classes, self.source, self.origin[indices])
+        return type(self)(
+            self.images[indices],
+            self.targets[indices],
+            self.classes,
+            self.source,
+            self.origin[indices],
+        )
 
 
 class FileImages(ImageDataset):
     """One image file per sample; `names[i]`, relative to the folder `root`, belongs to `targets[i]`."""
 
     def __init__(
-        self, root: Path, names: Sequence[str] | np.ndarray, targets: np.ndarray, classes: Sequence[str]
+        self,
+        root: Path,
+        names: Sequence[str] | np.ndarray,
+        targets: np.ndarray,
+        classes: Sequence[str],
     ) -> None:
         super().__init__(targets, classes)
         self.root = root
         # One array of bytes: a list of strings would be copied into every worker as their reference counts change.
-        self.names = names if isinstance(names, np.ndarray) else np.array([os.fsencode(name) for name in names])
+        self.names = (
+            names
+            if isinstance(names, np.ndarray)
+            else np.array([os.fsencode(name) for name in names])
+        )
 
     def read_image(self, index: int) -> Image.Image:
         path = self.where(index)

@@ -29,9 +29,13 @@ Batch = tuple[torch.Tensor, torch.Tensor]
 Config = DataConfig | EventDataConfig
 
 
-def build_train_loader(cfg: Config, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1) -> "TrainLoader":
+def build_train_loader(
+    cfg: Config, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+) -> "TrainLoader":
     """Loader of the train split for one of `world_size` processes, `batch_size` samples per process and step."""
-    return TrainLoader(cfg, _open(cfg, "train", batch_size, rank, world_size), batch_size, seed, rank, world_size)
+    return TrainLoader(
+        cfg, _open(cfg, "train", batch_size, rank, world_size), batch_size, seed, rank, world_size
+    )
 
 
 @singledispatch
@@ -45,7 +49,9 @@ def build_eval_loader(
     An unreadable image raises DataError naming its file. Other kinds of data register their own loader.
     """
     dataset = _open(cfg, split, batch_size, rank, world_size)
-    samples = EvalClips(dataset, cfg) if isinstance(cfg, EventDataConfig) else EvalImages(dataset, cfg)
+    samples = (
+        EvalClips(dataset, cfg) if isinstance(cfg, EventDataConfig) else EvalImages(dataset, cfg)
+    )
     return EvalLoader(
         samples,
         batch_size=batch_size,
@@ -70,7 +76,9 @@ class TrainLoader:
     ) -> None:  # fmt: skip
         """batches: the data set whose item `BatchKey` is (images, targets, broken); None: the one of `cfg`."""
         if cfg.mixes and batch_size % 2:
-            raise RecipeError(f"batch_size: found {batch_size}; mixup and cutmix mix pairs and need an even number")
+            raise RecipeError(
+                f"batch_size: found {batch_size}; mixup and cutmix mix pairs and need an even number"
+            )
         self.classes, self.num_classes = dataset.classes, dataset.num_classes
         self.broken_count, self.broken_files = 0, set[str]()
         self.targets: np.ndarray | None = getattr(dataset, "targets", None)
@@ -133,13 +141,17 @@ class TrainLoader:
 class _EpochOrder:
     """The sampler: this process's keys of one epoch, from the batch it was told to start with."""
 
-    def __init__(self, sampling: Sampling, seed: int, batch_size: int, rank: int, world_size: int) -> None:
+    def __init__(
+        self, sampling: Sampling, seed: int, batch_size: int, rank: int, world_size: int
+    ) -> None:
         self.sampling, self.seed, self.global_size = sampling, seed, batch_size * world_size
         # copies of an image, which follow each other, go to different processes; other samples in
         # slices
         repeated = sampling.repeats > 1
         first = rank if repeated else rank * batch_size
-        self.share = slice(first, None, world_size) if repeated else slice(first, first + batch_size)
+        self.share = (
+            slice(first, None, world_size) if repeated else slice(first, first + batch_size)
+        )
         self.batches_per_epoch = sampling.selected // self.global_size
         if self.batches_per_epoch == 0:
             raise RecipeError(
@@ -173,7 +185,11 @@ class EvalLoader(DataLoader):
 
 
 def _train_batches(cfg: Config, dataset: Any, seed: int) -> TrainBatches | EventBatches:
-    return EventBatches(cfg, dataset, seed) if isinstance(cfg, EventDataConfig) else TrainBatches(cfg, dataset, seed)
+    return (
+        EventBatches(cfg, dataset, seed)
+        if isinstance(cfg, EventDataConfig)
+        else TrainBatches(cfg, dataset, seed)
+    )
 
 
 def _sampling(cfg: Any, dataset: Any) -> Sampling:
@@ -194,8 +210,14 @@ def _open(cfg: Config, split: str, batch_size: int, rank: int, world_size: int) 
     if isinstance(cfg, EventDataConfig):
         dataset: Any = create_event_dataset(cfg, split)
     else:  # several processes must not download the same files at once
-        dataset = create_dataset(cfg.dataset, split, cfg.root, cfg.download and world_size == 1, cfg.val_fraction)
-    return train_part(dataset, cfg.train_fraction, cfg.train_fraction_seed) if split == "train" else dataset
+        dataset = create_dataset(
+            cfg.dataset, split, cfg.root, cfg.download and world_size == 1, cfg.val_fraction
+        )
+    return (
+        train_part(dataset, cfg.train_fraction, cfg.train_fraction_seed)
+        if split == "train"
+        else dataset
+    )
 
 
 def worker_options(workers: int) -> dict[str, Any]:

@@ -11,7 +11,9 @@ from spikedriven.data.seeding import permutation
 SHUFFLED_TOGETHER = 16
 
 
-def epoch_order(length: int, seed: int, epoch: int, shards: Sequence[int] | np.ndarray | None = None) -> torch.Tensor:
+def epoch_order(
+    length: int, seed: int, epoch: int, shards: Sequence[int] | np.ndarray | None = None
+) -> torch.Tensor:
     """Every index 0..length-1 once, int64 `[length]`.
 
     shards: how many consecutive samples each shard holds, in the set's order. The shards are shuffled, then the
@@ -32,5 +34,9 @@ def epoch_order(length: int, seed: int, epoch: int, shards: Sequence[int] | np.n
 
 def run_lengths(values: np.ndarray) -> np.ndarray:
     """Lengths of the runs of equal neighbours in an array `[N]`; int64, their sum is N."""
-    starts = np.flatnonzero(np.diff(values, prepend=values[0] - 1)) if len(values) else np.zeros(0, dtype=np.int64)
+    starts = (
+        np.flatnonzero(np.diff(values, prepend=values[0] - 1))
+        if len(values)
+        else np.zeros(0, dtype=np.int64)
+    )
     return np.diff(starts, append=len(values))

@@ -34,7 +34,9 @@ class ImageSet:
     licence: str
     mean: tuple[float, ...]
     std: tuple[float, ...]
-    open: Callable[[Path, str, bool], ImageDataset]  # (data folder, "train" or "test", download allowed)
+    open: Callable[
+        [Path, str, bool], ImageDataset
+    ]  # (data folder, "train" or "test", download allowed)
     locate: Callable[[Path], Path | None]
 
 
@@ -103,7 +105,8 @@ _WDS = replace(
 )
 _HFDS = replace(_WDS, name="hfds", licence="that of your set", open=hfds.load, locate=hfds.locate)
 IMAGE_SETS: dict[str, ImageSet] = {
-    entry.name: entry for entry in (_FASHION_MINI, _FASHION_MNIST, _CIFAR10, _CIFAR100, _IMAGENET, _WDS, _HFDS)
+    entry.name: entry
+    for entry in (_FASHION_MINI, _FASHION_MNIST, _CIFAR10, _CIFAR100, _IMAGENET, _WDS, _HFDS)
 }
 
 
@@ -118,7 +121,11 @@ def data_folder(root: str | Path | None = None) -> Path:
 
 
 def create_dataset(
-    name: str, split: str, root: str | Path | None = None, download: bool = False, val_fraction: float = 0.0
+    name: str,
+    split: str,
+    root: str | Path | None = None,
+    download: bool = False,
+    val_fraction: float = 0.0,
 ) -> ImageDataset:
     """Opens one split of an image set; items are `(PIL.Image, int)`.
 
@@ -135,7 +142,9 @@ def create_dataset(
 def create_event_dataset(cfg: EventDataConfig, split: str) -> EventDataset:
     """Opens one split, as `create_dataset` does, of an event set; items are (float32 `[T, 2, H, W]`, int)."""
     entry = find_event_set(cfg.dataset)
-    return _split(lambda part: entry.open(cfg, data_folder(cfg.root), part), split, cfg.val_fraction)
+    return _split(
+        lambda part: entry.open(cfg, data_folder(cfg.root), part), split, cfg.val_fraction
+    )
 
 
 def _split(open_part: Callable[[str], Any], split: str, val_fraction: float) -> Any:
@@ -144,7 +153,9 @@ def _split(open_part: Callable[[str], Any], split: str, val_fraction: float) -> 
     if not 0.0 <= val_fraction < 1.0:
         raise InputError(f"val_fraction is {val_fraction}, expected 0 <= val_fraction < 1")
     if split == "val" and val_fraction == 0.0:
-        raise InputError('split "val" is the held-out part of the train images: give val_fraction > 0')
+        raise InputError(
+            'split "val" is the held-out part of the train images: give val_fraction > 0'
+        )
     dataset = open_part("test" if split == "test" else "train")
     if split == "test" or val_fraction == 0.0:
         return dataset

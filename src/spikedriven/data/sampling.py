@@ -56,12 +56,16 @@ def balanced_order(targets: np.ndarray, seed: int, epoch: int) -> torch.Tensor:
     more the epoch has a part, drawn anew in each.
     """
     labels, members = np.unique(targets), []
-    extra = set(permutation(len(labels), "one more", seed, epoch)[: len(targets) % len(labels)].tolist())
+    extra = set(
+        permutation(len(labels), "one more", seed, epoch)[: len(targets) % len(labels)].tolist()
+    )
     for number, label in enumerate(labels.tolist()):
         wanted = len(targets) // len(labels) + (number in extra)
         own = torch.from_numpy(np.flatnonzero(targets == label))
         rounds = math.ceil(wanted / len(own))
-        shuffles = [own[permutation(len(own), "balanced", seed, epoch, label, n)] for n in range(rounds)]
+        shuffles = [
+            own[permutation(len(own), "balanced", seed, epoch, label, n)] for n in range(rounds)
+        ]
         members.append(torch.cat([*shuffles, own[:0]])[:wanted])
     drawn = torch.cat(members)
     return drawn[permutation(len(drawn), "order", seed, epoch)]

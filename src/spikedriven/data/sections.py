@@ -17,7 +17,10 @@ from spikedriven.data.segmentation.registry import SEGMENTATION_SETS
 from spikedriven.errors import InputError
 
 #: Tasks whose data section does not depend on the data set.
-OF_TASK: dict[str, type] = {"detection": DetectionDataConfig, "segmentation": SegmentationDataConfig}
+OF_TASK: dict[str, type] = {
+    "detection": DetectionDataConfig,
+    "segmentation": SegmentationDataConfig,
+}
 
 
 def all_sets() -> dict[str, Any]:
@@ -79,7 +82,12 @@ def evaluation_config(
 ) -> DataConfig | EventDataConfig:
     """How a classification set is evaluated by a network of this input. chosen: what
     `chosen_labels` returned."""
-    common: dict[str, Any] = {"dataset": dataset, "root": root, "img_size": img_size, "workers": workers}
+    common: dict[str, Any] = {
+        "dataset": dataset,
+        "root": root,
+        "img_size": img_size,
+        "workers": workers,
+    }
     common |= chosen or {}
     if data_config_type("classification", dataset) is EventDataConfig:
         return EventDataConfig(**common, time_steps=time_steps)

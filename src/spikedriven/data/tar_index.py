@@ -70,7 +70,9 @@ def read_index(path: Path) -> ShardIndex:
         with path.open("rb") as file, tarfile.open(fileobj=file, mode="r:") as tar:
             samples = list(_samples(path, tar))
     except (tarfile.TarError, OSError, EOFError, ValueError, OverflowError, MemoryError) as error:
-        raise DataError(f"{path}: not a whole uncompressed tar ({error}); copy the shard again") from error
+        raise DataError(
+            f"{path}: not a whole uncompressed tar ({error}); copy the shard again"
+        ) from error
     rows = [(*(sample.image or ()), sample.label) for sample in samples]  # complete ones have both
     table = np.array(rows, dtype=np.int64).reshape(-1, 3)
     return ShardIndex(*table.T.copy())
@@ -88,7 +90,9 @@ def _samples(path: Path, tar: tarfile.TarFile) -> Iterator[_Sample]:
             if current is not None:
                 yield _complete(path, current)
             if key in keys:
-                raise DataError(f"{path}: the files of sample {key!r} do not follow one another; write the shard again")
+                raise DataError(
+                    f"{path}: the files of sample {key!r} do not follow one another; write the shard again"
+                )
             keys.add(key)
             current = _Sample(key)
         _take(path, tar, member, ending, current)
@@ -117,33 +121,47 @@ def _checked_name(path: Path, member: tarfile.TarInfo) -> tuple[str, str]:
     if member.isdir():
         return "", ""
     if not member.isreg() or member.issparse():
-        raise DataError(f"{path}: refused: {member.name!r} is a link, a device or a sparse file, expected plain files")
+        raise DataError(
+            f"{path}: refused: {member.name!r} is a link, a device or a sparse file, expected plain files"
+        )
     stem, _, ending = name.name.partition(".")
     return str(name.parent / stem), ending.lower()
 
 
-def _take(path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, ending: str, sample: _Sample) -> None:
+def _take(
+    path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, ending: str, sample: _Sample
+) -> None:
     kind = "image" if ending in IMAGES else ending
     if kind in sample.seen:
-        raise DataError(f"{path}: sample {sample.key!r} has two files for its {kind}; write the shard again")
+        raise DataError(
+            f"{path}: sample {sample.key!r} has two files for its {kind}; write the shard again"
+        )
     sample.seen.add(kind)
     if kind == "image":
         if not 0 < member.size <= LARGEST_IMAGE:
-            raise DataError(f"{path}: {member.name!r} has {member.size:,} bytes, expected 1 to {LARGEST_IMAGE:,}")
+            raise DataError(
+                f"{path}: {member.name!r} has {member.size:,} bytes, expected 1 to {LARGEST_IMAGE:,}"
+            )
         sample.image = member.offset_data, member.size
     elif kind == LABEL:
         content = tar.extractfile(member).read(_LONGEST_LABEL + 1)  # type: ignore[union-attr]  # it is a plain file
         text = content.strip()
         if len(content) > _LONGEST_LABEL or not text.isdigit() or int(text) >= 2**31:
-            raise DataError(f"{path}: {member.name!r} holds {content!r}, expected a class number such as 17")
+            raise DataError(
+                f"{path}: {member.name!r} holds {content!r}, expected a class number such as 17"
+            )
         sample.label = int(text)
 
 
 def _complete(path: Path, sample: _Sample) -> _Sample:
     if sample.label is None:
-        raise DataError(f"{path}: sample {sample.key!r} has no label: expected {sample.key}.{LABEL} beside its image")
+        raise DataError(
+            f"{path}: sample {sample.key!r} has no label: expected {sample.key}.{LABEL} beside its image"
+        )
     if sample.image is None:
-        raise DataError(f"{path}: sample {sample.key!r} has no image: expected {sample.key}.jpg, .png or .webp")
+        raise DataError(
+            f"{path}: sample {sample.key!r} has no image: expected {sample.key}.jpg, .png or .webp"
+        )
     return sample
 
 
@@ -165,7 +183,11 @@ def _remembered(cache: Path, stamp: np.ndarray) -> ShardIndex | None:
             table = found["table"]
     except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
         return None  # absent or damaged: it is made again from the shard
-    return ShardIndex(*table) if table.dtype == np.int64 and table.ndim == 2 and len(table) == 3 else None
+    return (
+        ShardIndex(*table)
+        if table.dtype == np.int64 and table.ndim == 2 and len(table) == 3
+        else None
+    )
 
 
 def _remember(path: Path, stamp: np.ndarray, index: ShardIndex) -> None:
@@ -178,4 +200,7 @@ def _remember(path: Path, stamp: np.ndarray, index: ShardIndex) -> None:
             return
         except OSError as error:
             _log.info("%s: cannot be written (%s)", cache, error)
-    _log.warning("%s: its table can be kept nowhere, so every start reads the headers of the whole shard", path)
+    _log.warning(
+        "%s: its table can be kept nowhere, so every start reads the headers of the whole shard",
+        path,
+    )

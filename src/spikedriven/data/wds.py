@@ -58,13 +58,26 @@ class ShardImages(ImageDataset):
         return f"{path}, {name}"
 
     def subset(self, indices: np.ndarray) -> Self:
-        shard_of, offsets, sizes = self.shard_of[indices], self.offsets[indices], self.sizes[indices]
-        return type(self)(self.shards, shard_of, offsets, sizes, self.targets[indices], self.classes)
+        shard_of, offsets, sizes = (
+            self.shard_of[indices],
+            self.offsets[indices],
+            self.sizes[indices],
+        )
+        return type(self)(
+            self.shards, shard_of, offsets, sizes, self.targets[indices], self.classes
+        )
 
 
 def locate(data_folder: Path) -> Path | None:
     """The data folder, or wds/ in it, when it has train shards: *train*.tar or train/*.tar."""
-    return next((folder for folder in (data_folder, data_folder / "wds") if files_of(folder, "train", ".tar")), None)
+    return next(
+        (
+            folder
+            for folder in (data_folder, data_folder / "wds")
+            if files_of(folder, "train", ".tar")
+        ),
+        None,
+    )
 
 
 def load(data_folder: Path, split: str, download: bool) -> ShardImages:
@@ -102,13 +115,19 @@ def files_of(root: Path, split: str, ending: str) -> list[Path]:
     """Files of a split, in the folder or one below, told by a word of their path: `x-train-0001.tar`, `val/7.tar`."""
     found = [*root.glob(f"*{ending}"), *root.glob(f"*/*{ending}")] if root.is_dir() else []
     for words in _WORDS[split]:
-        matching = [path for path in found if words & set(re.split(r"[^a-z]+", str(path.relative_to(root)).lower()))]
+        matching = [
+            path
+            for path in found
+            if words & set(re.split(r"[^a-z]+", str(path.relative_to(root)).lower()))
+        ]
         if matching:
             return sorted(matching)
     return []
 
 
-def class_names(root: Path, labels: np.ndarray, other_labels: Callable[[], np.ndarray]) -> tuple[str, ...]:
+def class_names(
+    root: Path, labels: np.ndarray, other_labels: Callable[[], np.ndarray]
+) -> tuple[str, ...]:
     """The lines of ROOT/classes.txt, else "0" to the largest label of both parts."""
     listed = root / "classes.txt"
     if not listed.is_file():
@@ -120,7 +139,9 @@ def class_names(root: Path, labels: np.ndarray, other_labels: Callable[[], np.nd
         raise DataError(f"{listed} cannot be read as a text file: {error}") from error
     names = tuple(line.strip() for line in lines if line.strip())
     if labels.max(initial=-1) >= len(names):
-        raise DataError(f"{root}: label {labels.max()} found, but {listed} names {len(names)} classes, counted from 0")
+        raise DataError(
+            f"{root}: label {labels.max()} found, but {listed} names {len(names)} classes, counted from 0"
+        )
     return names
 
 
@@ -140,5 +161,7 @@ def _read(path: Path, offset: int, size: int) -> bytes:
         file.seek(offset)
         content = file.read(size)
     if len(content) != size:
-        raise OSError(f"{size:,} bytes expected at byte {offset:,}, {len(content):,} found; has the shard changed?")
+        raise OSError(
+            f"{size:,} bytes expected at byte {offset:,}, {len(content):,} found; has the shard changed?"
+        )
     return content

@@ -31,7 +31,9 @@ class Inference:
     def __init__(self, network: DemoNetwork, threads: int | None = None) -> None:
         self.network = network
         network.program.threads = threads or network.program.threads
-        self._worker = ThreadPoolExecutor(1, "inference", torch.set_num_threads, (network.program.threads,))
+        self._worker = ThreadPoolExecutor(
+            1, "inference", torch.set_num_threads, (network.program.threads,)
+        )
 
     def classify(self, pixels: np.ndarray) -> dict[str, Any]:
         """uint8 [28, 28], grey -> what the page shows. Waits for its turn."""
@@ -75,7 +77,12 @@ def attention(network: DemoNetwork, x: Tensor) -> list[dict[str, Any]]:
 def _drawn(image: np.ndarray, one: FiringMap) -> dict[str, Any]:
     largest = float(one.rates.max())
     images = [data_uri(overlay(image, rates, largest)) for rates in one.rates]
-    return {"name": one.label, "largest": largest, "means": one.rates.mean((1, 2)).tolist(), "images": images}
+    return {
+        "name": one.label,
+        "largest": largest,
+        "means": one.rates.mean((1, 2)).tolist(),
+        "images": images,
+    }
 
 
 def energy(network: DemoNetwork, x: Tensor) -> dict[str, Any]:
@@ -87,9 +94,18 @@ def energy(network: DemoNetwork, x: Tensor) -> dict[str, Any]:
     return {
         "conventions": [_convention(prices) for prices in reports.values()],
         "prices": {name: _price(TECHNOLOGIES[name]) for name in PRICES},
-        "equal_ann_mj": {"fp32": first.comparison.ann_mj, "int8": first.comparison.quantised_ann_mj},
+        "equal_ann_mj": {
+            "fp32": first.comparison.ann_mj,
+            "int8": first.comparison.quantised_ann_mj,
+        },
         "layers": [
-            {"name": row.name, "op": row.op, "rate": row.rate, "picojoule": row.picojoule, "formula": row.formula}
+            {
+                "name": row.name,
+                "op": row.op,
+                "rate": row.rate,
+                "picojoule": row.picojoule,
+                "formula": row.formula,
+            }
             for row in first.rows
         ],
     }

@@ -19,11 +19,16 @@ def latency(network: DemoNetwork, x: Tensor) -> dict[str, Any]:
 
     The run in front of each timed one brings the weights back into the caches, as in `spikedriven bench engine`.
     """
-    runs: dict[str, Callable[[], Tensor]] = {"engine": lambda: network.program(x), "eager": lambda: network.model(x)}
+    runs: dict[str, Callable[[], Tensor]] = {
+        "engine": lambda: network.program(x),
+        "eager": lambda: network.model(x),
+    }
     times: dict[str, list[float]] = {name: [] for name in runs}
     end = time.perf_counter() + BUDGET
     with torch.inference_mode():
-        while len(times["eager"]) < LEAST or (len(times["eager"]) < MOST and time.perf_counter() < end):
+        while len(times["eager"]) < LEAST or (
+            len(times["eager"]) < MOST and time.perf_counter() < end
+        ):
             for name, run in runs.items():
                 run()
                 start = time.perf_counter()

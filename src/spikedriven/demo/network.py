@@ -41,7 +41,9 @@ class DemoNetwork:
     @cached_property
     def levels(self) -> int:
         """D: binary steps per time step; 1 for networks of LIF neurons."""
-        return max((m.levels for m in self.model.modules() if isinstance(m, IntegerNeuron)), default=1)
+        return max(
+            (m.levels for m in self.model.modules() if isinstance(m, IntegerNeuron)), default=1
+        )
 
     def prepared(self, image: Image.Image) -> Tensor:
         """[1, C, H, W] as in evaluation."""
@@ -49,7 +51,11 @@ class DemoNetwork:
 
     def describe(self) -> dict[str, Any]:
         """Plain values for the head of the page."""
-        native = f"compiled engine, {self.program.isa or instruction_sets()[0]}" if self.program.is_native else None
+        native = (
+            f"compiled engine, {self.program.isa or instruction_sets()[0]}"
+            if self.program.is_native
+            else None
+        )
         return {
             "name": self.name, "family": type(self.model).__name__, "classes": list(CLASSES),
             "parameters": sum(p.numel() for p in self.model.parameters()),
@@ -65,7 +71,11 @@ def open_network(target: str) -> DemoNetwork:
     Raises InputError where it is no classifier of garments, and what loading raises.
     """
     model, data, name = _load(target)
-    if not isinstance(model, SpikeDrivenModel) or model.input_layout != "image" or model.num_classes != len(CLASSES):
+    if (
+        not isinstance(model, SpikeDrivenModel)
+        or model.input_layout != "image"
+        or model.num_classes != len(CLASSES)
+    ):
         raise InputError(
             f"{target}: the demo needs a classifier of pictures in the {len(CLASSES)} classes of Fashion-MNIST, found "
             f"{type(model).__name__} with {getattr(model, 'num_classes', 'no')} classes"

@@ -8,7 +8,9 @@ import numpy as np
 from spikedriven.errors import InputError
 
 SIDE = 28
-EXPECTED = f'{{"pixels": [...]}} with {SIDE} rows of {SIDE} whole numbers from 0 (black) to 255 (white)'
+EXPECTED = (
+    f'{{"pixels": [...]}} with {SIDE} rows of {SIDE} whole numbers from 0 (black) to 255 (white)'
+)
 
 
 def read_pixels(body: bytes) -> np.ndarray:
@@ -16,7 +18,9 @@ def read_pixels(body: bytes) -> np.ndarray:
     try:
         value = json.loads(body, parse_constant=_refuse_constant)
     except (ValueError, RecursionError) as error:
-        raise InputError(f"the request is no JSON ({str(error)[:60]}); expected {EXPECTED}") from error
+        raise InputError(
+            f"the request is no JSON ({str(error)[:60]}); expected {EXPECTED}"
+        ) from error
     if not isinstance(value, dict) or value.keys() != {"pixels"}:
         raise InputError(f"expected {EXPECTED}")
     rows = value["pixels"]
@@ -35,7 +39,11 @@ def _row(row: Any, index: int) -> list[int]:
 
 
 def _length(value: Any) -> str:
-    return f"a list of {len(value)}" if isinstance(value, list) else f"no list but {type(value).__name__}"
+    return (
+        f"a list of {len(value)}"
+        if isinstance(value, list)
+        else f"no list but {type(value).__name__}"
+    )
 
 
 def _refuse_constant(name: str) -> NoReturn:

@@ -65,7 +65,11 @@ class DemoServer(ThreadingHTTPServer):
         try:
             super().__init__((ADDRESS, port), Handler)
         except OSError as error:
-            reason = "is in use" if error.errno == errno.EADDRINUSE else f"cannot be had ({error.strerror})"
+            reason = (
+                "is in use"
+                if error.errno == errno.EADDRINUSE
+                else f"cannot be had ({error.strerror})"
+            )
             raise InputError(
                 f"port {port} of {ADDRESS} {reason}; give another with --port, or --port 0 for a free one"
             ) from error
@@ -141,7 +145,9 @@ class Handler(BaseHTTPRequestHandler):
             raise InputError("the request does not say how long it is (Content-Length)")
         if self.headers.get_content_type() != "application/json":
             self.rfile.read(min(int(length), DISCARDED))
-            raise InputError(f"expected Content-Type application/json, found {self.headers.get_content_type()}")
+            raise InputError(
+                f"expected Content-Type application/json, found {self.headers.get_content_type()}"
+            )
         if int(length) > LARGEST_BODY:
             self.rfile.read(min(int(length), DISCARDED))
             raise InputError(f"the request has {length} bytes; at most {LARGEST_BODY} are taken")
@@ -175,7 +181,10 @@ def _page(package: str, name: str, kind: str) -> tuple[bytes, str]:
 
 def _samples(inference: Inference) -> dict[str, Any]:
     palette = matplotlib.colormaps[COLOURS](np.linspace(0, 1, 64), bytes=True)[:, :3].tolist()
-    images = [{"index": s.index, "label": s.label, "pixels": np.asarray(s.image).tolist()} for s in samples()]
+    images = [
+        {"index": s.index, "label": s.label, "pixels": np.asarray(s.image).tolist()}
+        for s in samples()
+    ]
     return {"network": inference.network.describe(), "palette": palette, "samples": images}
 
 

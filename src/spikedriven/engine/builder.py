@@ -62,14 +62,18 @@ class Builder:
 
     def plan(self) -> Plan:
         """The finished program; maps that nothing reads are no longer written."""
-        read = {index for operation in self.operations for index in read_by(operation)} | {self.output}
+        read = {index for operation in self.operations for index in read_by(operation)} | {
+            self.output
+        }
         operations = [
             replace(operation, real=None)
             if isinstance(operation, WeightLayer) and operation.real not in read
             else operation
             for operation in self.operations
         ]
-        used = sorted({i for operation in operations for i in read_by(operation) + written_by(operation)})
+        used = sorted(
+            {i for operation in operations for i in read_by(operation) + written_by(operation)}
+        )
         moved = {old: new for new, old in enumerate(used)}
         return Plan(
             self.time_steps, self.input_frames, tuple(self.maps[i] for i in used),
@@ -80,16 +84,28 @@ class Builder:
 
     def image(self, shape: tuple[int, ...]) -> int:
         channels, height, width = shape
-        out = self._map("real", self.time_steps if self.input_frames else 1, height, width, channels)
+        out = self._map(
+            "real", self.time_steps if self.input_frames else 1, height, width, channels
+        )
         self.operations.append(Image(out))
         return out
 
-    def _map(self, kind: str, steps: int, height: int, width: int, channels: int, content: Content = Content()) -> int:
+    def _map(
+        self,
+        kind: str,
+        steps: int,
+        height: int,
+        width: int,
+        channels: int,
+        content: Content = Content(),
+    ) -> int:
         self.maps.append(Map(kind, steps, height, width, channels, self.where))
         self.content.append(content)
         return len(self.maps) - 1
 
-    def _like(self, index: int, kind: str, steps: int | None = None, content: Content = Content()) -> int:
+    def _like(
+        self, index: int, kind: str, steps: int | None = None, content: Content = Content()
+    ) -> int:
         like = self.maps[index]
         steps = like.steps if steps is None else steps
         return self._map(kind, steps, like.height, like.width, like.channels, content)
@@ -100,22 +116,52 @@ class Builder:
         """A folded convolution, or a depthwise one; reads spikes, or real values (the image, or filtered spikes)."""
         depthwise = conv.groups > 1
         if depthwise and (conv.groups != conv.in_channels or conv.out_channels != conv.in_channels):
-            raise InputError(f"the engine has no grouped convolution but the depthwise one, found {conv}")
-        kernel, step, pad = (_single(size, conv) for size in (conv.kernel_size, conv.stride, conv.padding))
+            raise InputError(
+                f"the engine has no grouped convolution but the depthwise one, found {conv}"
+            )
+        kernel, step, pad = (
+            _single(size, conv) for size in (conv.kernel_size, conv.stride, conv.padding)
+        )
         like, content = self.maps[source], self.content[source]
         if like.kind == "real":
             if depthwise:
-                raise InputError(f"the engine has no depthwise convolution on real values, found one in {self.where!r}")
-            mode, weight, scale = "float", conv.weight.detach().float().numpy().copy(), np.ones(conv.out_channels, "f4")
+                raise InputError(
+                    f"the engine has no depthwise convolution on real values, found one in {self.where!r}"
+                )
+            mode, weight, scale = (
+                "float",
+                conv.weight.detach().float().numpy().copy(),
+                np.ones(conv.out_channels, "f4"),
+            )
         else:
-            mode = "depthwise" if depthwise else "rows" if rows_fit(like.steps, content.levels) else "dense"
-            weight, steps = scales.quantized(conv.weight.detach().double().numpy(), content.levels, self.weight_bits)
+            mode = (
+                "depthwise"
+                if depthwise
+                else "rows"
+                if rows_fit(like.steps, content.levels)
+                else "dense"
+            )
+            weight, steps = scales.quantized(
+                conv.weight.detach().double().numpy(), content.levels, self.weight_bits
+            )
             scale = scales.as_scale(steps, content.unit)
-        height, width = ((size + 2 * pad - kernel) // step + 1 for size in (like.height, like.width))
+        height, width = (
+            (size + 2 * pad - kernel) // step + 1 for size in (like.height, like.width)
+        )
         out = self._map("real", like.steps, height, width, conv.out_channels)
         bias = torch.zeros(conv.out_channels) if conv.bias is None else conv.bias.detach()
         self.operations.append(
-            WeightLayer(source, weight, scale, bias.float().numpy().copy(), step, pad, content.levels, mode, real=out)
+            WeightLayer(
+                source,
+                weight,
+                scale,
+                bias.float().numpy().copy(),
+                step,
+                pad,
+                content.levels,
+                mode,
+                real=out,
+            )
         )
         return out
 
@@ -154,7 +200,9 @@ class Builder:
 
     def pool(self, source: int, kernel: int, step: int, pad: int) -> int:
         like = self.maps[source]
-        height, width = ((size + 2 * pad - kernel) // step + 1 for size in (like.height, like.width))
+        height, width = (
+            (size + 2 * pad - kernel) // step + 1 for size in (like.height, like.width)
+        )
         out = self._map(like.kind, like.steps, height, width, like.channels, self.content[source])
         self.operations.append(Pool(source, out, kernel, step, pad))
         return out
@@ -167,13 +215,24 @@ class Builder:
         self.operations.append(MaskedAttention(q, k, v, out, heads, spec))
         return out
 
-    def linear_attention(self, q: int, k: int, v: int, heads: int, scale: float, neuron: nn.Module) -> int:
+    def linear_attention(
+        self, q: int, k: int, v: int, heads: int, scale: float, neuron: nn.Module
+    ) -> int:
         parts = [self.content[x] for x in (q, k, v)]
         like = self.maps[q]
         channels = like.channels // heads
-        largest = parts[0].levels * parts[1].levels * parts[2].levels * like.height * like.width * channels
+        largest = (
+            parts[0].levels
+            * parts[1].levels
+            * parts[2].levels
+            * like.height
+            * like.width
+            * channels
+        )
         if largest > scales.LIMIT32:
-            raise InputError(f"attention in {self.where!r} could sum to {largest}, more than 32 bits hold")
+            raise InputError(
+                f"attention in {self.where!r} could sum to {largest}, more than 32 bits hold"
+            )
         spec = neuron_spec(neuron)
         steps = self.time_steps if spec.kind == "lif" else self.maps[v].steps
         out = self._like(v, "spikes", steps, _counts(neuron))
@@ -228,17 +287,27 @@ def neuron_spec(neuron: nn.Module) -> NeuronSpec:
     """The constants of a neuron, as float32 holds them."""
     if isinstance(neuron, IntegerNeuron):
         if neuron.levels > 255:
-            raise InputError(f"the engine counts to 255, found an integer neuron with {neuron.levels} levels")
+            raise InputError(
+                f"the engine counts to 255, found an integer neuron with {neuron.levels} levels"
+            )
         return IntegerSpec(neuron.levels, neuron.rounding == "half_up")
     assert isinstance(neuron, LIF)
     options, w = neuron.options, neuron.time_constant()
     leak = options.tau if w is None else torch.sigmoid(w.detach().float()).item()
-    leak, threshold, rest = (float(np.float32(x)) for x in (leak, options.v_threshold, options.rest))
-    return LIFSpec(leak, threshold, rest, options.v_reset is not None, options.decay_input, w is not None)
+    leak, threshold, rest = (
+        float(np.float32(x)) for x in (leak, options.v_threshold, options.rest)
+    )
+    return LIFSpec(
+        leak, threshold, rest, options.v_reset is not None, options.decay_input, w is not None
+    )
 
 
 def _counts(neuron: nn.Module) -> Content:
-    return Content(1.0 / neuron.norm, neuron.levels) if isinstance(neuron, IntegerNeuron) else Content()
+    return (
+        Content(1.0 / neuron.norm, neuron.levels)
+        if isinstance(neuron, IntegerNeuron)
+        else Content()
+    )
 
 
 def _single(size: Any, conv: nn.Conv2d) -> int:
@@ -251,4 +320,7 @@ def _single(size: Any, conv: nn.Conv2d) -> int:
 def _renumbered(operation: Any, moved: dict[int, int]) -> Any:
     fields = {field.name for field in dataclasses.fields(operation)}
     names = {*READS, *WRITES} & fields
-    return replace(operation, **{n: moved[getattr(operation, n)] for n in names if getattr(operation, n) is not None})
+    return replace(
+        operation,
+        **{n: moved[getattr(operation, n)] for n in names if getattr(operation, n) is not None},
+    )

@@ -46,7 +46,11 @@ class Program:
                 stacklevel=3,
             )
         self.plan = plan
-        self.threads = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+        self.threads = (
+            len(os.sched_getaffinity(0))
+            if hasattr(os, "sched_getaffinity")
+            else os.cpu_count() or 1
+        )
         self.isa = isa
         self._native = NativeRun(plan, isa) if native or (native is None and available()) else None
 
@@ -66,7 +70,10 @@ class Program:
             run = NativeRun(self.plan, self.isa, keep=True)
             run(sample, self.threads)
             values = [run.read(i) for i in range(len(self.plan.maps))]
-        return [(m, torch.from_numpy(np.ascontiguousarray(v))) for m, v in zip(self.plan.maps, values, strict=True)]
+        return [
+            (m, torch.from_numpy(np.ascontiguousarray(v)))
+            for m, v in zip(self.plan.maps, values, strict=True)
+        ]
 
     @property
     def is_native(self) -> bool:
@@ -81,7 +88,9 @@ class Program:
 
     def _run(self, sample: NDArray[np.float32]) -> NDArray[np.float32]:
         if not isinstance(self.threads, int) or not 1 <= self.threads <= MOST_THREADS:
-            raise InputError(f"threads must be a whole number from 1 to {MOST_THREADS}, found {self.threads!r}")
+            raise InputError(
+                f"threads must be a whole number from 1 to {MOST_THREADS}, found {self.threads!r}"
+            )
         if self._native is None:
             return run_twin(self.plan, sample)[self.plan.output]
         return self._native(sample, self.threads)
@@ -91,7 +100,12 @@ class Program:
         image = self.plan.maps[0]
         shape = (image.channels, image.height, image.width)
         expected = (image.steps, *shape) if self.plan.input_frames else shape
-        if not isinstance(x, Tensor) or not x.is_floating_point() or tuple(x.shape[1:]) != expected or not len(x):
+        if (
+            not isinstance(x, Tensor)
+            or not x.is_floating_point()
+            or tuple(x.shape[1:]) != expected
+            or not len(x)
+        ):
             found = f"{x.dtype} {list(x.shape)}" if isinstance(x, Tensor) else type(x).__name__
             raise InputError(f"this program takes floating point [B, {', '.join(map(str, expected))}], found {found}; "
                              "compile again for another size")  # fmt: skip
@@ -110,7 +124,9 @@ class Program:
         return values[:, :, 0, 0].transpose(0, 1).expand(self.plan.time_steps, -1, -1)
 
 
-def compile(model: nn.Module, example: Tensor, native: bool | None = None, weight_bits: int | None = None) -> Program:
+def compile(
+    model: nn.Module, example: Tensor, native: bool | None = None, weight_bits: int | None = None
+) -> Program:
     """Compile a registered network for inputs shaped like ``example``.
 
     example: real inputs [B, C, H, W] or [B, T, C, H, W]; how often neurons fire on the first of them decides, layer by

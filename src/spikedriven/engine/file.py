@@ -45,7 +45,14 @@ def save(plan: Plan, path: str | os.PathLike[str]) -> None:
     path = Path(path)
     check_plan(plan)
     described, arrays = _described(plan)
-    text = _text({"format": FORMAT, "version": VERSION, "plan": described, "sha256": _sums(described, arrays)})
+    text = _text(
+        {
+            "format": FORMAT,
+            "version": VERSION,
+            "plan": described,
+            "sha256": _sums(described, arrays),
+        }
+    )
     try:
         replace_file(path, safetensors.numpy.save(arrays, {KEY: text}))
     except OSError as error:
@@ -61,7 +68,9 @@ def load(path: str | os.PathLike[str]) -> Plan:
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be read ({error.strerror or error})") from error
     except InputError as error:
-        raise CheckpointError(f"{path}: {error}. Write it again with `spikedriven compile` or Program.save") from error
+        raise CheckpointError(
+            f"{path}: {error}. Write it again with `spikedriven compile` or Program.save"
+        ) from error
 
 
 # Bytes ------------------------------------------------------------------------------------------------------------
@@ -76,10 +85,18 @@ def _read(data: bytes) -> tuple[dict[str, Any], Arrays]:
         found = json.loads(text)
         kind, version, canonical = found["format"], found["version"], _text(found)
     except Exception as error:  # whatever bytes that are no such file make the two readers raise
-        raise InputError(f"no program file, or a damaged one ({type(error).__name__}: {error})") from error
+        raise InputError(
+            f"no program file, or a damaged one ({type(error).__name__}: {error})"
+        ) from error
     if kind != FORMAT or type(version) is not int or version != VERSION:
-        raise InputError(f"found {kind!r} version {version!r}, but this spikedriven reads {FORMAT!r} version {VERSION}")
-    if not header.endswith(b"}") or text != canonical or found.keys() != {"format", "version", "plan", "sha256"}:
+        raise InputError(
+            f"found {kind!r} version {version!r}, but this spikedriven reads {FORMAT!r} version {VERSION}"
+        )
+    if (
+        not header.endswith(b"}")
+        or text != canonical
+        or found.keys() != {"format", "version", "plan", "sha256"}
+    ):
         raise InputError("damaged: its description is not as it was written")
     _check_sums(found["sha256"], _sums(found["plan"], arrays))
     return found["plan"], arrays
@@ -116,17 +133,27 @@ def _described(plan: Plan) -> tuple[dict[str, Any], Arrays]:
     arrays: Arrays = {}
     operations = []
     for index, operation in enumerate(plan.operations):
-        values = {field.name: getattr(operation, field.name) for field in dataclasses.fields(operation)}
+        values = {
+            field.name: getattr(operation, field.name) for field in dataclasses.fields(operation)
+        }
         own = {name: value for name, value in values.items() if isinstance(value, np.ndarray)}
         arrays |= {f"{index}.{name}": np.ascontiguousarray(array) for name, array in own.items()}
         plain = {name: _plain(value) for name, value in values.items() if name not in own}
         operations.append({"operation": type(operation).__name__, **plain})
     top = {field.name: getattr(plan, field.name) for field in dataclasses.fields(plan)}
-    return {**top, "maps": [dataclasses.asdict(m) for m in plan.maps], "operations": operations}, arrays
+    return {
+        **top,
+        "maps": [dataclasses.asdict(m) for m in plan.maps],
+        "operations": operations,
+    }, arrays
 
 
 def _plain(value: Any) -> Any:
-    return dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else value
+    return (
+        dataclasses.asdict(value)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type)
+        else value
+    )
 
 
 def _plan(described: Any, arrays: Arrays) -> Plan:
@@ -134,7 +161,9 @@ def _plan(described: Any, arrays: Arrays) -> Plan:
     left = dict(arrays)
     top = _fields(Plan, described, "the program")
     maps = [_made(Map, value, f"map {i}") for i, value in enumerate(_list(top["maps"], "maps"))]
-    operations = [_operation(value, i, left) for i, value in enumerate(_list(top["operations"], "operations"))]
+    operations = [
+        _operation(value, i, left) for i, value in enumerate(_list(top["operations"], "operations"))
+    ]
     if left:
         raise InputError(f"arrays that no operation has: {', '.join(sorted(left))}")
     plan = Plan(**{**top, "maps": tuple(maps), "operations": tuple(operations)})
@@ -147,9 +176,15 @@ def _operation(described: Any, index: int, arrays: Arrays) -> Any:
     where = f"operation {index}"
     name = described.get("operation") if isinstance(described, dict) else None
     if not isinstance(name, str) or name not in OPERATIONS:
-        raise InputError(f"{where}: unknown operation {name!r}, expected one of {', '.join(OPERATIONS)}")
+        raise InputError(
+            f"{where}: unknown operation {name!r}, expected one of {', '.join(OPERATIONS)}"
+        )
     kind = OPERATIONS[name]
-    own = {field.name for field in dataclasses.fields(kind)} & {"weight", "scale", "bias"} - described.keys()
+    own = {field.name for field in dataclasses.fields(kind)} & {
+        "weight",
+        "scale",
+        "bias",
+    } - described.keys()
     missing = [f"{index}.{field}" for field in sorted(own) if f"{index}.{field}" not in arrays]
     if missing:
         raise InputError(f"{where}: the array {missing[0]!r} is missing")
@@ -175,8 +210,12 @@ def _fields(kind: type, values: Any, where: str) -> dict[str, Any]:
     """The values, if they are an object with exactly the fields of a dataclass."""
     names = {field.name for field in dataclasses.fields(kind)}
     if not isinstance(values, dict) or values.keys() != names:
-        wrong = sorted(names ^ values.keys()) if isinstance(values, dict) else [type(values).__name__]
-        raise InputError(f"{where}: missing or unknown fields of {kind.__name__}: {', '.join(wrong)}")
+        wrong = (
+            sorted(names ^ values.keys()) if isinstance(values, dict) else [type(values).__name__]
+        )
+        raise InputError(
+            f"{where}: missing or unknown fields of {kind.__name__}: {', '.join(wrong)}"
+        )
     return values
 
 

@@ -37,7 +37,9 @@ from spikedriven.neurons.modules import LIF
 def lower(model: nn.Module, example: Tensor, weight_bits: int = 23) -> Builder:
     """The operations of a registered network (or one of its class) for inputs shaped like ``example`` [B, ...]."""
     if not isinstance(model, SpikeDrivenModel):
-        raise InputError(f"the engine compiles the networks of create_model, found {type(model).__name__}")
+        raise InputError(
+            f"the engine compiles the networks of create_model, found {type(model).__name__}"
+        )
     folded = cast(SpikeDrivenModel, folded_copy(model, keep=(SeparableConvBN,)))
     frames = example.ndim == 5
     steps = example.shape[1] if frames else model.time_steps
@@ -94,7 +96,9 @@ def _(module: FoldedConv, value: int, build: Builder) -> int:
 @emit.register
 def _(module: Neuron, value: int, build: Builder) -> int:
     if not isinstance(module, (LIF, IntegerNeuron)):
-        raise InputError(f"the engine has no operation for the neuron {type(module).__name__} in {build.where!r}")
+        raise InputError(
+            f"the engine has no operation for the neuron {type(module).__name__} in {build.where!r}"
+        )
     return build.fire(value, module)
 
 
@@ -117,7 +121,9 @@ def _(module: FireProject, value: int, build: Builder) -> int:
 
 @emit.register
 def _(module: SeparableConvBN, value: int, build: Builder) -> int:
-    return build.convolution(build.convolution(value, module.depthwise), cast(FoldedConv, module.pointwise))
+    return build.convolution(
+        build.convolution(value, module.depthwise), cast(FoldedConv, module.pointwise)
+    )
 
 
 @emit.register
@@ -178,7 +184,9 @@ def _(module: sdt.SpikeDrivenAttention, value: int, build: Builder) -> int:
     if module.pooled:
         k, v = (build.pool(x, 3, 1, 1) for x in (k, v))
     heads = module.num_heads if module.pooled else 0
-    return inner(module, "out", build.masked_attention(q, k, v, heads, cast(LIF, module.sum_neuron)), build)
+    return inner(
+        module, "out", build.masked_attention(q, k, v, heads, cast(LIF, module.sum_neuron)), build
+    )
 
 
 @emit.register
@@ -202,7 +210,9 @@ def emit_head(model: Any, value: int, build: Builder) -> None:
 
 @emit_head.register
 def _(model: sdt.SDT, value: int, build: Builder) -> None:
-    _finish(model, build.head(build.fire(build.space_mean(value), model.head_neuron), model.head), build)
+    _finish(
+        model, build.head(build.fire(build.space_mean(value), model.head_neuron), model.head), build
+    )
 
 
 @emit_head.register

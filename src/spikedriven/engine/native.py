@@ -58,7 +58,9 @@ class NativeRun:
         if _native is None:
             raise RuntimeError("spikedriven was installed without its compiled engine")
         self.output = plan.output
-        self._lock = threading.Lock()  # the maps lie in one memory, and a run lets other Python threads go on
+        self._lock = (
+            threading.Lock()
+        )  # the maps lie in one memory, and a run lets other Python threads go on
         self.engine = _native.Engine(isa, plan.time_steps)
         kinds = {"spikes": _native.Kind.SPIKES, "real": _native.Kind.REAL}
         for m in plan.maps:
@@ -127,7 +129,9 @@ class NativeRun:
 
     @add.register
     def _(self, head: Head) -> None:
-        self.engine.head(head.source, head.out, head.unit, np.ascontiguousarray(head.weight), head.bias)
+        self.engine.head(
+            head.source, head.out, head.unit, np.ascontiguousarray(head.weight), head.bias
+        )
 
     @add.register
     def _(self, operation: TimeMean) -> None:
@@ -142,4 +146,6 @@ def _neuron(spec: NeuronSpec) -> Any:
     assert _native is not None
     if isinstance(spec, IntegerSpec):
         return _native.integer(spec.levels, spec.half_up)
-    return _native.lif(spec.leak, spec.parametric, spec.threshold, spec.rest, spec.hard_reset, spec.decay_input)
+    return _native.lif(
+        spec.leak, spec.parametric, spec.threshold, spec.rest, spec.hard_reset, spec.decay_input
+    )

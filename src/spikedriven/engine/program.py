@@ -76,7 +76,9 @@ class WeightLayer:
     """
 
     source: int
-    weight: Int16 | Int32 | Float32  # [out, in, kh, kw]; depthwise [out, 1, kh, kw]. int32 holds up to 23 bits
+    weight: (
+        Int16 | Int32 | Float32
+    )  # [out, in, kh, kw]; depthwise [out, 1, kh, kw]. int32 holds up to 23 bits
     scale: Float32  # [out]
     bias: Float32
     step: int = 1
@@ -171,7 +173,18 @@ class Sum:
     factor: float = 1.0
 
 
-Operation = Image | WeightLayer | Fire | Pool | MaskedAttention | LinearAttention | SpaceMean | Head | TimeMean | Sum
+Operation = (
+    Image
+    | WeightLayer
+    | Fire
+    | Pool
+    | MaskedAttention
+    | LinearAttention
+    | SpaceMean
+    | Head
+    | TimeMean
+    | Sum
+)
 OPERATIONS: dict[str, type] = {kind.__name__: kind for kind in Operation.__args__}
 #: Fields of operations that name maps: which are read, which are written.
 READS = ("source", "q", "k", "v", "a", "b", "residual")

@@ -28,7 +28,9 @@ def quantized(weight: Array, levels: int, bits: int = 23) -> tuple[Int16 | Int32
     # rounding adds at most one half per weight
     largest_sum = sizes.sum(axis=1) * levels / (LIMIT32 - levels * sizes.shape[1])
     wide = levels > 1 and bits == 23
-    largest = sizes[:, : 2 if levels == 1 else 1].sum(axis=1) / (LIMIT_WIDE if wide else LIMIT16 - 1)
+    largest = sizes[:, : 2 if levels == 1 else 1].sum(axis=1) / (
+        LIMIT_WIDE if wide else LIMIT16 - 1
+    )
     step = np.maximum(largest, largest_sum)
     step = np.where(step > 0, step, 1.0)
     rounded = np.rint(weight / step.reshape(-1, *[1] * (weight.ndim - 1)))

@@ -90,10 +90,14 @@ class _Run:
 
     @do.register
     def _(self, attention: LinearAttention) -> None:
-        q, k, v = (_heads(self.maps[x], attention.heads) for x in (attention.q, attention.k, attention.v))
+        q, k, v = (
+            _heads(self.maps[x], attention.heads) for x in (attention.q, attention.k, attention.v)
+        )
         sums = (q @ (k.swapaxes(-1, -2) @ v)).astype(np.int32)
         steps, height, width, channels = self.maps[attention.v].shape
-        real = sums.swapaxes(1, 2).reshape(steps, height, width, channels).astype(f32) * f32(attention.scale)
+        real = sums.swapaxes(1, 2).reshape(steps, height, width, channels).astype(f32) * f32(
+            attention.scale
+        )
         self.maps[attention.out] = self.spikes(real, attention.neuron)
 
     @do.register
@@ -120,7 +124,9 @@ class _Run:
 
     @do.register
     def _(self, operation: Sum) -> None:
-        self.maps[operation.out] = (self.maps[operation.a] + self.maps[operation.b]) * f32(operation.factor)
+        self.maps[operation.out] = (self.maps[operation.a] + self.maps[operation.b]) * f32(
+            operation.factor
+        )
 
     def spikes(self, real: Array, neuron: NeuronSpec) -> Array:
         """Real values [1 or T, ...] -> counts, uint8."""
@@ -144,14 +150,21 @@ def _float_sums(source: Array, layer: WeightLayer) -> Array:
     width = (padded.shape[2] - kernel_w) // layer.step + 1
     total = np.zeros((len(source), height, width, len(layer.weight)), dtype=f32)
     for y, x, c in np.ndindex(kernel_h, kernel_w, source.shape[-1]):
-        rows, columns = slice(y, y + height * layer.step, layer.step), slice(x, x + width * layer.step, layer.step)
-        total = total + padded[:, rows, columns, c][:, :height, :width, None] * layer.weight[:, c, y, x]
+        rows, columns = (
+            slice(y, y + height * layer.step, layer.step),
+            slice(x, x + width * layer.step, layer.step),
+        )
+        total = (
+            total + padded[:, rows, columns, c][:, :height, :width, None] * layer.weight[:, c, y, x]
+        )
     return total
 
 
 def _fire(real: Array, neuron: LIFSpec) -> Array:
     leak, threshold, rest = f32(neuron.leak), f32(neuron.threshold), f32(neuron.rest)
-    leaked: Callable[[Array], Array] = (lambda x: x * leak) if neuron.parametric else (lambda x: x / leak)
+    leaked: Callable[[Array], Array] = (
+        (lambda x: x * leak) if neuron.parametric else (lambda x: x / leak)
+    )
     v = np.full(real.shape[1:], rest, dtype=f32)
     spikes = np.empty(real.shape, dtype=np.uint8)
     for t, x in enumerate(real):
@@ -170,7 +183,11 @@ def _count(real: Array, neuron: IntegerSpec) -> Array:
 
 def _heads(maps: Array, heads: int) -> Array:
     """[steps, H, W, C] -> float64 [steps, heads, positions, C / heads]."""
-    return maps.reshape(len(maps), -1, heads, maps.shape[-1] // heads).swapaxes(1, 2).astype(np.float64)
+    return (
+        maps.reshape(len(maps), -1, heads, maps.shape[-1] // heads)
+        .swapaxes(1, 2)
+        .astype(np.float64)
+    )
 
 
 def _plane_max(maps: Array, head: int) -> Array:

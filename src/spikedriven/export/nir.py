@@ -51,7 +51,10 @@ class NIRReport:
         groups: dict[tuple[str, str], list[str]] = {}
         for item in self.left_out:
             groups.setdefault((item.op, item.why), []).append(item.module or item.node)
-        lines = [f"  {len(places)} {op}: {why} (first in {places[0]})" for (op, why), places in groups.items()]
+        lines = [
+            f"  {len(places)} {op}: {why} (first in {places[0]})"
+            for (op, why), places in groups.items()
+        ]
         return "\n".join([head, *lines])
 
 
@@ -71,11 +74,19 @@ def export_nir(model: nn.Module, example: Tensor, path: str | Path) -> NIRReport
     write_atomic(path, data.getvalue())
     same, difference = _compare(graph, drawing, nir.read(path, type_check=False), example[:1])
     return NIRReport(
-        path, len(drawing.nodes), drawing.inputs, drawing.outputs, tuple(drawing.left_out), same, difference
+        path,
+        len(drawing.nodes),
+        drawing.inputs,
+        drawing.outputs,
+        tuple(drawing.left_out),
+        same,
+        difference,
     )
 
 
-def _compare(graph: SpikeGraph, drawing: "Drawing", file: Any, image: Tensor) -> tuple[float, float]:
+def _compare(
+    graph: SpikeGraph, drawing: "Drawing", file: Any, image: Tensor
+) -> tuple[float, float]:
     """Share of equal spikes and largest difference between the file's outputs and the same values in torch."""
     from spikedriven.export.nir_run import run_nir
 
@@ -84,7 +95,9 @@ def _compare(graph: SpikeGraph, drawing: "Drawing", file: Any, image: Tensor) ->
     inputs = {name: _per_step(graph[i], values[i], steps) for name, i in drawing.inputs.items()}
     gaps = {
         node_id: (_like(output, values[node_id]) - values[node_id].reshape(-1)).abs()
-        for node_id, output in ((drawing.outputs[name], output) for name, output in run_nir(file, inputs).items())
+        for node_id, output in (
+            (drawing.outputs[name], output) for name, output in run_nir(file, inputs).items()
+        )
     }
     spikes = [gap == 0 for node_id, gap in gaps.items() if graph[node_id].op == "neuron"]
     same = torch.cat(spikes).double().mean().item() if spikes else 1.0

@@ -50,8 +50,12 @@ class Drawing:
                 self.sources[node.id] = self.draw(node)
         for output in self.graph.outputs:
             self.give(output)
-        used = self.inputs.values()  # layout operators count where the file misses one, not inside attention
-        self.left_out = [item for item in self.left_out if item.op not in LAYOUT or item.node in used]
+        used = (
+            self.inputs.values()
+        )  # layout operators count where the file misses one, not inside attention
+        self.left_out = [
+            item for item in self.left_out if item.op not in LAYOUT or item.node in used
+        ]
 
     def file(self) -> nir.NIRGraph:
         """nir's own check compares shapes before they are flattened, and misreads grouped convolutions: it is off."""
@@ -64,15 +68,23 @@ class Drawing:
         if self.keeps_order(node):
             return self.sources[node.data]
         if self.is_plain_sum(node):
-            return tuple(source for operand in node.inputs.values() for source in self.sources[operand])
+            return tuple(
+                source for operand in node.inputs.values() for source in self.sources[operand]
+            )
         made = translate(self.graph, node)
         if isinstance(made, nir.NIRNode):
-            name = node.module if node.module and node.module not in self.nodes else f"{node.module}.{node.id}"
+            name = (
+                node.module
+                if node.module and node.module not in self.nodes
+                else f"{node.module}.{node.id}"
+            )
             self.connect(self.sources[node.data], name, made)
             return (name,)
         self.left_out.append(LeftOut(node.id, node.module, node.op, made))
         if is_time_mean(self.graph, node) and self.is_linear_behind(node):
-            return self.sources[node.data]  # the mean of a linear map's outputs is its output for the mean
+            return self.sources[
+                node.data
+            ]  # the mean of a linear map's outputs is its output for the mean
         for operand in node.inputs.values():
             if operand in self.sources:
                 self.give(operand)
@@ -88,7 +100,9 @@ class Drawing:
         """A sum of different activations of one shape: several edges into one node, at most one from each."""
         if node.target != "aten::add" or len(node.inputs) != 2 or node.attrs.get("alpha", 1) != 1:
             return False
-        terms = [source for operand in node.inputs.values() for source in self.sources.get(operand, ())]
+        terms = [
+            source for operand in node.inputs.values() for source in self.sources.get(operand, ())
+        ]
         known = all(operand in self.sources for operand in node.inputs.values())
         same_shape = len({operand.shape for operand in self.graph.operands(node)}) == 1
         return known and same_shape and len(terms) == len(set(terms))
@@ -112,7 +126,9 @@ class Drawing:
         if name in self.nodes or all(source in self.outside for source in sources):
             return
         self.outputs[name] = node_id
-        self.connect(sources, name, nir.Output({"output": np.array(step_shape(self.graph[node_id]))}))
+        self.connect(
+            sources, name, nir.Output({"output": np.array(step_shape(self.graph[node_id]))})
+        )
 
     def connect(self, sources: tuple[str, ...], name: str, node: nir.NIRNode) -> None:
         for source in sources:

@@ -62,7 +62,11 @@ def _neuron(graph: SpikeGraph, node: Node) -> nir.NIRNode | str:
     if node.attrs["v_reset"] is None or "v" in node.inputs:
         return "NIR's LIF resets to a value and starts at rest"
     w, shape = node.weight("w"), step_shape(node)
-    tau = node.attrs["tau"] if w is None else 1.0 / torch.sigmoid(graph.weights[w.name].double()).item()
+    tau = (
+        node.attrs["tau"]
+        if w is None
+        else 1.0 / torch.sigmoid(graph.weights[w.name].double()).item()
+    )
     below = np.nextafter(np.float32(node.attrs["v_threshold"]), np.float32(-np.inf))
 
     def filled(value: float) -> np.ndarray:
@@ -82,7 +86,11 @@ def _scale(graph: SpikeGraph, node: Node) -> nir.NIRNode | str:
     known = node.target in ("aten::mul", "aten::div") and "self" in node.inputs
     if not known or not isinstance(factor, int | float):
         return "a factor that is no number"
-    return nir.Scale(np.full(step_shape(node), factor if node.target == "aten::mul" else 1 / factor, dtype=np.float32))
+    return nir.Scale(
+        np.full(
+            step_shape(node), factor if node.target == "aten::mul" else 1 / factor, dtype=np.float32
+        )
+    )
 
 
 def is_time_mean(graph: SpikeGraph, node: Node) -> bool:

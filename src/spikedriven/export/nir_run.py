@@ -25,8 +25,12 @@ def run_nir(graph: nir.NIRGraph, inputs: dict[str, Tensor]) -> dict[str, Tensor]
             values[name] = inputs[name]
         else:
             first, *others = (values[source] for source in sources)
-            values[name] = _apply(node, sum((other.reshape(first.shape) for other in others), first))
-    return {name: value for name, value in values.items() if isinstance(graph.nodes[name], nir.Output)}
+            values[name] = _apply(
+                node, sum((other.reshape(first.shape) for other in others), first)
+            )
+    return {
+        name: value for name, value in values.items() if isinstance(graph.nodes[name], nir.Output)
+    }
 
 
 def _in_order(graph: nir.NIRGraph) -> list[str]:
@@ -53,7 +57,9 @@ def _apply(node: nir.NIRNode, x: Tensor) -> Tensor:
         groups = int(node.groups)
         x = x.reshape(len(x), node.weight.shape[1] * groups, *(int(n) for n in node.input_shape))
         stride, padding, dilation = _pair(node.stride), _pair(node.padding), _pair(node.dilation)
-        return F.conv2d(x, tensor(node.weight), tensor(node.bias), stride, padding, dilation, groups)
+        return F.conv2d(
+            x, tensor(node.weight), tensor(node.bias), stride, padding, dilation, groups
+        )
     if isinstance(node, nir.Affine):
         return F.linear(x.flatten(1), tensor(node.weight), tensor(node.bias))
     if isinstance(node, nir.Linear):
@@ -63,7 +69,10 @@ def _apply(node: nir.NIRNode, x: Tensor) -> Tensor:
     if isinstance(node, nir.AvgPool2d):
         return F.avg_pool2d(x, _pair(node.kernel_size), _pair(node.stride), _pair(node.padding))
     if isinstance(node, nir.LIF):
-        return _lif(x.reshape(len(x), *node.tau.shape), *(tensor(getattr(node, name)) for name in _LIF_FIELDS))
+        return _lif(
+            x.reshape(len(x), *node.tau.shape),
+            *(tensor(getattr(node, name)) for name in _LIF_FIELDS),
+        )
     raise InputError(f"this interpreter knows no NIR node {type(node).__name__}")
 
 
@@ -74,7 +83,9 @@ def _pair(value: Iterable[int]) -> tuple[int, ...]:
 _LIF_FIELDS = ("tau", "r", "v_leak", "v_threshold", "v_reset")
 
 
-def _lif(x: Tensor, tau: Tensor, r: Tensor, v_leak: Tensor, v_threshold: Tensor, v_reset: Tensor) -> Tensor:
+def _lif(
+    x: Tensor, tau: Tensor, r: Tensor, v_leak: Tensor, v_threshold: Tensor, v_reset: Tensor
+) -> Tensor:
     v, spikes = v_leak, []
     for current in x:
         v = v + (v_leak - v + r * current) / tau

@@ -66,7 +66,9 @@ def export_onnx(model: nn.Module, example: Tensor, path: str | Path) -> ONNXRepo
         expected = [model(batch) for batch in (example, example[:1])]
     data = program.model_proto.SerializeToString()
     if len(data) > LARGEST_FILE:
-        raise InputError(f"the ONNX file would have {len(data) / 1e9:.1f} GB; one file holds at most 2")
+        raise InputError(
+            f"the ONNX file would have {len(data) / 1e9:.1f} GB; one file holds at most 2"
+        )
     write_atomic(path, data)
     proto = program.model_proto
     return _checked(path, len(proto.graph.node), proto.opset_import[0].version, example, expected)
@@ -116,9 +118,14 @@ def _top1(output: Tensor) -> Tensor:
     return output.argmax(1 if output.ndim == 4 else -1)
 
 
-def _checked(path: Path, operators: int, opset: int, example: Tensor, expected: list[Tensor]) -> ONNXReport:
+def _checked(
+    path: Path, operators: int, opset: int, example: Tensor, expected: list[Tensor]
+) -> ONNXReport:
     session = need("onnxruntime").InferenceSession(str(path), providers=["CPUExecutionProvider"])
-    found = [torch.from_numpy(session.run(None, {"input": b.cpu().numpy()})[0]) for b in (example, example[:1])]
+    found = [
+        torch.from_numpy(session.run(None, {"input": b.cpu().numpy()})[0])
+        for b in (example, example[:1])
+    ]
     expected = [output.cpu() for output in expected]
     pairs = list(zip(found, expected, strict=True))
     same = torch.cat([(_top1(a) == _top1(b)).flatten() for a, b in pairs])

@@ -32,7 +32,9 @@ def sfa(layer: Layer) -> Cost:
         return macs_of(layer.ops)
     nsfr = layer.rate / layer.levels
     cost = layer.ops * layer.rate
-    return Cost(acs=cost, formula=f"E_AC x D {layer.levels} x NSFR {nsfr:.6g} x {layer.ops:.6g} operations")
+    return Cost(
+        acs=cost, formula=f"E_AC x D {layer.levels} x NSFR {nsfr:.6g} x {layer.ops:.6g} operations"
+    )
 
 
 #: (width, heads) -> heads in the counter's own table, where it differs: it says 12 for the 768-wide
@@ -105,7 +107,9 @@ def _lif_or_integer(layer: Layer) -> Cost:
 
 
 def _averaged(layer: Layer) -> Cost:
-    return Cost(layer.elements, layer.inputs * layer.rate, formula="1 AC per value read, 1 MAC per mean")
+    return Cost(
+        layer.elements, layer.inputs * layer.rate, formula="1 AC per value read, 1 MAC per mean"
+    )
 
 
 def _one_mac(layer: Layer) -> Cost:
@@ -126,7 +130,9 @@ _ELEMENTWISE: dict[str, Callable[[Layer], Cost]] = {
     "sum": lambda layer: acs_of(layer.inputs, layer.rate),
     "mean": _averaged,
     "avgpool": _averaged,
-    "interpolate": lambda layer: Cost(macs=4 * layer.elements, formula="4 MACs per element (bilinear)"),
+    "interpolate": lambda layer: Cost(
+        macs=4 * layer.elements, formula="4 MACs per element (bilinear)"
+    ),
     "maxpool": lambda layer: acs_of(layer.elements, max(layer.window - 1, 1), "comparisons"),
 }
 
@@ -170,4 +176,6 @@ def synapses_and_neurons(layer: Layer) -> Cost:
     if layer.op not in (*WEIGHT_OPS, *PRODUCT_OPS):
         return LEFT_OUT
     cost = acs_of(layer.ops, layer.rate) if layer.spiking else macs_of(layer.ops)
-    return Cost(cost.macs, cost.acs + layer.bias_ops, formula=f"{cost.formula} + {layer.bias_ops:.6g} bias")
+    return Cost(
+        cost.macs, cost.acs + layer.bias_ops, formula=f"{cost.formula} + {layer.bias_ops:.6g} bias"
+    )

@@ -16,7 +16,12 @@ from spikedriven.graph.tables import text_table
 from spikedriven.graph.trace import trace
 
 #: What a row can conclude.
-ADDITION, FOLDS, ENCODING, BROKEN = "addition only", "after folding", "encoding layer", "multiplies reals"
+ADDITION, FOLDS, ENCODING, BROKEN = (
+    "addition only",
+    "after folding",
+    "encoding layer",
+    "multiplies reals",
+)
 
 NO_NEURON = "the network has no spiking neuron that this package knows (one of your own needs register_rule)"
 
@@ -88,9 +93,14 @@ class AuditReport:
         """Two sentences: as released, and after folding. One, where there is nothing to judge."""
         if self.neurons == 0:
             return f"No verdict: {NO_NEURON}."
-        folds = ", ".join(f"{count} {op}" for op, count in self.folds_by_operator().items()) or "nothing"
+        folds = (
+            ", ".join(f"{count} {op}" for op, count in self.folds_by_operator().items())
+            or "nothing"
+        )
         encoding = ", ".join(row.module for row in self.encoding) or "none"
-        broken = _some(dict.fromkeys(f"{row.module or row.node} ({row.op})" for row in self.findings))
+        broken = _some(
+            dict.fromkeys(f"{row.module or row.node} ({row.op})" for row in self.findings)
+        )
         return (
             f"As released: {'addition-only' if self.ok_as_released else 'NOT addition-only'}"
             f" (to fold: {folds}; batch norms count as folded).\n"
@@ -125,7 +135,11 @@ class AuditReport:
 
 def _as_one(rows: list[AuditRow]) -> AuditRow:
     first, *others = rows
-    return replace(first, module=f"{first.module or first.node} and {len(others)} more") if others else first
+    return (
+        replace(first, module=f"{first.module or first.node} and {len(others)} more")
+        if others
+        else first
+    )
 
 
 def _some(names: Iterable[str], most: int = 4) -> str:
@@ -137,7 +151,10 @@ def _some(names: Iterable[str], most: int = 4) -> str:
 def _table(rows: Iterable[AuditRow]) -> str:
     return text_table(
         ("module", "op", "operands", "class", "verdict", "why"),
-        [(r.module or r.node, r.op, ", ".join(r.operands), r.classed, r.verdict, r.why) for r in rows],
+        [
+            (r.module or r.node, r.op, ", ".join(r.operands), r.classed, r.verdict, r.why)
+            for r in rows
+        ],
         whole=("module",),
     )
 
@@ -147,11 +164,15 @@ def audit(model: nn.Module | SpikeGraph, example: Tensor | None = None) -> Audit
     if isinstance(model, SpikeGraph):
         graph = model
     elif example is None:
-        raise InputError("an audit of a module needs an example input, such as model.example_input()")
+        raise InputError(
+            "an audit of a module needs an example input, such as model.example_input()"
+        )
     else:
         graph = trace(model, example)
     rows = tuple(_CLASSIFY[node.op](graph, node) for node in graph if node.op in _CLASSIFY)
-    return AuditReport(rows, sum(kinds.span(node.kind) is not None for node in graph.find("neuron")))
+    return AuditReport(
+        rows, sum(kinds.span(node.kind) is not None for node in graph.find("neuron"))
+    )
 
 
 def _row(node: Node, operands: list[Node], classed: str, verdict: str, why: str) -> AuditRow:
@@ -197,7 +218,13 @@ def _product(graph: SpikeGraph, node: Node) -> AuditRow:
         return _row(node, operands, classed, ADDITION, _product_reason(operands, bool(real)))
     target = folding.factor_target(graph, node)
     if target is None:
-        return _row(node, operands, classed, BROKEN, "a constant factor on an operand folds into nothing downstream")
+        return _row(
+            node,
+            operands,
+            classed,
+            BROKEN,
+            "a constant factor on an operand folds into nothing downstream",
+        )
     return _row(node, operands, classed, FOLDS, f"constant factors fold into {target}")
 
 
@@ -210,7 +237,13 @@ def _product_reason(operands: list[Node], with_real: bool) -> str:
 
 
 def _divide(graph: SpikeGraph, node: Node) -> AuditRow:
-    return _row(node, graph.operands(node), "real x real", BROKEN, "divides by a value that depends on the input")
+    return _row(
+        node,
+        graph.operands(node),
+        "real x real",
+        BROKEN,
+        "divides by a value that depends on the input",
+    )
 
 
 def _batchnorm(graph: SpikeGraph, node: Node) -> AuditRow:
@@ -226,7 +259,13 @@ def _foldable(graph: SpikeGraph, node: Node, target: str | None) -> AuditRow:
     if isinstance(source.kind, Input):
         return _row(node, [source], "real x weight", ENCODING, "prepares the network's input")
     if target is None:
-        return _row(node, [source], "real x weight", BROKEN, "neither a weight layer nor a neuron next to it takes it")
+        return _row(
+            node,
+            [source],
+            "real x weight",
+            BROKEN,
+            "neither a weight layer nor a neuron next to it takes it",
+        )
     return _row(node, [source], "real x weight", FOLDS, f"folds into {target}")
 
 

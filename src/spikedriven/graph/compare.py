@@ -34,7 +34,9 @@ class Partner:
 
     def __str__(self) -> str:
         ann = f"ANN of the same shape, {self.name}: {self.ann_mj:.4g} mJ"
-        ratio = f"{self.spiking_mj / self.ann_mj:.2f} times that" if self.ann_mj else "no comparison"
+        ratio = (
+            f"{self.spiking_mj / self.ann_mj:.2f} times that" if self.ann_mj else "no comparison"
+        )
         return f"{ann}; this network: {self.spiking_mj:.4g} mJ, {ratio}"
 
 
@@ -75,7 +77,9 @@ class Comparison:
         return "\n".join([*map(str, self.partners), self._rate()])
 
     def _rate(self) -> str:
-        return f"mean input rate {self.mean_rate:.1%} per binary step over T x D = {self.steps} steps"
+        return (
+            f"mean input rate {self.mean_rate:.1%} per binary step over T x D = {self.steps} steps"
+        )
 
     def __str__(self) -> str:
         low, high = BREAK_EVEN
@@ -83,7 +87,9 @@ class Comparison:
         paid = "spiking pays" if self.pays_quantised else "spiking does NOT pay"
         counted = "with memory traffic" if self.memory_counted else "arithmetic only"
         return (
-            "\n".join(f"{partner}: {self._verdict(partner)} ({counted})" for partner in self.partners)
+            "\n".join(
+                f"{partner}: {self._verdict(partner)} ({counted})" for partner in self.partners
+            )
             + f"\n{self._rate()}: {below} the published break-even of {low:.1%} to {high:.1%} with a quantised ANN "
             f"once memory traffic counts (arXiv 2409.08290; spyx pull request 76): {paid} by that measure"
         )

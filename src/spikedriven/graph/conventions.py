@@ -21,7 +21,9 @@ __all__ = [
     "find_technology",
 ]
 
-_PAPER_SPIKINGFORMER = "the counter released with Spikingformer (arXiv 2304.11954), measured behaviour"
+_PAPER_SPIKINGFORMER = (
+    "the counter released with Spikingformer (arXiv 2304.11954), measured behaviour"
+)
 _LEMAIRE = (
     "event by event: an addition reads its weight, and reads and writes its membrane; a spike is read and written; "
     "leak, reset, biases and address computation are counted; on-chip memories priced by their size"
@@ -124,12 +126,16 @@ CONVENTIONS: dict[str, Convention] = {convention.name: convention for convention
 def find_convention(name: str) -> Convention:
     """The named convention; InputError with the known names otherwise."""
     if name not in CONVENTIONS:
-        raise InputError(f"energy convention {name!r} is not known; choose one of {', '.join(CONVENTIONS)}")
+        raise InputError(
+            f"energy convention {name!r} is not known; choose one of {', '.join(CONVENTIONS)}"
+        )
     return CONVENTIONS[name]
 
 
 def find_technology(name: str) -> Technology:
     """The named technology; InputError with the known names otherwise."""
     if name not in TECHNOLOGIES:
-        raise InputError(f"technology {name!r} is not known; choose one of {', '.join(TECHNOLOGIES)}")
+        raise InputError(
+            f"technology {name!r} is not known; choose one of {', '.join(TECHNOLOGIES)}"
+        )
     return TECHNOLOGIES[name]

@@ -83,13 +83,19 @@ class Layer:
 
         An operand whose rate nobody gave is left out, while another one is known."""
         spiking = [read.rate for read in self.reads if read.spiking]
-        return min((rate for rate in spiking if not math.isnan(rate)), default=math.nan if spiking else 1.0)
+        return min(
+            (rate for rate in spiking if not math.isnan(rate)), default=math.nan if spiking else 1.0
+        )
 
     @property
     def levels(self) -> int:
         """The largest whole number of that operand."""
         spiking = [read for read in self.reads if read.spiking]
-        return min(spiking, key=lambda read: (math.isnan(read.rate), read.rate)).levels if spiking else 1
+        return (
+            min(spiking, key=lambda read: (math.isnan(read.rate), read.rate)).levels
+            if spiking
+            else 1
+        )
 
     @property
     def dense_ops(self) -> float:
@@ -99,7 +105,11 @@ class Layer:
     @property
     def spikes(self) -> float:
         """Spikes that a neuron puts out for one image; a count n is n spikes. 0 for other layers."""
-        return self.elements * self.output.rate if self.output is not None and self.output.spiking else 0.0
+        return (
+            self.elements * self.output.rate
+            if self.output is not None and self.output.spiking
+            else 0.0
+        )
 
 
 def operands_to_measure(graph: SpikeGraph) -> dict[str, float]:
@@ -182,8 +192,15 @@ def _size(graph: SpikeGraph, node: Node, name: str) -> float:
 
 def _weight_shape(graph: SpikeGraph, node: Node, name: str) -> tuple[int, ...] | None:
     weight = node.weight(name)
-    if weight is None and name == "weight" and "weight" not in node.inputs and "weight" not in node.attrs:
-        found = [value for value in node.attrs.values() if isinstance(value, Weight)]  # matmul with a parameter
+    if (
+        weight is None
+        and name == "weight"
+        and "weight" not in node.inputs
+        and "weight" not in node.attrs
+    ):
+        found = [
+            value for value in node.attrs.values() if isinstance(value, Weight)
+        ]  # matmul with a parameter
         weight = found[0] if found else None
     if weight is not None:
         return weight.shape
@@ -195,7 +212,9 @@ def _inner_share(graph: SpikeGraph, node: Node) -> float:
     if shape is None:
         return 1.0
     kernel = shape[2:]
-    return inner_share(node, kernel, data_operand(graph, node).shape[-len(kernel) :], node.shape[-len(kernel) :])
+    return inner_share(
+        node, kernel, data_operand(graph, node).shape[-len(kernel) :], node.shape[-len(kernel) :]
+    )
 
 
 def _terms(graph: SpikeGraph, node: Node) -> float:
@@ -206,7 +225,9 @@ def _terms(graph: SpikeGraph, node: Node) -> float:
         return 1.0
     shape = _weight_shape(graph, node, "weight")
     assert shape is not None
-    if "transpose" in node.target:  # each input value is spread over the kernel: count per input, then per output
+    if (
+        "transpose" in node.target
+    ):  # each input value is spread over the kernel: count per input, then per output
         inputs = math.prod(data_operand(graph, node).shape)
         return inputs * math.prod(shape[1:]) / math.prod(node.shape)
     return math.prod(shape[1:])

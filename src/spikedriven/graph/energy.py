@@ -86,13 +86,18 @@ class EnergyReport:
     def padding_share(self) -> float:
         """Share of the dense operations of weight layers and products that fall on zero padding."""
         ops = sum(layer.ops for layer in self.measurement.multiplying)
-        return sum(layer.padding_ops for layer in self.measurement.multiplying) / ops if ops else 0.0
+        return (
+            sum(layer.padding_ops for layer in self.measurement.multiplying) / ops if ops else 0.0
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         found = self.measurement
         return {
-            "convention": {name: getattr(self.convention, name) for name in ("name", "formula", "source", "padding")},
+            "convention": {
+                name: getattr(self.convention, name)
+                for name in ("name", "formula", "source", "padding")
+            },
             "technology": asdict(self.technology),
             "memory": None if self.memory is None else asdict(self.memory),
             "form": found.form,
@@ -209,9 +214,15 @@ def cost(
     rows = tuple(row for layer in measurement.layers if (row := _row(layer, prices)) is not None)
     missing = [row.name for row in rows if not row.picojoule >= 0.0]
     if missing:
-        some = ", ".join(missing[:4]) + (f" and {len(missing) - 4} more" if len(missing) > 4 else "")
-        raise InputError(f"convention {convention} needs firing rates that were not given, for {some}")
-    return EnergyReport(rule, prices.technology, prices.memory, measurement, rows, compare(measurement, prices))
+        some = ", ".join(missing[:4]) + (
+            f" and {len(missing) - 4} more" if len(missing) > 4 else ""
+        )
+        raise InputError(
+            f"convention {convention} needs firing rates that were not given, for {some}"
+        )
+    return EnergyReport(
+        rule, prices.technology, prices.memory, measurement, rows, compare(measurement, prices)
+    )
 
 
 def _row(layer: Layer, prices: Prices) -> EnergyRow | None:

@@ -46,7 +46,9 @@ def _expanded_copy(model: nn.Module, example: Tensor) -> nn.Module:
 def _layers_behind_integers(model: nn.Module, example: Tensor) -> dict[str, IntegerNeuron]:
     """Qualified name of each weight layer that reads an integer neuron -> that neuron."""
     graph = trace(copy.deepcopy(model).double(), example)
-    layers = [n for n in graph if n.op in ("conv", "linear") and is_spiking(graph.operands(n)[0].kind)]
+    layers = [
+        n for n in graph if n.op in ("conv", "linear") and is_spiking(graph.operands(n)[0].kind)
+    ]
     sources = {layer.module: model.get_submodule(_neuron_behind(graph, layer)) for layer in layers}
     return {path: neuron for path, neuron in sources.items() if isinstance(neuron, IntegerNeuron)}
 

@@ -23,7 +23,9 @@ def each_batch(batches: Batches, progress: bool = False) -> Iterator[Tensor]:
     if isinstance(batches, Tensor):
         batches = [batches]
     found = False
-    for item in track(batches, "firing rates", console=Console(stderr=True), transient=True, disable=not progress):
+    for item in track(
+        batches, "firing rates", console=Console(stderr=True), transient=True, disable=not progress
+    ):
         found = True
         yield item if isinstance(item, Tensor) else item[0]
     if not found:
@@ -53,7 +55,9 @@ def firing_rates(model: nn.Module, batches: Batches, progress: bool = False) -> 
     """
     means = Means()
     if not neurons_of(model):
-        raise InputError(f"{type(model).__name__} has no neuron of this package: there is no firing rate to measure")
+        raise InputError(
+            f"{type(model).__name__} has no neuron of this package: there is no firing rate to measure"
+        )
     watched = neuron_outputs(model, lambda name, _neuron, output: means.add(name, output))
     with watched, as_graphed(model), torch.no_grad():
         for batch in each_batch(batches, progress):

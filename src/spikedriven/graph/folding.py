@@ -13,14 +13,26 @@ WEIGHT_LAYERS = ("conv", "linear")
 #: Operators through which a factor per channel moves unchanged.
 _LAYOUT = ("reshape", "repeat", "identity")
 #: Operators through which one positive number moves as well: f(c x) = c f(x).
-_HOMOGENEOUS = (*_LAYOUT, "slice", "maxpool", "avgpool", "mean", "sum", "matmul", "multiply", "scale")
+_HOMOGENEOUS = (
+    *_LAYOUT,
+    "slice",
+    "maxpool",
+    "avgpool",
+    "mean",
+    "sum",
+    "matmul",
+    "multiply",
+    "scale",
+)
 #: Operators between two weight layers that keep the pair one linear map (an add or pad of constants shifts it).
 _AFFINE = (*_LAYOUT, "batchnorm", "scale", "add", "pad")
 
 
 def data_operand(graph: SpikeGraph, node: Node) -> Node:
     """The operand that carries data: the first that is not computed from weights alone."""
-    return next(operand for operand in graph.operands(node) if not isinstance(operand.kind, Constant))
+    return next(
+        operand for operand in graph.operands(node) if not isinstance(operand.kind, Constant)
+    )
 
 
 def behind(graph: SpikeGraph, node: Node, through: tuple[str, ...]) -> Node:
@@ -43,7 +55,9 @@ def batchnorm_target(graph: SpikeGraph, node: Node) -> str | None:
 def scale_target(graph: SpikeGraph, node: Node) -> str | None:
     """Where a constant factor folds. One number passes sums, pools and products; a factor per channel does not."""
     before = _layer_before(graph, node)
-    return before or _receivers(graph, node, _HOMOGENEOUS if _is_one_number(graph, node) else _LAYOUT)
+    return before or _receivers(
+        graph, node, _HOMOGENEOUS if _is_one_number(graph, node) else _LAYOUT
+    )
 
 
 def factor_target(graph: SpikeGraph, node: Node) -> str | None:
@@ -53,7 +67,9 @@ def factor_target(graph: SpikeGraph, node: Node) -> str | None:
 
 def _is_one_number(graph: SpikeGraph, node: Node) -> bool:
     shapes = [value.shape for value in node.attrs.values() if isinstance(value, Weight)]
-    shapes += [operand.shape for operand in graph.operands(node) if isinstance(operand.kind, Constant)]
+    shapes += [
+        operand.shape for operand in graph.operands(node) if isinstance(operand.kind, Constant)
+    ]
     return all(set(shape) <= {1} for shape in shapes)
 
 
@@ -66,7 +82,9 @@ def _layer_before(graph: SpikeGraph, node: Node) -> str | None:
     return f"the weights of {name_of(before)}" if before.op in WEIGHT_LAYERS and alone else None
 
 
-def _receivers(graph: SpikeGraph, node: Node, through: tuple[str, ...], shift: bool = False) -> str | None:
+def _receivers(
+    graph: SpikeGraph, node: Node, through: tuple[str, ...], shift: bool = False
+) -> str | None:
     """The neurons and weight layers downstream, as text; None as soon as one path ends elsewhere.
 
     shift: a constant is added too, which the zero padding of a convolution would not see.
@@ -76,7 +94,9 @@ def _receivers(graph: SpikeGraph, node: Node, through: tuple[str, ...], shift: b
         padded = end.op == "conv" and shift and any(end.attrs.get("padding") or ())
         if end.op not in ("neuron", *WEIGHT_LAYERS) or padded:
             return None
-    names = [f"the {'threshold' if end.op == 'neuron' else 'weights'} of {name_of(end)}" for end in ends]
+    names = [
+        f"the {'threshold' if end.op == 'neuron' else 'weights'} of {name_of(end)}" for end in ends
+    ]
     return " and ".join(dict.fromkeys(names)) or None
 
 

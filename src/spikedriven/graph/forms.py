@@ -22,7 +22,9 @@ _MAKE: dict[str, Callable[[nn.Module, Tensor | None, bool], nn.Module]] = {
 }
 
 
-def in_form(model: nn.Module, form: Form, example: Tensor | None = None, check: bool = True) -> nn.Module:
+def in_form(
+    model: nn.Module, form: Form, example: Tensor | None = None, check: bool = True
+) -> nn.Module:
     """The model in a form: itself, what `fuse` makes of it, or what `expand` makes. example, check:
     as there."""
     if form not in _MAKE:

@@ -87,7 +87,9 @@ def check_input(model: nn.Module, example: Tensor | None) -> Tensor:
             raise InputError("give an example input: only registered models know theirs")
         example = cast(Callable[[int], Tensor], model.example_input)(2)
         crop = [slice(None)] * (example.ndim - 2) + [slice(CHECK_SIZE), slice(CHECK_SIZE)]
-        example = torch.randn(example[tuple(crop)].shape, generator=torch.Generator().manual_seed(0))
+        example = torch.randn(
+            example[tuple(crop)].shape, generator=torch.Generator().manual_seed(0)
+        )
     return example.detach().double().cpu()
 
 
@@ -120,7 +122,9 @@ def _expect(name: str, found: Tensor | None, expected: Tensor) -> None:
 def _neuron_inputs(model: nn.Module, x: Tensor) -> tuple[dict[str, Tensor], Tensor]:
     inputs: dict[str, Tensor] = {}
     hooks = [
-        module.register_forward_pre_hook(lambda _m, args, name=name: inputs.__setitem__(name, args[0]))
+        module.register_forward_pre_hook(
+            lambda _m, args, name=name: inputs.__setitem__(name, args[0])
+        )
         for name, module in model.named_modules()
         if isinstance(module, Neuron)
     ]

@@ -59,7 +59,9 @@ def read_rates(path: Path) -> GivenRates:
         found = {"neurons": found}
     unknown = sorted(found.keys() - _KEYS - _BESIDE)
     if unknown or not ("neurons" in found or "layers" in found):
-        raise InputError(f"{path}: expected neurons or layers beside {', '.join(sorted(_KEYS))}; found {sorted(found)}")
+        raise InputError(
+            f"{path}: expected neurons or layers beside {', '.join(sorted(_KEYS))}; found {sorted(found)}"
+        )
     return GivenRates(
         path=path,
         neurons=_rates(path, found.get("neurons", {})),
@@ -72,7 +74,9 @@ def read_rates(path: Path) -> GivenRates:
 
 def _rates(path: Path, found: Any) -> dict[str, float]:
     if not isinstance(found, dict):
-        raise InputError(f"{path}: neurons and layers are objects of name: rate, found {type(found).__name__}")
+        raise InputError(
+            f"{path}: neurons and layers are objects of name: rate, found {type(found).__name__}"
+        )
     for name, rate in found.items():
         if not isinstance(rate, int | float) or isinstance(rate, bool) or not 0 <= rate < math.inf:
             raise InputError(f"{path}: the rate of {name} is {rate!r}; expected a number from 0 up")
@@ -92,8 +96,12 @@ def rates_by_node(graph: SpikeGraph, given: GivenRates) -> dict[str, float]:
         key = _producer(graph, node).id
         other, before = known.setdefault(key, (name, rate))
         if abs(before - rate) > TOLERANCE * max(before, rate):
-            raise InputError(f"{given.path}: {name} and {other} read the same value, at rates {rate:g} and {before:g}")
-    wanted = {("neurons", name) for name in given.neurons} | {("layers", name) for name in given.layers}
+            raise InputError(
+                f"{given.path}: {name} and {other} read the same value, at rates {rate:g} and {before:g}"
+            )
+    wanted = {("neurons", name) for name in given.neurons} | {
+        ("layers", name) for name in given.layers
+    }
     unknown = [name for _, name in sorted(wanted - used)]
     if unknown:
         raise InputError(
@@ -121,7 +129,9 @@ def _found(graph: SpikeGraph, given: GivenRates) -> Iterator[tuple[str, str, Nod
 def _check_size(given: GivenRates, name: str, node: Node, rate: float) -> None:
     span = kinds.span(node.kind)
     if span is not None and rate > span.high * (1 + 1e-9):
-        raise InputError(f"{given.path}: {name} has {rate:g} spikes per element and step, more than {span.high}")
+        raise InputError(
+            f"{given.path}: {name} has {rate:g} spikes per element and step, more than {span.high}"
+        )
 
 
 def _producer(graph: SpikeGraph, node: Node) -> Node:

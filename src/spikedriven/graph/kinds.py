@@ -97,7 +97,11 @@ class Span:
     @property
     def kind(self) -> Kind:
         base = Spike() if (self.low, self.high) == (0, 1) else Count(self.high, self.low)
-        return base if self.factor == 1.0 and not self.averaged else Scaled(base, self.factor, self.averaged)
+        return (
+            base
+            if self.factor == 1.0 and not self.averaged
+            else Scaled(base, self.factor, self.averaged)
+        )
 
 
 def span(kind: Kind) -> Span | None:
@@ -128,7 +132,11 @@ def scale(kind: Kind, factor: float) -> Kind:
     """The kind of ``value * factor``."""
     found = span(kind)
     if found is None:
-        return Constant(None if kind.value is None else kind.value * factor) if isinstance(kind, Constant) else kind
+        return (
+            Constant(None if kind.value is None else kind.value * factor)
+            if isinstance(kind, Constant)
+            else kind
+        )
     return Span(found.low, found.high, found.factor * factor, found.averaged).kind
 
 
@@ -143,7 +151,9 @@ def add(a: Kind, b: Kind) -> Kind:
 
 def negated(kind: Kind) -> Kind:
     found = span(kind)
-    return kind if found is None else Span(-found.high, -found.low, found.factor, found.averaged).kind
+    return (
+        kind if found is None else Span(-found.high, -found.low, found.factor, found.averaged).kind
+    )
 
 
 def multiply(a: Kind, b: Kind, terms: int = 1) -> Kind:
@@ -152,14 +162,20 @@ def multiply(a: Kind, b: Kind, terms: int = 1) -> Kind:
     if left and right:
         corners = [x * y for x in (left.low, left.high) for y in (right.low, right.high)]
         averaged = left.averaged or right.averaged
-        return Span(min(corners) * terms, max(corners) * terms, left.factor * right.factor, averaged).kind
+        return Span(
+            min(corners) * terms, max(corners) * terms, left.factor * right.factor, averaged
+        ).kind
     return _mixed(a, b)
 
 
 def total(kind: Kind, terms: int) -> Kind:
     """The kind of a sum of ``terms`` values of this kind."""
     found = span(kind)
-    return kind if found is None else Span(found.low * terms, found.high * terms, found.factor, found.averaged).kind
+    return (
+        kind
+        if found is None
+        else Span(found.low * terms, found.high * terms, found.factor, found.averaged).kind
+    )
 
 
 def average(kind: Kind, terms: int) -> Kind:
@@ -184,10 +200,14 @@ def _join_two(a: Kind, b: Kind) -> Kind:
     if a == Constant(0.0):
         a, b = b, a
     left = span(a)
-    right = Span(0, 0, left.factor) if left and b == Constant(0.0) else span(b)  # 0 is a count on every scale
+    right = (
+        Span(0, 0, left.factor) if left and b == Constant(0.0) else span(b)
+    )  # 0 is a count on every scale
     if left and right and left.factor == right.factor:
         averaged = left.averaged or right.averaged
-        return Span(min(left.low, right.low), max(left.high, right.high), left.factor, averaged).kind
+        return Span(
+            min(left.low, right.low), max(left.high, right.high), left.factor, averaged
+        ).kind
     return _mixed(a, b)
 
 

@@ -21,7 +21,9 @@ from spikedriven.graph.given_rates import GivenRates, rates_by_node
 from spikedriven.graph.nodes import SpikeGraph
 from spikedriven.graph.trace import trace
 
-ALL_SILENT = "no neuron fired on any image: weights that were not loaded, or batch norms that saw no image"
+ALL_SILENT = (
+    "no neuron fired on any image: weights that were not loaded, or batch norms that saw no image"
+)
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,9 @@ class Measurement:
     @property
     def steps(self) -> int:
         """Binary steps T x D: the steps of a neuron times its largest count."""
-        outputs = [(layer.passes, layer.output) for layer in self.layers if layer.output is not None]
+        outputs = [
+            (layer.passes, layer.output) for layer in self.layers if layer.output is not None
+        ]
         return max(
             (passes * output.levels for passes, output in outputs if output.spiking),
             default=self.time_steps,
@@ -61,7 +65,9 @@ class Measurement:
 
     def basis(self) -> str:
         """What the figures rest on."""
-        rates = f"rates given by {self.source}" if self.source else f"mean over {self.images} images"
+        rates = (
+            f"rates given by {self.source}" if self.source else f"mean over {self.images} images"
+        )
         spikes = f", {self.spikes:.6g} spikes per image" if self.spikes == self.spikes else ""
         return f"network {self.form}; per image, {rates}, T = {self.time_steps}{spikes}"
 
@@ -107,14 +113,18 @@ def graph_in_form(
     return trace(in_form(model, form, example[:1], check), example), form
 
 
-def measurement_of(model: nn.Module, example: Tensor, given: GivenRates, form: Form | None = None) -> Measurement:
+def measurement_of(
+    model: nn.Module, example: Tensor, given: GivenRates, form: Form | None = None
+) -> Measurement:
     """The table with rates from a file; conventions that need a rate that is not there will say so.
 
     Nothing runs: a model without memory for its weights ("meta") will do."""
     graph, name = graph_in_form(model, example, form, check=False)
     steps = time_steps(graph)
     if given.time_steps not in (None, steps):
-        raise InputError(f"{given.path}: rates over {given.time_steps} time steps, and the network has {steps}")
+        raise InputError(
+            f"{given.path}: rates over {given.time_steps} time steps, and the network has {steps}"
+        )
     layers = tuple(count_layers(graph, rates_by_node(graph, given)))
     return Measurement(layers, 0, steps, name, str(given), _doubts(layers))
 
@@ -129,4 +139,6 @@ def _doubts(layers: tuple[Layer, ...]) -> tuple[str, ...]:
 def time_steps(graph: SpikeGraph) -> int:
     """T: the leading axis of the neurons (time steps, or time steps times a batch of one)."""
     lif = [node.shape[0] for node in graph.find("neuron") if node.target == "spikedriven::lif"]
-    return max(lif or [node.shape[0] // graph.batch_size for node in graph.find("neuron")], default=1)
+    return max(
+        lif or [node.shape[0] // graph.batch_size for node in graph.find("neuron")], default=1
+    )

@@ -153,7 +153,9 @@ def by_event(layer: Layer, memory: Memory) -> tuple[Access, ...]:
             _weights(layer),
             memory.weights,
         ),
-        Access("membranes", additions, additions, _bits(memory.membrane_bits), state, memory.membranes),
+        Access(
+            "membranes", additions, additions, _bits(memory.membrane_bits), state, memory.membranes
+        ),
         Access("spikes", _spikes_read(layer), 0, 1, layer.inputs / layer.passes, memory.spikes),
     )
 
@@ -167,7 +169,9 @@ def partner_by_operation(layer: Layer, memory: Memory) -> tuple[Access, ...]:
 
 def _loaded(layer: Layer, memory: Memory) -> Access:
     """Weights and biases from off-chip memory, once per image."""
-    return Access("weights", layer.weights + layer.biases, 0, _bits(memory.weight_bits), 0, "off-chip")
+    return Access(
+        "weights", layer.weights + layer.biases, 0, _bits(memory.weight_bits), 0, "off-chip"
+    )
 
 
 def by_step(layer: Layer, memory: Memory) -> tuple[Access, ...]:
@@ -189,7 +193,9 @@ def by_step(layer: Layer, memory: Memory) -> tuple[Access, ...]:
     if layer.op not in (*WEIGHT_OPS, *PRODUCT_OPS):
         return ()
     operations = layer.ops * layer.rate
-    on_chip = Access("weights", operations, 0, _bits(memory.weight_bits), _weights(layer), memory.weights)
+    on_chip = Access(
+        "weights", operations, 0, _bits(memory.weight_bits), _weights(layer), memory.weights
+    )
     inputs = layer.inputs / layer.passes
     if not layer.spiking:
         return (_loaded(layer, memory), on_chip,

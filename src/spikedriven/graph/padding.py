@@ -7,15 +7,21 @@ from collections.abc import Sequence
 from spikedriven.graph.nodes import Node
 
 
-def inner_share(node: Node, kernel: Sequence[int], inputs: Sequence[int], outputs: Sequence[int]) -> float:
+def inner_share(
+    node: Node, kernel: Sequence[int], inputs: Sequence[int], outputs: Sequence[int]
+) -> float:
     """Share of a convolution's products whose input value lies inside the map (transposed: whose
     output value does).
 
     kernel, inputs, outputs: sizes along the spatial axes.
     """
     axes = len(kernel)
-    stride, padding, dilation = (_per_axis(node.attrs.get(name), axes) for name in ("stride", "padding", "dilation"))
-    if "transpose" in node.target:  # an input value is spread over the kernel; the border of the result is cut off
+    stride, padding, dilation = (
+        _per_axis(node.attrs.get(name), axes) for name in ("stride", "padding", "dilation")
+    )
+    if (
+        "transpose" in node.target
+    ):  # an input value is spread over the kernel; the border of the result is cut off
         inputs, outputs = outputs, inputs
     shares = (
         _inside(
@@ -44,7 +50,9 @@ def _before(padding: int | str | None, kernel: int, dilation: int | None) -> int
     return padding or 0
 
 
-def _inside(size: int, out: int, kernel: int, stride: int | None, padding: int, dilation: int | None) -> float:
+def _inside(
+    size: int, out: int, kernel: int, stride: int | None, padding: int, dilation: int | None
+) -> float:
     """Share of (output, tap) pairs along one axis that read a position 0 .. size - 1."""
     step, spread = stride or 1, dilation or 1
     found = 0

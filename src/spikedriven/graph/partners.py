@@ -25,7 +25,9 @@ def partner_cost(layer: Layer, prices: Prices) -> Cost:
     counted = rule.counted(layer)
     if memory is None or rule.partner_moves is None:
         return Cost(macs=counted.dense_ops)
-    return Cost(macs=counted.dense_ops * (1.0 - memory.zeros), accesses=rule.partner_moves(counted, memory))
+    return Cost(
+        macs=counted.dense_ops * (1.0 - memory.zeros), accesses=rule.partner_moves(counted, memory)
+    )
 
 
 def compare(measurement: Measurement, prices: Prices) -> Comparison:
@@ -44,11 +46,18 @@ def compare(measurement: Measurement, prices: Prices) -> Comparison:
     )
 
 
-def _partner(measurement: Measurement, prices: Prices, name: str, ann: Prices | None = None) -> Partner:
-    dense = _total((partner_cost(layer, ann or prices) for layer in measurement.layers), ann or prices)
+def _partner(
+    measurement: Measurement, prices: Prices, name: str, ann: Prices | None = None
+) -> Partner:
+    dense = _total(
+        (partner_cost(layer, ann or prices) for layer in measurement.layers), ann or prices
+    )
     spiking, silent = (
         _total(
-            (prices.convention.cost(at_rate(layer, f), prices.memory) for layer in measurement.layers),
+            (
+                prices.convention.cost(at_rate(layer, f), prices.memory)
+                for layer in measurement.layers
+            ),
             prices,
         )
         for f in (1.0, 0.0)
@@ -67,7 +76,9 @@ def _matched(measurement: Measurement, prices: Prices) -> Partner:
     bits = math.ceil(math.log2(measurement.steps + 1))
     technology = replace(prices.technology, mac_pj=MULTIPLY_8_BIT * bits / 8 + ADD_8_BIT)
     name = f"activations of {bits} bits" if bits > 1 else "activations of 1 bit"
-    ann = replace(prices, technology=technology, memory=replace(prices.memory, activation_bits=bits))
+    ann = replace(
+        prices, technology=technology, memory=replace(prices.memory, activation_bits=bits)
+    )
     return _partner(measurement, prices, name, ann)
 
 
@@ -81,6 +92,8 @@ def at_rate(layer: Layer, factor: float) -> Layer:
 
     attention: AttentionShape | None = layer.attention
     if attention is not None:
-        attention = replace(attention, q=scaled(attention.q), k=scaled(attention.k), v=scaled(attention.v))
+        attention = replace(
+            attention, q=scaled(attention.q), k=scaled(attention.k), v=scaled(attention.v)
+        )
     output = None if layer.output is None else scaled(layer.output)
     return replace(layer, reads=tuple(map(scaled, layer.reads)), attention=attention, output=output)

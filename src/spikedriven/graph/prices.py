@@ -23,11 +23,15 @@ class Prices:
     chosen: Memory | None
 
     @classmethod
-    def of(cls, convention: Convention, technology: Technology, memory: Memory | None = None) -> Self:
+    def of(
+        cls, convention: Convention, technology: Technology, memory: Memory | None = None
+    ) -> Self:
         """With every open number of bits filled in from the technology."""
         if convention.memory is None:
             if memory is not None:
-                raise InputError(f"convention {convention.name} counts no memory traffic: it takes no memory")
+                raise InputError(
+                    f"convention {convention.name} counts no memory traffic: it takes no memory"
+                )
             return cls(convention, technology, None, None)
         chosen = memory or convention.memory
         bits = technology.bits
@@ -49,7 +53,9 @@ class Prices:
 
     def traffic(self, cost: Cost) -> float:
         """Picojoule of the accesses."""
-        return sum(self.memory.picojoule(access) for access in cost.accesses) if self.memory else 0.0
+        return (
+            sum(self.memory.picojoule(access) for access in cost.accesses) if self.memory else 0.0
+        )
 
     def total(self, cost: Cost) -> float:
         return self.arithmetic(cost) + self.traffic(cost)

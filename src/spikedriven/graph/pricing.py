@@ -79,4 +79,8 @@ class Convention:
 
     def counted(self, layer: Layer) -> Layer:
         """The layer without the operations that the convention leaves out."""
-        return layer if self.padding else replace(layer, ops=layer.ops - layer.padding_ops, padding_ops=0.0)
+        return (
+            layer
+            if self.padding
+            else replace(layer, ops=layer.ops - layer.padding_ops, padding_ops=0.0)
+        )

@@ -123,7 +123,9 @@ def apply_rule(call: Call, module: str) -> tuple[str, Kind]:
         )
     if not all(isinstance(operand.kind, Constant) for operand in call.operands.values()):
         return rule.op_of(call), rule.kind(call)
-    keeps_its_value = rule.op == "constant" or (call.operands and rule.op in ("reshape", "repeat", "identity"))
+    keeps_its_value = rule.op == "constant" or (
+        call.operands and rule.op in ("reshape", "repeat", "identity")
+    )
     return "constant", rule.kind(call) if keeps_its_value else Constant()
 
 
@@ -151,14 +153,18 @@ def _weight_op(name: str) -> Callable[[Call], str]:
     return lambda call: name if isinstance(call.kind_of("weight"), Constant) else "matmul"
 
 
-@register_rule(_aten("conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d"), _weight_op("conv"))
+@register_rule(
+    _aten("conv1d conv2d conv3d convolution conv_transpose1d conv_transpose2d"), _weight_op("conv")
+)
 @register_rule("aten::linear", _weight_op("linear"))
 @register_rule("aten::embedding", "linear")
 def _weighted(call: Call) -> Kind:
     return Analog()
 
 
-@register_rule(_aten("batch_norm _native_batch_norm_legit_no_training _batch_norm_no_update"), "batchnorm")
+@register_rule(
+    _aten("batch_norm _native_batch_norm_legit_no_training _batch_norm_no_update"), "batchnorm"
+)
 def _batchnorm(call: Call) -> Kind:
     return Input() if call.data.kind == Input() else Analog()
 
@@ -168,7 +174,11 @@ def _matmul_op(call: Call) -> str:
 
 
 def _factors(call: Call) -> list[Kind]:
-    names = [name for name in ("self", "mat1", "other", "mat2") if name in call.operands or name in call.attrs]
+    names = [
+        name
+        for name in ("self", "mat1", "other", "mat2")
+        if name in call.operands or name in call.attrs
+    ]
     return [call.kind_of(name) for name in names]
 
 
@@ -183,7 +193,9 @@ def _einsum(call: Call) -> Kind:
     operands = list(call.operands.values())
     if len(operands) != 2:
         return Analog()
-    return kinds.multiply(operands[0].kind, operands[1].kind, contracted_size(call.target, call.attrs, call.operands))
+    return kinds.multiply(
+        operands[0].kind, operands[1].kind, contracted_size(call.target, call.attrs, call.operands)
+    )
 
 
 def contracted_size(target: str, attrs: Mapping[str, Any], operands: Mapping[str, Operand]) -> int:
@@ -193,7 +205,9 @@ def contracted_size(target: str, attrs: Mapping[str, Any], operands: Mapping[str
         return left.shape[-1] if left else next(iter(operands.values())).shape[-2]
     letters, _, result = attrs["equation"].replace(" ", "").partition("->")
     if "." in letters or not result or len(operands) != letters.count(",") + 1:
-        raise InputError(f"einsum {attrs['equation']!r}: write every axis of activations as a letter, and the result")
+        raise InputError(
+            f"einsum {attrs['equation']!r}: write every axis of activations as a letter, and the result"
+        )
     shape = [size for operand in operands.values() for size in operand.shape]
     sizes = dict(zip(letters.replace(",", ""), shape, strict=True))
     return math.prod(size for letter, size in sizes.items() if letter not in result)
@@ -206,7 +220,11 @@ def _two_sided(with_constant: str, with_data: str) -> Callable[[Call], str]:
         left, right = call.kind_of("self"), call.kind_of("other")
         if right == Constant(1.0) or (left == Constant(1.0) and call.target == "aten::mul"):
             return "identity"
-        return with_constant if isinstance(left, Constant) or isinstance(right, Constant) else with_data
+        return (
+            with_constant
+            if isinstance(left, Constant) or isinstance(right, Constant)
+            else with_data
+        )
 
     return op
 
@@ -249,10 +267,17 @@ def _shifted(left: Kind, right: Kind, sign: int) -> Kind | None:
     """Counts plus or minus a whole number (``1 - spike`` is a spike again); None for anything else."""
     for value, constant, factor in ((left, right, sign), (right, left, 1)):
         found = kinds.span(value)
-        if found and found.factor == 1.0 and isinstance(constant, Constant) and constant.value is not None:
+        if (
+            found
+            and found.factor == 1.0
+            and isinstance(constant, Constant)
+            and constant.value is not None
+        ):
             shift = factor * constant.value
             if shift == int(shift):
-                return Span(found.low + int(shift), found.high + int(shift), 1.0, found.averaged).kind
+                return Span(
+                    found.low + int(shift), found.high + int(shift), 1.0, found.averaged
+                ).kind
     return None
 
 
@@ -349,7 +374,9 @@ def _weights_only(call: Call) -> Kind:
     return Constant()
 
 
-@register_rule("spikedriven::lif", lambda call: "membrane" if call.attrs.get("output") else "neuron")
+@register_rule(
+    "spikedriven::lif", lambda call: "membrane" if call.attrs.get("output") else "neuron"
+)
 def _lif(call: Call) -> Kind:
     return Membrane() if call.attrs.get("output") else Spike()
 

@@ -57,10 +57,14 @@ def constants(graph: SpikeGraph) -> dict[str, Tensor]:
     return values
 
 
-def _constant(node: Node, call: fx.Node, values: Mapping[str, Tensor], weights: Mapping[str, Tensor]) -> Tensor:
+def _constant(
+    node: Node, call: fx.Node, values: Mapping[str, Tensor], weights: Mapping[str, Tensor]
+) -> Tensor:
     assert isinstance(node.kind, Constant) and isinstance(call.target, torch._ops.OpOverload)
     if node.kind.value is not None:
-        return torch.full(node.shape, node.kind.value, dtype=node.dtype, device=call.meta["val"].device)
+        return torch.full(
+            node.shape, node.kind.value, dtype=node.dtype, device=call.meta["val"].device
+        )
     args, kwargs = fx.map_arg((call.args, call.kwargs), partial(_value, values, weights))
     return call.target(*args, **kwargs)
 

@@ -31,7 +31,10 @@ def side_by_side(reports: list[EnergyReport]) -> str:
         "brackets what this network needs at those prices",
         "" if doubtful else _where(reports),
         "" if doubtful else str(first.comparison).splitlines()[-1],
-        *(f"{report.convention.name}: {report.convention.formula}. {report.convention.source}" for report in reports),
+        *(
+            f"{report.convention.name}: {report.convention.formula}. {report.convention.source}"
+            for report in reports
+        ),
     ]
     return "\n".join(part for part in parts if part)
 
@@ -68,7 +71,9 @@ def where_it_pays(report: EnergyReport) -> str:
     dearer = (row for row in compared if row.picojoule > sum(row.partner_pj) * (1 + 1e-9))
     worse = sorted(dearer, key=_excess, reverse=True)
     said = f"no more than the ANN's layer in {len(compared) - len(worse)} of {len(compared)} layers"
-    names = ", ".join(f"{row.name} ({row.picojoule / sum(row.partner_pj):.1f} times)" for row in worse[:3])
+    names = ", ".join(
+        f"{row.name} ({row.picojoule / sum(row.partner_pj):.1f} times)" for row in worse[:3]
+    )
     more = f" and {len(worse) - 3} more" if len(worse) > 3 else ""
     return f"{said}; not in {names}{more}" if worse else said
 

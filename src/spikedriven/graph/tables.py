@@ -15,7 +15,12 @@ def text_table(
     """right: columns aligned to the right; whole: columns that never wrap, the others do to stay within ``width``."""
     table = Table(box=box.SIMPLE, pad_edge=False)
     for name in header:
-        table.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=name in whole)
+        table.add_column(
+            name,
+            justify="right" if name in right else "left",
+            overflow="fold",
+            no_wrap=name in whole,
+        )
     for row in rows:
         table.add_row(*row)
     text = StringIO()

@@ -26,7 +26,9 @@ def trace(model: nn.Module, example: Tensor, input_kind: Kind = INPUT) -> SpikeG
     Raises InputError for an operator without a rule (see `rules.register_rule`), or a model torch cannot export.
     """
     if not isinstance(example, Tensor) or example.ndim == 0 or example.shape[0] == 0:
-        raise InputError(f"trace needs a batch of at least one example as a tensor, found {_describe(example)}")
+        raise InputError(
+            f"trace needs a batch of at least one example as a tensor, found {_describe(example)}"
+        )
     with as_graphed(model):
         exported, dynamic = _export(model, example)
     reader = _Reader(exported, input_kind)
@@ -74,12 +76,18 @@ def _export(model: nn.Module, example: Tensor) -> tuple[torch.export.ExportedPro
     """The exported program, and whether its batch axis is free. A batch of one would be taken for a constant."""
     failures = []
     for batch in (max(example.shape[0], 2), None):
-        arguments = example.new_zeros(batch or example.shape[0], *example.shape[1:])  # export marks what it is given
+        arguments = example.new_zeros(
+            batch or example.shape[0], *example.shape[1:]
+        )  # export marks what it is given
         dynamic = None if batch is None else ({0: torch.export.Dim.DYNAMIC},)
         try:
             with torch.no_grad():
-                return torch.export.export(model, (arguments,), dynamic_shapes=dynamic), batch is not None
-        except Exception as error:  # whatever a user's forward raises; told below, with its cause attached
+                return torch.export.export(
+                    model, (arguments,), dynamic_shapes=dynamic
+                ), batch is not None
+        except (
+            Exception
+        ) as error:  # whatever a user's forward raises; told below, with its cause attached
             failures.append(error)
     raise InputError(
         f"torch.export cannot trace {type(model).__name__} with an example of {_describe(example)}: {failures[-1]}"
@@ -105,7 +113,18 @@ class _Reader:
 
     def read(self, node: fx.Node) -> None:
         if node.op == "placeholder" and node.name not in self.weights:
-            self.add(Node(node.name, "input", "input", "", {}, {}, self.input_kind, *_shape_and_dtype(node)))
+            self.add(
+                Node(
+                    node.name,
+                    "input",
+                    "input",
+                    "",
+                    {},
+                    {},
+                    self.input_kind,
+                    *_shape_and_dtype(node),
+                )
+            )
         elif node.op == "output":
             self.outputs = tuple(argument.name for argument in node.all_input_nodes)
         elif node.op == "call_function" and _is_tensor(node) and node.users:
@@ -127,13 +146,19 @@ class _Reader:
         """One operator call; ``getitem`` stands for one output of the operator it reads."""
         caller, extra = node, {}
         if not isinstance(node.target, torch._ops.OpOverload):
-            if getattr(node.target, "__name__", "") != "getitem" or not isinstance(node.args[0], fx.Node):
-                raise InputError(f"the exported model calls {node.target}, which is no torch operator")
+            if getattr(node.target, "__name__", "") != "getitem" or not isinstance(
+                node.args[0], fx.Node
+            ):
+                raise InputError(
+                    f"the exported model calls {node.target}, which is no torch operator"
+                )
             caller, extra = node.args[0], {"output": node.args[1]}
         inputs, attrs = self.arguments(caller)
         target = _target_name(caller.target)
         shape, dtype = _shape_and_dtype(node)
-        operands = {name: Operand(self.by_id[i].kind, self.by_id[i].shape) for name, i in inputs.items()}
+        operands = {
+            name: Operand(self.by_id[i].kind, self.by_id[i].shape) for name, i in inputs.items()
+        }
         module = _module_path(caller)
         op, kind = apply_rule(Call(target, operands, attrs | extra, shape), module)
         if isinstance(kind, Constant) and kind.value is not None:
@@ -146,7 +171,11 @@ class _Reader:
         attrs: dict[str, Any] = {}
         assert isinstance(node.target, torch._ops.OpOverload)
         for i, argument in enumerate(node.target._schema.arguments):
-            value = node.args[i] if i < len(node.args) else node.kwargs.get(argument.name, _default(argument))
+            value = (
+                node.args[i]
+                if i < len(node.args)
+                else node.kwargs.get(argument.name, _default(argument))
+            )
             if isinstance(value, list | tuple) and any(_is_tensor(item) for item in value):
                 for j, item in enumerate(value):
                     self.file(f"{argument.name}[{j}]", item, inputs, attrs)

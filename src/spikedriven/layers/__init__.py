@@ -20,7 +20,14 @@ from spikedriven.layers.sparse import (
     call_sparse,
     on_map,
 )
-from spikedriven.layers.units import ConvBN, FireProject, MaxPool, ProjectFire, halving_pool, over_time
+from spikedriven.layers.units import (
+    ConvBN,
+    FireProject,
+    MaxPool,
+    ProjectFire,
+    halving_pool,
+    over_time,
+)
 from spikedriven.layers.unused import UnusedParameters
 
 __all__ = [

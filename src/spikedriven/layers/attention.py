@@ -26,7 +26,9 @@ def mask_and_add_attention(q: Tensor, k: Tensor, v: Tensor, neuron: nn.Module) -
     return q * neuron((k * v).sum(dim=(-2, -1), keepdim=True))
 
 
-def pooled_mask_and_add_attention(q: Tensor, k: Tensor, v: Tensor, neuron: nn.Module, num_heads: int) -> Tensor:
+def pooled_mask_and_add_attention(
+    q: Tensor, k: Tensor, v: Tensor, neuron: nn.Module, num_heads: int
+) -> Tensor:
     """What the SDT release computes for CIFAR10-DVS: mask-and-add with four 3x3 max pools around it.
 
     Two pools run over space on k and v; two run, before the sum and after the mask, over the plane
@@ -54,7 +56,9 @@ def linear_attention(q: Tensor, k: Tensor, v: Tensor, num_heads: int, scale: flo
     return merge_heads((v @ k.transpose(-1, -2)) @ q * scale, size)
 
 
-def _linear_attention_channels_last(q: Tensor, k: Tensor, v: Tensor, num_heads: int, scale: float) -> Tensor:
+def _linear_attention_channels_last(
+    q: Tensor, k: Tensor, v: Tensor, num_heads: int, scale: float
+) -> Tensor:
     """The same, token by token as such tensors lie in memory: half the time, because nothing is transposed."""
     size = q.shape[-2:]
     q, k, v = (split_heads(x, num_heads).transpose(-1, -2).contiguous() for x in (q, k, v))

@@ -17,11 +17,18 @@ class DepthwiseConv2d(nn.Conv2d):
     """
 
     def __init__(self, channels: int, kernel: int) -> None:
-        super().__init__(channels, channels, kernel, padding=kernel // 2, groups=channels, bias=False)
+        super().__init__(
+            channels, channels, kernel, padding=kernel // 2, groups=channels, bias=False
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         dtype = torch.get_autocast_dtype("cpu") if torch.is_autocast_enabled("cpu") else x.dtype
-        if not (self.training and torch.is_grad_enabled() and self._fits(x) and dtype in native_cpu.DTYPES):
+        if not (
+            self.training
+            and torch.is_grad_enabled()
+            and self._fits(x)
+            and dtype in native_cpu.DTYPES
+        ):
             return super().forward(x)
         return _Depthwise.apply(x.to(dtype), self.weight)
 

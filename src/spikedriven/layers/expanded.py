@@ -26,7 +26,9 @@ class Accumulate(nn.Module):
     layer: (transposed) convolution or linear layer that read ``count / norm``; its weights take over 1 / norm.
     """
 
-    def __init__(self, layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, levels: int, norm: float) -> None:
+    def __init__(
+        self, layer: nn.Conv2d | nn.ConvTranspose2d | nn.Linear, levels: int, norm: float
+    ) -> None:
         super().__init__()
         self.layer, self.levels = copy.deepcopy(layer), levels
         self.bias, self.layer.bias = self.layer.bias, None
@@ -37,7 +39,9 @@ class Accumulate(nn.Module):
         total = accumulate(self.layer(x), self.levels)
         if self.bias is None:
             return total
-        return total + (self.bias if isinstance(self.layer, nn.Linear) else self.bias.view(-1, 1, 1))
+        return total + (
+            self.bias if isinstance(self.layer, nn.Linear) else self.bias.view(-1, 1, 1)
+        )
 
 
 def expanded_attention(q: Tensor, k: Tensor, v: Tensor, num_heads: int, levels: int) -> Tensor:
@@ -69,7 +73,9 @@ class ExpandedSelfAttention(nn.Module):
         super().__init__()
         neuron = attention.q.neuron
         if not isinstance(neuron, IntegerNeuron):
-            raise TypeError(f"only attention on integer neurons is expanded, found {type(neuron).__name__}")
+            raise TypeError(
+                f"only attention on integer neurons is expanded, found {type(neuron).__name__}"
+            )
         self.num_heads, self.levels = attention.num_heads, neuron.levels
         self.neuron = attention.neuron
         self.q, self.k, self.v, self.out = attention.q, attention.k, attention.v, attention.out

@@ -29,7 +29,10 @@ def can_norm(bn: nn.Module, x: Tensor) -> bool:
         not torch.compiler.is_compiling()
         and torch.is_grad_enabled()
         and native_cpu.takes(x)
-        and not (torch.is_autocast_enabled("cpu") and torch.get_autocast_dtype("cpu") not in native_cpu.DTYPES)
+        and not (
+            torch.is_autocast_enabled("cpu")
+            and torch.get_autocast_dtype("cpu") not in native_cpu.DTYPES
+        )
         and type(bn) is nn.BatchNorm2d
         and bn.training
         and bn.affine
@@ -40,7 +43,10 @@ def can_norm(bn: nn.Module, x: Tensor) -> bool:
 def unwatched(*modules: nn.Module) -> bool:
     """Whether no hook waits for a call of these modules."""
     return not any(
-        module._forward_hooks or module._forward_pre_hooks or module._backward_hooks or module._backward_pre_hooks
+        module._forward_hooks
+        or module._forward_pre_hooks
+        or module._backward_hooks
+        or module._backward_pre_hooks
         for module in modules
     )
 
@@ -48,9 +54,13 @@ def unwatched(*modules: nn.Module) -> bool:
 def batch_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
     """Mean and (biased) variance per channel of [T, B, C, H, W], float64, in one pass."""
     x = native_cpu.dense(x)
-    near = x[0, 0, :, 0, 0].detach().float().contiguous()  # sums of differences to some value keep their digits
+    near = (
+        x[0, 0, :, 0, 0].detach().float().contiguous()
+    )  # sums of differences to some value keep their digits
     sums = torch.empty(2 * x.shape[2], dtype=torch.float64)
-    native_cpu.loaded().norm_sums(native_cpu.flat(x), *layout(x), near, sums, torch.get_num_threads())
+    native_cpu.loaded().norm_sums(
+        native_cpu.flat(x), *layout(x), near, sums, torch.get_num_threads()
+    )
     off, square = (sums / x[:, :, 0].numel()).view(2, -1)
     return near + off, (square - off * off).clamp_(min=0)
 
@@ -79,7 +89,13 @@ def scale_and_shift(
 
 
 def norm_gradients(
-    x: Tensor, grad: Tensor, grad_x: Tensor, sums: Tensor, mean: Tensor, inverse: Tensor, scale: Tensor
+    x: Tensor,
+    grad: Tensor,
+    grad_x: Tensor,
+    sums: Tensor,
+    mean: Tensor,
+    inverse: Tensor,
+    scale: Tensor,
 ) -> tuple[Tensor, Tensor]:
     """Write the gradient of x from that of the normed values (``grad_x`` may be ``grad``); return weight's and bias's.
 
@@ -101,7 +117,12 @@ class _BatchNorm(torch.autograd.Function):
         scale, shift, inverse = scale_and_shift(weight, bias, mean, variance, eps)
         out = torch.empty_like(x)
         native_cpu.loaded().norm_forward(
-            native_cpu.flat(x), native_cpu.flat(out), *layout(x), scale, shift, torch.get_num_threads()
+            native_cpu.flat(x),
+            native_cpu.flat(out),
+            *layout(x),
+            scale,
+            shift,
+            torch.get_num_threads(),
         )
         ctx.save_for_backward(x, mean, inverse, scale)
         ctx.weight_dtype = weight.dtype
@@ -114,10 +135,22 @@ class _BatchNorm(torch.autograd.Function):
         grad, grad_x = native_cpu.like(x, grad, x.dtype), torch.empty_like(x)
         sums = torch.empty(2 * len(scale), dtype=torch.float64)
         native_cpu.loaded().norm_gradient_sums(
-            native_cpu.flat(x), native_cpu.flat(grad), *layout(x), mean.float(), sums, torch.get_num_threads()
+            native_cpu.flat(x),
+            native_cpu.flat(grad),
+            *layout(x),
+            mean.float(),
+            sums,
+            torch.get_num_threads(),
         )
         grad_weight, grad_bias = norm_gradients(x, grad, grad_x, sums, mean, inverse, scale)
-        return grad_x, grad_weight.to(ctx.weight_dtype), grad_bias.to(ctx.weight_dtype), None, None, None
+        return (
+            grad_x,
+            grad_weight.to(ctx.weight_dtype),
+            grad_bias.to(ctx.weight_dtype),
+            None,
+            None,
+            None,
+        )
 
 
 def layout(x: Tensor) -> tuple[int, int]:

@@ -45,7 +45,9 @@ def norm_fire(x: Tensor, bn: nn.BatchNorm2d, neuron: nn.Module, steps: int) -> T
     mean, variance = batch_statistics(x)
     update_running(bn, mean, variance, x[:, :, 0].numel() * (steps // x.shape[0]))
     time_constant = neuron.time_constant() if isinstance(neuron, LIF) else None
-    return _NormFire.apply(x, bn.weight, bn.bias, time_constant, mean, variance, bn.eps, neuron, steps)
+    return _NormFire.apply(
+        x, bn.weight, bn.bias, time_constant, mean, variance, bn.eps, neuron, steps
+    )
 
 
 class _NormFire(torch.autograd.Function):
@@ -76,7 +78,13 @@ class _NormFire(torch.autograd.Function):
         )  # fmt: skip
         grad_weight, grad_bias = norm_gradients(x, grad_x, grad_x, sums, mean, inverse, scale)
         grad_w = None if w is None else native_cpu.grad_of_w(leak, w, x)
-        return grad_x, grad_weight.to(ctx.weight_dtype), grad_bias.to(ctx.weight_dtype), grad_w, *[None] * 5
+        return (
+            grad_x,
+            grad_weight.to(ctx.weight_dtype),
+            grad_bias.to(ctx.weight_dtype),
+            grad_w,
+            *[None] * 5,
+        )
 
 
 def _native_neuron(neuron: LIF | IntegerNeuron, w: Tensor | None) -> Any:

@@ -19,7 +19,9 @@ LARGEST_KERNEL = 15
 def max_pool(x: Tensor, pool: nn.MaxPool2d) -> Tensor:
     """What ``pool`` computes: [N, C, H, W] -> [N, C, H', W']. Of equal values the first has the gradient."""
     if not _fits(x, pool):
-        return F.max_pool2d(x, pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode)
+        return F.max_pool2d(
+            x, pool.kernel_size, pool.stride, pool.padding, pool.dilation, pool.ceil_mode
+        )
     return _MaxPool.apply(x, (pool.kernel_size, pool.stride, pool.padding))
 
 
@@ -47,7 +49,12 @@ class _MaxPool(torch.autograd.Function):
         out = torch.empty(*x.shape[:2], *size, dtype=x.dtype, memory_format=torch.channels_last)
         where = torch.empty(out.numel(), dtype=torch.uint8)
         native_cpu.loaded().max_pool(
-            native_cpu.flat(x), *native_cpu.image_sizes(x), window, native_cpu.flat(out), where, torch.get_num_threads()
+            native_cpu.flat(x),
+            *native_cpu.image_sizes(x),
+            window,
+            native_cpu.flat(out),
+            where,
+            torch.get_num_threads(),
         )
         ctx.save_for_backward(where)
         ctx.window, ctx.shape = window, x.shape

@@ -27,7 +27,9 @@ class BatchNormPad2d(nn.BatchNorm2d):
         return padded + ring * self._image_of_zero().to(padded.dtype).view(1, -1, 1, 1)
 
     def _image_of_zero(self) -> Tensor:
-        return (self.bias - self.running_mean * self.weight / torch.sqrt(self.running_var + self.eps)).detach()
+        return (
+            self.bias - self.running_mean * self.weight / torch.sqrt(self.running_var + self.eps)
+        ).detach()
 
 
 class RepConvBN(nn.Module):

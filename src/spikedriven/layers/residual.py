@@ -15,7 +15,11 @@ class Residual(nn.Module):
     """
 
     def __init__(
-        self, branch: nn.Module, dim: int, layer_scale: float = 0.0, drop_path: nn.Module | None = None
+        self,
+        branch: nn.Module,
+        dim: int,
+        layer_scale: float = 0.0,
+        drop_path: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.branch = branch

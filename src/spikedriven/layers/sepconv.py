@@ -28,7 +28,9 @@ class SepConv(nn.Module):
     Real-valued [T, B, C, H, W] in and out; the caller adds the residual.
     """
 
-    def __init__(self, dim: int, neuron: NeuronFactory, kernel: int = 7, expansion: int = 2) -> None:
+    def __init__(
+        self, dim: int, neuron: NeuronFactory, kernel: int = 7, expansion: int = 2
+    ) -> None:
         super().__init__()
         hidden = expansion * dim
         self.expand = FireProject(neuron(), ConvBN(dim, hidden))
@@ -44,7 +46,9 @@ class SpikeSepConv(nn.Module):
     Real-valued [T, B, C, H, W] in and out; the caller adds the residual.
     """
 
-    def __init__(self, dim: int, neuron: NeuronFactory, kernel: int = 7, expansion: int = 2) -> None:
+    def __init__(
+        self, dim: int, neuron: NeuronFactory, kernel: int = 7, expansion: int = 2
+    ) -> None:
         super().__init__()
         hidden = expansion * dim
         self.expand = FireProject(neuron(), ConvBN(dim, hidden))

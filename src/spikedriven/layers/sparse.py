@@ -17,7 +17,9 @@ from spikedriven.neurons import NeuronFactory
 
 def on_map(active: Tensor, size: Sequence[int]) -> Tensor:
     """Patches [B, h, w] -> positions [B, H, W] of a map with a whole number of positions per patch."""
-    return active.repeat_interleave(size[0] // active.shape[1], 1).repeat_interleave(size[1] // active.shape[2], 2)
+    return active.repeat_interleave(size[0] // active.shape[1], 1).repeat_interleave(
+        size[1] // active.shape[2], 2
+    )
 
 
 def call_sparse(layer: nn.Module, x: Tensor, active: Tensor | None) -> Tensor:

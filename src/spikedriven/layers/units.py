@@ -26,13 +26,21 @@ class ConvBN(nn.Module):
     """Convolution (same padding) and batch norm. [T, B, in, H, W] -> [T, B, out, H/stride, W/stride]."""
 
     def __init__(
-        self, in_chans: int, out_chans: int, kernel: int = 1, stride: int = 1, groups: int = 1, bias: bool = False
+        self,
+        in_chans: int,
+        out_chans: int,
+        kernel: int = 1,
+        stride: int = 1,
+        groups: int = 1,
+        bias: bool = False,
     ) -> None:
         super().__init__()
         if 1 < groups == in_chans == out_chans and stride == 1 and not bias:
             self.conv: nn.Conv2d = DepthwiseConv2d(out_chans, kernel)
         else:
-            self.conv = nn.Conv2d(in_chans, out_chans, kernel, stride, kernel // 2, groups=groups, bias=bias)
+            self.conv = nn.Conv2d(
+                in_chans, out_chans, kernel, stride, kernel // 2, groups=groups, bias=bias
+            )
         self.bn = nn.BatchNorm2d(out_chans)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -43,7 +51,11 @@ class ConvBN(nn.Module):
 
 def project_and_fire(project: nn.Module, neuron: nn.Module, x: Tensor) -> Tensor:
     """``neuron(project(x))``, [T, B, C, H, W] -> spikes; norm and neuron as one operation where that is offered."""
-    if not (isinstance(project, ConvBN) and can_fuse(project.bn, neuron, x) and unwatched(project, project.conv)):
+    if not (
+        isinstance(project, ConvBN)
+        and can_fuse(project.bn, neuron, x)
+        and unwatched(project, project.conv)
+    ):
         return neuron(project(x))
     maps = over_time(project.conv, x[:1] if is_still(x) else x)
     return norm_fire(maps, project.bn, neuron, x.shape[0])
@@ -64,7 +76,9 @@ def halving_pool() -> MaxPool:
 class ProjectFire(nn.Module):
     """Weight layer, then neuron, then (optionally) a pool on the spikes: real or spike input, spike output."""
 
-    def __init__(self, project: nn.Module, neuron: nn.Module, pool: nn.Module | None = None) -> None:
+    def __init__(
+        self, project: nn.Module, neuron: nn.Module, pool: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.project, self.neuron = project, neuron
         self.pool = pool or nn.Identity()
@@ -76,7 +90,9 @@ class ProjectFire(nn.Module):
 class FireProject(nn.Module):
     """Neuron, then (optionally) a pool on the spikes, then weight layer: real input, real output, spikes in between."""
 
-    def __init__(self, neuron: nn.Module, project: nn.Module, pool: nn.Module | None = None) -> None:
+    def __init__(
+        self, neuron: nn.Module, project: nn.Module, pool: nn.Module | None = None
+    ) -> None:
         super().__init__()
         self.neuron = neuron
         self.pool = pool or nn.Identity()

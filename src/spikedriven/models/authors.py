@@ -37,7 +37,9 @@ def published_file(full_name: str) -> PublishedFile:
     unknown one."""
     if "." not in full_name:
         known = ", ".join(file.full_name for file in list_files(f"{full_name}.*")) or "none"
-        raise InputError(f"{full_name} names a network; expected one of its authors' files, NAME.TAG: {known}")
+        raise InputError(
+            f"{full_name} names a network; expected one of its authors' files, NAME.TAG: {known}"
+        )
     return find_file(full_name)
 
 
@@ -65,8 +67,12 @@ def stored_keywords(full_name: str) -> dict[str, Any]:
     found = read_header(path)
     if found is None:
         again = f"spikedriven fetch {full_name} --force"
-        raise CheckpointError(f"{path}: its header does not say what it is. Fetch it again: {again}")
-    return {key: tuple(value) if isinstance(value, list) else value for key, value in found.args.items()}
+        raise CheckpointError(
+            f"{path}: its header does not say what it is. Fetch it again: {again}"
+        )
+    return {
+        key: tuple(value) if isinstance(value, list) else value for key, value in found.args.items()
+    }
 
 
 def load_authors(model: nn.Module, full_name: str) -> None:
@@ -76,5 +82,7 @@ def load_authors(model: nn.Module, full_name: str) -> None:
     packed = read_packed(stored_file(full_name), needed=bytes_of(network))
     if network is not model:
         own = network.state_dict().keys()
-        packed = replace(packed, tensors={key: packed.tensors[key] for key in own & packed.tensors.keys()})
+        packed = replace(
+            packed, tensors={key: packed.tensors[key] for key in own & packed.tensors.keys()}
+        )
     load_packed(network, packed)

@@ -50,7 +50,9 @@ class SpikeDrivenModel(nn.Module):
             ("time_steps", time_steps, 1),
         ):
             if not isinstance(value, int) or value < least:
-                raise InputError(f"{name} must be a whole number of at least {least}, found {value!r}")
+                raise InputError(
+                    f"{name} must be a whole number of at least {least}, found {value!r}"
+                )
         self.num_classes, self.in_chans, self.time_steps = num_classes, in_chans, time_steps
         side = (img_size, img_size) if isinstance(img_size, int) else tuple(img_size)
         self.img_size = cast(tuple[int, int], side)
@@ -100,7 +102,11 @@ class SpikeDrivenModel(nn.Module):
         return x
 
     def _through(self, module: nn.Module, *inputs: Tensor) -> Tensor:
-        return recomputed(module, *inputs) if self.grad_checkpointing and torch.is_grad_enabled() else module(*inputs)
+        return (
+            recomputed(module, *inputs)
+            if self.grad_checkpointing and torch.is_grad_enabled()
+            else module(*inputs)
+        )
 
     def set_grad_checkpointing(self, enable: bool = True) -> None:
         """Training keeps what enters each module of `body` and computes the rest again on the way back."""
@@ -134,11 +140,17 @@ class SpikeDrivenModel(nn.Module):
         ``state.logits`` is the mean so far: after T steps, what the model returns for all of them at once.
         """
         if x.ndim != 4:
-            raise InputError(f"a step takes one frame [B, {self.in_chans}, H, W], found {list(x.shape)}")
+            raise InputError(
+                f"a step takes one frame [B, {self.in_chans}, H, W], found {list(x.shape)}"
+            )
         state = state or StreamState()
         with open_stream(self, state) as membranes:
             logits = self.step_logits(x.unsqueeze(1))
-        mean = logits if state.logits is None else (state.logits * state.steps + logits) / (state.steps + 1)
+        mean = (
+            logits
+            if state.logits is None
+            else (state.logits * state.steps + logits) / (state.steps + 1)
+        )
         return logits, StreamState(membranes, state.steps + 1, mean)
 
     def step_logits(self, frames: Tensor) -> Tensor:
@@ -163,7 +175,9 @@ class SpikeDrivenModel(nn.Module):
         these networks have no final norm.
         """
         if norm or output_fmt != "NCHW":
-            raise InputError("these models have no final norm and give NCHW maps: use norm=False, output_fmt='NCHW'")
+            raise InputError(
+                "these models have no final norm and give NCHW maps: use norm=False, output_fmt='NCHW'"
+            )
         take, last = _take_indices(len(self.feature_info), indices)
         names = [info["module"] for info in self.feature_info]
         maps, x = {}, self.arrange(x)
@@ -211,7 +225,9 @@ class SpikeDrivenModel(nn.Module):
     def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
         """A new classifier for ``num_classes`` (0: none), in the dtype and on the device of the weights."""
         if global_pool not in (None, "avg"):
-            raise InputError(f"the head averages over positions; global_pool {global_pool!r} is not offered")
+            raise InputError(
+                f"the head averages over positions; global_pool {global_pool!r} is not offered"
+            )
         self.num_classes = num_classes
         like = next(p for p in self.parameters())
         self.head = classifier(self.num_features, num_classes).to(like.device, like.dtype)

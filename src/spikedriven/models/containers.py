@@ -22,7 +22,14 @@ Weights = Literal["auto", "averaged", "trained"]
 
 #: Entries that hold weights as they were trained, and entries that hold their average.
 TRAINED = ("state_dict", "model", "model_state_dict", "model_state", "net", "network", "module")
-AVERAGED = ("state_dict_ema", "model_ema", "ema", "ema_state_dict", "ema_model", "model_ema_state_dict")
+AVERAGED = (
+    "state_dict_ema",
+    "model_ema",
+    "ema",
+    "ema_state_dict",
+    "ema_model",
+    "model_ema_state_dict",
+)
 #: Dictionaries around a state dict, one in another.
 DEEPEST = 4
 
@@ -43,7 +50,9 @@ class Packed:
     both: bool = False
 
 
-def read_packed(source: str | Path | Mapping[str, Any], weights: Weights = "auto", needed: int = 0) -> Packed:
+def read_packed(
+    source: str | Path | Mapping[str, Any], weights: Weights = "auto", needed: int = 0
+) -> Packed:
     """Find the state dict in a file or a mapping, whatever it came in.
 
     weights: which to take where there are trained and averaged ones. needed: see `read_file`.
@@ -69,7 +78,8 @@ def _formats(content: Mapping[Any, Any]) -> tuple[str, ...]:
     formats = {
         "Lightning": "pytorch-lightning_version" in content,
         "timm": {"state_dict", "arch", "version"} <= content.keys(),
-        "MMEngine": "message_hub" in content or (isinstance(meta, Mapping) and "mmengine_version" in meta),
+        "MMEngine": "message_hub" in content
+        or (isinstance(meta, Mapping) and "mmengine_version" in meta),
         "DeepSpeed": "ds_version" in content,
     }
     return tuple(name for name, found in formats.items() if found)

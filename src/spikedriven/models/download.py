@@ -23,7 +23,9 @@ def needs_browser(url: str) -> str:
     parts = urlsplit(url)
     if parts.hostname in ("pan.baidu.com", "yun.baidu.com"):
         password = parse_qs(parts.query).get("pwd", [""])[0]
-        return "Baidu gives its files to browsers only" + (f"; the password is {password}" if password else "")
+        return "Baidu gives its files to browsers only" + (
+            f"; the password is {password}" if password else ""
+        )
     if parts.hostname == "drive.google.com" and "/folders/" in parts.path:
         return "the link leads to a folder, and nothing says which of its files this is"
     return ""
@@ -41,7 +43,9 @@ def download(url: str, target: Path) -> Path:
         import gdown
         import requests
     except ImportError as error:
-        raise InputError(f"fetching needs gdown: pip install 'spikedriven[fetch]' ({error})") from error
+        raise InputError(
+            f"fetching needs gdown: pip install 'spikedriven[fetch]' ({error})"
+        ) from error
     if "retries" not in inspect.signature(gdown.download).parameters:
         raise InputError("this gdown is too old: pip install --upgrade 'spikedriven[fetch]'")
     place = _place(url)
@@ -56,7 +60,9 @@ def download(url: str, target: Path) -> Path:
     except gdown.exceptions.FileURLRetrievalError as error:
         raise CheckpointError(f"Google Drive gives no file at {url}: {_reason(error)}") from error
     except (gdown.exceptions.DownloadError, requests.exceptions.RequestException, OSError) as error:
-        raise CheckpointError(f"{url} could not be fetched: {_first(str(error))}{_kept(target.parent)}") from error
+        raise CheckpointError(
+            f"{url} could not be fetched: {_first(str(error))}{_kept(target.parent)}"
+        ) from error
     _refuse_page(url, target)
     return target
 

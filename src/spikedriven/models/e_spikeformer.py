@@ -81,11 +81,20 @@ def attention_block(
     branches = {
         "conv": SpikeSepConv(dim, neurons.body, kernel=3),
         "attn": SpikingSelfAttention(
-            dim, num_heads, neurons.body, neurons.attention(), scale, ConvBN, ConvBN, v_ratio=V_RATIO
+            dim,
+            num_heads,
+            neurons.body,
+            neurons.attention(),
+            scale,
+            ConvBN,
+            ConvBN,
+            v_ratio=V_RATIO,
         ),
         "mlp": SpikeMLP(dim, hidden, neurons.body),
     }
-    return block(**{name: Residual(b, dim, layer_scale, DropPath(drop_path)) for name, b in branches.items()})
+    return block(
+        **{name: Residual(b, dim, layer_scale, DropPath(drop_path)) for name, b in branches.items()}
+    )
 
 
 class ESpikeFormer(StagedModel):
@@ -114,7 +123,9 @@ class ESpikeFormer(StagedModel):
             hidden = int(dim * mlp_ratio)
             if stage < CONV_STAGES:
                 return conv_block(dim, hidden, neurons.body)
-            return attention_block(dim, hidden, num_heads, neurons, attention_scale, layer_scale, rate)
+            return attention_block(
+                dim, hidden, num_heads, neurons, attention_scale, layer_scale, rate
+            )
 
         self.stages = build_stages(plan, in_chans, neurons.body, build, drop_path_rate)
         self.finish(plan, neurons.head(), distilled, head_input, head_init)
@@ -123,7 +134,9 @@ class ESpikeFormer(StagedModel):
     def told_by(cls, tensors: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Any]:
         """As the base class, and whether blocks have layer scales."""
         found = super().told_by(tensors, own)
-        return found | ({"layer_scale": told.layer_scale(tensors, own["layer_scale"])} if found else {})
+        return found | (
+            {"layer_scale": told.layer_scale(tensors, own["layer_scale"])} if found else {}
+        )
 
     def official_names(self) -> OfficialNames:
         return OfficialNames(OFFICIAL_NAMES, conv1d=CONV1D)

@@ -19,7 +19,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from spikedriven.layers import DropPath, FireProject, RepPointwise, Residual, SpikeMLP, SpikingSelfAttention, block
+from spikedriven.layers import (
+    DropPath,
+    FireProject,
+    RepPointwise,
+    Residual,
+    SpikeMLP,
+    SpikingSelfAttention,
+    block,
+)
 from spikedriven.models import told
 from spikedriven.models.official import OfficialNames, Rules
 from spikedriven.models.registry import Variant, register_family
@@ -74,7 +82,9 @@ def attention_block(
 ) -> nn.Module:  # fmt: skip
     """rep_branch: a chain of two 1x1 convolutions as a first branch, without layer scale and drop path."""
     project = partial(RepPointwise, hidden=int(CHAIN_RATIO * dim))
-    attn = SpikingSelfAttention(dim, num_heads, neurons.body, neurons.attention(), scale, project, project)
+    attn = SpikingSelfAttention(
+        dim, num_heads, neurons.body, neurons.attention(), scale, project, project
+    )
     branches = {
         "attn": Residual(attn, dim, layer_scale, drop_path),
         "mlp": Residual(SpikeMLP(dim, hidden, neurons.body), dim, layer_scale, drop_path),
@@ -113,7 +123,9 @@ class ESpikeFormerLarge(StagedModel):
             if stage < CONV_STAGES:
                 return conv_block(dim, hidden, neurons.body)
             drop_path = DropPath(rate, drop_path_per)
-            return attention_block(dim, hidden, num_heads, neurons, attention_scale, rep_branch, layer_scale, drop_path)
+            return attention_block(
+                dim, hidden, num_heads, neurons, attention_scale, rep_branch, layer_scale, drop_path
+            )
 
         self.stages = build_stages(plan, in_chans, neurons.body, build, drop_path_rate)
         self.finish(plan, neurons.head(), distilled, head_input, "xavier")

@@ -32,7 +32,12 @@ class Provenance:
 
 def header(found: Provenance) -> dict[str, str]:
     """The metadata of a safetensors file, which `read_header` reads back."""
-    content = {"name": found.name, "tag": found.tag, "args": found.args, "converted_from": found.converted_from}
+    content = {
+        "name": found.name,
+        "tag": found.tag,
+        "args": found.args,
+        "converted_from": found.converted_from,
+    }
     return {"format": "pt", HEADER_KEY: json.dumps(content)}
 
 

@@ -14,7 +14,15 @@ from typing import Any
 
 from torch import nn
 
-from spikedriven.layers import DropPath, RepConvBN, Residual, SepConv, SpikeMLP, SpikingSelfAttention, block
+from spikedriven.layers import (
+    DropPath,
+    RepConvBN,
+    Residual,
+    SepConv,
+    SpikeMLP,
+    SpikingSelfAttention,
+    block,
+)
 from spikedriven.models.official import OfficialNames
 from spikedriven.models.registry import Variant, register_family
 from spikedriven.models.staged import (
@@ -61,7 +69,9 @@ def conv_block(dim: int, hidden: int, neuron: NeuronFactory) -> nn.Module:
 def attention_block(
     dim: int, hidden: int, num_heads: int, neurons: Neurons, scale: float, drop_path: float
 ) -> nn.Module:
-    attn = SpikingSelfAttention(dim, num_heads, neurons.body, neurons.attention(), scale, RepConvBN, RepConvBN)
+    attn = SpikingSelfAttention(
+        dim, num_heads, neurons.body, neurons.attention(), scale, RepConvBN, RepConvBN
+    )
     return block(
         attn=Residual(attn, dim, drop_path=DropPath(drop_path)),
         mlp=Residual(SpikeMLP(dim, hidden, neurons.body), dim, drop_path=DropPath(drop_path)),
@@ -98,7 +108,9 @@ class MetaSpikeFormer(StagedModel):
         return OfficialNames(OFFICIAL_NAMES, conv1d=CONV1D)
 
 
-_IMAGENET: dict[str, Any] = {"source": "Meta-SpikeFormer, ICLR 2024; README of BICLab/Spike-Driven-Transformer-V2"}
+_IMAGENET: dict[str, Any] = {
+    "source": "Meta-SpikeFormer, ICLR 2024; README of BICLab/Spike-Driven-Transformer-V2"
+}
 
 register_family(
     MetaSpikeFormer,

@@ -74,7 +74,9 @@ class LoadReport:
     converted: dict[str, int] = field(default_factory=dict)
 
     def __str__(self) -> str:
-        text = f"{len(self.loaded)} tensors loaded from {self.container} ({self.spelling} key names)"
+        text = (
+            f"{len(self.loaded)} tensors loaded from {self.container} ({self.spelling} key names)"
+        )
         if self.ignored:
             text += f", {len(self.ignored)} left out: the model was built without their part"
         lines = [text, *self._packing(), *_problems(self.missing, self.unexpected, self.misshapen)]
@@ -85,12 +87,18 @@ class LoadReport:
         if self.both:
             other = "trained" if self.weights == "averaged" else "averaged"
             return f"taken: the {self.weights} weights; the file holds {other} ones too: weights={other!r}"
-        return "taken: averaged weights (EMA); the file holds no others" if self.weights == "averaged" else ""
+        return (
+            "taken: averaged weights (EMA); the file holds no others"
+            if self.weights == "averaged"
+            else ""
+        )
 
     def _packing(self) -> list[str]:
         lines = [f"recognised: {', '.join(self.wrappers)}"] if self.wrappers else []
         lines += [self.choice()] if self.choice() else []
-        return lines + [f"converted: {count} tensors {what}" for what, count in self.converted.items()]
+        return lines + [
+            f"converted: {count} tensors {what}" for what, count in self.converted.items()
+        ]
 
 
 def load_official(
@@ -118,17 +126,26 @@ def bytes_of(model: nn.Module) -> int:
     return sum(value.nbytes for value in model.state_dict().values())
 
 
-def load_packed(model: nn.Module, packed: Packed, strict: bool = True, weights: Weights = "auto") -> LoadReport:
+def load_packed(
+    model: nn.Module, packed: Packed, strict: bool = True, weights: Weights = "auto"
+) -> LoadReport:
     """`load_official` of a checkpoint that was read already."""
     if any(value.is_meta for value in model.state_dict().values()):
-        raise CheckpointError(f"this {type(model).__name__} has no memory for weights (device meta); build it on a CPU")
+        raise CheckpointError(
+            f"this {type(model).__name__} has no memory for weights (device meta); build it on a CPU"
+        )
     match = match_names(model, packed, weights)
-    ignored = sorted(key for key in match.found if match.spelling == "authors" and _is_ignored(model, key))
+    ignored = sorted(
+        key for key in match.found if match.spelling == "authors" and _is_ignored(model, key)
+    )
     found = {key: value for key, value in match.found.items() if key not in ignored}
     common = sorted(found.keys() & match.targets.keys())
     refuse({key: why_not_plain(found[key]) for key in common}, packed.origin)
     fitting, misshapen = _fitting({key: (found[key], *match.targets[key]) for key in common})
-    missing, unexpected = sorted(match.targets.keys() - found.keys()), sorted(found.keys() - match.targets.keys())
+    missing, unexpected = (
+        sorted(match.targets.keys() - found.keys()),
+        sorted(found.keys() - match.targets.keys()),
+    )
     if strict and (missing or unexpected or misshapen):
         raise CheckpointError(
             f"the checkpoint ({match.packed.origin}) does not fit {type(model).__name__}; nothing was loaded.\n"
@@ -213,12 +230,16 @@ def match_names(model: nn.Module, packed: Packed, weights: Weights = "auto") -> 
         return NameMatch("spikedriven", packed.tensors, ours, packed)
     names = _official_names(model)
     theirs = {names.theirs(key): (key, value) for key, value in state.items()}
-    packed = strip_wrappers(packed, lambda key: key in ours or names.current(key) in theirs, weights)
+    packed = strip_wrappers(
+        packed, lambda key: key in ours or names.current(key) in theirs, weights
+    )
     renamed = {names.current(key): value for key, value in packed.tensors.items()}
     if len(packed.tensors.keys() & ours.keys()) > len(renamed.keys() & theirs.keys()):
         return NameMatch("spikedriven", packed.tensors, ours, packed)
     if len(renamed) < len(packed.tensors):
-        raise CheckpointError(f"{packed.origin} holds {_twice(names, packed)}: an older and a newer name of one weight")
+        raise CheckpointError(
+            f"{packed.origin} holds {_twice(names, packed)}: an older and a newer name of one weight"
+        )
     return NameMatch("authors", renamed, theirs, packed)
 
 
@@ -249,7 +270,10 @@ def official_state_dict(model: nn.Module) -> dict[str, Tensor]:
     """A model's weights in the authors' key names, shapes and order: what their code loads."""
     names = _official_names(model)
     tensors = {names.theirs(key): value for key, value in model.state_dict().items()}
-    return {key: value.squeeze(-1) if re.search(names.conv1d, key) else value for key, value in tensors.items()}
+    return {
+        key: value.squeeze(-1) if re.search(names.conv1d, key) else value
+        for key, value in tensors.items()
+    }
 
 
 def _problems(missing: list[str], unexpected: list[str], misshapen: list[str]) -> list[str]:

@@ -31,7 +31,11 @@ BEFORE = {
     "network.": "a wrapper's attribute network",
     "timm_model.": "Hugging Face",
 }
-BEFORE_AVERAGED = {"ema.": "averaged weights", "ema_model.": "averaged weights", "model_ema.": "averaged weights"}
+BEFORE_AVERAGED = {
+    "ema.": "averaged weights",
+    "ema_model.": "averaged weights",
+    "model_ema.": "averaged weights",
+}
 #: Counters beside averaged weights: of torch.optim.swa_utils and of MMEngine.
 COUNTERS = ("n_averaged", "steps")
 
@@ -63,7 +67,9 @@ def _strip(key: str, known: Known) -> tuple[str, tuple[str, ...]]:
 
 def _part(name: str, parts: tuple[str, ...]) -> str:
     """The first of these parts that can be taken out of a name; "": none."""
-    return next((part for part in parts if (part in name if part in INSIDE else name.startswith(part))), "")
+    return next(
+        (part for part in parts if (part in name if part in INSIDE else name.startswith(part))), ""
+    )
 
 
 def _without(name: str, part: str) -> str:
@@ -97,7 +103,9 @@ def _of_one_kind(packed: Packed, keys: Keys, known: Known, weights: Weights) -> 
     both = any(key not in averaged and known(name) for key, (name, _) in keys.items())
     wanted = pick_weights({"averaged", "trained"} if both else {"averaged"}, weights, packed.origin)
     if both:
-        keys = {key: value for key, value in keys.items() if (key in averaged) == (wanted == "averaged")}
+        keys = {
+            key: value for key, value in keys.items() if (key in averaged) == (wanted == "averaged")
+        }
     return replace(packed, weights=wanted, both=packed.both or both), keys
 
 

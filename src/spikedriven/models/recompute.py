@@ -25,7 +25,11 @@ def _statistics_stand_still(module: nn.Module) -> Iterator[None]:
 
     By a momentum of 0, and not by switching the statistics off: what autograd saves must be the same both times.
     """
-    norms = [m for m in module.modules() if isinstance(m, _BatchNorm) and m.training and m.track_running_stats]
+    norms = [
+        m
+        for m in module.modules()
+        if isinstance(m, _BatchNorm) and m.training and m.track_running_stats
+    ]
     before = [(norm.momentum, _batches(norm).clone()) for norm in norms]
     for norm in norms:
         norm.momentum = 0.0

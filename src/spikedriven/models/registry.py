@@ -47,10 +47,14 @@ _VARIANTS: dict[str, Variant] = {}
 _CLASSES: dict[str, type[nn.Module]] = {}
 
 
-def register_family(cls: type[nn.Module], variants: dict[str, Variant], first_conv: str, paper: str) -> None:
+def register_family(
+    cls: type[nn.Module], variants: dict[str, Variant], first_conv: str, paper: str
+) -> None:
     """Register every variant of a family, here and with timm. Called once, at the end of the family's module."""
     module: Any = sys.modules[cls.__module__]
-    module.default_cfgs = generate_default_cfgs({name: _timm_cfg(v, first_conv, paper) for name, v in variants.items()})
+    module.default_cfgs = generate_default_cfgs(
+        {name: _timm_cfg(v, first_conv, paper) for name, v in variants.items()}
+    )
     for name, variant in variants.items():
         entry = _entry_point(cls, name, variant, lambda v: _timm_cfg(v, first_conv, paper))
         setattr(module, name, register_model(entry))
@@ -66,8 +70,12 @@ def _timm_cfg(variant: Variant, first_conv: str, paper: str) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _entry_point(cls: type[nn.Module], name: str, own: Variant, describe: Callable[[Variant], dict[str, Any]]):
-    def entry(pretrained: bool | str = False, pretrained_cfg: Any = None, **kwargs: Any) -> nn.Module:
+def _entry_point(
+    cls: type[nn.Module], name: str, own: Variant, describe: Callable[[Variant], dict[str, Any]]
+):
+    def entry(
+        pretrained: bool | str = False, pretrained_cfg: Any = None, **kwargs: Any
+    ) -> nn.Module:
         check_keywords(cls, name, kwargs)
         full_name, variant = name, own
         if isinstance(pretrained_cfg, str):  # what timm makes of the tag in NAME.TAG
@@ -112,7 +120,9 @@ def check_keywords(cls: type[nn.Module], name: str, kwargs: dict[str, Any]) -> N
         if key not in known | _TIMM_KEYWORDS:
             close = difflib.get_close_matches(key, known, n=1)
             hint = f"; did you mean {close[0]!r}?" if close else ""
-            raise InputError(f"{name} has no keyword {key!r}{hint} It understands: {', '.join(sorted(known))}")
+            raise InputError(
+                f"{name} has no keyword {key!r}{hint} It understands: {', '.join(sorted(known))}"
+            )
 
 
 def list_models(filter: str = "*") -> list[str]:
@@ -129,7 +139,9 @@ def variant_of(name: str) -> Variant:
     if base not in _VARIANTS:
         close = difflib.get_close_matches(base, _VARIANTS, n=3, cutoff=0.4)
         hint = f"; close: {', '.join(close)}" if close else ""
-        raise InputError(f"no model is called {base!r}{hint}. spikedriven.list_models() names all {len(_VARIANTS)}")
+        raise InputError(
+            f"no model is called {base!r}{hint}. spikedriven.list_models() names all {len(_VARIANTS)}"
+        )
     variant = _VARIANTS[base]
     if not dot:
         return variant
@@ -166,4 +178,6 @@ def create_model(name: str, *, pretrained: Pretrained = False, **kwargs: Any) ->
     variant_of(name)
     if pretrained not in (False, True, AUTHORS):
         raise InputError(f"pretrained: expected False, True or {AUTHORS!r}, found {pretrained!r}")
-    return timm.create_model(name, pretrained=cast(bool, pretrained), **kwargs)  # timm passes it on as it is
+    return timm.create_model(
+        name, pretrained=cast(bool, pretrained), **kwargs
+    )  # timm passes it on as it is

@@ -61,7 +61,14 @@ class PositionConv(FireProject):
 class SpikeDrivenAttention(nn.Module):
     """Paper section 3.2 (SDSA). Real-valued [T, B, C, H, W] in and out; spikes in between."""
 
-    def __init__(self, dim: int, num_heads: int, neuron: NeuronFactory, pooled: bool, unused: UnusedParameters) -> None:
+    def __init__(
+        self,
+        dim: int,
+        num_heads: int,
+        neuron: NeuronFactory,
+        pooled: bool,
+        unused: UnusedParameters,
+    ) -> None:
         super().__init__()
         check_divides(num_heads, dim)
         self.num_heads, self.pooled = num_heads, pooled
@@ -132,17 +139,27 @@ class SDT(SpikeDrivenModel):
     ) -> None:  # fmt: skip
         super().__init__(num_classes, in_chans, img_size, time_steps, output, input_layout)
         if embed_dim % 8 or depth < 1:
-            raise InputError(f"embed_dim must be a multiple of 8 and depth at least 1, found {embed_dim} and {depth}")
+            raise InputError(
+                f"embed_dim must be a multiple of 8 and depth at least 1, found {embed_dim} and {depth}"
+            )
         make = neuron_factory(neuron, tau=tau)
         unused = _unused_parameters(make, num_heads) if released_params else {}
         self.stem = _stem(in_chans, embed_dim, stem_pools, make)
-        self.position = PositionConv(embed_dim, make, UnusedParameters(**unused.get("position", {})))
+        self.position = PositionConv(
+            embed_dim, make, UnusedParameters(**unused.get("position", {}))
+        )
         self.blocks = nn.ModuleList(
             Block(
                 SpikeDrivenAttention(
-                    embed_dim, num_heads, make, pooled_attention, UnusedParameters(**unused.get("attn", {}))
+                    embed_dim,
+                    num_heads,
+                    make,
+                    pooled_attention,
+                    UnusedParameters(**unused.get("attn", {})),
                 ),
-                SpikeMLP(embed_dim, int(embed_dim * mlp_ratio), make, inner_residual=mlp_ratio == 1),
+                SpikeMLP(
+                    embed_dim, int(embed_dim * mlp_ratio), make, inner_residual=mlp_ratio == 1
+                ),
                 rate,
             )
             for rate in drop_path_rates(drop_path_rate, depth)
@@ -166,7 +183,9 @@ class SDT(SpikeDrivenModel):
             in_chans=told.width(tensors, first, 1),
             embed_dim=dim,
             depth=told.count(tensors, r"block\."),
-            mlp_ratio=told.mlp_ratio(told.width(tensors, "block.0.mlp.fc1_conv.weight"), dim, own["mlp_ratio"]),
+            mlp_ratio=told.mlp_ratio(
+                told.width(tensors, "block.0.mlp.fc1_conv.weight"), dim, own["mlp_ratio"]
+            ),
             num_heads=told.width(tensors, talking),
             released_params=talking in tensors,
             neuron=told.lif_kind(tensors, own["neuron"]),
@@ -179,7 +198,11 @@ class SDT(SpikeDrivenModel):
 
     def body(self) -> list[tuple[str, nn.Module]]:
         stem = [(f"stem.{i}", stage) for i, stage in enumerate(self.stem)]
-        return [*stem, ("position", self.position), *((f"blocks.{i}", b) for i, b in enumerate(self.blocks))]
+        return [
+            *stem,
+            ("position", self.position),
+            *((f"blocks.{i}", b) for i, b in enumerate(self.blocks)),
+        ]
 
     def head_forward(self, pooled: Tensor, pre_logits: bool = False) -> Tensor:
         spikes = self.head_neuron(pooled)
@@ -188,7 +211,9 @@ class SDT(SpikeDrivenModel):
 
 def _stem(in_chans: int, dim: int, pools: str, neuron: NeuronFactory) -> nn.ModuleList:
     if not isinstance(pools, str) or len(pools) != 4 or set(pools) - {"0", "1"}:
-        raise InputError(f"stem_pools must be four characters 0 or 1, such as '1111', found {pools!r}")
+        raise InputError(
+            f"stem_pools must be four characters 0 or 1, such as '1111', found {pools!r}"
+        )
     widths = [in_chans, dim // 8, dim // 4, dim // 2, dim]
     pool = [halving_pool() if flag == "1" else nn.Identity() for flag in pools]
     stages = [ProjectFire(ConvBN(widths[i], widths[i + 1], 3), neuron(), pool[i]) for i in range(3)]
@@ -209,7 +234,10 @@ def _feature_info(dim: int, pools: str, depth: int) -> list[dict]:
     strides = [2 ** pools[: i + 1].count("1") for i in range(4)]
     names = ["stem.0", "stem.1", "stem.2", f"blocks.{depth - 1}"]
     widths = [dim // 8, dim // 4, dim // 2, dim]
-    return [{"num_chs": c, "reduction": r, "module": name} for c, r, name in zip(widths, strides, names, strict=True)]
+    return [
+        {"num_chs": c, "reduction": r, "module": name}
+        for c, r, name in zip(widths, strides, names, strict=True)
+    ]
 
 
 def _init_weights(module: nn.Module) -> None:
@@ -220,12 +248,20 @@ def _init_weights(module: nn.Module) -> None:
             nn.init.zeros_(module.bias)
 
 
-_IMAGENET: dict[str, Any] = {"source": "https://github.com/BICLab/Spike-Driven-Transformer README", "crop_pct": 0.95}
+_IMAGENET: dict[str, Any] = {
+    "source": "https://github.com/BICLab/Spike-Driven-Transformer README",
+    "crop_pct": 0.95,
+}
 _CIFAR: dict[str, Any] = {
     "num_classes": 10, "input_size": (3, 32, 32), "crop_pct": 1.0, "mean": (0.4914, 0.4822, 0.4465),
     "std": (0.2470, 0.2435, 0.2616), "source": "conf/cifar10 of the release",
 }  # fmt: skip
-_EVENTS: dict[str, Any] = {"crop_pct": 1.0, "mean": (0.0, 0.0), "std": (1.0, 1.0), "source": "conf of the release"}
+_EVENTS: dict[str, Any] = {
+    "crop_pct": 1.0,
+    "mean": (0.0, 0.0),
+    "std": (1.0, 1.0),
+    "source": "conf of the release",
+}
 
 register_family(
     SDT,

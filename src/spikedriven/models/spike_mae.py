@@ -37,7 +37,13 @@ from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.e_spikeformer_large import CONV1D, REP_BRANCH, attention_block, large_names
 from spikedriven.models.official import OfficialNames
 from spikedriven.models.registry import Variant, register_family
-from spikedriven.models.staged import CONV_STAGES, Stage, StagePlan, make_neurons, stage_feature_info
+from spikedriven.models.staged import (
+    CONV_STAGES,
+    Stage,
+    StagePlan,
+    make_neurons,
+    stage_feature_info,
+)
 from spikedriven.neurons import NeuronFactory
 
 
@@ -106,11 +112,19 @@ class Decoder(nn.Module):
 def sincos_table(grid: tuple[int, int], dim: int) -> Tensor:
     """Fixed positions [1, h * w, dim] of the MAE literature: sines and cosines of the column, then of the row."""
     if dim % 4:
-        raise InputError(f"a table of sines and cosines needs a width that is a multiple of 4, found {dim}")
+        raise InputError(
+            f"a table of sines and cosines needs a width that is a multiple of 4, found {dim}"
+        )
     rates = 10000.0 ** -(torch.arange(dim // 4, dtype=torch.float64) / (dim // 4))
-    rows, columns = torch.meshgrid(*(torch.arange(n, dtype=torch.float64) for n in grid), indexing="ij")
+    rows, columns = torch.meshgrid(
+        *(torch.arange(n, dtype=torch.float64) for n in grid), indexing="ij"
+    )
     angles = [places.reshape(-1, 1) * rates for places in (columns, rows)]
-    return torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], dim=1).float().unsqueeze(0)
+    return (
+        torch.cat([f(angle) for angle in angles for f in (torch.sin, torch.cos)], dim=1)
+        .float()
+        .unsqueeze(0)
+    )
 
 
 def _init_linear(module: nn.Module) -> None:
@@ -160,7 +174,9 @@ class SpikeMAE(SpikeDrivenModel):
 
         def attention(dim: int) -> nn.Module:
             hidden = int(dim * mlp_ratio)
-            return attention_block(dim, hidden, num_heads, neurons, attention_scale, rep_branch, layer_scale=0.0)
+            return attention_block(
+                dim, hidden, num_heads, neurons, attention_scale, rep_branch, layer_scale=0.0
+            )
 
         self.stages = _sparse_stages(plan, in_chans, mlp_ratio, neurons.body, attention)
         self.norm = nn.BatchNorm2d(self.num_features)
@@ -168,7 +184,11 @@ class SpikeMAE(SpikeDrivenModel):
             self.num_features, decoder_dim, decoder_depth, decoder_num_heads, self.grid,
             self.patch_size**2 * in_chans, permute_tokens, mask_tokens,
         )  # fmt: skip
-        table = {"pos_embed": sincos_table(self.grid, self.num_features).transpose(1, 2)} if released_params else {}
+        table = (
+            {"pos_embed": sincos_table(self.grid, self.num_features).transpose(1, 2)}
+            if released_params
+            else {}
+        )
         self.unused = UnusedParameters(**table)
         self.head = nn.Identity()
 
@@ -268,7 +288,9 @@ def _patch_statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
 
 def _patch_grid(img_size: tuple[int, int], patch_size: int) -> tuple[int, int]:
     if img_size[0] % patch_size or img_size[1] % patch_size:
-        raise InputError(f"img_size {img_size} must be a multiple of the patch size {patch_size} (product of strides)")
+        raise InputError(
+            f"img_size {img_size} must be a multiple of the patch size {patch_size} (product of strides)"
+        )
     return img_size[0] // patch_size, img_size[1] // patch_size
 
 
@@ -286,33 +308,50 @@ def _num_visible(grid: tuple[int, int], mask_ratio: float) -> int:
     patches = grid[0] * grid[1]
     visible = int(patches * (1 - mask_ratio))
     if not 0 < visible < patches:
-        raise InputError(f"mask_ratio {mask_ratio} shows {visible} of {patches} patches; it must show some, not all")
+        raise InputError(
+            f"mask_ratio {mask_ratio} shows {visible} of {patches} patches; it must show some, not all"
+        )
     return visible
 
 
 def _sparse_stages(
-    plan: StagePlan, in_chans: int, mlp_ratio: float, neuron: NeuronFactory, attention: Callable[[int], nn.Module]
+    plan: StagePlan,
+    in_chans: int,
+    mlp_ratio: float,
+    neuron: NeuronFactory,
+    attention: Callable[[int], nn.Module],
 ) -> nn.ModuleList:
     """The stages of the Large classifier, under the same parameter names, with sparse conv layers."""
     stages = nn.ModuleList()
-    for i, (dim, depth, stride) in enumerate(zip(plan.widths, plan.depths, plan.strides, strict=True)):
-        conv = SparseConvBN(plan.widths[i - 1] if i else in_chans, dim, 3 if i else 7, stride, bias=True)
+    for i, (dim, depth, stride) in enumerate(
+        zip(plan.widths, plan.depths, plan.strides, strict=True)
+    ):
+        conv = SparseConvBN(
+            plan.widths[i - 1] if i else in_chans, dim, 3 if i else 7, stride, bias=True
+        )
         down = SparseFireProject(neuron(), conv) if i else conv
         if i < CONV_STAGES:
             hidden = int(dim * mlp_ratio)
-            blocks = [block(mlp=SparseResidual(SparseMLP(dim, hidden, neuron), dim)) for _ in range(depth)]
+            blocks = [
+                block(mlp=SparseResidual(SparseMLP(dim, hidden, neuron), dim)) for _ in range(depth)
+            ]
             stages.append(SparseStage(down, blocks))
         else:
             stages.append(TokenStage(down, [attention(dim) for _ in range(depth)]))
     return stages
 
 
-_IMAGENET: dict[str, Any] = {"num_classes": None, "source": "Model_Large of BICLab/Spike-Driven-Transformer-V3"}
+_IMAGENET: dict[str, Any] = {
+    "num_classes": None,
+    "source": "Model_Large of BICLab/Spike-Driven-Transformer-V3",
+}
 
 register_family(
     SpikeMAE,
     {
-        "spike_mae_12_512": Variant({"embed_dims": (128, 256, 512), "rep_branch": True}, **_IMAGENET),
+        "spike_mae_12_512": Variant(
+            {"embed_dims": (128, 256, 512), "rep_branch": True}, **_IMAGENET
+        ),
         "spike_mae_12_768": Variant({"embed_dims": (192, 384, 768)}, **_IMAGENET),
     },
     first_conv="stages.0.down.conv",

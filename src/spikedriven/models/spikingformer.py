@@ -40,7 +40,9 @@ ATTENTION_SCALE = 0.125
 class Block(nn.Module):
     """Attention and MLP, each on its own real-valued residual. [T, B, C, H, W]."""
 
-    def __init__(self, attn: nn.Module, mlp: nn.Module, drop_path: float, unused: UnusedParameters) -> None:
+    def __init__(
+        self, attn: nn.Module, mlp: nn.Module, drop_path: float, unused: UnusedParameters
+    ) -> None:
         super().__init__()
         self.attn, self.mlp, self.drop_path, self.unused = attn, mlp, DropPath(drop_path), unused
 
@@ -97,7 +99,9 @@ class Spikingformer(SpikeDrivenModel):
     ) -> None:  # fmt: skip
         super().__init__(num_classes, in_chans, img_size, time_steps, output, input_layout)
         if embed_dim % 8 or depth < 1:
-            raise InputError(f"embed_dim must be a multiple of 8 and depth at least 1, found {embed_dim} and {depth}")
+            raise InputError(
+                f"embed_dim must be a multiple of 8 and depth at least 1, found {embed_dim} and {depth}"
+            )
         make = neuron_factory(neuron, tau=tau)
         self.stem_pools = stem_pools
         self.stem = _tokenizer(in_chans, embed_dim, stem_pools, make)
@@ -129,7 +133,9 @@ class Spikingformer(SpikeDrivenModel):
             in_chans=told.width(tensors, first, 1),
             embed_dim=dim,
             depth=told.count(tensors, r"block\."),
-            mlp_ratio=told.mlp_ratio(told.width(tensors, "block.0.mlp.mlp1_conv.weight"), dim, own["mlp_ratio"]),
+            mlp_ratio=told.mlp_ratio(
+                told.width(tensors, "block.0.mlp.mlp1_conv.weight"), dim, own["mlp_ratio"]
+            ),
             released_params="block.0.norm1.weight" in tensors,
             neuron=told.lif_kind(tensors, own["neuron"]),
         )
@@ -155,10 +161,16 @@ class Spikingformer(SpikeDrivenModel):
 
 def _tokenizer(in_chans: int, dim: int, pools: str, neuron: NeuronFactory) -> nn.ModuleList:
     if not isinstance(pools, str) or len(pools) != 4 or set(pools) - {"0", "1"}:
-        raise InputError(f"stem_pools must be four characters 0 or 1, such as '1111', found {pools!r}")
+        raise InputError(
+            f"stem_pools must be four characters 0 or 1, such as '1111', found {pools!r}"
+        )
     widths = [dim // 8, dim // 4, dim // 2, dim, dim]
     units = [
-        FireProject(neuron(), ConvBN(widths[i], widths[i + 1], 3), halving_pool() if pools[i] == "1" else None)
+        FireProject(
+            neuron(),
+            ConvBN(widths[i], widths[i + 1], 3),
+            halving_pool() if pools[i] == "1" else None,
+        )
         for i in range(4)
     ]
     return nn.ModuleList([ConvBN(in_chans, widths[0], 3), *units])
@@ -167,13 +179,21 @@ def _tokenizer(in_chans: int, dim: int, pools: str, neuron: NeuronFactory) -> nn
 def _attention(dim: int, num_heads: int, neuron: NeuronFactory) -> nn.Module:
     project_out = partial(ConvBN, bias=True)
     return SpikingSelfAttention(
-        dim, num_heads, neuron, neuron(v_threshold=0.5), ATTENTION_SCALE, project=ConvBN, project_out=project_out
+        dim,
+        num_heads,
+        neuron,
+        neuron(v_threshold=0.5),
+        ATTENTION_SCALE,
+        project=ConvBN,
+        project_out=project_out,
     )
 
 
 def _layer_norms(dim: int) -> dict[str, Tensor]:
     return {
-        f"norm{i}_{name}": fill(dim) for i in (1, 2) for name, fill in (("weight", torch.ones), ("bias", torch.zeros))
+        f"norm{i}_{name}": fill(dim)
+        for i in (1, 2)
+        for name, fill in (("weight", torch.ones), ("bias", torch.zeros))
     }
 
 
@@ -181,7 +201,10 @@ def _feature_info(dim: int, pools: str, depth: int) -> list[dict]:
     strides = [2 ** pools[: i + 1].count("1") for i in range(4)]
     names = ["stem.1", "stem.2", "stem.3", f"blocks.{depth - 1}"]
     widths = [dim // 4, dim // 2, dim, dim]
-    return [{"num_chs": c, "reduction": r, "module": name} for c, r, name in zip(widths, strides, names, strict=True)]
+    return [
+        {"num_chs": c, "reduction": r, "module": name}
+        for c, r, name in zip(widths, strides, names, strict=True)
+    ]
 
 
 def _init_weights(module: nn.Module) -> None:
@@ -191,7 +214,10 @@ def _init_weights(module: nn.Module) -> None:
         nn.init.zeros_(module.bias)
 
 
-_IMAGENET: dict[str, Any] = {"source": "https://github.com/zhouchenlin2096/Spikingformer README", "crop_pct": 1.0}
+_IMAGENET: dict[str, Any] = {
+    "source": "https://github.com/zhouchenlin2096/Spikingformer README",
+    "crop_pct": 1.0,
+}
 _CIFAR: dict[str, Any] = {
     "num_classes": 10, "input_size": (3, 32, 32), "crop_pct": 1.0, "mean": (0.4914, 0.4822, 0.4465),
     "std": (0.2470, 0.2435, 0.2616), "source": "README of the release",

@@ -37,7 +37,9 @@ def lif_neurons(kind: str, tau: float) -> Neurons:
     return Neurons(body, neuron_factory(kind, tau=tau, v_threshold=0.5), body)
 
 
-def make_neurons(kind: str, tau: float, levels: int, norm: float | None, rounding: str, gradient: str) -> Neurons:
+def make_neurons(
+    kind: str, tau: float, levels: int, norm: float | None, rounding: str, gradient: str
+) -> Neurons:
     """Of the kind "integer" (with the last four options), "lif" or "plif" (with tau)."""
     if kind == "integer":
         return integer_neurons(levels, norm, rounding, gradient)
@@ -62,7 +64,9 @@ class StagePlan:
     strides: tuple[int, ...]
 
     @classmethod
-    def of(cls, embed_dims: Sequence[int], depths: Sequence[int], strides: Sequence[int]) -> "StagePlan":
+    def of(
+        cls, embed_dims: Sequence[int], depths: Sequence[int], strides: Sequence[int]
+    ) -> "StagePlan":
         """The first stage has half of ``embed_dims[0]`` channels, the others have ``embed_dims``."""
         plan = cls((embed_dims[0] // 2, *embed_dims), tuple(depths), tuple(strides))
         if not len(plan.widths) == len(plan.depths) == len(plan.strides):
@@ -70,13 +74,18 @@ class StagePlan:
             raise InputError(f"{len(embed_dims)} embed_dims make {stages} stages, which need {stages} depths and "
                              f"{stages} strides; found depths {plan.depths}, strides {plan.strides}")  # fmt: skip
         if min(plan.widths) < 1 or min(plan.depths) < 0 or min(plan.strides) < 1:
-            raise InputError(f"embed_dims must be at least 2, depths at least 0 and strides at least 1; found {plan}")
+            raise InputError(
+                f"embed_dims must be at least 2, depths at least 0 and strides at least 1; found {plan}"
+            )
         return plan
 
     def drop_path_rates(self, rate: float) -> list[list[float]]:
         """Per stage and block: rising linearly over all attention blocks; conv blocks drop nothing."""
         rates = iter(drop_path_rates(rate, sum(self.depths[CONV_STAGES:])))
-        return [[0.0 if i < CONV_STAGES else next(rates) for _ in range(n)] for i, n in enumerate(self.depths)]
+        return [
+            [0.0 if i < CONV_STAGES else next(rates) for _ in range(n)]
+            for i, n in enumerate(self.depths)
+        ]
 
 
 class Stage(nn.Module):
@@ -103,11 +112,17 @@ BlockBuilder = Callable[[int, int, float], nn.Module]
 
 
 def build_stages(
-    plan: StagePlan, in_chans: int, neuron: NeuronFactory, build: BlockBuilder, drop_path_rate: float = 0.0
+    plan: StagePlan,
+    in_chans: int,
+    neuron: NeuronFactory,
+    build: BlockBuilder,
+    drop_path_rate: float = 0.0,
 ) -> nn.ModuleList:
     rates = plan.drop_path_rates(drop_path_rate)
     return nn.ModuleList(
-        Stage(down_sampling(i, plan, in_chans, neuron), [build(i, width, rate) for rate in rates[i]])
+        Stage(
+            down_sampling(i, plan, in_chans, neuron), [build(i, width, rate) for rate in rates[i]]
+        )
         for i, width in enumerate(plan.widths)
     )
 
@@ -131,7 +146,14 @@ class StagedModel(SpikeDrivenModel):
 
     stages: nn.ModuleList
 
-    def finish(self, plan: StagePlan, head_neuron: nn.Module, distilled: bool, head_input: str, head_init: str) -> None:
+    def finish(
+        self,
+        plan: StagePlan,
+        head_neuron: nn.Module,
+        distilled: bool,
+        head_input: str,
+        head_init: str,
+    ) -> None:
         """Everything behind the stages."""
         if head_input not in HEAD_INPUTS or head_init not in HEAD_INITS:
             raise InputError(f"head_input must be one of {HEAD_INPUTS} and head_init one of {tuple(HEAD_INITS)}, "
@@ -159,9 +181,13 @@ class StagedModel(SpikeDrivenModel):
     def body(self) -> list[tuple[str, nn.Module]]:
         return [(f"stages.{i}", stage) for i, stage in enumerate(self.stages)]
 
-    def head_forward(self, pooled: Tensor, pre_logits: bool = False) -> Tensor | tuple[Tensor, Tensor]:
+    def head_forward(
+        self, pooled: Tensor, pre_logits: bool = False
+    ) -> Tensor | tuple[Tensor, Tensor]:
         """As the base class; a distilled model in training gives the pair of both heads' logits."""
-        spikes = self.head_neuron(pooled)  # fires even where nothing reads it, as in the releases: rates list it
+        spikes = self.head_neuron(
+            pooled
+        )  # fires even where nothing reads it, as in the releases: rates list it
         features = spikes if self.head_input == "spikes" else pooled
         if pre_logits:
             return features

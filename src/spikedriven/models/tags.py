@@ -87,7 +87,11 @@ def find_file(full_name: str) -> PublishedFile:
     """The file NAME.TAG. InputError, with close names, for an unknown one."""
     if full_name not in _FILES:
         name = full_name.partition(".")[0]
-        close = [f.full_name for f in list_files(f"{name}.*")] or difflib.get_close_matches(full_name, _FILES, n=3)
+        close = [f.full_name for f in list_files(f"{name}.*")] or difflib.get_close_matches(
+            full_name, _FILES, n=3
+        )
         hint = f"; known: {', '.join(close)}" if close else ""
-        raise InputError(f"no published file is called {full_name!r}{hint}. spikedriven models --files lists them all")
+        raise InputError(
+            f"no published file is called {full_name!r}{hint}. spikedriven models --files lists them all"
+        )
     return _FILES[full_name]

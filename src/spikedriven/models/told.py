@@ -59,9 +59,15 @@ def stages(tensors: Tensors, own: Mapping[str, Any]) -> dict[str, Any]:
     first = "downsample1_1.encode_conv.weight"
     if first not in tensors:
         return {}
-    downs = [key for key in ("1_2", "2", "3", "4") if f"downsample{key}.encode_conv.weight" in tensors]
+    downs = [
+        key for key in ("1_2", "2", "3", "4") if f"downsample{key}.encode_conv.weight" in tensors
+    ]
     dims = tuple(width(tensors, f"downsample{key}.encode_conv.weight") for key in downs)
-    conv = [count(tensors, r"ConvBlock1_1\."), count(tensors, r"ConvBlock1_2\."), _third_stage(tensors)]
+    conv = [
+        count(tensors, r"ConvBlock1_1\."),
+        count(tensors, r"ConvBlock1_2\."),
+        _third_stage(tensors),
+    ]
     depths = (*conv, *(count(tensors, rf"block{key}\.") for key in downs[2:]))
     return known(
         in_chans=width(tensors, first, 1),
@@ -106,6 +112,8 @@ def runs(tensors: Tensors, branch: str) -> bool:
             conv = tensors.get(key.removesuffix("1.weight") + "0.weight")
             if conv is not None and conv.shape[0] != value.shape[0]:
                 return False
-    counts = {key: int(value) for key, value in tensors.items() if key.endswith("num_batches_tracked")}
+    counts = {
+        key: int(value) for key, value in tensors.items() if key.endswith("num_batches_tracked")
+    }
     inside = [number for key, number in counts.items() if re.search(branch, key)]
     return any(inside) or not any(counts.values())

@@ -39,7 +39,9 @@ class Discarded:
 #: What builds a number when NumPy's pickles are read. Asked of a number, because NumPy 1 names its
 #: module otherwise.
 _NUMPY_SCALAR = cast(Callable[..., Any], np.float64(0).__reduce__()[0])
-_NUMPY_TYPES = [type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "?")]
+_NUMPY_TYPES = [
+    type(np.dtype(kind)) for kind in ("f2", "f4", "f8", "i1", "i2", "i4", "i8", "u1", "?")
+]
 #: Plain values that training scripts stored beside the weights; none of them can run code. NumPy 1
 #: and 2 write their numbers under different names. The last lines are the message hub of MMEngine,
 #: and paths in options.
@@ -85,7 +87,9 @@ def read_file(path: Path, needed: int = 0) -> Mapping[Any, Any]:
 def _read_safetensors(path: Path) -> Mapping[str, Any]:
     try:
         return load_file(path)
-    except Exception as error:  # SafetensorError, and a KeyError for numbers that this PyTorch does not know
+    except (
+        Exception
+    ) as error:  # SafetensorError, and a KeyError for numbers that this PyTorch does not know
         raise CheckpointError(f"{path}: not a readable safetensors file: {error}") from error
 
 
@@ -99,13 +103,23 @@ def is_web_page(head: bytes) -> bool:
 def _refuse_other_kinds(path: Path, head: bytes) -> None:
     """One clear error for what people download or pack by mistake."""
     if is_web_page(head):
-        raise CheckpointError(f"{path} is a web page, not a checkpoint: the download gave a page in place of the file")
-    packed = {b"\x1f\x8b": "gzip", b"7z\xbc\xaf": "7-Zip", b"Rar!": "RAR", b"BZh": "bzip2", b"\xfd7zXZ": "xz"}
+        raise CheckpointError(
+            f"{path} is a web page, not a checkpoint: the download gave a page in place of the file"
+        )
+    packed = {
+        b"\x1f\x8b": "gzip",
+        b"7z\xbc\xaf": "7-Zip",
+        b"Rar!": "RAR",
+        b"BZh": "bzip2",
+        b"\xfd7zXZ": "xz",
+    }
     kind = next((name for magic, name in packed.items() if head.startswith(magic)), None)
     if head[257:262] == b"ustar":
         kind = "tar"
     if kind:
-        raise CheckpointError(f"{path} is a {kind} archive, not a checkpoint: unpack it and give the file inside")
+        raise CheckpointError(
+            f"{path} is a {kind} archive, not a checkpoint: unpack it and give the file inside"
+        )
 
 
 def _check_archive(path: Path, needed: int) -> None:
@@ -117,7 +131,9 @@ def _check_archive(path: Path, needed: int) -> None:
         raise CheckpointError(f"{path} is truncated or no checkpoint: {error}") from error
     names = {Path(member.filename).name for member in members}
     if "constants.pkl" in names:
-        raise CheckpointError(f"{path} is a TorchScript program, not a checkpoint: save its state dict alone")
+        raise CheckpointError(
+            f"{path} is a TorchScript program, not a checkpoint: save its state dict alone"
+        )
     if "data.pkl" not in names:
         raise CheckpointError(
             f"{path} is a zip archive, and no checkpoint of torch.save: unpack it and give the file inside"
@@ -141,7 +157,9 @@ def _read_torch(path: Path) -> Mapping[Any, Any]:
         with torch.serialization.safe_globals(_PLAIN_VALUES):
             content = torch.load(path, map_location="cpu", weights_only=True)
     except (RuntimeError, EOFError, OSError, MemoryError) as error:
-        raise CheckpointError(f"{path} is truncated or no checkpoint: {_first_line(error)}") from error
+        raise CheckpointError(
+            f"{path} is truncated or no checkpoint: {_first_line(error)}"
+        ) from error
     except Exception as error:  # torch raises pickle.UnpicklingError, and others on hostile files
         raise CheckpointError(_refusal(path, error)) from error
     if not isinstance(content, Mapping):

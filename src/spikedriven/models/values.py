@@ -57,7 +57,9 @@ def as_weight(value: Tensor, target: Tensor) -> tuple[Tensor, str]:
         return value, f"numbers of type {value.dtype} where the network has {target.dtype}"
     converted = value.to(target.dtype)
     if target.is_floating_point():
-        return converted, "" if bool(converted.isfinite().all()) else f"values too large for {target.dtype}"
+        return converted, "" if bool(
+            converted.isfinite().all()
+        ) else f"values too large for {target.dtype}"
     same = (converted.to(value.dtype) == value) & ((converted < 0) == (value < 0))
     return converted, "" if bool(same.all()) else f"values that {target.dtype} has not"
 

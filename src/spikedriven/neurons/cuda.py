@@ -33,7 +33,9 @@ def _arranged(tensor: Tensor, strides: tuple[int, ...]) -> Tensor:
     """The tensor in memory of the given dense strides; itself where it lies so already."""
     if tensor.stride() == strides:
         return tensor
-    return torch.empty_strided(tensor.shape, strides, dtype=tensor.dtype, device=tensor.device).copy_(tensor)
+    return torch.empty_strided(
+        tensor.shape, strides, dtype=tensor.dtype, device=tensor.device
+    ).copy_(tensor)
 
 
 def _strides_of_copy(x: Tensor) -> tuple[int, ...]:
@@ -77,7 +79,12 @@ def _arranged_membrane(v: Tensor | None, x: Tensor) -> Tensor | None:
 
 
 def _charge_through(
-    x: Tensor, v: Tensor | None, k: Tensor | None, spikes: Tensor | None, last: Tensor, options: LIFOptions
+    x: Tensor,
+    v: Tensor | None,
+    k: Tensor | None,
+    spikes: Tensor | None,
+    last: Tensor,
+    options: LIFOptions,
 ) -> None:
     """Writes spikes, where asked for, and the last membrane. All in the memory layout of x."""
     from spikedriven.neurons.triton_kernels import lif_forward
@@ -85,7 +92,16 @@ def _charge_through(
     for part in _chunks(x):
         out = None if spikes is None else spikes[part]
         _launch(
-            lif_forward, last.numel(), FORWARD_BLOCK, x[part], v, k, out, last, **_steps(x[part]), **_fixed(options)
+            lif_forward,
+            last.numel(),
+            FORWARD_BLOCK,
+            x[part],
+            v,
+            k,
+            out,
+            last,
+            **_steps(x[part]),
+            **_fixed(options),
         )
         v = last
 
@@ -93,26 +109,39 @@ def _charge_through(
 def lif(x: Tensor, v: Tensor | None, w: Tensor | None, *values) -> tuple[Tensor, Tensor]:
     """`spikedriven::lif`."""
     steps = _step_after_step(x)
-    spikes = torch.empty_strided(x.shape, _strides_after_step(steps), dtype=x.dtype, device=x.device)
+    spikes = torch.empty_strided(
+        x.shape, _strides_after_step(steps), dtype=x.dtype, device=x.device
+    )
     last = torch.empty_like(steps[0], dtype=membrane_dtype(x))
-    _charge_through(steps, _arranged_membrane(v, steps), _decay_rate(x, w), spikes, last, LIFOptions(*values))
+    _charge_through(
+        steps, _arranged_membrane(v, steps), _decay_rate(x, w), spikes, last, LIFOptions(*values)
+    )
     return _arranged(spikes, _strides_of_copy(x)), _arranged(last, _strides_of_copy(x[0]))
 
 
 def lif_backward(
-    grad_spikes: Tensor | None, grad_v: Tensor | None, x: Tensor, v: Tensor | None, w: Tensor | None, *values
+    grad_spikes: Tensor | None,
+    grad_v: Tensor | None,
+    x: Tensor,
+    v: Tensor | None,
+    w: Tensor | None,
+    *values,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`spikedriven::lif_backward`."""
     steps, k, options = _step_after_step(x), _decay_rate(x, w), LIFOptions(*values)
     starts = _membranes_at_chunks(steps, _arranged_membrane(v, steps), k, options)
     if grad_spikes is not None:
         grad_spikes = _arranged(grad_spikes, _strides_after_step(steps))
-    grad_x, grad_v, grad_k = _unwind(steps, starts, k, grad_spikes, _arranged_membrane(grad_v, steps), options)
+    grad_x, grad_v, grad_k = _unwind(
+        steps, starts, k, grad_spikes, _arranged_membrane(grad_v, steps), options
+    )
     grad_w = grad_k if w is None or k is None else (grad_k * (1.0 - k) * k).to(w.dtype)
     return _arranged(grad_x, _strides_of_copy(x)), _arranged(grad_v, _strides_of_copy(x[0])), grad_w
 
 
-def _membranes_at_chunks(x: Tensor, v: Tensor | None, k: Tensor | None, options: LIFOptions) -> list[Tensor | None]:
+def _membranes_at_chunks(
+    x: Tensor, v: Tensor | None, k: Tensor | None, options: LIFOptions
+) -> list[Tensor | None]:
     """The membrane before each chunk of time steps, computed again: none but v for up to MAX_STEPS steps."""
     starts = [v]
     for part in _chunks(x)[:-1]:
@@ -133,7 +162,9 @@ def _unwind(
     grad_v0 = torch.empty_like(x[0], dtype=membrane_dtype(x))
     programs = 0 if k is None else -(-grad_v0.numel() // BACKWARD_BLOCK)
     parts_of_grad_k = grad_v0.new_zeros(len(starts), programs)
-    for part, v, part_of_grad_k in reversed(list(zip(_chunks(x), starts, parts_of_grad_k, strict=True))):
+    for part, v, part_of_grad_k in reversed(
+        list(zip(_chunks(x), starts, parts_of_grad_k, strict=True))
+    ):
         _launch(
             lif_backward, grad_v0.numel(), BACKWARD_BLOCK, x[part], v, k,
             None if grad_spikes is None else grad_spikes[part], grad_v, grad_x[part], grad_v0, part_of_grad_k,
@@ -150,17 +181,36 @@ def integer(x: Tensor, levels: int, norm: float, rounding: str, gradient: str) -
 
     out = torch.empty_like(x)
     given = _arranged(x, out.stride())
-    _launch(integer_forward, out.numel(), FORWARD_BLOCK, given, out, LEVELS=levels, NORM=norm, ROUNDING=rounding)
+    _launch(
+        integer_forward,
+        out.numel(),
+        FORWARD_BLOCK,
+        given,
+        out,
+        LEVELS=levels,
+        NORM=norm,
+        ROUNDING=rounding,
+    )
     return out
 
 
-def integer_backward(upstream: Tensor, x: Tensor, levels: int, norm: float, gradient: str) -> Tensor:
+def integer_backward(
+    upstream: Tensor, x: Tensor, levels: int, norm: float, gradient: str
+) -> Tensor:
     """`spikedriven::integer_spike_backward`."""
     from spikedriven.neurons.triton_kernels import integer_backward
 
     out = torch.empty_like(upstream)
     tensors = _arranged(upstream, out.stride()), _arranged(x, out.stride()), out
-    _launch(integer_backward, out.numel(), FORWARD_BLOCK, *tensors, LEVELS=levels, NORM=norm, GRADIENT=gradient)
+    _launch(
+        integer_backward,
+        out.numel(),
+        FORWARD_BLOCK,
+        *tensors,
+        LEVELS=levels,
+        NORM=norm,
+        GRADIENT=gradient,
+    )
     return out
 
 

@@ -34,7 +34,9 @@ class LIFOptions:
         if not self.tau >= 1.0:
             raise InputError(f"tau must be at least 1 (in time steps), found {self.tau}")
         if self.v_reset is not None and not self.v_reset < self.v_threshold:
-            raise InputError(f"v_reset must lie below v_threshold, found {self.v_reset} and {self.v_threshold}")
+            raise InputError(
+                f"v_reset must lie below v_threshold, found {self.v_reset} and {self.v_threshold}"
+            )
         object.__setattr__(self, "alpha", resolve_alpha(self.surrogate, self.alpha))
 
     @property

@@ -38,16 +38,24 @@ class _StraightThrough(torch.autograd.Function):
     @staticmethod
     def backward(ctx, upstream):  # type: ignore[override]
         (x,) = ctx.saved_tensors
-        inside = (x >= 0) & (x <= ctx.levels) if ctx.gradient == "inclusive" else (x > 0) & (x < ctx.levels)
+        inside = (
+            (x >= 0) & (x <= ctx.levels)
+            if ctx.gradient == "inclusive"
+            else (x > 0) & (x < ctx.levels)
+        )
         return torch.where(inside, upstream / ctx.norm, 0.0), None, None, None, None
 
 
-def integer_spike_naive(x: Tensor, levels: int, norm: float, rounding: str, gradient: str) -> Tensor:
+def integer_spike_naive(
+    x: Tensor, levels: int, norm: float, rounding: str, gradient: str
+) -> Tensor:
     """The readable neuron with its straight-through gradient. x: any shape -> n / norm, same shape and dtype."""
     return _StraightThrough.apply(x, levels, norm, rounding, gradient)
 
 
-@torch.library.custom_op("spikedriven::integer_spike", mutates_args=(), tags=[torch.Tag.needs_exact_strides])
+@torch.library.custom_op(
+    "spikedriven::integer_spike", mutates_args=(), tags=[torch.Tag.needs_exact_strides]
+)
 def integer_spike(x: Tensor, levels: int, norm: float, rounding: str, gradient: str) -> Tensor:
     """The operator. x: any shape -> n / norm, same shape and dtype."""
     if native_cpu.takes(x):
@@ -60,8 +68,12 @@ def _(x, levels, norm, rounding, gradient):
     return torch.empty_like(x)
 
 
-@torch.library.custom_op("spikedriven::integer_spike_backward", mutates_args=(), tags=[torch.Tag.needs_exact_strides])
-def integer_spike_backward(upstream: Tensor, x: Tensor, levels: int, norm: float, gradient: str) -> Tensor:
+@torch.library.custom_op(
+    "spikedriven::integer_spike_backward", mutates_args=(), tags=[torch.Tag.needs_exact_strides]
+)
+def integer_spike_backward(
+    upstream: Tensor, x: Tensor, levels: int, norm: float, gradient: str
+) -> Tensor:
     """The upstream gradient / norm where the gradient convention lets it pass, else 0."""
     if native_cpu.takes(x):
         return native_cpu.integer_backward(upstream, x, levels, norm, gradient)
@@ -71,7 +83,9 @@ def integer_spike_backward(upstream: Tensor, x: Tensor, levels: int, norm: float
 
 @integer_spike_backward.register_fake
 def _(upstream, x, levels, norm, gradient):
-    return torch.empty_like(x)  # in the memory order of x, not of what comes in: a compiled graph relies on it
+    return torch.empty_like(
+        x
+    )  # in the memory order of x, not of what comes in: a compiled graph relies on it
 
 
 def _setup_context(ctx, inputs, output) -> None:
@@ -81,7 +95,13 @@ def _setup_context(ctx, inputs, output) -> None:
 
 def _backward(ctx, upstream):
     (x,) = ctx.saved_tensors
-    return integer_spike_backward(upstream, x, ctx.levels, ctx.norm, ctx.gradient), None, None, None, None
+    return (
+        integer_spike_backward(upstream, x, ctx.levels, ctx.norm, ctx.gradient),
+        None,
+        None,
+        None,
+        None,
+    )
 
 
 integer_spike.register_autograd(_backward, setup_context=_setup_context)
@@ -95,7 +115,11 @@ class IntegerNeuron(Neuron):
     """
 
     def __init__(
-        self, levels: int = 4, norm: float | None = None, rounding: str = "half_even", gradient: str = "inclusive"
+        self,
+        levels: int = 4,
+        norm: float | None = None,
+        rounding: str = "half_even",
+        gradient: str = "inclusive",
     ) -> None:
         super().__init__()
         if levels < 1 or int(levels) != levels:

@@ -59,7 +59,11 @@ def _charge(h: Tensor, v: Tensor | None, x: Tensor, options: LIFOptions, k: Tens
 
 
 def _leak(out: Tensor, difference: Tensor, options: LIFOptions, k: Tensor | None) -> Tensor:
-    return torch.div(difference, options.tau, out=out) if k is None else torch.mul(difference, k, out=out)
+    return (
+        torch.div(difference, options.tau, out=out)
+        if k is None
+        else torch.mul(difference, k, out=out)
+    )
 
 
 def _reset(membrane: Tensor, h: Tensor, s: Tensor, options: LIFOptions) -> Tensor:
@@ -76,7 +80,9 @@ def _(x, v, w, tau, v_threshold, v_reset, decay_input, detach_reset, surrogate, 
     return torch.empty_like(x), torch.empty_like(x[0], dtype=membrane_dtype(x))
 
 
-@torch.library.custom_op("spikedriven::lif_backward", mutates_args=(), tags=[torch.Tag.needs_exact_strides])
+@torch.library.custom_op(
+    "spikedriven::lif_backward", mutates_args=(), tags=[torch.Tag.needs_exact_strides]
+)
 def lif_backward_op(
     grad_spikes: Tensor | None,
     grad_v: Tensor | None,
@@ -102,7 +108,14 @@ def lif_backward_op(
     grad_x, grad_k = torch.empty_like(x), inputs.new_zeros(())
     grad_h, leaked, carry = (torch.empty_like(charged[0]) for _ in range(3))
     for t in reversed(range(x.shape[0])):
-        _grad_charged(grad_h, None if grad_spikes is None else grad_spikes[t], grad_v, charged[t], leaked, options)
+        _grad_charged(
+            grad_h,
+            None if grad_spikes is None else grad_spikes[t],
+            grad_v,
+            charged[t],
+            leaked,
+            options,
+        )
         _leak(leaked, grad_h, options, k)
         grad_x[t] = leaked if decay_input else grad_h
         grad_v = torch.sub(grad_h, leaked, out=carry)
@@ -112,7 +125,9 @@ def lif_backward_op(
     return grad_x, carry, grad_w.reshape(())
 
 
-def _recompute(charged: Tensor, x: Tensor, v: Tensor | None, options: LIFOptions, k: Tensor | None) -> list:
+def _recompute(
+    charged: Tensor, x: Tensor, v: Tensor | None, options: LIFOptions, k: Tensor | None
+) -> list:
     """H_t into charged [T, ...], as in the forward pass. Returns V_{t-1} for every t, where w needs it."""
     before, s, membrane = [], torch.empty_like(charged[0]), torch.empty_like(charged[0])
     for h, x_t in zip(charged, x, strict=True):
@@ -124,7 +139,12 @@ def _recompute(charged: Tensor, x: Tensor, v: Tensor | None, options: LIFOptions
 
 
 def _grad_charged(
-    out: Tensor, grad_s: Tensor | None, grad_v: Tensor | None, h: Tensor, silent: Tensor, options: LIFOptions
+    out: Tensor,
+    grad_s: Tensor | None,
+    grad_v: Tensor | None,
+    h: Tensor,
+    silent: Tensor,
+    options: LIFOptions,
 ) -> None:
     """dL/dH_t into ``out`` from the gradients arriving at S_t and V_t. silent: a buffer."""
     upstream = torch.zeros_like(h) if grad_s is None else grad_s.to(h.dtype)
@@ -141,11 +161,26 @@ def _grad_charged(
 
 def _grad_leak(grad_h: Tensor, x: Tensor, before: Tensor | None, options: LIFOptions) -> Tensor:
     above_rest = 0.0 if before is None else before - options.rest
-    return (grad_h * (x - above_rest if options.decay_input else torch.zeros_like(x) - above_rest)).sum()
+    return (
+        grad_h * (x - above_rest if options.decay_input else torch.zeros_like(x) - above_rest)
+    ).sum()
 
 
 @lif_backward_op.register_fake
-def _(grad_spikes, grad_v, x, v, w, tau, v_threshold, v_reset, decay_input, detach_reset, surrogate, alpha):
+def _(
+    grad_spikes,
+    grad_v,
+    x,
+    v,
+    w,
+    tau,
+    v_threshold,
+    v_reset,
+    decay_input,
+    detach_reset,
+    surrogate,
+    alpha,
+):
     dtype = membrane_dtype(x)
     grad_w = torch.empty((), dtype=dtype if w is None else w.dtype, device=x.device)
     return torch.empty_like(x), torch.empty_like(x[0], dtype=dtype), grad_w
@@ -161,7 +196,12 @@ def _setup_context(ctx, inputs, output) -> None:
 def _backward(ctx, grad_spikes, grad_v):
     x, v, w = ctx.saved_tensors
     grad_x, grad_v0, grad_w = lif_backward_op(grad_spikes, grad_v, x, v, w, *ctx.options)
-    return grad_x, grad_v0 if ctx.has_v else None, grad_w if ctx.has_w else None, *[None] * len(ctx.options)
+    return (
+        grad_x,
+        grad_v0 if ctx.has_v else None,
+        grad_w if ctx.has_w else None,
+        *[None] * len(ctx.options),
+    )
 
 
 lif_op.register_autograd(_backward, setup_context=_setup_context)

@@ -34,7 +34,9 @@ class LIF(Neuron):
                  decay_input: bool = True, detach_reset: bool = True, surrogate: str = "sigmoid",
                  alpha: float | None = None) -> None:  # fmt: skip
         super().__init__()
-        self.options = LIFOptions(tau, v_threshold, v_reset, decay_input, detach_reset, surrogate, alpha)
+        self.options = LIFOptions(
+            tau, v_threshold, v_reset, decay_input, detach_reset, surrogate, alpha
+        )
 
     def time_constant(self) -> Tensor | None:
         """The scalar w with 1/tau = sigmoid(w); None where tau is fixed."""

@@ -45,7 +45,9 @@ def lif_naive(
     return torch.stack(spikes).to(x.dtype), torch.stack(membranes), membranes[-1]
 
 
-def lif_plain(x: Tensor, v: Tensor | None, w: Tensor | None, options: LIFOptions) -> tuple[Tensor, Tensor]:
+def lif_plain(
+    x: Tensor, v: Tensor | None, w: Tensor | None, options: LIFOptions
+) -> tuple[Tensor, Tensor]:
     """Inference only, in plain operators (compare, cast, where): what exporters put in the operator's place.
 
     Shapes as `lif_naive`; returns spikes and the last membrane.
@@ -55,7 +57,11 @@ def lif_plain(x: Tensor, v: Tensor | None, w: Tensor | None, options: LIFOptions
     for x_t in x.to(membrane_dtype(x)).unbind(0):
         h = charge(v, x_t, options, k)
         s = (h >= options.v_threshold).to(h.dtype)
-        v = h - s * options.v_threshold if options.v_reset is None else (1.0 - s) * h + s * options.v_reset
+        v = (
+            h - s * options.v_threshold
+            if options.v_reset is None
+            else (1.0 - s) * h + s * options.v_reset
+        )
         spikes.append(s.to(x.dtype))
     stacked = torch.stack(spikes)  # refuses an input without time steps
     assert v is not None

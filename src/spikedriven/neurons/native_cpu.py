@@ -38,7 +38,9 @@ def image_sizes(x: Tensor) -> tuple[int, int, int, int]:
 
 def takes(x: Tensor) -> bool:
     """Whether the compiled kernels compute a neuron on x."""
-    return x.device.type == "cpu" and x.dtype in DTYPES and x.numel() > 0 and extension() is not None
+    return (
+        x.device.type == "cpu" and x.dtype in DTYPES and x.numel() > 0 and extension() is not None
+    )
 
 
 def flat(x: Tensor) -> Tensor:
@@ -60,12 +62,16 @@ def is_still(x: Tensor) -> bool:
 
 def repeated(x: Tensor, steps: int) -> Tensor:
     """Uninitialised [steps, ...] in the memory order of x [1, ...]."""
-    return torch.empty_strided((steps, *x.shape[1:]), (x[0].numel(), *x.stride()[1:]), dtype=x.dtype)
+    return torch.empty_strided(
+        (steps, *x.shape[1:]), (x[0].numel(), *x.stride()[1:]), dtype=x.dtype
+    )
 
 
 def is_dense(x: Tensor) -> bool:
     """Whether the values of x fill their memory without gaps or repetitions, in any order."""
-    return torch.empty_like(x, device="meta").stride() == x.stride()  # only dense tensors keep their strides there
+    return (
+        torch.empty_like(x, device="meta").stride() == x.stride()
+    )  # only dense tensors keep their strides there
 
 
 def ordered(result: Tensor, given: Tensor) -> Tensor:
@@ -73,7 +79,9 @@ def ordered(result: Tensor, given: Tensor) -> Tensor:
     stride = torch.empty_like(given, device="meta").stride()
     if result.stride() == stride:
         return result
-    return torch.empty_strided(result.shape, stride, dtype=result.dtype, device=result.device).copy_(result)
+    return torch.empty_strided(
+        result.shape, stride, dtype=result.dtype, device=result.device
+    ).copy_(result)
 
 
 @overload
@@ -91,7 +99,12 @@ def lif_neuron(options: LIFOptions, w: Tensor | None) -> Any:
     """The extension's neuron; the leak factor of a parametric one is sigmoid(w)."""
     leak = options.tau if w is None else torch.sigmoid(w).item()
     return loaded().lif(
-        leak, w is not None, options.v_threshold, options.rest, options.v_reset is not None, options.decay_input
+        leak,
+        w is not None,
+        options.v_threshold,
+        options.rest,
+        options.v_reset is not None,
+        options.decay_input,
     )
 
 
@@ -99,12 +112,20 @@ def lif_slope(options: LIFOptions, w: Tensor | None) -> Any:
     """How gradients pass a LIF neuron."""
     native = loaded()
     slope = native.Slope()
-    slope.surrogate = native.Surrogate.SIGMOID if options.surrogate == "sigmoid" else native.Surrogate.ATAN
-    slope.alpha, slope.detach_reset, slope.learns = options.alpha, options.detach_reset, w is not None
+    slope.surrogate = (
+        native.Surrogate.SIGMOID if options.surrogate == "sigmoid" else native.Surrogate.ATAN
+    )
+    slope.alpha, slope.detach_reset, slope.learns = (
+        options.alpha,
+        options.detach_reset,
+        w is not None,
+    )
     return slope
 
 
-def lif_forward(x: Tensor, v: Tensor | None, w: Tensor | None, options: LIFOptions) -> tuple[Tensor, Tensor]:
+def lif_forward(
+    x: Tensor, v: Tensor | None, w: Tensor | None, options: LIFOptions
+) -> tuple[Tensor, Tensor]:
     """Spikes [T, ...] and the last membrane [...], as `lif.lif_op`."""
     given, steps, still = x, x.shape[0], is_still(x)
     x = dense(x[:1] if still else x)
@@ -163,7 +184,9 @@ def integer_forward(x: Tensor, levels: int, norm: float, rounding: str) -> Tenso
     return ordered(out, given)
 
 
-def integer_backward(upstream: Tensor, x: Tensor, levels: int, norm: float, gradient: str) -> Tensor:
+def integer_backward(
+    upstream: Tensor, x: Tensor, levels: int, norm: float, gradient: str
+) -> Tensor:
     """The gradient of x, as `integer.integer_spike_backward`."""
     given, x = x, x if is_dense(x) else x.contiguous()
     grad_x, upstream = torch.empty_like(x), like(x, upstream, x.dtype)

@@ -40,7 +40,9 @@ def open_stream(model: nn.Module, state: StreamState) -> Iterator[dict[str, Tens
     neurons = {name: module for name, module in model.named_modules() if isinstance(module, Neuron)}
     unknown = sorted(set(state.membranes) - set(neurons))
     if unknown:
-        raise InputError(f"the stream state belongs to another model: it has no neuron {unknown[0]!r}")
+        raise InputError(
+            f"the stream state belongs to another model: it has no neuron {unknown[0]!r}"
+        )
     if any(neuron.streaming for neuron in neurons.values()):
         raise InputError("a stream of this model is open already; finish that step first")
     after: dict[str, Tensor] = {}
@@ -48,7 +50,13 @@ def open_stream(model: nn.Module, state: StreamState) -> Iterator[dict[str, Tens
         neuron.streaming, neuron.membrane = True, state.membranes.get(name)
     try:
         yield after
-        after.update({name: neuron.membrane for name, neuron in neurons.items() if neuron.membrane is not None})
+        after.update(
+            {
+                name: neuron.membrane
+                for name, neuron in neurons.items()
+                if neuron.membrane is not None
+            }
+        )
     finally:
         for neuron in neurons.values():
             neuron.streaming, neuron.membrane = False, None

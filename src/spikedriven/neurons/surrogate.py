@@ -35,7 +35,9 @@ DEFAULT_ALPHA = {"sigmoid": 4.0, "atan": 2.0}
 def resolve_alpha(surrogate: str, alpha: float | None) -> float:
     """The sharpness to use: the given one, or the surrogate's customary default."""
     if surrogate not in SURROGATES:
-        raise InputError(f"surrogate {surrogate!r} is not known; choose one of {sorted(SURROGATES)}")
+        raise InputError(
+            f"surrogate {surrogate!r} is not known; choose one of {sorted(SURROGATES)}"
+        )
     if alpha is None:
         return DEFAULT_ALPHA[surrogate]
     if not alpha > 0:

@@ -146,7 +146,14 @@ def lif_backward(
         at -= size
         grad_s = _load_or(grad_spikes, at, inside, 0.0, membrane.dtype, BLOCK)
         grad_h = _grad_charged(
-            grad_s, carry, charged[STEPS - 1 - i], V_THRESHOLD, V_RESET, DETACH_RESET, SURROGATE, ALPHA
+            grad_s,
+            carry,
+            charged[STEPS - 1 - i],
+            V_THRESHOLD,
+            V_RESET,
+            DETACH_RESET,
+            SURROGATE,
+            ALPHA,
         )
         leaked = _leak(grad_h, k, TAU)
         tl.store(grad_x + at, leaked if DECAY_INPUT else grad_h, mask=inside)
@@ -166,13 +173,21 @@ def _widen(block):
 
 @triton.jit
 def integer_forward(
-    x, out, size, LEVELS: tl.constexpr, NORM: tl.constexpr, ROUNDING: tl.constexpr, BLOCK: tl.constexpr
+    x,
+    out,
+    size,
+    LEVELS: tl.constexpr,
+    NORM: tl.constexpr,
+    ROUNDING: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """x [size] -> round(clamp(x, 0, LEVELS)) / NORM [size]."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)
     inside = at < size
     wide = _widen(tl.load(x + at, mask=inside, other=0.0))
-    clamped = tl.where(wide < 0, 0.0, tl.where(wide > LEVELS, LEVELS * 1.0, wide))  # not a number stays so
+    clamped = tl.where(
+        wide < 0, 0.0, tl.where(wide > LEVELS, LEVELS * 1.0, wide)
+    )  # not a number stays so
     if ROUNDING == "half_even":
         below = tl.floor(clamped)
         odd = below - 2.0 * tl.floor(below * 0.5)
@@ -186,7 +201,14 @@ def integer_forward(
 
 @triton.jit
 def integer_backward(
-    upstream, x, out, size, LEVELS: tl.constexpr, NORM: tl.constexpr, GRADIENT: tl.constexpr, BLOCK: tl.constexpr
+    upstream,
+    x,
+    out,
+    size,
+    LEVELS: tl.constexpr,
+    NORM: tl.constexpr,
+    GRADIENT: tl.constexpr,
+    BLOCK: tl.constexpr,
 ):
     """upstream [size] / NORM where the gradient convention lets it pass, else 0."""
     at = tl.program_id(0).to(tl.int64) * BLOCK + tl.arange(0, BLOCK)

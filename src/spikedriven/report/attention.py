@@ -43,14 +43,18 @@ class FiringMap:
         return self.name if self.place == "neurons" else f"{self.name} {self.place}"
 
 
-def firing_maps(model: nn.Module, sample: Tensor, places: Sequence[Place] = ("value", "output")) -> list[FiringMap]:
+def firing_maps(
+    model: nn.Module, sample: Tensor, places: Sequence[Place] = ("value", "output")
+) -> list[FiringMap]:
     """Maps of one sample, in the order in which they are computed.
 
     sample: a batch of one, [1, C, H, W] or [1, T, C, H, W]. places: "value" and "output" of attention blocks, or
     "neurons" for every neuron on a feature map. Raises InputError where the model has nothing of that kind.
     """
     if sample.ndim not in (4, 5) or sample.shape[0] != 1:
-        raise InputError(f"expected one sample, [1, C, H, W] or [1, T, C, H, W], found shape {list(sample.shape)}")
+        raise InputError(
+            f"expected one sample, [1, C, H, W] or [1, T, C, H, W], found shape {list(sample.shape)}"
+        )
     maps: list[FiringMap] = []
     hooks = []
     try:
@@ -69,7 +73,9 @@ def firing_maps(model: nn.Module, sample: Tensor, places: Sequence[Place] = ("va
     return maps
 
 
-def _watch(name: str, module: nn.Module, places: Sequence[Place], maps: list[FiringMap]) -> list[RemovableHandle]:
+def _watch(
+    name: str, module: nn.Module, places: Sequence[Place], maps: list[FiringMap]
+) -> list[RemovableHandle]:
     """Hooks that append to `maps` what this module contributes."""
 
     def keep(place: Place, spikes: Tensor) -> None:
@@ -78,10 +84,14 @@ def _watch(name: str, module: nn.Module, places: Sequence[Place], maps: list[Fir
 
     hooks = []
     if isinstance(module, ATTENTION) and "value" in places:
-        hooks.append(module.v.register_forward_hook(lambda _m, _inputs, output: keep("value", output)))
+        hooks.append(
+            module.v.register_forward_hook(lambda _m, _inputs, output: keep("value", output))
+        )
     if isinstance(module, ATTENTION) and "output" in places:
         last = module.out.project if isinstance(module.out, FireProject) else module.out
         hooks.append(last.register_forward_pre_hook(lambda _m, inputs: keep("output", inputs[0])))
     if isinstance(module, Neuron) and "neurons" in places:
-        hooks.append(module.register_forward_hook(lambda _m, _inputs, output: keep("neurons", output)))
+        hooks.append(
+            module.register_forward_hook(lambda _m, _inputs, output: keep("neurons", output))
+        )
     return hooks

@@ -78,12 +78,33 @@ def _describe(series: Sequence[Series], x_label: str) -> str:
 def _grid(x: _Axis, y: _Axis, x_label: str) -> Html:
     lines = []
     for value in y.ticks:
-        lines.append(tag("line", x1=LEFT, x2=WIDTH - RIGHT, y1=f"{y(value):.1f}", y2=f"{y(value):.1f}", class_="grid"))
-        lines.append(tag("text", f"{value:.4g}", x=LEFT - 6, y=f"{y(value) + 4:.1f}", text_anchor="end"))
+        lines.append(
+            tag(
+                "line",
+                x1=LEFT,
+                x2=WIDTH - RIGHT,
+                y1=f"{y(value):.1f}",
+                y2=f"{y(value):.1f}",
+                class_="grid",
+            )
+        )
+        lines.append(
+            tag("text", f"{value:.4g}", x=LEFT - 6, y=f"{y(value) + 4:.1f}", text_anchor="end")
+        )
     for value in x.ticks:
-        lines.append(tag("text", f"{value:g}", x=f"{x(value):.1f}", y=HEIGHT - BOTTOM + 16, text_anchor="middle"))
+        lines.append(
+            tag(
+                "text",
+                f"{value:g}",
+                x=f"{x(value):.1f}",
+                y=HEIGHT - BOTTOM + 16,
+                text_anchor="middle",
+            )
+        )
     middle = (LEFT + WIDTH - RIGHT) / 2
-    return join([*lines, tag("text", x_label, x=middle, y=HEIGHT - 5, text_anchor="middle", class_="label")])
+    return join(
+        [*lines, tag("text", x_label, x=middle, y=HEIGHT - 5, text_anchor="middle", class_="label")]
+    )
 
 
 def _line(one: Series, index: int, x: _Axis, y: _Axis) -> Html:
@@ -92,7 +113,9 @@ def _line(one: Series, index: int, x: _Axis, y: _Axis) -> Html:
     if len(pixels) > 30:
         return line
     dots = (p.split(",") for p in pixels)
-    return join([line, *(tag("circle", cx=a, cy=b, r=3, class_=f"series-{index}") for a, b in dots)])
+    return join(
+        [line, *(tag("circle", cx=a, cy=b, r=3, class_=f"series-{index}") for a, b in dots)]
+    )
 
 
 def _legend(series: Sequence[Series]) -> Html:

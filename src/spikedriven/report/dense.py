@@ -71,10 +71,15 @@ def _segmentation(subject: Subject[Request], progress: Callable[[Any, str], Any]
     amp = "none" if subject.recipe is None else subject.recipe.run.amp
     with torch.inference_mode(), autocast(amp, CPU.device):
         batches = progress(loader, "intersection over union")
-        found = measure_overlap(subject.model, batches, len(classes), CPU, inference_of(subject.data))
+        found = measure_overlap(
+            subject.model, batches, len(classes), CPU, inference_of(subject.data)
+        )
     iou, recall = found.iou().tolist(), found.recall().tolist()
     pixels = found.confusion.sum(1).tolist()
-    rows = [(name, f"{pixels[i]:,}", _percent(iou[i]), _percent(recall[i])) for i, name in enumerate(classes)]
+    rows = [
+        (name, f"{pixels[i]:,}", _percent(iou[i]), _percent(recall[i]))
+        for i, name in enumerate(classes)
+    ]
     of = "all" if found.images == size else f"{found.images} evenly spaced of"
     return Dense(
         headline=("mIoU", f"{found.miou:.2f} %"),
@@ -91,7 +96,11 @@ def _segmentation(subject: Subject[Request], progress: Callable[[Any, str], Any]
 
 def _seen(data: Any) -> str:
     """How the images were looked at."""
-    said = "whole images" if data.slide is None else f"windows of {data.slide[0]} with stride {data.slide[1]}"
+    said = (
+        "whole images"
+        if data.slide is None
+        else f"windows of {data.slide[0]} with stride {data.slide[1]}"
+    )
     if data.test_scales != (1.0,):
         said += f", in sizes {', '.join(f'{scale:g}' for scale in data.test_scales)}"
     return said + (", mirrored too" if data.test_flip else "")
@@ -125,12 +134,20 @@ def _detection(subject: Subject[Request], progress: Callable[[Any, str], Any]) -
     samples: Any = build_detection_eval_loader(data, batch_size=1, split=request.split).dataset
     size, most = len(samples), request.accuracy_images
     every = -(-size // most) if most else 1
-    loader = build_detection_eval_loader(data, batch_size=request.batch_size, split=request.split, world_size=every)
+    loader = build_detection_eval_loader(
+        data, batch_size=request.batch_size, split=request.split, world_size=every
+    )
     with torch.inference_mode():
-        found = measure_map(subject.model, progress(loader, "average precision"), CPU, per_class=True)
+        found = measure_map(
+            subject.model, progress(loader, "average precision"), CPU, per_class=True
+        )
     columns = [found[f"{kind}_map_per_class"] for kind in ("box", "segm") if f"{kind}_map" in found]
     by_label = dict(zip(found["classes"], zip(*columns, strict=True), strict=True))
-    rows = [(name, *map(_share, by_label[i])) for i, name in enumerate(samples.classes, start=1) if i in by_label]
+    rows = [
+        (name, *map(_share, by_label[i]))
+        for i, name in enumerate(samples.classes, start=1)
+        if i in by_label
+    ]
     figures = ", ".join(f"{title} {found[key]:.3f}" for key, title in MAP_FIGURES if key in found)
     count = len(range(0, size, every))
     of = "all" if count == size else f"{count} evenly spaced of"
@@ -170,7 +187,10 @@ def _drawn_objects(subject: Subject[Request], samples: Any) -> list[Drawn]:
         kept = found["scores"] >= SCORE
         found = {name: value[kept] for name, value in found.items()}
         pixels = picture(image)
-        texts = [f"{samples.classes[i - 1]} {s:.0%}" for i, s in zip(found["labels"], found["scores"], strict=True)]
+        texts = [
+            f"{samples.classes[i - 1]} {s:.0%}"
+            for i, s in zip(found["labels"], found["scores"], strict=True)
+        ]
         labels = [samples.classes[i - 1] for i in truth["labels"]]
         panels = [
             ("labels", draw_objects(pixels, truth["boxes"], truth["labels"].tolist(), labels, truth["masks"].bool())),
@@ -207,7 +227,13 @@ def _masked(subject: Subject[Request], progress: Callable[[Any, str], Any]) -> D
 
 
 #: Which images of all, from the worst to the best explained, stand in the table.
-SPREAD = (("worst", 0.0), ("lowest tenth", 0.1), ("median", 0.5), ("highest tenth", 0.9), ("best", 1.0))
+SPREAD = (
+    ("worst", 0.0),
+    ("lowest tenth", 0.1),
+    ("median", 0.5),
+    ("highest tenth", 0.9),
+    ("best", 1.0),
+)
 
 
 def _spread(rows: torch.Tensor) -> list[tuple[str, ...]]:
@@ -215,7 +241,9 @@ def _spread(rows: torch.Tensor) -> list[tuple[str, ...]]:
     rows = rows[rows[:, 1] > 0]
     explained = 100 * (1 - rows[:, 0] / rows[:, 1])
     order = explained.argsort().tolist()
-    chosen = [(name, order[round(place * (len(order) - 1))]) for name, place in SPREAD] if order else []
+    chosen = (
+        [(name, order[round(place * (len(order) - 1))]) for name, place in SPREAD] if order else []
+    )
     return [(name, f"{explained[i]:.1f}", f"{rows[i, 0] / rows[i, 2]:.4f}") for name, i in chosen]
 
 
@@ -226,7 +254,9 @@ def _drawn_patches(subject: Subject[Request], samples: Any, seed: int) -> list[D
     for index in (position * len(samples) // count for position in range(count)):
         image, _ = samples.collate([samples[index]])
         found = reconstruct(subject.model, image, subject.data, seed, index)
-        figures = f"masked loss {found.error.loss:.3f}, explained variance {found.error.explained:.1f} %"
+        figures = (
+            f"masked loss {found.error.loss:.3f}, explained variance {found.error.explained:.1f} %"
+        )
         drawn.append(Drawn(f"image {index}: {figures}", found.panels))
     return drawn
 

@@ -32,7 +32,9 @@ def class_colour(index: int) -> Colour:
     if index < 20:
         rgb = matplotlib.colormaps["tab20"].colors[(2 * index) % 20 + index // 10]  # type: ignore[attr-defined]
     else:
-        rgb = hsv_to_rgb((index * GOLDEN % 1.0, 0.9 if index % 2 else 0.6, 0.95 if index % 3 else 0.65))
+        rgb = hsv_to_rgb(
+            (index * GOLDEN % 1.0, 0.9 if index % 2 else 0.6, 0.95 if index % 3 else 0.65)
+        )
     r, g, b = (round(255 * float(value)) for value in rgb)
     return r, g, b
 
@@ -41,7 +43,9 @@ def draw_labels(image: np.ndarray, labels: np.ndarray, skip: Collection[int] = (
     """A label map over a picture: uint8 [H, W, 3] and integers [H, W] -> uint8 [H, W, 3]. skip: labels that are not
     drawn (background; pixels that do not count)."""
     if image.shape[:2] != labels.shape:
-        raise ValueError(f"a picture of {image.shape[:2]} and a label map of {labels.shape} do not lie on each other")
+        raise ValueError(
+            f"a picture of {image.shape[:2]} and a label map of {labels.shape} do not lie on each other"
+        )
     shown = [int(value) for value in np.unique(labels) if int(value) not in skip]
     if not shown:
         return image.copy()
@@ -56,7 +60,11 @@ def _coloured(image: Tensor, masks: Tensor, colours: list[Colour]) -> Tensor:
 
 
 def draw_objects(
-    image: np.ndarray, boxes: Tensor, labels: Sequence[int], texts: Sequence[str], masks: Tensor | None = None
+    image: np.ndarray,
+    boxes: Tensor,
+    labels: Sequence[int],
+    texts: Sequence[str],
+    masks: Tensor | None = None,
 ) -> np.ndarray:
     """Boxes [N, 4] with a text each, and masks bool [N, H, W], over a picture: uint8 [H, W, 3], enlarged by a whole
     number where it is small, so that texts can be read."""
@@ -87,15 +95,21 @@ def enlarged(image: np.ndarray) -> np.ndarray:
     return image.repeat(factor, axis=0).repeat(factor, axis=1)
 
 
-def legend_of(labels: np.ndarray, classes: Sequence[str], skip: Collection[int] = ()) -> list[tuple[str, Colour]]:
+def legend_of(
+    labels: np.ndarray, classes: Sequence[str], skip: Collection[int] = ()
+) -> list[tuple[str, Colour]]:
     """(name, colour) of the classes in a label map, those with most pixels first."""
     values, counts = np.unique(labels, return_counts=True)
-    order = [int(values[i]) for i in np.argsort(-counts, kind="stable") if int(values[i]) not in skip]
+    order = [
+        int(values[i]) for i in np.argsort(-counts, kind="stable") if int(values[i]) not in skip
+    ]
     return [(classes[value], class_colour(value)) for value in order]
 
 
 def figure_png(
-    panels: Sequence[tuple[str, np.ndarray]], legend: Sequence[tuple[str, Colour]] = (), title: str = ""
+    panels: Sequence[tuple[str, np.ndarray]],
+    legend: Sequence[tuple[str, Colour]] = (),
+    title: str = "",
 ) -> bytes:
     """PNG of pictures (title, uint8 [H, W, 3]) side by side over a legend."""
     ratio = max(image.shape[0] / image.shape[1] for _, image in panels)
@@ -110,7 +124,9 @@ def figure_png(
         axis.imshow(image, interpolation="nearest")
         axis.set_title(name, fontsize=9, loc="left", parse_math=False)
         axis.set_axis_off()
-    figure.subplots_adjust(left=0.01, right=0.99, wspace=0.03, top=1 - top / height, bottom=below / height)
+    figure.subplots_adjust(
+        left=0.01, right=0.99, wspace=0.03, top=1 - top / height, bottom=below / height
+    )
     figure.text(0.01, 1 - 0.05 / height, "\n".join(lines), fontsize=9, va="top", parse_math=False)
     if legend:
         _add_legend(figure, legend)
@@ -121,7 +137,9 @@ def figure_png(
 
 def _add_legend(figure: Figure, legend: Sequence[tuple[str, Colour]]) -> None:
     patches = [
-        Patch(color=(r / 255, g / 255, b / 255), label=textwrap.shorten(name, 22, placeholder="..."))
+        Patch(
+            color=(r / 255, g / 255, b / 255), label=textwrap.shorten(name, 22, placeholder="...")
+        )
         for name, (r, g, b) in legend[:LEGEND]
     ]
     found = figure.legend(handles=patches, loc="lower center", ncols=4, fontsize=7, frameon=False)

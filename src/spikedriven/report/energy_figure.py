@@ -31,7 +31,9 @@ def energy_figure(report: EnergyReport, name: str, format: str = "png") -> bytes
     """Left bars: this network; right bars: one dense pass of the ANN at the same prices; neurons
     are added to the layer in front of them."""
     layers = _layers(report.rows)
-    figure = Figure(figsize=(min(max(8.0, 2.5 + 0.17 * len(layers)), 26.0), 5.2), dpi=110, layout="constrained")
+    figure = Figure(
+        figsize=(min(max(8.0, 2.5 + 0.17 * len(layers)), 26.0), 5.2), dpi=110, layout="constrained"
+    )
     FigureCanvasAgg(figure)
     axis = figure.add_subplot()
     width, places = 0.42, range(len(layers))
@@ -41,10 +43,16 @@ def energy_figure(report: EnergyReport, name: str, format: str = "png") -> bytes
         arithmetic, memory = ([layer[1][2 * i + j] / size for layer in layers] for j in (0, 1))
         axis.bar(at, arithmetic, width, color=COLOURS[2 * i], label=f"{label}: arithmetic")
         if report.memory is not None:
-            axis.bar(at, memory, width, arithmetic, color=COLOURS[2 * i + 1], label=f"{label}: memory")
+            axis.bar(
+                at, memory, width, arithmetic, color=COLOURS[2 * i + 1], label=f"{label}: memory"
+            )
     every = -(-len(layers) // NAMED)
     axis.set_xticks(
-        list(places)[::every], [layer[0] for layer in layers][::every], rotation=90, fontsize=6, parse_math=False
+        list(places)[::every],
+        [layer[0] for layer in layers][::every],
+        rotation=90,
+        fontsize=6,
+        parse_math=False,
     )
     axis.set_xlim(-0.8, len(layers) - 0.2)
     axis.set_ylabel(f"{unit} per image")

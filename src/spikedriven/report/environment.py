@@ -10,7 +10,16 @@ import torch
 
 from spikedriven.errors import SpikedrivenError
 
-PACKAGES = ("spikedriven", "torch", "torchvision", "timm", "numpy", "safetensors", "pillow", "matplotlib")
+PACKAGES = (
+    "spikedriven",
+    "torch",
+    "torchvision",
+    "timm",
+    "numpy",
+    "safetensors",
+    "pillow",
+    "matplotlib",
+)
 
 
 def environment() -> dict[str, str]:
@@ -56,7 +65,9 @@ def source_commit() -> str | None:
 
 
 def _git(folder: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(folder), *words], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        ["git", "-C", str(folder), *words], capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise SpikedrivenError(done.stderr.strip())
     return done.stdout.strip()

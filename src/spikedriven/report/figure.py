@@ -40,7 +40,9 @@ def attention_figure(image: np.ndarray, maps: Sequence[FiringMap], title: str) -
     return buffer.getvalue()
 
 
-def _draw_row(figure: Figure, axes: list, image: np.ndarray, one: FiringMap, is_first: bool) -> None:
+def _draw_row(
+    figure: Figure, axes: list, image: np.ndarray, one: FiringMap, is_first: bool
+) -> None:
     largest = float(one.rates.max())
     for axis in axes:
         axis.set_xticks([])

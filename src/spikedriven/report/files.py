@@ -16,7 +16,9 @@ def write_whole(path: Path, content: bytes, option: str = "--out") -> Path:
         _write(path, content)
     except OSError as error:
         reason = error.strerror or error
-        raise InputError(f"{path}: cannot be written ({reason}); name another file with {option}") from error
+        raise InputError(
+            f"{path}: cannot be written ({reason}); name another file with {option}"
+        ) from error
     return path
 
 

@@ -117,7 +117,11 @@ def _accuracy(subject: Subject[Request]) -> tuple[Accuracy | None, tuple[str, ..
         return None, classes, size
     amp = "none" if subject.recipe is None else subject.recipe.run.amp
     with torch.inference_mode(), autocast(amp, CPU.device):
-        return measure_accuracy(subject.model, _progress(loader, "accuracy"), len(classes), CPU), classes, size
+        return (
+            measure_accuracy(subject.model, _progress(loader, "accuracy"), len(classes), CPU),
+            classes,
+            size,
+        )
 
 
 def _firing_and_samples(subject: Subject[Request]) -> tuple[dict[str, LayerFiring], list[Sample]]:
@@ -130,7 +134,9 @@ def _firing_and_samples(subject: Subject[Request]) -> tuple[dict[str, LayerFirin
             if labels is not None and not is_dense(subject.model):
                 shares = output.float().softmax(1)
                 best = shares.max(1)
-                rows = zip(batch, labels.tolist(), best.indices.tolist(), best.values.tolist(), strict=True)
+                rows = zip(
+                    batch, labels.tolist(), best.indices.tolist(), best.values.tolist(), strict=True
+                )
                 samples += [Sample(*row) for row in rows]
     return firing.result(), samples
 
@@ -143,8 +149,12 @@ def some_of_each(samples: Sequence[Sample], most: int) -> list[Sample]:
     return [samples[i] for i in sorted(wrong[:half] + right[: most - half])]
 
 
-def _maps(subject: Subject[Request], samples: Sequence[Sample]) -> tuple[tuple[Sample, list[FiringMap]], ...]:
-    if is_dense(subject.model) or not any(isinstance(module, ATTENTION) for module in subject.model.modules()):
+def _maps(
+    subject: Subject[Request], samples: Sequence[Sample]
+) -> tuple[tuple[Sample, list[FiringMap]], ...]:
+    if is_dense(subject.model) or not any(
+        isinstance(module, ATTENTION) for module in subject.model.modules()
+    ):
         return ()
     return tuple((sample, firing_maps(subject.model, sample.image[None])) for sample in samples)
 

@@ -23,7 +23,9 @@ class History:
 
     def curve(self, kind: str, field: str, name: str) -> Series:
         """One field over the step. kind: "train" or "evaluated"."""
-        return Series(name, [(r["step"], float(r[field])) for r in getattr(self, kind) if field in r])
+        return Series(
+            name, [(r["step"], float(r[field])) for r in getattr(self, kind) if field in r]
+        )
 
     def seconds(self) -> float | None:
         """Time between the first and the last line that trained; None where fewer than two were written."""
@@ -38,12 +40,18 @@ def read_history(run: Path) -> History | None:
         return None
     lines = path.read_text(encoding="utf-8").split("\n")
     records = []
-    for number, line in enumerate(lines[:-1], start=1):  # what follows the last line break is empty, or cut off
+    for number, line in enumerate(
+        lines[:-1], start=1
+    ):  # what follows the last line break is empty, or cut off
         try:
             record = json.loads(line)
             records.append((record["kind"], record))
         except (ValueError, KeyError, TypeError) as error:
             found = f"found {line[:60]!r}"
-            raise DataError(f"{path}, line {number}: expected a JSON object with a kind, {found}") from error
+            raise DataError(
+                f"{path}, line {number}: expected a JSON object with a kind, {found}"
+            ) from error
     kinds = ("train", "eval", "start", "firing")
-    return History(*(tuple(record for kind, record in records if kind == wanted) for wanted in kinds))
+    return History(
+        *(tuple(record for kind, record in records if kind == wanted) for wanted in kinds)
+    )

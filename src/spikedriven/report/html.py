@@ -28,7 +28,9 @@ def join(parts: Iterable[object], separator: str = "\n") -> Html:
 def tag(name: str, /, *children: object, **attributes: object) -> Html:
     """``tag("p", "a < b", class_="note")``. Attribute names: ``_`` stands for ``-``, a trailing one is dropped; None
     and False leave the attribute out, True gives its bare name."""
-    shown = "".join(_attribute(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items())
+    shown = "".join(
+        _attribute(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items()
+    )
     if name in VOID:
         return Html(f"<{name}{shown}>")
     return Html(f"<{name}{shown}>{join(children, '')}</{name}>")
@@ -43,7 +45,9 @@ def _attribute(name: str, value: object) -> str:
 def section(identifier: str, title: str, *children: object) -> Html:
     """A landmark with its heading; the page's navigation links to `identifier`."""
     heading = tag("h2", title, id=f"{identifier}-title")
-    return tag("section", heading, join(children), id=identifier, aria_labelledby=f"{identifier}-title")
+    return tag(
+        "section", heading, join(children), id=identifier, aria_labelledby=f"{identifier}-title"
+    )
 
 
 def details(summary: str, *children: object, open_: bool = False) -> Html:
@@ -58,13 +62,20 @@ def scroller(label: str, content: Html) -> Html:
 def table(caption: str, header: Sequence[object], rows: Iterable[Sequence[object]], numbers: Sequence[int] = (),
           class_: str | None = None) -> Html:  # fmt: skip
     """A captioned table in its own scroller; the first cell of a row is its header. numbers: columns of figures."""
-    head = tag("thead", tag("tr", *(_cell(value, i in numbers, "col") for i, value in enumerate(header))))
+    head = tag(
+        "thead", tag("tr", *(_cell(value, i in numbers, "col") for i, value in enumerate(header)))
+    )
     body = tag("tbody", join(_row(row, numbers) for row in rows))
-    return scroller(caption, tag("table", tag("caption", tag("span", caption)), head, body, class_=class_))
+    return scroller(
+        caption, tag("table", tag("caption", tag("span", caption)), head, body, class_=class_)
+    )
 
 
 def _row(row: Sequence[object], numbers: Sequence[int]) -> Html:
-    return tag("tr", *(_cell(value, i in numbers, "row" if i == 0 else None) for i, value in enumerate(row)))
+    return tag(
+        "tr",
+        *(_cell(value, i in numbers, "row" if i == 0 else None) for i, value in enumerate(row)),
+    )
 
 
 def _cell(value: object, number: bool, scope: str | None) -> Html:
@@ -72,12 +83,18 @@ def _cell(value: object, number: bool, scope: str | None) -> Html:
         return value.markup
     if scope:
         return tag("th", breakable(value), scope=scope, class_="number" if number else None)
-    return tag("td", value, class_="number" if number else "long" if len(str(value)) > LONG else None)
+    return tag(
+        "td", value, class_="number" if number else "long" if len(str(value)) > LONG else None
+    )
 
 
 def breakable(value: object) -> Html:
     """A qualified name that may break after its dots and underscores."""
-    return value if isinstance(value, Html) else Html(text(value).replace(".", ".<wbr>").replace("_", "_<wbr>"))
+    return (
+        value
+        if isinstance(value, Html)
+        else Html(text(value).replace(".", ".<wbr>").replace("_", "_<wbr>"))
+    )
 
 
 class Cell:

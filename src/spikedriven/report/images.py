@@ -39,7 +39,9 @@ def read_image(path: Path, data: Any) -> Tensor:
 def network_input(image: Image.Image, data: DataConfig) -> Tensor:
     """An image as a classifier sees it in evaluation: [1, C, H, W]."""
     pixels = eval_transform(data)(image)
-    return normalize(torch.from_numpy(np.array(pixels)).reshape(1, data.in_chans, *pixels.shape[-2:]), data)
+    return normalize(
+        torch.from_numpy(np.array(pixels)).reshape(1, data.in_chans, *pixels.shape[-2:]), data
+    )
 
 
 def read_picture(path: Path) -> Image.Image:
@@ -62,11 +64,19 @@ def read_frames(path: Path, in_chans: int) -> Tensor:
             f"[T, {in_chans}, H, W], found {path.name}"
         )
     try:
-        frames = np.lib.format.open_memmap(path, mode="r")  # nothing is read before its size has been checked
+        frames = np.lib.format.open_memmap(
+            path, mode="r"
+        )  # nothing is read before its size has been checked
     except BAD_HEADER as error:
         raise DataError(f"{path} cannot be read as a .npy array: {error}") from error
-    if frames.ndim != 4 or frames.shape[1] != in_chans or not np.issubdtype(frames.dtype, np.number):
-        raise InputError(f"{path}: expected numbers [T, {in_chans}, H, W], found {frames.dtype} {list(frames.shape)}")
+    if (
+        frames.ndim != 4
+        or frames.shape[1] != in_chans
+        or not np.issubdtype(frames.dtype, np.number)
+    ):
+        raise InputError(
+            f"{path}: expected numbers [T, {in_chans}, H, W], found {frames.dtype} {list(frames.shape)}"
+        )
     return torch.from_numpy(frames.astype(np.float32))[None]
 
 
@@ -83,7 +93,13 @@ def picture(sample: Tensor, mean: Sequence[float] = (), std: Sequence[float] = (
 def _events(counts: Tensor) -> np.ndarray:
     counts = counts.cpu().float()
     channels = torch.stack([counts[0], counts.mean(0), counts[-1]])
-    return (channels / channels.max().clamp(min=1e-9) * 255).byte().permute(1, 2, 0).contiguous().numpy()
+    return (
+        (channels / channels.max().clamp(min=1e-9) * 255)
+        .byte()
+        .permute(1, 2, 0)
+        .contiguous()
+        .numpy()
+    )
 
 
 def overlay(image: np.ndarray, rates: Tensor, largest: float) -> np.ndarray:
@@ -91,7 +107,9 @@ def overlay(image: np.ndarray, rates: Tensor, largest: float) -> np.ndarray:
     height, width = image.shape[:2]
     share = (rates / largest if largest > 0 else rates).clamp(0, 1)
     colours = matplotlib.colormaps[COLOURS](share.numpy())[..., :3]
-    squares = Image.fromarray((colours * 255).astype(np.uint8)).resize((width, height), Image.Resampling.NEAREST)
+    squares = Image.fromarray((colours * 255).astype(np.uint8)).resize(
+        (width, height), Image.Resampling.NEAREST
+    )
     grey = Image.fromarray(image).convert("L").convert("RGB")
     return np.asarray(Image.blend(grey, squares, OPACITY))
 

@@ -56,7 +56,10 @@ def page(found: Findings) -> Html:
         tag("meta", name="color-scheme", content="light dark"),
         tag("title", title),
         tag("link", rel="icon", href="data:,"),
-        tag("style", Html(files("spikedriven.report").joinpath("style.css").read_text(encoding="utf-8"))),
+        tag(
+            "style",
+            Html(files("spikedriven.report").joinpath("style.css").read_text(encoding="utf-8")),
+        ),
     )
     skip = tag("a", "Skip to the content", href="#content", class_="skip")
     footer = tag("footer", tag("p", f"Written by spikedriven {__version__}."))
@@ -70,8 +73,15 @@ def _header(found: Findings) -> Html:
 
 
 def _navigation(found: Findings) -> Html:
-    own = {} if found.dense is None else dict(zip(("accuracy", "predictions"), found.dense.titles, strict=True))
-    links = (tag("li", tag("a", own.get(identifier, text), href=f"#{identifier}")) for identifier, text, _ in SECTIONS)
+    own = (
+        {}
+        if found.dense is None
+        else dict(zip(("accuracy", "predictions"), found.dense.titles, strict=True))
+    )
+    links = (
+        tag("li", tag("a", own.get(identifier, text), href=f"#{identifier}"))
+        for identifier, text, _ in SECTIONS
+    )
     return tag("nav", tag("ul", join(links)), aria_label="Sections")
 
 

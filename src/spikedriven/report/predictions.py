@@ -69,7 +69,11 @@ def class_names(model: Any, data: Any) -> list[str]:
     except SpikedrivenError:  # names are a comfort: a network trained elsewhere still predicts
         found = []
     wanted = model.num_classes + isinstance(model, Detector)
-    return found if len(found) >= wanted else [*found, *(f"class {i}" for i in range(len(found), wanted))]
+    return (
+        found
+        if len(found) >= wanted
+        else [*found, *(f"class {i}" for i in range(len(found), wanted))]
+    )
 
 
 def _names_of_set(model: Any, data: Any) -> list[str]:
@@ -101,31 +105,43 @@ def _hidden_patches(model: SpikeMAE, data: Any, path: Path) -> Prediction:
     explained = found.error.explained
     titles = {
         "masked": f"masked: {found.error.hidden} of {found.patches} patches",
-        "pasted": "pasted" if math.isnan(explained) else f"pasted: {explained:.1f} % of variance explained",
+        "pasted": "pasted"
+        if math.isnan(explained)
+        else f"pasted: {explained:.1f} % of variance explained",
     }
     panels = [(titles.get(name, name), enlarged(pixels)) for name, pixels in found.panels]
     return Prediction({"task": "pretraining", **found.to_dict()}, panels)
 
 
-def _objects(model: Detector, image: Image.Image, classes: Sequence[str], score: float) -> Prediction:
+def _objects(
+    model: Detector, image: Image.Image, classes: Sequence[str], score: float
+) -> Prediction:
     found = detect(model, image)
     kept = found["scores"] >= score
     found = {name: value[kept] for name, value in found.items()}
     labels = found["labels"].tolist()
     rows = [
         {"class": classes[label], "label": label, "score": points, "box": box}
-        for label, points, box in zip(labels, found["scores"].tolist(), found["boxes"].tolist(), strict=True)
+        for label, points, box in zip(
+            labels, found["scores"].tolist(), found["boxes"].tolist(), strict=True
+        )
     ]
     texts = [f"{row['class']} {row['score']:.0%}" for row in rows]
     pixels = np.asarray(image)
     drawn = draw_objects(pixels, found["boxes"], labels, texts, found.get("masks"))
     title = f"{len(rows)} object{'s' if len(rows) != 1 else ''} of score {score:g} or more"
-    return Prediction({"task": "detection", "objects": rows}, [("picture", enlarged(pixels)), (title, drawn)])
+    return Prediction(
+        {"task": "detection", "objects": rows}, [("picture", enlarged(pixels)), (title, drawn)]
+    )
 
 
 def _labels(model: Segmenter, data: Any, image: Image.Image, classes: Sequence[str]) -> Prediction:
     pixels = np.array(image)
-    labels = predict_labels(model, data, torch.from_numpy(pixels).permute(2, 0, 1)).numpy().astype(np.uint8)
+    labels = (
+        predict_labels(model, data, torch.from_numpy(pixels).permute(2, 0, 1))
+        .numpy()
+        .astype(np.uint8)
+    )
     skip = unmarked(classes)
     counts = np.bincount(labels.flatten(), minlength=len(classes))
     order = np.argsort(-counts, kind="stable")

@@ -119,7 +119,9 @@ def open_subject(request: Asked) -> Subject[Asked]:
     unsaid = request.num_classes is None and request.checkpoint is None
     if named and unsaid and request.data is not None and has_classes(request.target):
         classes = find_any_set(request.data).num_classes
-        if classes != variant_of(request.target).num_classes:  # else the weights that ship still fit
+        if (
+            classes != variant_of(request.target).num_classes
+        ):  # else the weights that ship still fit
             request = dataclasses.replace(request, num_classes=classes)
     loaded = load_target(request)
     subject = Subject(request, loaded.model, loaded.trained, _data(loaded, request))
@@ -127,7 +129,9 @@ def open_subject(request: Asked) -> Subject[Asked]:
         run, checkpoint = locate_run(Path(request.target))
         recipe = read_recipe(run / "recipe.yaml")
         selection = selection_of(request.target)
-        subject = dataclasses.replace(subject, run=run, checkpoint=checkpoint, recipe=recipe, selection=selection)
+        subject = dataclasses.replace(
+            subject, run=run, checkpoint=checkpoint, recipe=recipe, selection=selection
+        )
     return _with_notes(subject)
 
 
@@ -149,7 +153,9 @@ def _data(loaded: Any, request: Measured) -> Any:
     if loaded.data is None and request.data is None:
         return None
     data = data_config(loaded, request, request.data or "", request.root)
-    return dataclasses.replace(data, dataset=request.data or data.dataset, root=request.root or data.root)
+    return dataclasses.replace(
+        data, dataset=request.data or data.dataset, root=request.root or data.root
+    )
 
 
 def _with_notes(subject: Subject[Asked]) -> Subject[Asked]:
@@ -161,7 +167,9 @@ def _with_notes(subject: Subject[Asked]) -> Subject[Asked]:
         )
     if subject.data is None:
         noise = random_batch(subject.model, NOISE)
-        notes.append(f"Random input: rates and energies were measured on {NOISE} samples of noise, not on images.")
+        notes.append(
+            f"Random input: rates and energies were measured on {NOISE} samples of noise, not on images."
+        )
     if not subject.trained:
         batch = noise if noise is not None else first_batch(subject)
         calibrate(subject.model, batch)
@@ -187,7 +195,11 @@ def open_loader(subject: Subject[Any], most: int, **options: Any) -> Any:
     options = {"batch_size": request.batch_size, **options}
     loader: Any = build_eval_loader(subject.data, request.split, **options)
     every = -(-len(loader.dataset) // most) if most else 1
-    return loader if every == 1 else build_eval_loader(subject.data, request.split, **options, world_size=every)
+    return (
+        loader
+        if every == 1
+        else build_eval_loader(subject.data, request.split, **options, world_size=every)
+    )
 
 
 def batches(subject: Subject[Any]) -> Iterator[tuple[Tensor, Tensor | None]]:

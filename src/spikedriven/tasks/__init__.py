@@ -59,5 +59,7 @@ TASKS: dict[str, Callable[[Recipe], Task]] = {
 def create_task(recipe: Recipe) -> Task:
     """The task that the recipe names."""
     if recipe.task not in TASKS:
-        raise RecipeError(f"task: expected one of {', '.join(sorted(TASKS))}, found {recipe.task!r}")
+        raise RecipeError(
+            f"task: expected one of {', '.join(sorted(TASKS))}, found {recipe.task!r}"
+        )
     return TASKS[recipe.task](recipe)

@@ -79,7 +79,9 @@ class ClassificationTask:
         """Balanced class weights as numbers, and the loss with them."""
         loss, classes = self.recipe.loss, loader.classes
         if loss.class_weights == "balanced":
-            loss = dataclasses.replace(loss, class_weights=balanced_weights(loader.targets, classes))
+            loss = dataclasses.replace(
+                loss, class_weights=balanced_weights(loader.targets, classes)
+            )
             self.recipe = dataclasses.replace(self.recipe, loss=loss)
             self.criterion = create_loss(loss)
         elif loss.class_weights is not None and len(loss.class_weights) != len(classes):
@@ -91,14 +93,18 @@ class ClassificationTask:
     def build_model(self) -> nn.Module:
         """The recipe's model; `in_chans` and `img_size` are those of the data."""
         tet, name = self.recipe.loss.tet, self.recipe.model.name
-        ours = {} if name.startswith(TIMM) and not tet else {"output": "per_step" if tet else "mean"}
+        ours = (
+            {} if name.startswith(TIMM) and not tet else {"output": "per_step" if tet else "mean"}
+        )
         return build_network(self.recipe.model, self.recipe.data, **ours)
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         images, targets = batch
         output = model(images)
         if isinstance(output, tuple):
-            raise RecipeError("model.args.distilled: the second head learns from a teacher; use task: distillation")
+            raise RecipeError(
+                "model.args.distilled: the second head learns from a teacher; use task: distillation"
+            )
         return self.criterion(output, targets)
 
     def evaluate(self, model: nn.Module, world: World) -> dict[str, float]:
@@ -106,13 +112,19 @@ class ClassificationTask:
         aside, else over the test set (which the releases use for selection too)."""
         data = self.recipe.data
         loader: Any = build_eval_loader(
-            data, evaluation_split(data), batch_size=self.recipe.run.batch_size, rank=world.rank, world_size=world.size
+            data,
+            evaluation_split(data),
+            batch_size=self.recipe.run.batch_size,
+            rank=world.rank,
+            world_size=world.size,
         )
         result = measure_accuracy(model, loader, loader.dataset.num_classes, world)
         return {"top1": result.top1, "top5": result.top5, "loss": result.loss}
 
 
-def measure_accuracy(model: nn.Module, loader: Iterable[Any], num_classes: int, world: World) -> Accuracy:
+def measure_accuracy(
+    model: nn.Module, loader: Iterable[Any], num_classes: int, world: World
+) -> Accuracy:
     """Run `model` (as it is: set eval mode and autocast outside) over (images [B, ...], labels int64 [B]) batches,
     summed over all processes. Per-step logits [T, B, K] are averaged over T first."""
     device = world.device
@@ -121,7 +133,9 @@ def measure_accuracy(model: nn.Module, loader: Iterable[Any], num_classes: int, 
     for images, labels in loader:
         logits = _logits(model(images.to(device, non_blocking=True)), num_classes)
         labels = labels.to(device)
-        confusion += torch.bincount(labels * num_classes + logits.argmax(1), minlength=num_classes**2)
+        confusion += torch.bincount(
+            labels * num_classes + logits.argmax(1), minlength=num_classes**2
+        )
         top5 = logits.topk(min(5, num_classes), dim=1).indices
         hits_and_loss[0] += (top5 == labels[:, None]).any(1).sum()
         hits_and_loss[1] += evaluation_loss(logits, labels)
@@ -133,5 +147,7 @@ def _logits(output: Tensor, num_classes: int) -> Tensor:
     """[B, K] in float32 at least."""
     logits = output.mean(0) if output.ndim == 3 else output
     if logits.shape[1] != num_classes:
-        raise InputError(f"the model tells {logits.shape[1]} classes apart, the data set has {num_classes}")
+        raise InputError(
+            f"the model tells {logits.shape[1]} classes apart, the data set has {num_classes}"
+        )
     return logits if logits.dtype == torch.float64 else logits.float()

@@ -26,7 +26,9 @@ class DetectionTask:
         if recipe.loss != LossConfig():
             raise RecipeError("loss: detectors bring their own losses; leave the section out")
         if recipe.model.time_steps is not None:
-            raise RecipeError("model.time_steps: of a detector's backbone; use model.args.backbone_args.time_steps")
+            raise RecipeError(
+                "model.time_steps: of a detector's backbone; use model.args.backbone_args.time_steps"
+            )
 
     def train_loader(self, rank: int, size: int) -> Any:
         """Training batches (list of images, list of targets). Asks for the packages of the evaluation before hours of
@@ -40,7 +42,9 @@ class DetectionTask:
             )
         model = dataclasses.replace(model, num_classes=data.num_classes)
         self.recipe = dataclasses.replace(self.recipe, model=model)
-        return build_detection_train_loader(data, batch_size=run.batch_size, seed=run.seed, rank=rank, world_size=size)
+        return build_detection_train_loader(
+            data, batch_size=run.batch_size, seed=run.seed, rank=rank, world_size=size
+        )
 
     def build_model(self) -> nn.Module:
         return build_detector(self.recipe.model, self.recipe.data)
@@ -53,10 +57,17 @@ class DetectionTask:
 
     def evaluate(self, model: nn.Module, world: World) -> dict[str, float]:
         loader = build_detection_eval_loader(
-            self.recipe.data, batch_size=self.recipe.run.batch_size, rank=world.rank, world_size=world.size
+            self.recipe.data,
+            batch_size=self.recipe.run.batch_size,
+            rank=world.rank,
+            world_size=world.size,
         )
         found = measure_map(model, loader, world)
-        return {name: found[name] for name in ("box_map", "box_map50", "segm_map", "segm_map50") if name in found}
+        return {
+            name: found[name]
+            for name in ("box_map", "box_map50", "segm_map", "segm_map50")
+            if name in found
+        }
 
 
 def build_detector(model: ModelConfig, data: Any) -> nn.Module:
@@ -81,7 +92,9 @@ def need_metrics() -> Any:
         ) from error
 
 
-def measure_map(model: nn.Module, loader: Any, world: World, per_class: bool = False) -> dict[str, Any]:
+def measure_map(
+    model: nn.Module, loader: Any, world: World, per_class: bool = False
+) -> dict[str, Any]:
     """COCO's average precision of a detector (in evaluation mode) over batches of (images, targets).
 
     The processes together must see each image once; each gets the figures over all images, the same for any number of
@@ -98,7 +111,9 @@ def measure_map(model: nn.Module, loader: Any, world: World, per_class: bool = F
 
 
 def _new_meter(kinds: tuple[str, ...], per_class: bool) -> Any:
-    return need_metrics()(iou_type=kinds, backend="faster_coco_eval", class_metrics=per_class, sync_on_compute=False)
+    return need_metrics()(
+        iou_type=kinds, backend="faster_coco_eval", class_metrics=per_class, sync_on_compute=False
+    )
 
 
 def _on_cpu(item: dict[str, Tensor]) -> dict[str, Tensor]:
@@ -116,7 +131,9 @@ def _of_all(meter: Any, world: World, per_class: bool) -> Any:
     torchmetrics' own exchange pairs the processes' lists element by element and so needs them to be equally long.
     """
     shares = [
-        share for share in gather(None if meter is None else (meter.iou_type, meter.metric_state), world) if share
+        share
+        for share in gather(None if meter is None else (meter.iou_type, meter.metric_state), world)
+        if share
     ]
     if not shares:
         raise InputError("no image came out of the loader: there is nothing to evaluate")

@@ -35,7 +35,9 @@ class DistillationTask(ClassificationTask):
     def __init__(self, recipe: Recipe) -> None:
         super().__init__(recipe)
         if recipe.distill.teacher is None:
-            raise RecipeError("distill.teacher: the task distillation needs a teacher: timm/NAME or a run folder")
+            raise RecipeError(
+                "distill.teacher: the task distillation needs a teacher: timm/NAME or a run folder"
+            )
 
     def train_loader(self, rank: int, size: int) -> Any:
         """As for classification; also loads the teacher, before the network's own weights are drawn."""
@@ -103,7 +105,9 @@ def _timm_names(teacher: nn.Module, packed: Packed) -> dict[str, Any]:
     if len(renamed) < len(packed.tensors):
         raise CheckpointError(f"{packed.origin} holds a weight twice, under two names")
     for (key, before), after in zip(packed.tensors.items(), renamed.values(), strict=True):
-        if [size for size in before.shape if size > 1] != [size for size in after.shape if size > 1]:
+        if [size for size in before.shape if size > 1] != [
+            size for size in after.shape if size > 1
+        ]:
             raise CheckpointError(
                 f"{packed.origin}: {key} has shape {list(before.shape)}, expected {list(after.shape)}"
             )
@@ -112,13 +116,19 @@ def _timm_names(teacher: nn.Module, packed: Packed) -> dict[str, Any]:
 
 def _from_run(recipe: Recipe, path: str) -> nn.Module:
     if recipe.distill.checkpoint is not None:
-        raise RecipeError("distill.checkpoint: goes with a timm teacher; of a run, name the checkpoint folder itself")
+        raise RecipeError(
+            "distill.checkpoint: goes with a timm teacher; of a run, name the checkpoint folder itself"
+        )
     teacher, theirs = load_run(path)
     ours = (recipe.model.num_classes, recipe.data.in_chans, recipe.data.normalization())
     found = (theirs.model.num_classes, theirs.data.in_chans, theirs.data.normalization())
-    for what, a, b in zip(("number of classes", "number of channels", "mean and std"), ours, found, strict=True):
+    for what, a, b in zip(
+        ("number of classes", "number of channels", "mean and std"), ours, found, strict=True
+    ):
         if a != b:
-            raise RecipeError(f"distill.teacher {path}: its {what} is {b}, this recipe's is {a}; they must be the same")
+            raise RecipeError(
+                f"distill.teacher {path}: its {what} is {b}, this recipe's is {a}; they must be the same"
+            )
     return teacher
 
 

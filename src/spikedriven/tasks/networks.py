@@ -22,13 +22,23 @@ def explain_arguments(model: ModelConfig) -> Iterator[None]:
         yield
     except SpikedrivenError:
         raise
-    except (TypeError, ValueError, RuntimeError, ArithmeticError, LookupError, AttributeError, AssertionError) as error:
+    except (
+        TypeError,
+        ValueError,
+        RuntimeError,
+        ArithmeticError,
+        LookupError,
+        AttributeError,
+        AssertionError,
+    ) as error:
         raise RecipeError(
             f"model {model.name}: it cannot be built with model.args {model.args} ({type(error).__name__}: {error})"
         ) from error
 
 
-def build_network(model: ModelConfig, data: DataConfig | EventDataConfig, **keywords: Any) -> nn.Module:
+def build_network(
+    model: ModelConfig, data: DataConfig | EventDataConfig, **keywords: Any
+) -> nn.Module:
     """A freshly initialised network. Channels, for ours also image size and an event set's time steps, are those of the
     data.
 

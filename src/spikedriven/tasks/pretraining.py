@@ -29,7 +29,9 @@ class PretrainingTask:
     def __init__(self, recipe: Recipe) -> None:
         self.recipe = recipe
         if recipe.data.soft_targets:
-            raise RecipeError("data: masked pre-training has no labels; set mixup, cutmix and smoothing to 0")
+            raise RecipeError(
+                "data: masked pre-training has no labels; set mixup, cutmix and smoothing to 0"
+            )
         if recipe.loss != LossConfig():
             raise RecipeError("loss: masked pre-training has its own loss; leave the section out")
         if recipe.model.num_classes is not None:
@@ -44,7 +46,9 @@ class PretrainingTask:
     def build_model(self) -> nn.Module:
         model = build_network(self.recipe.model, self.recipe.data)
         if not isinstance(model, SpikeMAE):
-            raise RecipeError(f"model.name: pre-training is for spike_mae models, found {self.recipe.model.name}")
+            raise RecipeError(
+                f"model.name: pre-training is for spike_mae models, found {self.recipe.model.name}"
+            )
         return model
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
@@ -128,7 +132,10 @@ def with_masks(
 def evaluation_noise(model: Any, seed: int, indices: list[int]) -> Tensor:
     """Noise [B, N] for `SpikeMAE.forward`: each image's own, whatever batch it is in."""
     patches = model.grid[0] * model.grid[1]
-    rows = [torch.rand(patches, generator=torch.Generator().manual_seed(derive_seed(seed, "mask", i))) for i in indices]
+    rows = [
+        torch.rand(patches, generator=torch.Generator().manual_seed(derive_seed(seed, "mask", i)))
+        for i in indices
+    ]
     return torch.stack(rows)
 
 

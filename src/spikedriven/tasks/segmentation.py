@@ -67,9 +67,13 @@ class SegmentationTask:
                 "loss: segmentation has its own loss, cross entropy per pixel; only class_weights is read"
             )
         if weights == "balanced":
-            raise RecipeError("loss.class_weights balanced: segmentation counts no pixels; give numbers")
+            raise RecipeError(
+                "loss.class_weights balanced: segmentation counts no pixels; give numbers"
+            )
         if weights is not None and (min(weights, default=0) < 0 or sum(weights) == 0):
-            raise RecipeError(f"loss.class_weights: expected numbers of at least 0, not all 0, found {weights}")
+            raise RecipeError(
+                f"loss.class_weights: expected numbers of at least 0, not all 0, found {weights}"
+            )
         self.weights = None if weights is None else torch.tensor(weights)
 
     def train_loader(self, rank: int, size: int) -> Any:
@@ -88,7 +92,9 @@ class SegmentationTask:
                 "classes; leave num_classes out, or name another data set"
             )
         if self.weights is not None and len(self.weights) != loader.num_classes:
-            raise RecipeError(f"loss.class_weights: expected {loader.num_classes} numbers, found {len(self.weights)}")
+            raise RecipeError(
+                f"loss.class_weights: expected {loader.num_classes} numbers, found {len(self.weights)}"
+            )
         return loader
 
     def build_model(self) -> Segmenter:
@@ -127,7 +133,10 @@ def pixel_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) ->
     by the number of all pixels, those labelled 255 included (MMSegmentation's default). weights: per class, [K]."""
     logits = resize(logits, (labels.shape[-2], labels.shape[-1]))
     weights = None if weights is None else weights.to(logits)
-    return F.cross_entropy(logits, labels, weights, ignore_index=IGNORE, reduction="sum") / labels.numel()
+    return (
+        F.cross_entropy(logits, labels, weights, ignore_index=IGNORE, reduction="sum")
+        / labels.numel()
+    )
 
 
 def inference_of(data: SegmentationDataConfig) -> Inference:
@@ -136,7 +145,11 @@ def inference_of(data: SegmentationDataConfig) -> Inference:
 
 
 def measure_overlap(
-    model: nn.Module, loader: Iterable[Any], num_classes: int, world: World, inference: Inference | None = None
+    model: nn.Module,
+    loader: Iterable[Any],
+    num_classes: int,
+    world: World,
+    inference: Inference | None = None,
 ) -> Overlap:
     """Run `model` (as it is: set eval mode and autocast outside) over (images [B, 3, h, w], labels [B, H, W]) batches,
     summed over all processes. images: or a list of the same images in several sizes. num_classes: of the labels; where
@@ -147,9 +160,14 @@ def measure_overlap(
     confusion = torch.zeros(num_classes * columns, dtype=torch.int64, device=device)
     sums = torch.zeros(2, dtype=torch.float64, device=device)
     for images, labels in loader:
-        views = [view.to(device, non_blocking=True) for view in ([images] if isinstance(images, Tensor) else images)]
+        views = [
+            view.to(device, non_blocking=True)
+            for view in ([images] if isinstance(images, Tensor) else images)
+        ]
         labels = labels.to(device)
-        logits = inference.scores(_checked(model, outputs), views, (labels.shape[-2], labels.shape[-1]))
+        logits = inference.scores(
+            _checked(model, outputs), views, (labels.shape[-2], labels.shape[-1])
+        )
         counted = labels != IGNORE
         found = logits.argmax(1)[counted].clamp(max=columns - 1)
         confusion += torch.bincount(labels[counted] * columns + found, minlength=len(confusion))
@@ -165,7 +183,9 @@ def _checked(model: nn.Module, outputs: int) -> Network:
     def run(images: Tensor) -> Tensor:
         output = model(images)
         if output.ndim != 4 or output.shape[1] != outputs:
-            raise InputError(f"expected logits [B, {outputs}, H, W] from a segmenter, found {list(output.shape)}")
+            raise InputError(
+                f"expected logits [B, {outputs}, H, W] from a segmenter, found {list(output.shape)}"
+            )
         return output
 
     return run

@@ -26,7 +26,10 @@ class Prediction:
 
 
 def predict_stream(
-    model: Any, frames: Iterable[Frame], prepare: Callable[[Tensor], Tensor], restart: int | None = None
+    model: Any,
+    frames: Iterable[Frame],
+    prepare: Callable[[Tensor], Tensor],
+    restart: int | None = None,
 ) -> Iterator[Prediction]:
     """Predictions of a model in evaluation mode, frame by frame, with nothing kept but its membranes.
 

@@ -42,7 +42,9 @@ def use_arena() -> str | None:
         library = _load()
     except (OSError, RuntimeError, subprocess.SubprocessError) as error:
         return f"{type(error).__name__}: {error}"
-    return None if library.arena_install() else "the system refuses addresses (ulimit -v, overcommit)"
+    return (
+        None if library.arena_install() else "the system refuses addresses (ulimit -v, overcommit)"
+    )
 
 
 def figures() -> Figures:
@@ -86,7 +88,11 @@ def _compile(command: list[str], path: Path) -> None:
     with tempfile.TemporaryDirectory(dir=path.parent) as folder:
         product = Path(folder) / path.name
         done = subprocess.run(
-            [*command, "-o", str(product)], capture_output=True, text=True, timeout=COMPILE_TIMEOUT_S, check=False
+            [*command, "-o", str(product)],
+            capture_output=True,
+            text=True,
+            timeout=COMPILE_TIMEOUT_S,
+            check=False,
         )
         if done.returncode:
             raise RuntimeError(f"{command[0]} failed: {done.stderr.strip()[-300:]}")

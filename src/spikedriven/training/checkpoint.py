@@ -134,7 +134,11 @@ class CheckpointStore:
     def tidy(self) -> None:
         """Remove what writes that were killed have left in the run folder. Not while another process writes there."""
         self._bring_back()
-        for rest in [*self.folder.parent.glob(".*.tmp"), *self.folder.glob(".*.tmp"), *self.folder.glob(".*.aside")]:
+        for rest in [
+            *self.folder.parent.glob(".*.tmp"),
+            *self.folder.glob(".*.tmp"),
+            *self.folder.glob(".*.aside"),
+        ]:
             if rest.is_dir():
                 shutil.rmtree(rest, ignore_errors=True)
             else:
@@ -165,10 +169,14 @@ def read_checkpoint(folder: Path) -> Checkpoint:
     files = dict(_checked_files(folder))
     try:
         state = torch.load(io.BytesIO(files["state.pt"]), weights_only=True, map_location="cpu")
-        ema = safetensors.torch.load(files["ema.safetensors"]) if "ema.safetensors" in files else None
+        ema = (
+            safetensors.torch.load(files["ema.safetensors"]) if "ema.safetensors" in files else None
+        )
         return Checkpoint(safetensors.torch.load(files["model.safetensors"]), ema, state)
     except Exception as error:  # whatever a damaged file makes the two readers raise
-        raise CheckpointError(f"{folder}: the checkpoint is damaged ({type(error).__name__}: {error})") from error
+        raise CheckpointError(
+            f"{folder}: the checkpoint is damaged ({type(error).__name__}: {error})"
+        ) from error
 
 
 def load_run(path: str | Path, *, ema: bool | None = None) -> tuple[nn.Module, Recipe]:
@@ -186,13 +194,19 @@ def load_run(path: str | Path, *, ema: bool | None = None) -> tuple[nn.Module, R
     return model.eval(), recipe
 
 
-def read_run(path: str | Path, *, ema: bool | None = None) -> tuple[Recipe, dict[str, Tensor], Path]:
+def read_run(
+    path: str | Path, *, ema: bool | None = None
+) -> tuple[Recipe, dict[str, Tensor], Path]:
     """What `load_run` builds its model from: recipe, weights, and the checkpoint folder they are in."""
     run, folder = locate_run(Path(path))
     checkpoint = read_checkpoint(folder)
     if ema and checkpoint.ema is None:
-        raise CheckpointError(f"{folder}: the run kept no averaged weights (run.ema was off); load it with ema=False")
-    weights = checkpoint.ema if checkpoint.ema is not None and ema is not False else checkpoint.model
+        raise CheckpointError(
+            f"{folder}: the run kept no averaged weights (run.ema was off); load it with ema=False"
+        )
+    weights = (
+        checkpoint.ema if checkpoint.ema is not None and ema is not False else checkpoint.model
+    )
     return read_recipe(run / "recipe.yaml"), weights, folder
 
 
@@ -201,14 +215,18 @@ def load_weights(model: nn.Module, weights: Mapping[str, Tensor], source: Path) 
     try:
         model.load_state_dict(weights, strict=True)
     except RuntimeError as error:
-        raise CheckpointError(f"{source}: the weights do not fit the model of the recipe: {error}") from error
+        raise CheckpointError(
+            f"{source}: the weights do not fit the model of the recipe: {error}"
+        ) from error
 
 
 def locate_run(path: Path) -> tuple[Path, Path]:
     """(run folder, checkpoint folder) of a path as `load_run` takes it."""
     if (path / MANIFEST).is_file():
         return path.parent.parent, path
-    run, wants_best = (path.parent, True) if path.name == "best" and not path.exists() else (path, False)
+    run, wants_best = (
+        (path.parent, True) if path.name == "best" and not path.exists() else (path, False)
+    )
     if not (run / "recipe.yaml").is_file():
         raise CheckpointError(
             f"{path}: not a run folder: it has no recipe.yaml. Give the folder that `spikedriven train` printed"
@@ -236,7 +254,9 @@ def _write_folder(folder: Path, checkpoint: Checkpoint) -> None:
 
 
 def _safetensors(tensors: Mapping[str, Tensor]) -> bytes:
-    return safetensors.torch.save({name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()})
+    return safetensors.torch.save(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    )
 
 
 def _checked_files(folder: Path) -> Iterator[tuple[str, bytes]]:
@@ -245,7 +265,11 @@ def _checked_files(folder: Path) -> Iterator[tuple[str, bytes]]:
         for name, expected in manifest.items():
             data = (folder / Path(name).name).read_bytes()
             if (len(data), zlib.crc32(data)) != (expected["bytes"], expected["crc32"]):
-                raise CheckpointError(f"{folder / name}: damaged: its length or checksum is not what was written")
+                raise CheckpointError(
+                    f"{folder / name}: damaged: its length or checksum is not what was written"
+                )
             yield name, data
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{folder}: the checkpoint cannot be read ({type(error).__name__}: {error})") from error
+        raise CheckpointError(
+            f"{folder}: the checkpoint cannot be read ({type(error).__name__}: {error})"
+        ) from error

@@ -56,8 +56,14 @@ class Packed:
 
 def alphabets(model: nn.Module) -> tuple[Alphabet, ...]:
     """What the neurons of a model may put out, binary spikes first."""
-    neurons = [module for module in model.modules() if isinstance(module, IntegerNeuron) and module.levels < 16]
-    return tuple(dict.fromkeys([BINARY, *(Alphabet(neuron.levels, neuron.norm) for neuron in neurons)]))
+    neurons = [
+        module
+        for module in model.modules()
+        if isinstance(module, IntegerNeuron) and module.levels < 16
+    ]
+    return tuple(
+        dict.fromkeys([BINARY, *(Alphabet(neuron.levels, neuron.norm) for neuron in neurons)])
+    )
 
 
 def pack(x: Tensor, alphabet: Alphabet) -> Packed | None:
@@ -74,7 +80,9 @@ def unpack(packed: Packed) -> Tensor:
     """The tensor that was packed, bit for bit, in the same memory order."""
     x = torch.empty_strided(packed.shape, packed.stride, dtype=packed.dtype)
     values = packed.alphabet.values(packed.dtype)
-    native_cpu.loaded().unpack(packed.codes, packed.alphabet.bits, values, native_cpu.flat(x), torch.get_num_threads())
+    native_cpu.loaded().unpack(
+        packed.codes, packed.alphabet.bits, values, native_cpu.flat(x), torch.get_num_threads()
+    )
     return x
 
 
@@ -92,7 +100,12 @@ def compact_saved(choices: Sequence[Alphabet]) -> saved_tensors_hooks:
     """
 
     def pack_hook(x: Tensor) -> Any:
-        if isinstance(x, nn.Parameter) or x.numel() < SMALLEST or not native_cpu.takes(x) or not native_cpu.is_dense(x):
+        if (
+            isinstance(x, nn.Parameter)
+            or x.numel() < SMALLEST
+            or not native_cpu.takes(x)
+            or not native_cpu.is_dense(x)
+        ):
             return x
         return next((packed for choice in choices if (packed := pack(x, choice)) is not None), x)
 

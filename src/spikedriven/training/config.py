@@ -74,25 +74,39 @@ class OptimConfig:
 
     def __post_init__(self) -> None:
         if (self.lr is None) == (self.blr is None):
-            raise RecipeError(f"optim: give exactly one of lr and blr, found lr={self.lr}, blr={self.blr}")
-        from spikedriven.training.optim import check_optimizer  # that module reads this configuration
+            raise RecipeError(
+                f"optim: give exactly one of lr and blr, found lr={self.lr}, blr={self.blr}"
+            )
+        from spikedriven.training.optim import (
+            check_optimizer,
+        )  # that module reads this configuration
 
         check_optimizer(self)
         _check_range(self, "optim", ("lr", "blr", "weight_decay", "momentum"))
         _check_range(self, "optim", ("eps",), above=True)
         if self.betas is not None and not all(0 <= beta < 1 for beta in self.betas):
-            raise RecipeError(f"optim.betas: expected two numbers from 0 to below 1, found {self.betas}")
+            raise RecipeError(
+                f"optim.betas: expected two numbers from 0 to below 1, found {self.betas}"
+            )
         if not 0 < self.layer_decay <= 1:
-            raise RecipeError(f"optim.layer_decay: expected a number in (0, 1], found {self.layer_decay}")
+            raise RecipeError(
+                f"optim.layer_decay: expected a number in (0, 1], found {self.layer_decay}"
+            )
         if self.decay_all and self.layer_decay < 1:
-            raise RecipeError(f"optim.decay_all: not offered beside layer_decay, found layer_decay={self.layer_decay}")
-        if not 0 < self.head_lr_scale < math.inf or (self.head_lr_scale != 1 and self.layer_decay < 1):
+            raise RecipeError(
+                f"optim.decay_all: not offered beside layer_decay, found layer_decay={self.layer_decay}"
+            )
+        if not 0 < self.head_lr_scale < math.inf or (
+            self.head_lr_scale != 1 and self.layer_decay < 1
+        ):
             raise RecipeError(
                 f"optim.head_lr_scale: expected a number above 0, and no layer_decay beside it; found "
                 f"{self.head_lr_scale}"
             )
         if self.trust_clip and self.name != "lamb":
-            raise RecipeError(f"optim.trust_clip: only lamb has a trust ratio, found optim.name={self.name}")
+            raise RecipeError(
+                f"optim.trust_clip: only lamb has a trust ratio, found optim.name={self.name}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -134,7 +148,9 @@ class ScheduleConfig:
                 f"found {self.warmup_epochs}"
             )
         stepwise = self.kind in ("step", "multistep", "timm/multistep")
-        if list(self.milestones) != sorted(set(self.milestones)) or stepwise != bool(self.milestones):
+        if list(self.milestones) != sorted(set(self.milestones)) or stepwise != bool(
+            self.milestones
+        ):
             raise RecipeError(
                 f"schedule.milestones: kind step needs epochs that rise, and so does timm/multistep, other kinds "
                 f"none; found kind {self.kind} with {self.milestones}"
@@ -173,8 +189,12 @@ class LossConfig:
         if not 0 <= self.tet_lamb <= 1:
             raise RecipeError(f"loss.tet_lamb: expected a share from 0 to 1, found {self.tet_lamb}")
         numbers = () if self.class_weights in (None, "balanced") else self.class_weights
-        if not all(isinstance(weight, int | float) and 0 <= weight < math.inf for weight in numbers):
-            raise RecipeError(f"loss.class_weights: expected numbers of at least 0, found {self.class_weights}")
+        if not all(
+            isinstance(weight, int | float) and 0 <= weight < math.inf for weight in numbers
+        ):
+            raise RecipeError(
+                f"loss.class_weights: expected numbers of at least 0, found {self.class_weights}"
+            )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -250,16 +270,29 @@ class RunConfig:
 
     def __post_init__(self) -> None:
         _check_range(self, "run", ("clip_grad",), above=True)
-        at_least_one = ("batch_size", "accumulation", "eval_epochs", "checkpoint_epochs", "keep", "log_steps")
+        at_least_one = (
+            "batch_size",
+            "accumulation",
+            "eval_epochs",
+            "checkpoint_epochs",
+            "keep",
+            "log_steps",
+        )
         at_least_zero = ("checkpoint_steps", "max_steps", "seed")
         for lowest, names in ((1, at_least_one), (0, at_least_zero)):
             for name in names:
                 if getattr(self, name) < lowest:
-                    raise RecipeError(f"run.{name}: expected at least {lowest}, found {getattr(self, name)}")
+                    raise RecipeError(
+                        f"run.{name}: expected at least {lowest}, found {getattr(self, name)}"
+                    )
         if not 0 < self.timeout_s <= LONGEST_TIMEOUT_S:
-            raise RecipeError(f"run.timeout_s: expected a number from 0 to {LONGEST_TIMEOUT_S}, found {self.timeout_s}")
+            raise RecipeError(
+                f"run.timeout_s: expected a number from 0 to {LONGEST_TIMEOUT_S}, found {self.timeout_s}"
+            )
         if self.parallel == "fsdp" and self.compile:
-            raise RecipeError("run.parallel=fsdp: not offered with run.compile; switch one of them off")
+            raise RecipeError(
+                "run.parallel=fsdp: not offered with run.compile; switch one of them off"
+            )
         if self.ema is not None and not 0 < self.ema < 1:
             raise RecipeError(f"run.ema: expected a decay between 0 and 1, found {self.ema}")
 
@@ -285,4 +318,6 @@ class Recipe(Generic[Data]):
 
     def __post_init__(self) -> None:
         if self.task != "distillation" and self.distill != DistillConfig():
-            raise RecipeError(f"distill: only the task distillation has a teacher, found task {self.task!r}")
+            raise RecipeError(
+                f"distill: only the task distillation has a teacher, found task {self.task!r}"
+            )

@@ -44,7 +44,8 @@ def _first_module(model: nn.Module, rerun: Callable[[], Any]) -> str | None:
         return hook
 
     handles = [
-        module.register_forward_hook(watch(name or type(module).__name__)) for name, module in model.named_modules()
+        module.register_forward_hook(watch(name or type(module).__name__))
+        for name, module in model.named_modules()
     ]
     try:
         with torch.no_grad():

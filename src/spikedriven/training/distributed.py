@@ -43,7 +43,11 @@ def open_world(device: str = "auto", timeout_s: float = 1800.0) -> Iterator[Worl
     gloo on CPUs. timeout_s: how long an exchange waits for the other processes before it is a LostProcessError."""
     use_cuda = choose_device(device) == "cuda"
     rank, size = int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1"))
-    place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0"))) if use_cuda else torch.device("cpu")
+    place = (
+        torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+        if use_cuda
+        else torch.device("cpu")
+    )
     if use_cuda:
         torch.cuda.set_device(place)
     if size == 1:
@@ -88,14 +92,18 @@ def wrap_model(model: nn.Module, world: World, sync_bn: bool, parallel: str = "d
     `sync_bn` each process normalises with the statistics of its own part of the batch, and rank 0's running statistics
     are the ones kept."""
     if sync_bn and world.device.type != "cuda":
-        raise RecipeError("run.sync_bn: PyTorch's SyncBatchNorm needs GPUs; switch it off with --run.no-sync-bn")
+        raise RecipeError(
+            "run.sync_bn: PyTorch's SyncBatchNorm needs GPUs; switch it off with --run.no-sync-bn"
+        )
     if world.size == 1:
         return model
     if sync_bn:
         model = nn.SyncBatchNorm.convert_sync_batchnorm(model)
     if parallel == "fsdp":
         return shard(model, world.size, world.device)
-    wrapped = DistributedDataParallel(model, device_ids=[world.device.index] if world.device.type == "cuda" else None)
+    wrapped = DistributedDataParallel(
+        model, device_ids=[world.device.index] if world.device.type == "cuda" else None
+    )
     if world.device.type == "cpu":
         wrapped.register_comm_hook(None, _mean_of_each_gradient)
     return wrapped
@@ -107,7 +115,9 @@ def _mean_of_each_gradient(_state: None, bucket: dist.GradBucket) -> torch.futur
     A ring adds each part of a buffer in another order of ranks, and after its first step DistributedDataParallel deals
     the gradients out to its buckets anew: with more than two processes the step after a restart would round otherwise.
     """
-    sums = [dist.all_reduce(gradient, async_op=True).get_future() for gradient in bucket.gradients()]
+    sums = [
+        dist.all_reduce(gradient, async_op=True).get_future() for gradient in bucket.gradients()
+    ]
     mean = bucket.buffer()
     return torch.futures.collect_all(sums).then(lambda _: mean.div_(dist.get_world_size()))
 
@@ -124,7 +134,11 @@ def exchange_gradients(model: nn.Module, wanted: bool) -> AbstractContextManager
     accumulation need not."""
     if isinstance(model, FSDPModule):
         model.set_requires_gradient_sync(wanted)
-    return model.no_sync() if isinstance(model, DistributedDataParallel) and not wanted else nullcontext()
+    return (
+        model.no_sync()
+        if isinstance(model, DistributedDataParallel) and not wanted
+        else nullcontext()
+    )
 
 
 def average(values: Tensor, world: World) -> Tensor:

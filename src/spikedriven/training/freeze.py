@@ -22,11 +22,15 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> str | None:
     for pattern in patterns:
         if not any(_names(pattern.removeprefix("!"), name) for name in parameters):
             parts = ", ".join(dict.fromkeys(name.partition(".")[0] for name in parameters))
-            raise RecipeError(f"model.freeze {pattern!r}: names no parameter. The network has the parts {parts}")
+            raise RecipeError(
+                f"model.freeze {pattern!r}: names no parameter. The network has the parts {parts}"
+            )
     for name in frozen:
         parameters[name].requires_grad_(False)
     if not any(parameter.requires_grad for parameter in parameters.values()):
-        raise RecipeError(f"model.freeze {list(patterns)}: nothing is left to train; take a part back, such as '!head'")
+        raise RecipeError(
+            f"model.freeze {list(patterns)}: nothing is left to train; take a part back, such as '!head'"
+        )
     if not frozen:
         return None
     counts = [sum(parameters[name].numel() for name in names) for names in (frozen, parameters)]

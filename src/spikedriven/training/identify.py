@@ -66,7 +66,9 @@ def identify(
     """
     name, tagged = stated_by(full_name)
     if beside is not None and beside.name != name:
-        raise CheckpointError(f"{file}: {beside.where} says that it is of {beside.name}, not of {name}")
+        raise CheckpointError(
+            f"{file}: {beside.where} says that it is of {beside.name}, not of {name}"
+        )
     words = [_Word(GIVEN, dict(given))]
     if tagged:
         words.append(_Word(f"the tag {full_name}", tagged))
@@ -109,7 +111,9 @@ def asks_for(name: str, own: Mapping[str, Any]) -> tuple[str, ...]:
     """`SpikeDrivenModel.asks_for` of the family; nothing for a family that does not say. Of detectors and segmenters
     what decides most: the body, the form, the neurons behind the body, and what the body's family asks for."""
     if is_dense(name):
-        return asked_of_dense(own, lambda body, keywords: asks_for(body, own_keywords(body) | keywords))
+        return asked_of_dense(
+            own, lambda body, keywords: asks_for(body, own_keywords(body) | keywords)
+        )
     family = family_of(name)
     return family.asks_for(own) if issubclass(family, SpikeDrivenModel) else ()
 
@@ -139,7 +143,9 @@ def _fits(file: PublishedFile, known: Mapping[str, Any]) -> bool:
 
 
 def _values(file: PublishedFile, keys: Sequence[str]) -> str:
-    return ", ".join(f"{key} {file.args[key]}" if key in file.args else f"{key} not published" for key in keys)
+    return ", ".join(
+        f"{key} {file.args[key]}" if key in file.args else f"{key} not published" for key in keys
+    )
 
 
 def _agreed(words: Sequence[_Word], file: str) -> tuple[dict[str, Any], dict[str, str]]:
@@ -173,7 +179,9 @@ def _check(
     wrong = [
         f"{key} {value} by its tensors, {said[key]} by {origins[key]}"
         for key, value in told.items()
-        if key in said and said[key] != value and not (key in CAN_BE_LEFT_OUT and said[key] is False)
+        if key in said
+        and said[key] != value
+        and not (key in CAN_BE_LEFT_OUT and said[key] is False)
     ]
     wrong += [
         f"{key} {told[key]} by its tensors, {fixed[key]} by the name {full_name}"

@@ -116,8 +116,15 @@ class Trainer:
     def fit(self) -> Outcome:
         """Train to the end, to `run.max_steps`, or until a signal asks to stop (a checkpoint is written first)."""
         with stop_flag() as self.stop, self.log.open():
-            data = {"data": described(self.recipe.data), "evaluated_on": evaluated_on(self.recipe.data)}
-            place = {"device": str(self.world.device), "heap": self.heap, "batch_size": self.recipe.run.batch_size}
+            data = {
+                "data": described(self.recipe.data),
+                "evaluated_on": evaluated_on(self.recipe.data),
+            }
+            place = {
+                "device": str(self.world.device),
+                "heap": self.heap,
+                "batch_size": self.recipe.run.batch_size,
+            }
             self.log.record("start", self.at.step, processes=self.world.size, **data, **place)
             if self.taken is not None:
                 self.log.record("init", self.at.step, **asdict(self.taken))
@@ -140,9 +147,15 @@ class Trainer:
         self.net = self.task.build_model().to(self.world.device, memory_format=layout)  # type: ignore[call-overload]
         if run.recompute:
             self._recompute_blocks()
-        self.taken = start_from(self.net, model.init, model.init_strict) if model.init and fresh else None
+        self.taken = (
+            start_from(self.net, model.init, model.init_strict) if model.init and fresh else None
+        )
         self.frozen = freeze(self.net, model.freeze)
-        self.ema = ModelEmaV3(self.net, decay=run.ema, use_warmup=run.ema_warmup) if run.ema is not None else None
+        self.ema = (
+            ModelEmaV3(self.net, decay=run.ema, use_warmup=run.ema_warmup)
+            if run.ema is not None
+            else None
+        )
         wrap_average(self.ema, self.world, run.parallel)
         self.model = wrap_model(self.net, self.world, run.sync_bn, run.parallel)
         self.still = frozen_norms(self.net, model.freeze)
@@ -171,7 +184,10 @@ class Trainer:
             if stop or self.at.step == run.max_steps:
                 self._save()
                 return False
-            if self._checkpoint_step_is_due() and self.at.batch < self.steps_per_epoch * run.accumulation:
+            if (
+                self._checkpoint_step_is_due()
+                and self.at.batch < self.steps_per_epoch * run.accumulation
+            ):
                 self._save()  # after the last step of an epoch this is left to _finish_epoch
         return True
 
@@ -187,11 +203,22 @@ class Trainer:
         run, at = self.recipe.run, self.at
         at.epoch, at.batch = at.epoch + 1, 0
         if self.loader.broken_count:
-            self.log.say(f"epoch {at.epoch}: {self.loader.broken_count} broken images were passed over")
+            self.log.say(
+                f"epoch {at.epoch}: {self.loader.broken_count} broken images were passed over"
+            )
         last = at.epoch == self.recipe.schedule.total_epochs
         best = self._evaluate() if last or at.epoch % run.eval_epochs == 0 else False
-        stop = average(torch.tensor([self._stop_wish()], device=self.world.device), self.world).item() > 0
-        if stop or best or last or at.epoch % run.checkpoint_epochs == 0 or self._checkpoint_step_is_due():
+        stop = (
+            average(torch.tensor([self._stop_wish()], device=self.world.device), self.world).item()
+            > 0
+        )
+        if (
+            stop
+            or best
+            or last
+            or at.epoch % run.checkpoint_epochs == 0
+            or self._checkpoint_step_is_due()
+        ):
             self._save(best=best)
         if self.world.is_main and self.at.best is not None:
             self.store.count_evaluations(self.at.evaluations)
@@ -201,7 +228,9 @@ class Trainer:
         """One optimiser step over `accumulation` batches. True: some process was asked to stop."""
         run = self.recipe.run
         position = self.at.epoch + self.at.batch / len(self.loader)
-        lr = learning_rate(self.recipe.schedule, peak_learning_rate(self.recipe.optim, self.global_batch), position)
+        lr = learning_rate(
+            self.recipe.schedule, peak_learning_rate(self.recipe.optim, self.global_batch), position
+        )
         set_learning_rate(self.optimizer, lr)
         loss = self._backward(batches)
         self.scaler.unscale_(self.optimizer)
@@ -244,7 +273,9 @@ class Trainer:
     def _saving(self) -> AbstractContextManager[Any]:
         """How tensors are kept for the backward pass. A compiled graph keeps its own."""
         return (
-            compact_saved(self.alphabets) if self.recipe.run.compact and not self.recipe.run.compile else nullcontext()
+            compact_saved(self.alphabets)
+            if self.recipe.run.compact and not self.recipe.run.compile
+            else nullcontext()
         )
 
     def _evaluate(self) -> bool:
@@ -283,7 +314,9 @@ class Trainer:
         self.store.save(self.at.step, Checkpoint(model, ema, state))
         if best:
             assert self.at.best is not None
-            self.store.mark_best(self.at.step, self.task.metric, self.at.best, **evaluated_on(self.recipe.data))
+            self.store.mark_best(
+                self.at.step, self.task.metric, self.at.best, **evaluated_on(self.recipe.data)
+            )
         self.meter.restart()
 
     def _restore(self, path: Path, checkpoint: Checkpoint) -> int:
@@ -319,7 +352,8 @@ class Trainer:
                     self.task.loss(self.net, _to(batch, self.world.device))
 
         found = (
-            first_of_all(first_non_finite(self.net, forward, batches), self.world) or "every module's output is finite"
+            first_of_all(first_non_finite(self.net, forward, batches), self.world)
+            or "every module's output is finite"
         )
         good = next(iter(self.store.paths()), None)
         raise NonFiniteError(

@@ -60,7 +60,9 @@ def balanced_weights(targets: np.ndarray, classes: Sequence[str]) -> tuple[float
     counts = np.bincount(targets, minlength=len(classes))
     if not counts.all():
         missing = [name for name, count in zip(classes, counts, strict=True) if not count]
-        raise RecipeError(f"loss.class_weights balanced: no train sample of {', '.join(missing[:5])}; give numbers")
+        raise RecipeError(
+            f"loss.class_weights balanced: no train sample of {', '.join(missing[:5])}; give numbers"
+        )
     return tuple((len(targets) / (len(classes) * counts)).tolist())
 
 

@@ -19,7 +19,11 @@ from spikedriven.training.config import OptimConfig
 
 
 def parameter_groups(
-    model: nn.Module, weight_decay: float, layer_decay: float = 1.0, decay_all: bool = False, head_lr_scale: float = 1.0
+    model: nn.Module,
+    weight_decay: float,
+    layer_decay: float = 1.0,
+    decay_all: bool = False,
+    head_lr_scale: float = 1.0,
 ) -> list[dict[str, Any]]:
     """Groups for an optimiser: no decay on biases, on tensors of fewer than two dimensions, nor on
     `model.no_weight_decay()`.
@@ -33,7 +37,12 @@ def parameter_groups(
     if head_lr_scale != 1.0:
         return _with_faster_head(model, weight_decay, decay_all, head_lr_scale)
     if decay_all:
-        return [{"params": [p for p in model.parameters() if p.requires_grad], "weight_decay": weight_decay}]
+        return [
+            {
+                "params": [p for p in model.parameters() if p.requires_grad],
+                "weight_decay": weight_decay,
+            }
+        ]
     exempt = set(getattr(model, "no_weight_decay", set)())
     if layer_decay == 1.0:
         return param_groups_weight_decay(model, weight_decay, no_weight_decay_list=exempt)
@@ -42,10 +51,14 @@ def parameter_groups(
             f"optim.layer_decay={layer_decay}: {type(model).__name__} has no group_matcher(), which says how "
             "its layers are ordered; use layer_decay 1.0 for this model"
         )
-    return param_groups_layer_decay(model, weight_decay, no_weight_decay_list=exempt, layer_decay=layer_decay)
+    return param_groups_layer_decay(
+        model, weight_decay, no_weight_decay_list=exempt, layer_decay=layer_decay
+    )
 
 
-def _with_faster_head(model: nn.Module, weight_decay: float, decay_all: bool, scale: float) -> list[dict[str, Any]]:
+def _with_faster_head(
+    model: nn.Module, weight_decay: float, decay_all: bool, scale: float
+) -> list[dict[str, Any]]:
     exempt = set(getattr(model, "no_weight_decay", set)())
     groups: dict[tuple[float, float], dict[str, Any]] = {}
     for name, parameter in model.named_parameters():
@@ -77,15 +90,27 @@ def check_optimizer(optim: OptimConfig) -> None:
         raise RecipeError(f"optim.name: timm has no optimiser {optim.name!r}; {hint}")
     info = get_optimizer_info(name)
     if info.second_order:
-        raise RecipeError(f"optim.name {optim.name}: needs second derivatives, which neurons have not")
-    for field, has in (("betas", info.has_betas), ("eps", info.has_eps), ("momentum", info.has_momentum)):
+        raise RecipeError(
+            f"optim.name {optim.name}: needs second derivatives, which neurons have not"
+        )
+    for field, has in (
+        ("betas", info.has_betas),
+        ("eps", info.has_eps),
+        ("momentum", info.has_momentum),
+    ):
         if getattr(optim, field) is not None and not has:
-            raise RecipeError(f"optim.{field}: found {getattr(optim, field)}, but {optim.name} has none")
+            raise RecipeError(
+                f"optim.{field}: found {getattr(optim, field)}, but {optim.name} has none"
+            )
     if optim.betas is not None and info.num_betas != len(optim.betas):
-        raise RecipeError(f"optim.betas: {optim.name} has {info.num_betas}, found {len(optim.betas)}: {optim.betas}")
+        raise RecipeError(
+            f"optim.betas: {optim.name} has {info.num_betas}, found {len(optim.betas)}: {optim.betas}"
+        )
 
 
-def create_optimizer(model: nn.Module, optim: OptimConfig, global_batch: int) -> torch.optim.Optimizer:
+def create_optimizer(
+    model: nn.Module, optim: OptimConfig, global_batch: int
+) -> torch.optim.Optimizer:
     """Any optimiser of timm by its name there. Published LAMB runs depend on timm's choices: the
     global gradient norm is clipped to 1, the trust ratio acts only on groups with weight decay.
 
@@ -96,7 +121,9 @@ def create_optimizer(model: nn.Module, optim: OptimConfig, global_batch: int) ->
     options: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
     if optim.trust_clip:
         options["trust_clip"] = True
-    groups = parameter_groups(model, optim.weight_decay, optim.layer_decay, optim.decay_all, optim.head_lr_scale)
+    groups = parameter_groups(
+        model, optim.weight_decay, optim.layer_decay, optim.decay_all, optim.head_lr_scale
+    )
     peak = peak_learning_rate(optim, global_batch)
     try:
         return create_optimizer_v2(groups, opt=optim.name, lr=peak, **options, **optim.args)

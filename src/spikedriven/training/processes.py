@@ -38,7 +38,9 @@ def for_processes(recipe: Recipe, found: tuple[Path, Checkpoint] | None, process
     return with_batch_size(recipe, joined // processes)
 
 
-def what_changed(found: tuple[Path, Checkpoint] | None, recipe: Recipe, processes: int) -> str | None:
+def what_changed(
+    found: tuple[Path, Checkpoint] | None, recipe: Recipe, processes: int
+) -> str | None:
     """What to say where a checkpoint is continued with another number of processes.
 
     recipe: what `for_processes` returned.

@@ -42,7 +42,9 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key, line = self.construct_object(key_node, deep=True), key_node.start_mark.line + 1
             if not isinstance(key, str):
-                raise RecipeError(f"line {line}: expected a name before the colon, found {_shown(key)}")
+                raise RecipeError(
+                    f"line {line}: expected a name before the colon, found {_shown(key)}"
+                )
             if key in seen:
                 raise RecipeError(f"line {line}: {key!r} is given twice; keep one of them")
             seen.add(key)
@@ -50,7 +52,9 @@ class _Loader(yaml.SafeLoader):
 
 
 _Loader.add_implicit_resolver(
-    "tag:yaml.org,2002:float", re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"), list("-+0123456789.")
+    "tag:yaml.org,2002:float",
+    re.compile(r"^[-+]?(\d+\.?\d*|\.\d+)[eE][-+]?\d+$"),
+    list("-+0123456789."),
 )
 
 
@@ -73,7 +77,8 @@ def data_section(tree: dict[str, Any]) -> type:
     dataset = data.get("dataset") if isinstance(data, dict) else None
     try:  # a task or a name that is no text is for `_convert` to complain about
         return data_config_type(
-            task if isinstance(task, str) else Recipe.task, dataset if isinstance(dataset, str) else None
+            task if isinstance(task, str) else Recipe.task,
+            dataset if isinstance(dataset, str) else None,
         )
     except InputError as error:
         raise RecipeError(f"data.dataset: {error}") from error
@@ -93,12 +98,16 @@ def differing_fields(a: Recipe, b: Recipe) -> list[str]:
 def _read_tree(source: Path, children: tuple[Path, ...] = ()) -> dict[str, Any]:
     tree = _parse(source, _read_text(source))
     if not isinstance(tree, dict):
-        raise RecipeError(f"{source}: expected a mapping with model, data, optim ..., found {type(tree).__name__}")
+        raise RecipeError(
+            f"{source}: expected a mapping with model, data, optim ..., found {type(tree).__name__}"
+        )
     base = tree.pop("base", None)
     if base is None:
         return tree
     if not isinstance(base, str) or not re.fullmatch(r"[\w.-]{1,100}", base):
-        raise RecipeError(f"{source}: base: expected the name of a recipe of the same folder, found {_shown(base)}")
+        raise RecipeError(
+            f"{source}: base: expected the name of a recipe of the same folder, found {_shown(base)}"
+        )
     path = source.parent / f"{base}.yaml"
     if path in (*children, source):
         raise RecipeError(f"{source}: base {base!r} leads back to itself")
@@ -141,7 +150,9 @@ def _merge(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
 def _build(cls: type, tree: Any, path: str, types: dict[str, type] | None = None) -> Any:
     """types: of fields whose annotation leaves them open."""
     if not isinstance(tree, dict):
-        raise RecipeError(f"{path.rstrip('.') or 'top level'}: expected a mapping, found {_shown(tree)}")
+        raise RecipeError(
+            f"{path.rstrip('.') or 'top level'}: expected a mapping, found {_shown(tree)}"
+        )
     fields = {field.name: field for field in dataclasses.fields(cls)}
     for key in tree:
         if key not in fields:
@@ -170,7 +181,9 @@ def _convert(expected: Any, value: Any, path: str) -> Any:
         return _build(expected, value, path + ".")
     if origin in (typing.Union, types.UnionType):
         return _convert_union(options, value, path)
-    if origin is typing.Literal and any(value == option and type(value) is type(option) for option in options):
+    if origin is typing.Literal and any(
+        value == option and type(value) is type(option) for option in options
+    ):
         return value
     if origin is tuple and isinstance(value, (list, tuple)):
         return _convert_tuple(options, value, path)
@@ -180,7 +193,11 @@ def _convert(expected: Any, value: Any, path: str) -> Any:
         return Path(value)
     if expected is float and isinstance(value, (int, float)) and not isinstance(value, bool):
         return _finite(value, path)
-    if isinstance(expected, type) and isinstance(value, expected) and (expected is bool or not isinstance(value, bool)):
+    if (
+        isinstance(expected, type)
+        and isinstance(value, expected)
+        and (expected is bool or not isinstance(value, bool))
+    ):
         return _plain_values(value, path)
     raise RecipeError(f"'{path}': expected {_describe(expected)}, found {_shown(value)}")
 
@@ -197,7 +214,9 @@ def _plain_values(value: Any, path: str) -> Any:
         raise RecipeError(f"'{path}': expected a number of 64 bits, found {_shown(value)}")
     if value is None or isinstance(value, (bool, int, str)):
         return value
-    raise RecipeError(f"'{path}': expected numbers, text, lists or a mapping, found {_shown(value)}")
+    raise RecipeError(
+        f"'{path}': expected numbers, text, lists or a mapping, found {_shown(value)}"
+    )
 
 
 def _finite(value: float, path: str) -> float:
@@ -231,9 +250,12 @@ def _convert_tuple(options: tuple[Any, ...], value: Any, path: str) -> tuple[Any
     if options[-1] is Ellipsis:
         options = (options[0],) * len(value)
     if len(options) != len(value):
-        raise RecipeError(f"'{path}': expected {len(options)} values, found {len(value)}: {_shown(value)}")
+        raise RecipeError(
+            f"'{path}': expected {len(options)} values, found {len(value)}: {_shown(value)}"
+        )
     return tuple(
-        _convert(kind, item, f"{path}[{i}]") for i, (kind, item) in enumerate(zip(options, value, strict=True))
+        _convert(kind, item, f"{path}[{i}]")
+        for i, (kind, item) in enumerate(zip(options, value, strict=True))
     )
 
 
@@ -244,7 +266,11 @@ def _describe(expected: Any) -> str:
         return "one of " + ", ".join(repr(option) for option in typing.get_args(expected))
     if expected is type(None):
         return "null"
-    return expected.__name__ if isinstance(expected, type) and not typing.get_args(expected) else str(expected)
+    return (
+        expected.__name__
+        if isinstance(expected, type) and not typing.get_args(expected)
+        else str(expected)
+    )
 
 
 def _plain(value: Any) -> Any:
@@ -259,5 +285,7 @@ def _plain(value: Any) -> Any:
 def _flatten(tree: dict[str, Any], prefix: str = "") -> dict[str, Any]:
     flat: dict[str, Any] = {}
     for key, value in tree.items():
-        flat.update(_flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value})
+        flat.update(
+            _flatten(value, f"{prefix}{key}.") if isinstance(value, dict) else {prefix + key: value}
+        )
     return flat

@@ -38,7 +38,9 @@ def prepare_folder(run: Path, recipe: Recipe, resume: bool) -> None:
 
 
 def _check_same(stored: Path, recipe: Recipe) -> None:
-    changed = [path for path in differing_fields(read_recipe(stored), recipe) if path not in CHANGEABLE]
+    changed = [
+        path for path in differing_fields(read_recipe(stored), recipe) if path not in CHANGEABLE
+    ]
     if changed:
         raise RecipeError(
             f"{stored}: the run was started with other values of {', '.join(changed)}; a resumed run must compute the "

@@ -10,7 +10,14 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from spikedriven.errors import RecipeError
 from spikedriven.training.files import explain_os_errors, write_atomic
@@ -23,7 +30,14 @@ class RunLog:
     """
 
     def __init__(
-        self, run: Path, *, active: bool, total_steps: int, step: int = 0, position: int = 0, tensorboard: bool = False
+        self,
+        run: Path,
+        *,
+        active: bool,
+        total_steps: int,
+        step: int = 0,
+        position: int = 0,
+        tensorboard: bool = False,
     ) -> None:
         """step, position: where a resumed run continues, and how long the log was then; what came after is dropped,
         because the resumed run will tell it again."""
@@ -62,7 +76,9 @@ class RunLog:
             yield self
         finally:
             self.progress.stop()
-            with explain_os_errors(self.path):  # a line that the disk had no room for is tried again here
+            with explain_os_errors(
+                self.path
+            ):  # a line that the disk had no room for is tried again here
                 self.file.close()
             if self.board is not None:
                 self.board.close()
@@ -103,5 +119,7 @@ def _open_board(run: Path, step: int) -> Any:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError as error:
-        raise RecipeError("run.tensorboard: TensorBoard is not installed; pip install 'spikedriven[log]'") from error
+        raise RecipeError(
+            "run.tensorboard: TensorBoard is not installed; pip install 'spikedriven[log]'"
+        ) from error
     return SummaryWriter(str(run / "tensorboard"), purge_step=step + 1)

@@ -14,7 +14,18 @@ from spikedriven.training.config import ScheduleConfig
 OURS = ("cosine_epoch", "cosine_iter", "onecycle", "constant", "step", "poly")
 TIMM = "timm/"
 #: Schedulers of timm; the last two came with later versions of it.
-TIMMS = ("cosine", "tanh", "step", "constant", "multistep", "poly", "plateau", "none", "wsd", "rsqrt")
+TIMMS = (
+    "cosine",
+    "tanh",
+    "step",
+    "constant",
+    "multistep",
+    "poly",
+    "plateau",
+    "none",
+    "wsd",
+    "rsqrt",
+)
 #: What this configuration says in words of its own.
 _SAID = (
     "sched", "num_epochs", "cooldown_epochs", "warmup_epochs", "warmup_lr", "min_lr", "decay_milestones", "decay_rate",
@@ -71,11 +82,15 @@ def check_kind(schedule: ScheduleConfig) -> None:
         )
     if not is_timm(schedule):
         if schedule.args:
-            raise RecipeError(f"schedule.args: only schedules timm/NAME take further keywords, found {schedule.kind}")
+            raise RecipeError(
+                f"schedule.args: only schedules timm/NAME take further keywords, found {schedule.kind}"
+            )
         return
     for keyword in _SAID:
         if keyword in schedule.args:
-            raise RecipeError(f"schedule.args.{keyword}: other fields of schedule say this; leave it out")
+            raise RecipeError(
+                f"schedule.args.{keyword}: other fields of schedule say this; leave it out"
+            )
     _of_timm(schedule, 1.0)
 
 
@@ -93,7 +108,9 @@ def _timms(schedule: ScheduleConfig, peak: float, epoch: int) -> float:
     return optimizer.param_groups[0]["lr"]
 
 
-def _of_timm(schedule: ScheduleConfig, peak: float) -> tuple[Scheduler | None, torch.optim.Optimizer, float]:
+def _of_timm(
+    schedule: ScheduleConfig, peak: float
+) -> tuple[Scheduler | None, torch.optim.Optimizer, float]:
     """timm's scheduler of an optimiser with one group, that optimiser, and the number of epochs."""
     optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(()))], lr=peak)
     name = schedule.kind.removeprefix(TIMM)
@@ -106,7 +123,9 @@ def _of_timm(schedule: ScheduleConfig, peak: float) -> tuple[Scheduler | None, t
     try:
         scheduler, epochs = create_scheduler_v2(optimizer, sched=name, **keywords, **schedule.args)
     except (TypeError, ValueError, AssertionError, ArithmeticError) as error:
-        raise RecipeError(f"schedule.kind {schedule.kind} with args {schedule.args}: {error}") from error
+        raise RecipeError(
+            f"schedule.kind {schedule.kind} with args {schedule.args}: {error}"
+        ) from error
     return scheduler, optimizer, epochs
 
 
@@ -130,13 +149,17 @@ def _cosine_iter(schedule: ScheduleConfig, peak: float, position: float) -> floa
         return peak * position / warmup
     if position < warmup:
         return _cosine(schedule.warmup_lr, peak, position / warmup)
-    return _cosine(peak, schedule.min_lr, min(1.0, (position - warmup) / (schedule.epochs - warmup)))
+    return _cosine(
+        peak, schedule.min_lr, min(1.0, (position - warmup) / (schedule.epochs - warmup))
+    )
 
 
 def _poly(schedule: ScheduleConfig, peak: float, position: float) -> float:
     if position < schedule.warmup_epochs:
         return _warmup(schedule, peak, position)
-    share = min(1.0, (position - schedule.warmup_epochs) / (schedule.epochs - schedule.warmup_epochs))
+    share = min(
+        1.0, (position - schedule.warmup_epochs) / (schedule.epochs - schedule.warmup_epochs)
+    )
     return schedule.min_lr + (peak - schedule.min_lr) * (1 - share) ** schedule.power
 
 

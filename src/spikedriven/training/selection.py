@@ -55,7 +55,9 @@ class Selection:
     def __str__(self) -> str:
         step = "This checkpoint" if self.step is None else f"Step {self.step}"
         if self.how != "best":
-            why = "the newest of the run" if self.how == "newest" else "one of the run's checkpoints"
+            why = (
+                "the newest of the run" if self.how == "newest" else "one of the run's checkpoints"
+            )
             return f"{step}, {why}: it was not chosen by any figure"
         of = "several" if self.evaluations is None else str(self.evaluations)
         plural = "" if self.evaluations == 1 else "s"

@@ -31,7 +31,9 @@ def shard(model: nn.Module, size: int, device: torch.device) -> nn.Module:
         )
     mesh = init_device_mesh(device.type, (size,))
     for block in _blocks(model):
-        fully_shard(block, mesh=mesh, reshard_after_forward=True, ignored_params=set(scalars.values()))
+        fully_shard(
+            block, mesh=mesh, reshard_after_forward=True, ignored_params=set(scalars.values())
+        )
     fully_shard(model, mesh=mesh, reshard_after_forward=False, ignored_params=set(scalars.values()))
     return model
 
@@ -85,7 +87,9 @@ def optimizer_shares(state: dict[str, Any], optimizer: torch.optim.Optimizer) ->
     parameters = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     spread = {
         index: {
-            name: _share(value, parameters[index]) if isinstance(value, Tensor) and value.ndim else value
+            name: _share(value, parameters[index])
+            if isinstance(value, Tensor) and value.ndim
+            else value
             for name, value in moments.items()
         }
         for index, moments in state["state"].items()
@@ -101,4 +105,6 @@ def full(value: Tensor) -> Tensor:
 def _share(value: Tensor, like: Any) -> Tensor:
     if not isinstance(like, DTensor) or value.shape != like.shape:
         return value  # a wrong shape is for load_state_dict to complain about
-    return distribute_tensor(value.to(like.device), like.device_mesh, like.placements, src_data_rank=None)
+    return distribute_tensor(
+        value.to(like.device), like.device_mesh, like.placements, src_data_rank=None
+    )

@@ -27,7 +27,9 @@ def stop_flag() -> Iterator[StopFlag]:
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
-    previous = {number: signal.signal(number, flag.handle) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {
+        number: signal.signal(number, flag.handle) for number in (signal.SIGINT, signal.SIGTERM)
+    }
     try:
         yield flag
     finally:

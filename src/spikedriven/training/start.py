@@ -29,9 +29,13 @@ def start_from(model: nn.Module, source: str, strict: bool = True) -> LoadReport
             packed = read_packed(path, needed=bytes_of(model))
         report = load_packed(_part(model, packed), packed, strict)
     except CheckpointError as error:
-        raise CheckpointError(f"model.init {source}: {error}\nIn a recipe: model.init_strict: false") from error
+        raise CheckpointError(
+            f"model.init {source}: {error}\nIn a recipe: model.init_strict: false"
+        ) from error
     if not report.loaded:
-        raise CheckpointError(f"model.init {source}: none of its {len(report.unexpected)} tensors fits this model")
+        raise CheckpointError(
+            f"model.init {source}: none of its {len(report.unexpected)} tensors fits this model"
+        )
     return report
 
 

@@ -107,37 +107,55 @@ def load_target(target: Target, device: str = "cpu") -> Loaded:
         model, recipe = load_run(target.target, ema=AVERAGE[target.weights])
         return Loaded(model.eval(), True, recipe.data)
     if target.checkpoint is not None:
-        path = stored_file(target.target) if target.checkpoint == Path(AUTHORS) else target.checkpoint
+        path = (
+            stored_file(target.target) if target.checkpoint == Path(AUTHORS) else target.checkpoint
+        )
         return load_checkpoint(target.target, path, given, target.weights)
     if target.weights != "auto":
         raise InputError("--weights goes with a run, or with --checkpoint")
-    ships = device == "cpu" and not given.keys() - {"img_size"} and weights_of(target.target) is not None
+    ships = (
+        device == "cpu"
+        and not given.keys() - {"img_size"}
+        and weights_of(target.target) is not None
+    )
     with torch.device(device):
         model = create_network(target.target, **({"pretrained": True} if ships else {}), **given)
     return Loaded(model.eval(), ships, None, target.target, given, dict.fromkeys(given, GIVEN))
 
 
-def load_checkpoint(full_name: str, path: Path, given: Mapping[str, Any], weights: Weights = "auto") -> Loaded:
+def load_checkpoint(
+    full_name: str, path: Path, given: Mapping[str, Any], weights: Weights = "auto"
+) -> Loaded:
     """The network that a file of weights belongs to, with these weights. weights: of a file that holds two kinds."""
     with torch.device("meta"):
         blank = create_network(full_name, **given)  # for its key names
     packed = read_packed(path, weights, bytes_of(blank))
-    found = identify(full_name, given, their_tensors(blank, packed), read_provenance(path), str(path))
+    found = identify(
+        full_name, given, their_tensors(blank, packed), read_provenance(path), str(path)
+    )
     model = create_network(found.full_name, **found.keywords)
     report = load_packed(model, packed, weights=weights)
     notes = (*found.notes, *([report.choice()] if report.choice() else []))
     for note in notes:
         logger.warning("%s: %s", path, note)
-    return Loaded(model.eval(), True, None, found.full_name, found.keywords, found.origins, report, notes)
+    return Loaded(
+        model.eval(), True, None, found.full_name, found.keywords, found.origins, report, notes
+    )
 
 
 def given_keywords(target: Target) -> dict[str, Any]:
     """The user's own words about the network. InputError where two of them differ."""
-    short = {"num_classes": target.num_classes, "img_size": target.img_size, "time_steps": target.time_steps}
+    short = {
+        "num_classes": target.num_classes,
+        "img_size": target.img_size,
+        "time_steps": target.time_steps,
+    }
     given = {key: value for key, value in short.items() if value is not None}
     for key, value in target.model_args.items():
         if given.get(key, value) != value:
-            raise InputError(f"--{key.replace('_', '-')} {given[key]} and --model.args.{key} {value}: give one of them")
+            raise InputError(
+                f"--{key.replace('_', '-')} {given[key]} and --model.args.{key} {value}: give one of them"
+            )
     return given | target.model_args
 
 
@@ -159,7 +177,9 @@ def data_config(loaded: Loaded, target: Target, name: str, root: Path | None) ->
     file, model = loaded.file, loaded.model
     name = name or (file.dataset if file is not None else "")
     if not name:
-        raise InputError(f"{target.target} is a model name: name the data set with --data NAME, or a tag")
+        raise InputError(
+            f"{target.target} is a model name: name the data set with --data NAME, or a tag"
+        )
     if isinstance(model, Detector | Segmenter):
         return dense_data(model, file, name, root)
     settings = model.pretrained_cfg
@@ -194,7 +214,13 @@ def preprocessing(model: Any, file: PublishedFile | None = None) -> Any:
     file: what its tag names; read for detectors and segmenters.
     """
     if isinstance(model, Detector | Segmenter):
-        name = file.dataset if file is not None else "coco2017" if isinstance(model, Detector) else "ade20k"
+        name = (
+            file.dataset
+            if file is not None
+            else "coco2017"
+            if isinstance(model, Detector)
+            else "ade20k"
+        )
         return prepared(model, file, name, None)
     settings = model.pretrained_cfg
     return DataConfig(

@@ -28,14 +28,24 @@ def rectangle(height=100, width=160):
     image = torch.zeros(3, height, width, dtype=torch.uint8)
     image[:, 20:60, 30:90] = 255
     masks = (image[:1] > 0).to(torch.uint8)
-    return image, {"boxes": torch.tensor([[30.0, 20.0, 90.0, 60.0]]), "labels": torch.tensor([3]), "masks": masks}
+    return image, {
+        "boxes": torch.tensor([[30.0, 20.0, 90.0, 60.0]]),
+        "labels": torch.tensor([3]),
+        "masks": masks,
+    }
 
 
 @pytest.mark.parametrize("seed", range(8))
 def test_boxes_and_masks_follow_the_image(seed):
     torch.manual_seed(seed)
     cfg = dataclasses.replace(
-        SCENES, sizes=(80, 100), max_size=200, crop=True, crop_resize=(90, 120), crop_range=(60, 90), shrink=(150, 100)
+        SCENES,
+        sizes=(80, 100),
+        max_size=200,
+        crop=True,
+        crop_resize=(90, 120),
+        crop_range=(60, 90),
+        shrink=(150, 100),
     )
     image, target = train_sample(*rectangle(), cfg)
     assert image.dtype == torch.float32 and image.min() >= 0 and image.max() <= 1
@@ -64,16 +74,24 @@ def test_one_resize_keeps_ratio_and_limit():
 def test_flip():
     cfg = dataclasses.replace(SCENES, hflip=1.0, sizes=(100,), test_size=100)
     image, target = train_sample(*rectangle(), cfg)
-    assert target["boxes"].tolist() == [[70.0, 20.0, 130.0, 60.0]] and image[0, 30, 75] == 1 and image[0, 30, 65] == 0
+    assert (
+        target["boxes"].tolist() == [[70.0, 20.0, 130.0, 60.0]]
+        and image[0, 30, 75] == 1
+        and image[0, 30, 65] == 0
+    )
 
 
 def test_a_crop_is_drawn_from_what_fits_into_the_image():
     """Not clamped afterwards: with sides of 60 to 200 in a height of 100, most crops would be as high as it."""
     torch.manual_seed(0)
     parts = transforms._typed(*rectangle(height=100, width=160))
-    sizes = torch.tensor([transforms._crop(parts, (60, 200))["image"].shape[-2:] for _ in range(400)])
+    sizes = torch.tensor(
+        [transforms._crop(parts, (60, 200))["image"].shape[-2:] for _ in range(400)]
+    )
     assert sizes.min(0).values.tolist() == [60, 60] and sizes.max(0).values.tolist() == [100, 160]
-    assert (sizes[:, 0] == 100).sum() < 40 and (sizes[:, 1] == 160).sum() < 20  # of 400; about 10 and 4
+    assert (sizes[:, 0] == 100).sum() < 40 and (
+        sizes[:, 1] == 160
+    ).sum() < 20  # of 400; about 10 and 4
     assert transforms._crop(parts, (384, 600))["image"].shape[-2:] == (100, 160)
 
 
@@ -84,7 +102,9 @@ def _all(loader, epoch, start=0):
 def test_batches_depend_on_seed_epoch_and_index_only():
     def load(seed=1, workers=0, rank=0, size=1, batch=4):
         cfg = dataclasses.replace(SCENES, workers=workers)
-        return build_detection_train_loader(cfg, batch_size=batch, seed=seed, rank=rank, world_size=size)
+        return build_detection_train_loader(
+            cfg, batch_size=batch, seed=seed, rank=rank, world_size=size
+        )
 
     whole = _all(load(), 1)
     assert len(whole) == 3 and [len(images) for images, _ in whole] == [4, 4, 4]
@@ -93,11 +113,19 @@ def test_batches_depend_on_seed_epoch_and_index_only():
     assert torch.equal(torch.get_rng_state(), state)
     for a, b in zip(whole[2][0], again[0][0], strict=True):
         assert torch.equal(a, b)
-    assert all(torch.equal(a["boxes"], b["boxes"]) for a, b in zip(whole[2][1], again[0][1], strict=True))
+    assert all(
+        torch.equal(a["boxes"], b["boxes"]) for a, b in zip(whole[2][1], again[0][1], strict=True)
+    )
     halves = [_all(load(rank=rank, size=2, batch=2), 1) for rank in range(2)]
-    assert all(torch.equal(a, b) for a, b in zip(whole[0][0], [*halves[0][0][0], *halves[1][0][0]], strict=True))
+    assert all(
+        torch.equal(a, b)
+        for a, b in zip(whole[0][0], [*halves[0][0][0], *halves[1][0][0]], strict=True)
+    )
     other = _all(load(), 2)
-    assert any(a.shape != b.shape or not torch.equal(a, b) for a, b in zip(whole[0][0], other[0][0], strict=True))
+    assert any(
+        a.shape != b.shape or not torch.equal(a, b)
+        for a, b in zip(whole[0][0], other[0][0], strict=True)
+    )
 
 
 def test_evaluation_sees_each_image_once_and_unchanged():
@@ -112,7 +140,9 @@ def test_evaluation_sees_each_image_once_and_unchanged():
         image, target = parts[index % 2][index // 2]
         expected, labels = scenes[index]
         torch.testing.assert_close(image, expected / 255)
-        assert torch.equal(target["boxes"], labels["boxes"]) and torch.equal(target["masks"], labels["masks"])
+        assert torch.equal(target["boxes"], labels["boxes"]) and torch.equal(
+            target["masks"], labels["masks"]
+        )
         assert "label_map" not in target
     assert object_classes(scenes) == scenes.classes[1:]
 
@@ -128,7 +158,12 @@ def test_broken_images_are_replaced_in_training_and_stop_evaluation(tmp_path, tw
     with pytest.raises(DataError, match=r"0\.png cannot be decoded"):
         list(build_detection_eval_loader(cfg, batch_size=1))
     with pytest.raises(DataError, match=r"0\.png cannot be decoded"):
-        _all(build_detection_train_loader(dataclasses.replace(cfg, skip_broken=False), batch_size=2, seed=0), 0)
+        _all(
+            build_detection_train_loader(
+                dataclasses.replace(cfg, skip_broken=False), batch_size=2, seed=0
+            ),
+            0,
+        )
 
 
 def test_grey_pictures_have_three_channels(tmp_path, two_classes):

@@ -15,12 +15,20 @@ from tests.data.detection.coco_files import SIZE, content, write
 
 def test_train_part_has_objects_only(tmp_path):
     dataset = load_coco(write(tmp_path), "train")
-    assert dataset.classes == ("car", "toothbrush") and dataset.num_classes == 2  # in the order of their numbers
-    assert len(dataset) == 2 and dataset.degenerate == 1  # an image without objects, a box without width
+    assert (
+        dataset.classes == ("car", "toothbrush") and dataset.num_classes == 2
+    )  # in the order of their numbers
+    assert (
+        len(dataset) == 2 and dataset.degenerate == 1
+    )  # an image without objects, a box without width
     image, target = dataset[0]
     assert image.shape == (3, *SIZE) and image.dtype == torch.uint8
-    assert torch.equal(image, torch.from_numpy(np.array(Image.open(dataset.where(0)))).permute(2, 0, 1))
-    assert target["boxes"].tolist() == [[10, 5, 30, 25]] and target["labels"].tolist() == [2]  # the crowd is left out
+    assert torch.equal(
+        image, torch.from_numpy(np.array(Image.open(dataset.where(0)))).permute(2, 0, 1)
+    )
+    assert target["boxes"].tolist() == [[10, 5, 30, 25]] and target["labels"].tolist() == [
+        2
+    ]  # the crowd is left out
     assert target["masks"].shape == (1, *SIZE) and target["masks"][0, 5:25, 10:30].all()
     assert target["masks"].sum() == 400
     _, target = dataset[1]
@@ -44,12 +52,19 @@ def test_compressed_run_lengths_are_the_same_mask():
     mask = np.zeros(SIZE, dtype=np.uint8)
     mask[3:20, 7:33] = 1
     compressed = tools.encode(np.asfortranarray(mask))
-    text = compressed["counts"].decode() if isinstance(compressed["counts"], bytes) else compressed["counts"]
+    text = (
+        compressed["counts"].decode()
+        if isinstance(compressed["counts"], bytes)
+        else compressed["counts"]
+    )
     assert np.array_equal(rasterize({"size": list(SIZE), "counts": text}, *SIZE), mask)
 
 
 def test_two_polygons_are_one_object():
-    squares = [[2.0, 2.0, 8.0, 2.0, 8.0, 8.0, 2.0, 8.0], [20.0, 2.0, 28.0, 2.0, 28.0, 8.0, 20.0, 8.0]]
+    squares = [
+        [2.0, 2.0, 8.0, 2.0, 8.0, 8.0, 2.0, 8.0],
+        [20.0, 2.0, 28.0, 2.0, 28.0, 8.0, 20.0, 8.0],
+    ]
     assert rasterize(squares, *SIZE).sum() == 36 + 48
 
 
@@ -62,18 +77,42 @@ def _changed(path, change):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda c: c["annotations"][0].update(category_id=5), "annotation 1: image 7 or category 5 is not in the file"),
-        (lambda c: c["annotations"][0].update(image_id=99), "annotation 1: image 99 or category 90 is not"),
-        (lambda c: c["annotations"][0].update(bbox=[1, 2, 3]), r"annotation 1: bbox must be \[x, y, width, height\]"),
+        (
+            lambda c: c["annotations"][0].update(category_id=5),
+            "annotation 1: image 7 or category 5 is not in the file",
+        ),
+        (
+            lambda c: c["annotations"][0].update(image_id=99),
+            "annotation 1: image 99 or category 90 is not",
+        ),
+        (
+            lambda c: c["annotations"][0].update(bbox=[1, 2, 3]),
+            r"annotation 1: bbox must be \[x, y, width, height\]",
+        ),
         (
             lambda c: c["annotations"][0].update(bbox=[1, 2, "3", 4]),
             r"annotation 1: bbox must be .* found \[1, 2, '3', 4\]",
         ),
-        (lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 4]), r"annotation 1: bbox must be .* nan"),
-        (lambda c: c["annotations"][0].update(area="400"), "annotation 1: area must be a number, found '400'"),
-        (lambda c: c["annotations"][0].update(category_id=[90]), r"annotation 1: image 7 or category \[90\] is not"),
-        (lambda c: c["images"][0].update(height=None), "image 7: expected numbers as id, height and width"),
-        (lambda c: c["images"][0].update(file_name=5), "image 7: expected numbers as id, .* and a file_name"),
+        (
+            lambda c: c["annotations"][0].update(bbox=[1, 2, float("nan"), 4]),
+            r"annotation 1: bbox must be .* nan",
+        ),
+        (
+            lambda c: c["annotations"][0].update(area="400"),
+            "annotation 1: area must be a number, found '400'",
+        ),
+        (
+            lambda c: c["annotations"][0].update(category_id=[90]),
+            r"annotation 1: image 7 or category \[90\] is not",
+        ),
+        (
+            lambda c: c["images"][0].update(height=None),
+            "image 7: expected numbers as id, height and width",
+        ),
+        (
+            lambda c: c["images"][0].update(file_name=5),
+            "image 7: expected numbers as id, .* and a file_name",
+        ),
         (lambda c: c["annotations"][2].pop("area"), "entry 2 of 'annotations' has no area"),
         (lambda c: c["images"][0].pop("width"), "entry 0 of 'images' has no width"),
         (lambda c: c.pop("categories"), "no list 'categories'"),
@@ -85,9 +124,13 @@ def test_wrong_annotations(tmp_path, change, message):
         load_coco(_changed(tmp_path, change), "train")
 
 
-@pytest.mark.parametrize("name", ["../secret.png", "/etc/passwd", "a/../../secret.png", "..", "", "a\x00.png"])
+@pytest.mark.parametrize(
+    "name", ["../secret.png", "/etc/passwd", "a/../../secret.png", "..", "", "a\x00.png"]
+)
 def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, name):
-    with pytest.raises(DataError, match=r"instances_train2017\.json: image 7: expected a path below .*train2017"):
+    with pytest.raises(
+        DataError, match=r"instances_train2017\.json: image 7: expected a path below .*train2017"
+    ):
         load_coco(_changed(tmp_path, lambda c: c["images"][0].update(file_name=name)), "train")
 
 
@@ -97,8 +140,12 @@ def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, name):
      {"size": list(SIZE), "counts": [3, 4]}],
 )  # fmt: skip
 def test_wrong_masks_are_named_when_they_are_read(tmp_path, segmentation):
-    dataset = load_coco(_changed(tmp_path, lambda c: c["annotations"][0].update(segmentation=segmentation)), "train")
-    with pytest.raises(DataError, match="annotation 1: its segmentation is neither polygons nor run lengths"):
+    dataset = load_coco(
+        _changed(tmp_path, lambda c: c["annotations"][0].update(segmentation=segmentation)), "train"
+    )
+    with pytest.raises(
+        DataError, match="annotation 1: its segmentation is neither polygons nor run lengths"
+    ):
         dataset[0]
 
 
@@ -121,7 +168,9 @@ def test_missing_and_broken_files(tmp_path):
     with pytest.raises(DataError, match=r"instances_val2017\.json is truncated or no JSON"):
         load_coco(root, "test")
     path.write_text("[]")
-    with pytest.raises(DataError, match="expected an object with images, annotations and categories"):
+    with pytest.raises(
+        DataError, match="expected an object with images, annotations and categories"
+    ):
         load_coco(root, "test")
 
 
@@ -130,5 +179,7 @@ def test_found_by_name(tmp_path, two_classes):
 
 
 def test_another_list_of_categories_is_refused(tmp_path):
-    with pytest.raises(DataError, match=r"instances_train2017\.json has 2 categories; expected the 80 of COCO 2017"):
+    with pytest.raises(
+        DataError, match=r"instances_train2017\.json has 2 categories; expected the 80 of COCO 2017"
+    ):
         create_detection_dataset(DetectionDataConfig(root=write(tmp_path)), "train")

@@ -11,7 +11,9 @@ from tests.data.events.written import write_aedat2, write_aedat31
 GESTURE_US = 100_000
 
 
-def scattered(count: int, draws: np.random.Generator, start: int = 0) -> list[tuple[int, int, int, int]]:
+def scattered(
+    count: int, draws: np.random.Generator, start: int = 0
+) -> list[tuple[int, int, int, int]]:
     """(t, x, y, bit) at random, in the order of time."""
     times = np.sort(draws.integers(start, start + GESTURE_US, count)).tolist()
     places = draws.integers(0, 128, (count, 2)).tolist()
@@ -37,14 +39,19 @@ def write_gesture(root: Path, users: tuple[int, int] = (2, 1), events: int = 200
         for name in names:
             parts = [scattered(events, draws, label * GESTURE_US) for label in range(11)]
             write_aedat31(folder / name, [event for part in parts for event in part], per_packet=64)
-            lines = [f"{label + 1},{label * GESTURE_US},{(label + 1) * GESTURE_US}" for label in range(11)]
+            lines = [
+                f"{label + 1},{label * GESTURE_US},{(label + 1) * GESTURE_US}"
+                for label in range(11)
+            ]
             table = "class,startTime_usec,endTime_usec\n" + "\n".join(lines) + "\n"
             (folder / name.replace(".aedat", "_labels.csv")).write_text(table)
         (folder / f"trials_to_{split}.txt").write_text("\n".join(names) + "\n")
     return folder
 
 
-def write_har(root: Path, clips: tuple[int, int] = (6, 2), frames: int = 5, classes: int = 2) -> Path:
+def write_har(
+    root: Path, clips: tuple[int, int] = (6, 2), frames: int = 5, classes: int = 2
+) -> Path:
     """HARDVS/rawframes/ACTION/CLIP/N.png with lists; the folder. Frame n of a clip has n + 1 black rows."""
     folder, draws = root / "HARDVS", np.random.default_rng(2)
     for split, count in zip(("train", "test"), clips, strict=True):
@@ -53,7 +60,9 @@ def write_har(root: Path, clips: tuple[int, int] = (6, 2), frames: int = 5, clas
                 place = folder / "rawframes" / f"{split}_{label:03d}" / f"clip_{clip}"
                 place.mkdir(parents=True)
                 for number in range(frames):
-                    grey = draws.choice(np.array([255, 100, 0], np.uint8), (26, 34), p=[0.8, 0.1, 0.1])
+                    grey = draws.choice(
+                        np.array([255, 100, 0], np.uint8), (26, 34), p=[0.8, 0.1, 0.1]
+                    )
                     grey[: number + 1] = 0
                     Image.fromarray(grey).save(place / f"{number}.png")
         lines = [f"{split}_{label:03d} {frames} {label}" for label in range(classes)]

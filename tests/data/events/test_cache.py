@@ -65,7 +65,9 @@ def test_a_source_that_is_gone_is_a_data_error(source: Path, tmp_path: Path):
         cache.load(source)
 
 
-def test_a_damaged_entry_is_told_and_made_again(source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture):
+def test_a_damaged_entry_is_told_and_made_again(
+    source: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
     cache = FrameCache(tmp_path / "cache", SETTINGS)
     frames = np.random.default_rng(0).integers(0, 9, (4, 2, 16, 16)).astype(np.float32)
     cache.store(source, file_stamp(source), frames)
@@ -73,7 +75,8 @@ def test_a_damaged_entry_is_told_and_made_again(source: Path, tmp_path: Path, ca
     whole = entry.read_bytes()
     damaged = [whole[:length] for length in (0, 10, len(whole) // 2, len(whole) - 1)]
     damaged += [
-        whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :] for at in range(len(whole) // 3, len(whole), 97)
+        whole[:at] + bytes([whole[at] ^ 255]) + whole[at + 1 :]
+        for at in range(len(whole) // 3, len(whole), 97)
     ]
     for content in damaged:
         entry.write_bytes(content)
@@ -90,4 +93,6 @@ def test_a_damaged_entry_is_told_and_made_again(source: Path, tmp_path: Path, ca
 def test_a_cache_that_cannot_be_written_says_what_to_do(source: Path, tmp_path: Path):
     (tmp_path / "cache").write_bytes(b"a file, not a folder")
     with pytest.raises(DataError, match=r"data\.cache_dir"):
-        FrameCache(tmp_path / "cache", SETTINGS).store(source, file_stamp(source), np.ones((1, 2, 3, 3), np.float32))
+        FrameCache(tmp_path / "cache", SETTINGS).store(
+            source, file_stamp(source), np.ones((1, 2, 3, 3), np.float32)
+        )

@@ -10,7 +10,12 @@ import pytest
 import torch
 from torchvision.transforms import Resize, ToPILImage, ToTensor
 
-from spikedriven.data import EventDataConfig, build_eval_loader, build_train_loader, create_event_dataset
+from spikedriven.data import (
+    EventDataConfig,
+    build_eval_loader,
+    build_train_loader,
+    create_event_dataset,
+)
 from spikedriven.data.events.registry import EVENT_SETS
 from spikedriven.errors import DataError, RecipeError
 
@@ -36,7 +41,9 @@ def write(root: Path, counts: dict[str, int], **options) -> Path:
 
 def config(root: Path, **changes) -> EventDataConfig:
     return EventDataConfig(
-        dataset="cifar10-dvs-tet", root=root, **{"time_steps": STEPS, "img_size": 8, "workers": 0} | changes
+        dataset="cifar10-dvs-tet",
+        root=root,
+        **{"time_steps": STEPS, "img_size": 8, "workers": 0} | changes,
     )
 
 
@@ -47,7 +54,9 @@ def test_frames_are_those_of_the_release(zipped: bool, tmp_path: Path):
     assert train.targets.tolist() == [*range(10), 0, 1] and test.targets.tolist() == [0, 1]
     assert [Path(train.where(i)).name for i in range(12)] == [f"{i}.pt" for i in range(12)]
     for index in (0, 11):
-        steps = [ToTensor()(Resize((8, 8))(ToPILImage()(clip(index)[..., t]))) for t in range(STEPS)]
+        steps = [
+            ToTensor()(Resize((8, 8))(ToPILImage()(clip(index)[..., t]))) for t in range(STEPS)
+        ]
         frames, label = train[index]
         assert torch.equal(frames, torch.stack(steps)) and frames.max() > 0 and label == index % 10
     assert EVENT_SETS["cifar10-dvs-tet"].locate(tmp_path) == folder
@@ -68,7 +77,9 @@ def test_a_channel_without_the_other_is_lost_on_the_way(tmp_path: Path):
 
 def test_batches_for_training_and_evaluation(tmp_path: Path):
     write(tmp_path, {"train": 6, "test": 3})
-    frames, labels = next(iter(build_train_loader(config(tmp_path, roll=1), batch_size=4, seed=0).epoch(0)))
+    frames, labels = next(
+        iter(build_train_loader(config(tmp_path, roll=1), batch_size=4, seed=0).epoch(0))
+    )
     assert frames.shape == (4, STEPS, 2, 8, 8) and labels.dtype == torch.int64
     frames, labels = next(iter(build_eval_loader(config(tmp_path), batch_size=8)))
     assert frames.shape == (3, STEPS, 2, 8, 8) and labels.tolist() == [0, 1, 2]
@@ -78,9 +89,15 @@ def test_batches_for_training_and_evaluation(tmp_path: Path):
     ("content", "message"),
     [
         (torch.zeros(2), "expected a pair of frames and label, found Tensor"),
-        ((torch.zeros(2, 4, 4), torch.tensor([1])), r"expected frames \[2, H, W, T\], .*found \[2, 4, 4\]"),
+        (
+            (torch.zeros(2, 4, 4), torch.tensor([1])),
+            r"expected frames \[2, H, W, T\], .*found \[2, 4, 4\]",
+        ),
         ((torch.zeros(3, 4, 4, STEPS), torch.tensor([1])), r"found \[3, 4, 4, 3\]"),
-        ((torch.zeros(1).expand(2, 5000, 4, STEPS), torch.tensor([1])), r"at most 4096 pixels a side, found \[2, 5000"),
+        (
+            (torch.zeros(1).expand(2, 5000, 4, STEPS), torch.tensor([1])),
+            r"at most 4096 pixels a side, found \[2, 5000",
+        ),
         ((torch.zeros(2, 4, 4, STEPS), torch.tensor([10])), "expected one label from 0 to 9"),
         ((torch.zeros(2, 4, 4, STEPS), torch.tensor([1, 2])), "expected one label from 0 to 9"),
         ((Path("x"), 1), "was refused: it is damaged, or holds more than tensors"),
@@ -96,7 +113,13 @@ def test_content_that_is_refused(content: object, message: str, tmp_path: Path):
 def test_files_that_are_no_files_of_pytorch(tmp_path: Path):
     folder = write(tmp_path, {"train": 1, "test": 1})
     whole = (folder / "test" / "0.pt").read_bytes()
-    for content in (b"", b"PK", b"hello", whole[: len(whole) // 2], pickle.dumps({1: 2}, protocol=2)):
+    for content in (
+        b"",
+        b"PK",
+        b"hello",
+        whole[: len(whole) // 2],
+        pickle.dumps({1: 2}, protocol=2),
+    ):
         (folder / "train" / "0.pt").write_bytes(content)
         with pytest.raises(DataError, match=re.escape(str(folder / "train" / "0.pt"))):
             create_event_dataset(config(tmp_path), "train")
@@ -107,7 +130,9 @@ def test_steps_and_values_that_do_not_fit(tmp_path: Path):
     with pytest.raises(DataError, match=r"0\.pt: has 3 steps, and data\.time_steps is 10"):
         create_event_dataset(config(tmp_path, time_steps=10), "train")[0]
     for value in (-1.0, float("nan")):
-        torch.save((torch.full((2, 4, 4, STEPS), value), torch.tensor([1])), folder / "train" / "0.pt")
+        torch.save(
+            (torch.full((2, 4, 4, STEPS), value), torch.tensor([1])), folder / "train" / "0.pt"
+        )
         with pytest.raises(DataError, match="finite numbers of at least 0"):
             create_event_dataset(config(tmp_path), "train")[0]
     with pytest.raises(RecipeError, match=r"split_by.*cifar10-dvs-tet comes as pictures"):
@@ -115,7 +140,9 @@ def test_steps_and_values_that_do_not_fit(tmp_path: Path):
 
 
 def test_what_is_missing_is_named(tmp_path: Path):
-    with pytest.raises(DataError, match=r"cifar10-dvs-tet was not found: expected .*train/N.pt.*SPIKEDRIVEN_DATA"):
+    with pytest.raises(
+        DataError, match=r"cifar10-dvs-tet was not found: expected .*train/N.pt.*SPIKEDRIVEN_DATA"
+    ):
         create_event_dataset(config(tmp_path), "train")
     write(tmp_path, {"train": 1})
     with pytest.raises(DataError, match=r"test: expected files 0\.pt, 1\.pt, \.\.\., found none"):

@@ -5,7 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 
-from spikedriven.data import EventDataConfig, build_eval_loader, build_train_loader, create_event_dataset
+from spikedriven.data import (
+    EventDataConfig,
+    build_eval_loader,
+    build_train_loader,
+    create_event_dataset,
+)
 from spikedriven.errors import DataError, RecipeError
 from tests.data.events.sets import write_cifar10_dvs, write_har
 
@@ -29,7 +34,9 @@ def config(root: Path, dataset: str = "cifar10-dvs", **changes) -> EventDataConf
     return EventDataConfig(dataset=dataset, root=root, **plain | changes)
 
 
-def batches(cfg: EventDataConfig, epoch: int = 0, start: int = 0, size: int = 8, seed: int = 1, **shard) -> Batches:
+def batches(
+    cfg: EventDataConfig, epoch: int = 0, start: int = 0, size: int = 8, seed: int = 1, **shard
+) -> Batches:
     loader = build_train_loader(cfg, batch_size=size, seed=seed, **shard)
     found = list(loader.epoch(epoch, start_batch=start))
     loader.close()
@@ -37,7 +44,11 @@ def batches(cfg: EventDataConfig, epoch: int = 0, start: int = 0, size: int = 8,
 
 
 def equal(a: Batches, b: Batches) -> bool:
-    same = [torch.equal(x, y) for one, other in zip(a, b, strict=True) for x, y in zip(one, other, strict=True)]
+    same = [
+        torch.equal(x, y)
+        for one, other in zip(a, b, strict=True)
+        for x, y in zip(one, other, strict=True)
+    ]
     return all(same)
 
 
@@ -54,7 +65,9 @@ def test_draws_depend_on_seed_epoch_and_index_only(root: Path, dataset: str):
     assert torch.equal(torch.get_rng_state(), state), "the loop's generator is left alone"
     assert equal(first[1:], batches(cfg, start=1, size=4)), "a resumed epoch goes on where it was"
     assert equal(first, batches(config(root, dataset, workers=2, **EVERYTHING), size=4))
-    assert not equal(first, batches(cfg, epoch=1, size=4)) and not equal(first, batches(cfg, seed=2, size=4))
+    assert not equal(first, batches(cfg, epoch=1, size=4)) and not equal(
+        first, batches(cfg, seed=2, size=4)
+    )
 
 
 def test_each_epoch_augments_a_recording_anew_and_each_batch_is_mixed_anew(root: Path):
@@ -62,7 +75,10 @@ def test_each_epoch_augments_a_recording_anew_and_each_batch_is_mixed_anew(root:
     first, second = (batches(one_of_each_class, epoch=epoch, size=10)[0] for epoch in (0, 1))
     a, b = (frames[labels.argsort()] for frames, labels in (first, second))
     assert sum(torch.equal(x, y) for x, y in zip(a, b, strict=True)) <= 2
-    shares = {round(float(targets[targets < 1].max()), 6) for _, targets in batches(config(root, mixup=1.0), size=4)}
+    shares = {
+        round(float(targets[targets < 1].max()), 6)
+        for _, targets in batches(config(root, mixup=1.0), size=4)
+    }
     assert len(shares) > 5, "a share for each batch of the epoch"
 
 
@@ -76,7 +92,11 @@ def test_processes_share_the_global_batch(root: Path):
 
 def test_shapes_and_targets(root: Path):
     frames, labels = batches(config(root))[0]
-    assert (frames.shape, frames.dtype, labels.dtype) == ((8, 3, 2, 32, 32), torch.float32, torch.int64)
+    assert (frames.shape, frames.dtype, labels.dtype) == (
+        (8, 3, 2, 32, 32),
+        torch.float32,
+        torch.int64,
+    )
     frames, targets = batches(config(root, mixup=0.5, smoothing=0.1, mixup_off_epoch=1))[0]
     assert targets.shape == (8, 10) and torch.allclose(targets.sum(1), torch.ones(8))
     assert targets.min() == pytest.approx(0.01) and targets.max() < 0.91
@@ -89,14 +109,22 @@ def test_shapes_and_targets(root: Path):
 def test_evaluation_sees_each_recording_once_as_it_is(root: Path):
     cfg = config(root, split="seeded", **EVERYTHING)
     dataset = create_event_dataset(cfg, "train")
-    loaders = [build_eval_loader(cfg, "train", batch_size=3, rank=rank, world_size=2) for rank in (0, 1)]
+    loaders = [
+        build_eval_loader(cfg, "train", batch_size=3, rank=rank, world_size=2) for rank in (0, 1)
+    ]
     seen = [list(loader) for loader in loaders]
     labels = [torch.cat([labels for _, labels in part]) for part in seen]
-    assert [part.tolist() for part in labels] == [dataset.targets[rank::2].tolist() for rank in (0, 1)]
+    assert [part.tolist() for part in labels] == [
+        dataset.targets[rank::2].tolist() for rank in (0, 1)
+    ]
     frames = seen[1][0][0]
     assert frames.shape == (3, 3, 2, 32, 32)
-    expected = dataset[1][0].unflatten(-1, (32, 4)).unflatten(-3, (32, 4))[..., 1:3, :, 1:3].mean((-1, -3))
-    assert torch.allclose(frames[0], expected, atol=1e-6), "bilinear from 128 to 32 without antialias"
+    expected = (
+        dataset[1][0].unflatten(-1, (32, 4)).unflatten(-3, (32, 4))[..., 1:3, :, 1:3].mean((-1, -3))
+    )
+    assert torch.allclose(frames[0], expected, atol=1e-6), (
+        "bilinear from 128 to 32 without antialias"
+    )
 
 
 def test_a_broken_recording_is_replaced_in_training_and_stops_evaluation(tmp_path: Path):
@@ -144,6 +172,8 @@ def test_values_that_cannot_be_used_are_named(root: Path, change: dict, message:
      {"cache_dir": Path("frames")}],
 )  # fmt: skip
 def test_what_pictures_have_no_use_for_is_refused(root: Path, change: dict):
-    with pytest.raises(RecipeError, match=rf"^{next(iter(change))}: found .* har-dvs comes as pictures"):
+    with pytest.raises(
+        RecipeError, match=rf"^{next(iter(change))}: found .* har-dvs comes as pictures"
+    ):
         config(root, "har-dvs", **change)
     assert config(root, "har-dvs", cache=False) and config(root, **change)

@@ -7,16 +7,30 @@ import numpy as np
 import pytest
 import torch
 
-from spikedriven.data import EventDataConfig, build_eval_loader, build_train_loader, create_event_dataset
+from spikedriven.data import (
+    EventDataConfig,
+    build_eval_loader,
+    build_train_loader,
+    create_event_dataset,
+)
 from spikedriven.data.events import fashion_events
-from spikedriven.data.events.fashion_events import COMPASS, DIRECTIONS, DURATION_US, FashionEvents, hop_order, show
+from spikedriven.data.events.fashion_events import (
+    COMPASS,
+    DIRECTIONS,
+    DURATION_US,
+    FashionEvents,
+    hop_order,
+    show,
+)
 from spikedriven.data.fashion import load_embedded
 from spikedriven.errors import DataError, RecipeError
 from spikedriven.graph.calibrate import calibrate
 from spikedriven.recipes import load_recipe
 from spikedriven.tasks.networks import build_network
 
-GARMENT = EventDataConfig(dataset="fashion-events", split_by="time", time_steps=6, img_size=34, workers=0)
+GARMENT = EventDataConfig(
+    dataset="fashion-events", split_by="time", time_steps=6, img_size=34, workers=0
+)
 DIRECTION = dataclasses.replace(GARMENT, labels="direction", time_steps=8)
 
 
@@ -49,13 +63,21 @@ def test_frames_are_those_of_the_events(cfg: EventDataConfig) -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"time_steps": 7}, {"split_by": "number"}, {"step_us": 20_000}, {"split_by": "number", "values": "binary"}],
+    [
+        {"time_steps": 7},
+        {"split_by": "number"},
+        {"step_us": 20_000},
+        {"split_by": "number", "values": "binary"},
+    ],
 )
 def test_frames_that_are_no_equal_spans_come_from_the_events(change: dict) -> None:
     dataset = clips(dataclasses.replace(GARMENT, **change))
     cfg, events, frames = dataset.cfg, dataset.events(3), dataset.frames(3)
     assert frames.shape == (cfg.time_steps, 2, 34, 34)
-    parts = [events[k * (len(events) // 6) : (k + 1) * (len(events) // 6) if k < 5 else len(events)] for k in range(6)]
+    parts = [
+        events[k * (len(events) // 6) : (k + 1) * (len(events) // 6) if k < 5 else len(events)]
+        for k in range(6)
+    ]
     if cfg.split_by == "time":
         span = cfg.step_us or DURATION_US // cfg.time_steps
         parts = [events.between(k * span, (k + 1) * span) for k in range(cfg.time_steps)]
@@ -81,7 +103,10 @@ def test_a_clip_is_a_function_of_seed_split_and_index(cfg: EventDataConfig) -> N
         other.sensor.thresholds, one.sensor.thresholds
     )
     part = one.subset(np.array([9, 5]))
-    assert part.events(1).equals(one.events(5)) and part.targets.tolist() == one.targets[[9, 5]].tolist()
+    assert (
+        part.events(1).equals(one.events(5))
+        and part.targets.tolist() == one.targets[[9, 5]].tolist()
+    )
     same_picture = FashionEvents(cfg, load_embedded("test"), "train")
     assert not same_picture.events(5).equals(one.events(5))
 
@@ -114,7 +139,8 @@ def test_directions_differ_in_the_order_of_steps_only() -> None:
 
 
 @pytest.mark.parametrize(
-    ("arm", "knows_order"), [("sdt_direction", True), ("esf_direction_lif", True), ("esf_direction", False)]
+    ("arm", "knows_order"),
+    [("sdt_direction", True), ("esf_direction_lif", True), ("esf_direction", False)],
 )
 def test_who_can_know_the_order(arm: str, knows_order: bool) -> None:
     """The published E-SpikeFormer's integer neurons have no memory: its answer is that of a set of frames."""
@@ -123,7 +149,9 @@ def test_who_can_know_the_order(arm: str, knows_order: bool) -> None:
     args = dict(recipe.model.args)
     if "esf" in arm:
         args["head_input"] = "mean"  # the neuron in front of an untrained classifier stays silent
-    model = build_network(dataclasses.replace(recipe.model, num_classes=8, args=args), recipe.data).double()
+    model = build_network(
+        dataclasses.replace(recipe.model, num_classes=8, args=args), recipe.data
+    ).double()
     frames = torch.stack([clips(recipe.data).frames(index) for index in range(4)]).double()
     calibrate(model.eval(), frames)
     with torch.no_grad():
@@ -138,13 +166,17 @@ def test_hops_follow_the_direction(direction: int) -> None:
     ahead, unrolled = COMPASS @ COMPASS[direction], set()
     for order in orders:
         back = np.flatnonzero(np.diff(ahead[order], append=ahead[order[0]]) < 0)
-        assert sorted(order) == list(range(8)) and len(back) == 1, "only one hop, counted round, leads back"
+        assert sorted(order) == list(range(8)) and len(back) == 1, (
+            "only one hop, counted round, leads back"
+        )
         unrolled.add(tuple(np.roll(order, -1 - back[0]).tolist()))
     assert len(unrolled) == 8 if direction % 2 else len(unrolled) > 50, (
         "ties are drawn: 1, 2, 2, 2, 1 places or 3, 2, 3"
     )
     for step in range(8):
-        assert np.bincount([order[step] for order in orders], minlength=8).min() > 10, "any place at any step"
+        assert np.bincount([order[step] for order in orders], minlength=8).min() > 10, (
+            "any place at any step"
+        )
 
 
 def test_the_garment_is_where_the_order_says() -> None:
@@ -154,9 +186,13 @@ def test_the_garment_is_where_the_order_says() -> None:
     for index in range(40):
         mass = dataset.frames(index).sum(1)
         x, y = ((mass.sum(axis) * grid).sum(1) / mass.sum((1, 2)) for axis in (1, 2))
-        drift = torch.stack([x, y], 1) @ torch.tensor(COMPASS[dataset.targets[index]], dtype=torch.float)
+        drift = torch.stack([x, y], 1) @ torch.tensor(
+            COMPASS[dataset.targets[index]], dtype=torch.float
+        )
         hops = torch.diff(drift, append=drift[:1])
-        found.append((hops < -10).sum() == 1 and hops.sort().values[1] > -6)  # one leads back by far, counted round
+        found.append(
+            (hops < -10).sum() == 1 and hops.sort().values[1] > -6
+        )  # one leads back by far, counted round
     assert all(found)
 
 
@@ -167,7 +203,10 @@ def test_labels_are_balanced_named_and_independent_of_how_many_there_are() -> No
     images = load_embedded("train")
     fewer = FashionEvents(DIRECTION, images.subset(np.arange(100)), "train")
     assert np.array_equal(fewer.targets, train.targets[:100])
-    assert clips(GARMENT).classes == images.classes and np.bincount(clips(GARMENT).targets).tolist() == [200] * 10
+    assert (
+        clips(GARMENT).classes == images.classes
+        and np.bincount(clips(GARMENT).targets).tolist() == [200] * 10
+    )
     shared = np.corrcoef(np.eye(8)[train.targets].T, np.eye(10)[images.targets].T)[:8, 8:]
     assert np.abs(shared).max() < 0.04, "the garment says nothing of the direction"
 
@@ -175,7 +214,9 @@ def test_labels_are_balanced_named_and_independent_of_how_many_there_are() -> No
 def test_the_picture_is_moved_without_loss() -> None:
     picture = np.random.default_rng(0).random((5, 7))
     shown = show(picture, np.array([[[3.0, 10.0]], [[3.25, 10.5]]]))
-    assert np.allclose(shown[0, 0, 10:15, 3:10], picture) and np.allclose(shown.sum((2, 3)), picture.sum())
+    assert np.allclose(shown[0, 0, 10:15, 3:10], picture) and np.allclose(
+        shown.sum((2, 3)), picture.sum()
+    )
     assert np.isclose(shown[1, 0, 10, 3], 0.75 * 0.5 * picture[0, 0])
 
 
@@ -188,7 +229,10 @@ def test_shuffled_steps_are_new_in_each_epoch_and_fixed_in_evaluation() -> None:
     assert torch.equal(first(shuffled, 1), first(shuffled, 1))
     assert not torch.equal(first(shuffled, 1), first(DIRECTION, 1))
     assert torch.equal(first(shuffled, 1).sum(1), first(DIRECTION, 1).sum(1))
-    tests = [next(iter(build_eval_loader(cfg, batch_size=50)))[0] for cfg in (DIRECTION, shuffled, shuffled)]
+    tests = [
+        next(iter(build_eval_loader(cfg, batch_size=50)))[0]
+        for cfg in (DIRECTION, shuffled, shuffled)
+    ]
     assert torch.equal(tests[1], tests[2]) and not torch.equal(tests[0], tests[1])
     moved = (tests[0] != tests[1]).flatten(2).any(2).float().mean()
     assert 0.8 < moved < 0.95, "seven of eight steps are elsewhere"
@@ -213,7 +257,11 @@ def test_what_would_spoil_the_directions_is_refused(change: dict, message: str) 
         dataclasses.replace(DIRECTION, **change)
 
 
-def test_the_full_set_is_named_where_it_is_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_full_set_is_named_where_it_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("spikedriven.data.fashion.DEBIAN_FOLDER", tmp_path / "nowhere")
     with pytest.raises(DataError, match="fashion-mnist was not found"):
-        create_event_dataset(dataclasses.replace(GARMENT, pictures="fashion-mnist", root=tmp_path), "test")
+        create_event_dataset(
+            dataclasses.replace(GARMENT, pictures="fashion-mnist", root=tmp_path), "test"
+        )

@@ -45,7 +45,9 @@ def test_by_time_in_equal_spans_from_the_first_event():
 def test_by_time_with_a_given_duration_the_rest_is_left_out():
     t = np.array([100, 104, 105, 109, 115])
     assert frame_borders(t, 2, "time", 5).tolist() == [0, 2, 4]
-    assert frame_borders(t, 5, "time", 5).tolist() == [0, 2, 4, 4, 5, 5], "steps without events stay empty"
+    assert frame_borders(t, 5, "time", 5).tolist() == [0, 2, 4, 4, 5, 5], (
+        "steps without events stay empty"
+    )
 
 
 def test_no_events_make_no_frames():

@@ -24,7 +24,9 @@ from tests.data.events.written import (
 
 
 def listed(events: Events) -> list[tuple[int, int, int, bool]]:
-    return list(zip(events.t.tolist(), events.x.tolist(), events.y.tolist(), events.p.tolist(), strict=True))
+    return list(
+        zip(events.t.tolist(), events.x.tolist(), events.y.tolist(), events.p.tolist(), strict=True)
+    )
 
 
 def random_events(count: int = 100, side: int = 128, seed: int = 0) -> Events:
@@ -41,14 +43,18 @@ def test_aedat2_is_turned_as_the_users_of_cifar10_dvs_do(tmp_path: Path):
 
 def test_aedat2_leaves_triggers_out_and_reads_signed_times(tmp_path: Path):
     path = tmp_path / "a.aedat"
-    path.write_bytes(AEDAT2_HEADER + aedat2_event(-7, 1, 1, 1) + aedat2_event(0, 1, 1, 1, trigger=True))
+    path.write_bytes(
+        AEDAT2_HEADER + aedat2_event(-7, 1, 1, 1) + aedat2_event(0, 1, 1, 1, trigger=True)
+    )
     assert listed(read_events(path)) == [(-7, 126, 126, False)]
 
 
 def test_headers_as_long_as_jaer_writes_them(tmp_path: Path):
     """jAER writes its settings into the header, one line each; the last line says that it is the
     last."""
-    settings = b"".join(b'# <entry key="%d" value="%s"/>\r\n' % (n, b"v" * 200) for n in range(3000))
+    settings = b"".join(
+        b'# <entry key="%d" value="%s"/>\r\n' % (n, b"v" * 200) for n in range(3000)
+    )
     assert len(settings) > 10 * (1 << 16)
     event, path = aedat2_event(5, 3, 4, 1), tmp_path / "a.aedat"
     path.write_bytes(AEDAT2_HEADER.replace(b"# This", settings + b"# This") + event)
@@ -75,7 +81,13 @@ def test_a_header_without_end_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 def test_aedat31_fields_overflows_other_packets_and_invalid_events(tmp_path: Path):
     path = tmp_path / "a.aedat"
     special = packet([b"\x00" * 8], kind=0)
-    mixed = packet([aedat31_event(7, 3, 127, 1), aedat31_event(8, 99, 9, 1, valid=0), aedat31_event(9, 0, 5, 0)])
+    mixed = packet(
+        [
+            aedat31_event(7, 3, 127, 1),
+            aedat31_event(8, 99, 9, 1, valid=0),
+            aedat31_event(9, 0, 5, 0),
+        ]
+    )
     roomy = packet([aedat31_event(1, 2, 3, 1), b"\xff" * 8], overflow=2, number=1)
     path.write_bytes(AEDAT31_HEADER + special + mixed + roomy)
     expected = [(7, 3, 127, True), (9, 0, 5, False), ((2 << 31) + 1, 2, 3, True)]
@@ -84,7 +96,13 @@ def test_aedat31_fields_overflows_other_packets_and_invalid_events(tmp_path: Pat
 
 def test_npz_of_any_whole_number_types(tmp_path: Path):
     path = tmp_path / "a.npz"
-    np.savez(path, t=np.array([1, 2], ">u4"), x=np.array([0, 9], np.uint8), y=np.array([1, 4]), p=np.array([1, 0]))
+    np.savez(
+        path,
+        t=np.array([1, 2], ">u4"),
+        x=np.array([0, 9], np.uint8),
+        y=np.array([1, 4]),
+        p=np.array([1, 0]),
+    )
     assert listed(read_events(path, height=5, width=10)) == [(1, 0, 1, True), (2, 9, 4, False)]
     with pytest.raises(InputError, match="give height and width"):
         read_events(path)
@@ -101,7 +119,11 @@ def files(folder: Path) -> list[Path]:
     events = random_events(23)
     raw = [(t, x, y, int(p)) for t, x, y, p in listed(events)]
     save_events(folder / "c.npz", events)
-    return [write_aedat2(folder / "a.aedat", raw), write_aedat31(folder / "b.aedat", raw), folder / "c.npz"]
+    return [
+        write_aedat2(folder / "a.aedat", raw),
+        write_aedat31(folder / "b.aedat", raw),
+        folder / "c.npz",
+    ]
 
 
 @pytest.mark.parametrize("chunk", [1, 4, 5, 23, 100])
@@ -126,7 +148,9 @@ def test_every_truncation_is_an_error_or_a_shorter_recording(tmp_path: Path):
             assert path.suffix == ".aedat" and shorter.equals(full[: len(shorter)])
             header = len(AEDAT2_HEADER) if path.name == "a.aedat" else len(AEDAT31_HEADER)
             stride = {"a.aedat": 8, "b.aedat": 28 + 5 * 8}[path.name]
-            in_header = path.name == "a.aedat" and length < header and whole[:length].endswith(b"\n")
+            in_header = (
+                path.name == "a.aedat" and length < header and whole[:length].endswith(b"\n")
+            )
             assert in_header or (length - header) % stride == 0, (path, length)
 
 
@@ -154,15 +178,36 @@ LONG = b"#!AER-DAT2.0\r\n#" + b"a" * (1 << 20)
     [
         (b"", "byte 0: expected an AEDAT 2.0, AEDAT 3.1 or .npz file, found b''"),
         (b"#!AER-DAT1.0\r\n", "byte 0: expected an AEDAT"),
-        (AEDAT2_HEADER + b"\x00" * 13, f"byte {AT2 + 8}: expected events of 8 bytes up to the end, found 5 bytes"),
-        (AEDAT2_HEADER + b"\x00" * 8 + b"\x01" + b"\x00" * 7, f"byte {AT2 + 8}: .*below 0x10000, found 0x1000000"),
-        (AEDAT2_HEADER + aedat2_event(2_000_000, 0, 0, 0) + aedat2_event(0, 0, 0, 0), f"byte {AT2 + 8}: .*found 0"),
-        (LONG, "byte 14: expected a header line of at most 1048576 bytes, found one that does not end"),
+        (
+            AEDAT2_HEADER + b"\x00" * 13,
+            f"byte {AT2 + 8}: expected events of 8 bytes up to the end, found 5 bytes",
+        ),
+        (
+            AEDAT2_HEADER + b"\x00" * 8 + b"\x01" + b"\x00" * 7,
+            f"byte {AT2 + 8}: .*below 0x10000, found 0x1000000",
+        ),
+        (
+            AEDAT2_HEADER + aedat2_event(2_000_000, 0, 0, 0) + aedat2_event(0, 0, 0, 0),
+            f"byte {AT2 + 8}: .*found 0",
+        ),
+        (
+            LONG,
+            "byte 14: expected a header line of at most 1048576 bytes, found one that does not end",
+        ),
         (AEDAT31_HEADER[:-2], "a header line"),
         (AEDAT31_HEADER.replace(b"#!END-HEADER\r\n", b""), "expected #!END-HEADER"),
-        (AEDAT31_HEADER + b"\x00" * 27, f"byte {AT31}: expected 28 bytes of a packet's header, found 27"),
-        (AEDAT31_HEADER + packet([GOOD31], capacity=9), f"byte {AT31}: expected 9 events of 8 bytes, found 8 bytes"),
-        (AEDAT31_HEADER + packet([GOOD31], number=2), "expected at most 1 events, the packet's capacity, found 2"),
+        (
+            AEDAT31_HEADER + b"\x00" * 27,
+            f"byte {AT31}: expected 28 bytes of a packet's header, found 27",
+        ),
+        (
+            AEDAT31_HEADER + packet([GOOD31], capacity=9),
+            f"byte {AT31}: expected 9 events of 8 bytes, found 8 bytes",
+        ),
+        (
+            AEDAT31_HEADER + packet([GOOD31], number=2),
+            "expected at most 1 events, the packet's capacity, found 2",
+        ),
         (AEDAT31_HEADER + packet([GOOD31], size=4), "expected polarity events of 8 bytes"),
         (AEDAT31_HEADER + packet([GOOD31], overflow=1 << 31), "overflows below"),
         (AEDAT31_HEADER + packet([], capacity=1 << 31, number=0), "cut off"),
@@ -186,13 +231,19 @@ GOOD = {"t": [0, 1], "x": [0, 1], "y": [0, 1], "p": [0, 1], "height": 4, "width"
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"t": np.array([0, 1], object)}, "array t: expected whole numbers or booleans, one dimension, found object"),
+        (
+            {"t": np.array([0, 1], object)},
+            "array t: expected whole numbers or booleans, one dimension, found object",
+        ),
         ({"x": np.array([0.0, 1.0])}, "array x: .*found float64"),
         ({"x": [0, 4]}, "array x: expected values from 0 to 3, found 0 to 4 in events 0 to 1"),
         ({"y": [-1, 0]}, "array y: expected values from 0 to 3, found -1 to 0"),
         ({"p": [0, 2]}, "array p: expected values from 0 to 1"),
         ({"p": [0]}, r"expected arrays of one length, found \{'t': 2, 'x': 2, 'y': 2, 'p': 1\}"),
-        ({"t": [3_000_000, 1]}, "event 1: expected a time at most 1000000 microseconds before 3000000, found 1"),
+        (
+            {"t": [3_000_000, 1]},
+            "event 1: expected a time at most 1000000 microseconds before 3000000, found 1",
+        ),
         ({"t": np.array([0, 1 << 63], np.uint64)}, "array t: expected values"),
         ({"height": 1 << 20}, "array height: expected values from 0 to 4096"),
         ({"height": 0}, "at least one pixel"),
@@ -210,12 +261,15 @@ def npz_with_header(path: Path, header: str, data: bytes) -> Path:
     text = header.encode().ljust(64) + b"\n"
     with zipfile.ZipFile(path, "w", zipfile.ZIP_DEFLATED) as archive:
         for name in "txyp":
-            archive.writestr(f"{name}.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data)
+            archive.writestr(
+                f"{name}.npy", b"\x93NUMPY\x01\x00" + struct.pack("<H", len(text)) + text + data
+            )
     return path
 
 
 @pytest.mark.parametrize(
-    ("shape", "message"), [("(99,)", "99 values, found 16"), ("(3,)", "bytes after"), ("(-1,)", "found int64")]
+    ("shape", "message"),
+    [("(99,)", "99 values, found 16"), ("(3,)", "bytes after"), ("(-1,)", "found int64")],
 )
 def test_headers_that_lie_are_refused(shape: str, message: str, tmp_path: Path):
     header = f"{{'descr': '<i8', 'fortran_order': False, 'shape': {shape}, }}"
@@ -264,8 +318,12 @@ def test_missing_file_and_missing_array_and_bad_chunk(tmp_path: Path):
         list(stream_events(tmp_path / "a.npz", 0))
 
 
-def test_small_steps_back_keep_the_order_and_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture):
-    path = write_aedat2(tmp_path / "a.aedat", [(50, 0, 0, 0), (40, 1, 0, 0), (60, 2, 0, 0), (55, 3, 0, 0)])
+def test_small_steps_back_keep_the_order_and_are_told_once(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    path = write_aedat2(
+        tmp_path / "a.aedat", [(50, 0, 0, 0), (40, 1, 0, 0), (60, 2, 0, 0), (55, 3, 0, 0)]
+    )
     with caplog.at_level(logging.WARNING):
         events = join(list(stream_events(path, 1)))
     assert events.t.tolist() == [50, 50, 60, 60]

@@ -37,7 +37,9 @@ def test_the_authors_split_goes_by_names_as_text(tmp_path: Path):
     write_cifar10_dvs(tmp_path, per_class=12, events=5)
     cfg = config("cifar10-dvs", tmp_path, split="authors")
     train, test = (create_event_dataset(cfg, split) for split in ("train", "test"))
-    assert names(train)[:11] == [f"cifar10_airplane_{i}.aedat" for i in (0, 1, 10, 11, 2, 3, 4, 5, 6, 7, 8)]
+    assert names(train)[:11] == [
+        f"cifar10_airplane_{i}.aedat" for i in (0, 1, 10, 11, 2, 3, 4, 5, 6, 7, 8)
+    ]
     assert names(test) == [f"cifar10_{name}_9.aedat" for name in CLASSES]
     assert test.targets.tolist() == list(range(10)) and train.classes == CLASSES
 
@@ -49,12 +51,21 @@ def test_our_split_is_the_shipped_list(tmp_path: Path):
     spec.loader.exec_module(script)
     assert script.build(tmp_path / "again.txt") == SPLIT_SHA256, "the list can be drawn again"
     assert hashlib.sha256(SPLIT_FILE.read_bytes()).hexdigest() == SPLIT_SHA256
-    listed = [line.split() for line in SPLIT_FILE.read_text().splitlines() if not line.startswith("#")]
+    listed = [
+        line.split() for line in SPLIT_FILE.read_text().splitlines() if not line.startswith("#")
+    ]
     assert [words[0] for words in listed] == list(CLASSES)
-    assert all(len(set(words[1:])) == 100 and set(map(int, words[1:])) <= set(range(1000)) for words in listed)
+    assert all(
+        len(set(words[1:])) == 100 and set(map(int, words[1:])) <= set(range(1000))
+        for words in listed
+    )
     write_cifar10_dvs(tmp_path, per_class=30, events=1)
-    train, test = (create_event_dataset(config("cifar10-dvs", tmp_path), split) for split in ("train", "test"))
-    expected = {f"cifar10_{name}_{n}.aedat" for name, *numbers in listed for n in numbers if int(n) < 30}
+    train, test = (
+        create_event_dataset(config("cifar10-dvs", tmp_path), split) for split in ("train", "test")
+    )
+    expected = {
+        f"cifar10_{name}_{n}.aedat" for name, *numbers in listed for n in numbers if int(n) < 30
+    }
     assert set(names(test)) == expected and len(expected) > 10
     assert len(train) + len(test) == 300 and not set(names(train)) & expected
 
@@ -71,7 +82,9 @@ def test_a_damaged_split_file_is_refused(tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_frames_of_a_recording(tmp_path: Path):
     folder = write_cifar10_dvs(tmp_path, per_class=1, events=11)
-    dataset = create_event_dataset(config("cifar10-dvs", tmp_path, split="authors", cache=False), "train")
+    dataset = create_event_dataset(
+        config("cifar10-dvs", tmp_path, split="authors", cache=False), "train"
+    )
     frames, label = dataset[3]
     events = read_events(folder / "cat" / "cifar10_cat_0.aedat")
     assert label == 3 and frames.dtype == torch.float32 and frames.shape == (4, 2, 128, 128)
@@ -108,13 +121,16 @@ def test_layouts_that_are_looked_for(layout: str, tmp_path: Path):
 def test_what_is_missing_is_named(tmp_path: Path):
     for name in ("cifar10-dvs", "dvs128-gesture", "har-dvs"):
         with pytest.raises(
-            DataError, match=f"{name} was not found: expected {re.escape(str(tmp_path))}.*SPIKEDRIVEN_DATA"
+            DataError,
+            match=f"{name} was not found: expected {re.escape(str(tmp_path))}.*SPIKEDRIVEN_DATA",
         ):
             create_event_dataset(config(name, tmp_path), "train")
         assert EVENT_SETS[name].locate(tmp_path) is None
     folder = write_cifar10_dvs(tmp_path, per_class=1, events=1)
     (folder / "dog" / "cifar10_dog_0.aedat").rename(folder / "dog" / "puppy.aedat")
-    with pytest.raises(DataError, match=r"puppy.aedat: expected a name that ends with the recording's number"):
+    with pytest.raises(
+        DataError, match=r"puppy.aedat: expected a name that ends with the recording's number"
+    ):
         create_event_dataset(config("cifar10-dvs", tmp_path), "train")
     (folder / "dog" / "puppy.aedat").unlink()
     with pytest.raises(DataError, match="files of class dog, found none"):
@@ -149,7 +165,9 @@ def test_frames_are_kept_and_follow_their_source(tmp_path: Path, caplog: pytest.
     with caplog.at_level(logging.WARNING):
         assert torch.equal(dataset[0][0], first)
     assert "damaged entry" in caplog.text
-    other = create_event_dataset(config("cifar10-dvs", tmp_path, split="authors", values="binary"), "train")
+    other = create_event_dataset(
+        config("cifar10-dvs", tmp_path, split="authors", values="binary"), "train"
+    )
     assert other[0][0].max() == 1
     elsewhere = config("cifar10-dvs", tmp_path, split="authors", cache_dir=tmp_path / "frames")
     assert torch.equal(create_event_dataset(elsewhere, "train")[0][0], first)
@@ -173,7 +191,9 @@ def test_gestures_are_cut_by_the_table(tmp_path: Path):
         assert frames[0, int(events.p[0]), events.y[0], events.x[0]] >= 1
         assert train.where(15) == f"{folder / 'user01_train.aedat'}, 400000 to 500000 microseconds"
     entries = list((tmp_path / "spikedriven-frames").rglob("*.npz"))
-    assert len(entries) == 11, "the other gestures of the file were made on the way, those of the other file not"
+    assert len(entries) == 11, (
+        "the other gestures of the file were made on the way, those of the other file not"
+    )
 
 
 def test_damage_behind_a_gesture_does_not_harm_it(tmp_path: Path):
@@ -198,7 +218,11 @@ def test_a_gesture_without_events_is_named(tmp_path: Path):
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("trials_to_train.txt", "../../etc/passwd\n", r"trials_to_train.txt, line 1: expected a path below"),
+        (
+            "trials_to_train.txt",
+            "../../etc/passwd\n",
+            r"trials_to_train.txt, line 1: expected a path below",
+        ),
         ("trials_to_train.txt", "/etc/passwd\n", "expected a path below"),
         ("trials_to_train.txt", "\n\n", "found no gesture"),
         ("trials_to_train.txt", "\nuser77.aedat\n", "line 2: .*user77.aedat is missing"),
@@ -208,7 +232,9 @@ def test_a_gesture_without_events_is_named(tmp_path: Path):
         ("user00_train_labels.csv", None, "cannot be read as a text file"),
     ],
 )
-def test_lists_and_tables_that_cannot_be_used(name: str, content: str | None, message: str, tmp_path: Path):
+def test_lists_and_tables_that_cannot_be_used(
+    name: str, content: str | None, message: str, tmp_path: Path
+):
     path = write_gesture(tmp_path, users=(1, 1)) / name
     path.unlink() if content is None else path.write_text(content)
     with pytest.raises(DataError, match=message):
@@ -236,7 +262,9 @@ def test_clips_labels_and_windows(tmp_path: Path):
     frames, _ = test[0]
     assert frames.shape == (3, 2, 21, 21) and set(frames.unique().tolist()) == {0.0, 1.0}
     everything = steps_of(create_event_dataset(har(tmp_path, time_steps=12), "test")[0][0])
-    assert everything == sorted(everything) and everything[-1] - everything[0] >= 9, "in the order of their numbers"
+    assert everything == sorted(everything) and everything[-1] - everything[0] >= 9, (
+        "in the order of their numbers"
+    )
     assert steps_of(frames) == everything[4:7], "the middle of twelve pictures"
     assert torch.equal(test[0][0], frames)
     windows = {tuple(steps_of(train.frames(0, np.random.default_rng(seed)))) for seed in range(30)}
@@ -248,12 +276,16 @@ def test_the_release_draws_windows_in_evaluation_too(tmp_path: Path):
     drawn = create_event_dataset(har(tmp_path, eval_window="random"), "test")
     windows = [tuple(steps_of(drawn[i][0])) for i in range(len(drawn))]
     assert len(set(windows)) > 3
-    assert windows == [tuple(steps_of(drawn[i][0])) for i in range(len(drawn))], "but always the same ones"
+    assert windows == [tuple(steps_of(drawn[i][0])) for i in range(len(drawn))], (
+        "but always the same ones"
+    )
     part = drawn.subset(np.array([5]))
     assert torch.equal(part[0][0], drawn[5][0])
 
 
-def test_short_clips_are_filled_up_and_order_can_be_the_folders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+def test_short_clips_are_filled_up_and_order_can_be_the_folders(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
     write_har(tmp_path, frames=2)
     frames = create_event_dataset(har(tmp_path), "train")[0][0]
     assert frames[1].sum() > 0 and frames[2].sum() == 0
@@ -308,11 +340,15 @@ def test_broken_pictures_and_empty_clips_are_named(tmp_path: Path):
 def test_validation_part_and_names(tmp_path: Path):
     write_cifar10_dvs(tmp_path, per_class=20, events=1)
     cfg = config("cifar10-dvs", tmp_path, split="authors", val_fraction=0.5)
-    train, val, test = (set(names(create_event_dataset(cfg, split))) for split in ("train", "val", "test"))
+    train, val, test = (
+        set(names(create_event_dataset(cfg, split))) for split in ("train", "val", "test")
+    )
     assert (len(train), len(val), len(test)) == (90, 90, 20) and not train & val
     with pytest.raises(InputError, match="val_fraction > 0"):
         create_event_dataset(config("cifar10-dvs", tmp_path), "val")
-    with pytest.raises(RecipeError, match="dataset: unknown event set 'cifar10dvs'; did you mean cifar10-dvs"):
+    with pytest.raises(
+        RecipeError, match="dataset: unknown event set 'cifar10dvs'; did you mean cifar10-dvs"
+    ):
         EventDataConfig(dataset="cifar10dvs")
 
 
@@ -321,5 +357,7 @@ def test_events_written_by_us_can_be_a_set(tmp_path: Path):
     for path in folder.rglob("*.aedat"):
         save_events(path.with_suffix(".npz"), read_events(path))
         path.unlink()
-    dataset = create_event_dataset(config("cifar10-dvs", tmp_path / "a", split="authors", cache=False), "train")
+    dataset = create_event_dataset(
+        config("cifar10-dvs", tmp_path / "a", split="authors", cache=False), "train"
+    )
     assert dataset[0][0].sum() == 200

@@ -10,7 +10,9 @@ from spikedriven.errors import InputError
 STEP_US = 1000
 
 
-def plain(light: np.ndarray, thresholds: np.ndarray, step_us: int) -> list[tuple[int, int, int, int, bool]]:
+def plain(
+    light: np.ndarray, thresholds: np.ndarray, step_us: int
+) -> list[tuple[int, int, int, int, bool]]:
     """(scene, time, row, column, ON) of every crossing, pixel by pixel and event by event."""
     found = []
     for g, y, x in np.ndindex(light.shape[1:]):
@@ -26,10 +28,15 @@ def plain(light: np.ndarray, thresholds: np.ndarray, step_us: int) -> list[tuple
     return sorted(found)
 
 
-def moving_light(seed: int, steps: int = 12, scenes: int = 2, height: int = 4, width: int = 5) -> np.ndarray:
+def moving_light(
+    seed: int, steps: int = 12, scenes: int = 2, height: int = 4, width: int = 5
+) -> np.ndarray:
     rng = np.random.default_rng(seed)
     return np.clip(
-        rng.random((1, scenes, height, width)) + 0.2 * rng.normal(size=(steps + 1, scenes, height, width)), 0, 1
+        rng.random((1, scenes, height, width))
+        + 0.2 * rng.normal(size=(steps + 1, scenes, height, width)),
+        0,
+        1,
     )
 
 
@@ -47,12 +54,16 @@ def test_events_are_those_of_the_plain_version(seed: int) -> None:
     wanted = plain(light, sensor.thresholds, STEP_US)
     assert len(wanted) > 200
     duration = STEP_US * (len(light) - 1)
-    found = zip(events.t // duration, events.t % duration, events.y, events.x, events.p, strict=True)
+    found = zip(
+        events.t // duration, events.t % duration, events.y, events.x, events.p, strict=True
+    )
     found = sorted(tuple(int(value) for value in event) for event in found)
     assert len(found) == len(wanted)
     # a crossing on the border of a microsecond may fall on either side of it
     assert all(a[0] == b[0] and abs(a[1] - b[1]) <= 1 for a, b in zip(found, wanted, strict=True))
-    assert sorted(e[:1] + e[2:] for e in found) == sorted((e[0], *e[2:4], int(e[4])) for e in wanted)
+    assert sorted(e[:1] + e[2:] for e in found) == sorted(
+        (e[0], *e[2:4], int(e[4])) for e in wanted
+    )
 
 
 def test_brighter_is_on_and_darker_is_off() -> None:
@@ -61,7 +72,10 @@ def test_brighter_is_on_and_darker_is_off() -> None:
     sensor = Sensor(np.full((1, 2), 0.2), noise=0.0)
     events = sensor.watch(light, STEP_US, np.random.default_rng(0)).events()
     each = int(np.log((1 + LIGHT_FLOOR) / LIGHT_FLOOR) / 0.2)
-    assert events.p[events.x == 0].tolist() == [True] * each and events.p[events.x == 1].tolist() == [False] * each
+    assert (
+        events.p[events.x == 0].tolist() == [True] * each
+        and events.p[events.x == 1].tolist() == [False] * each
+    )
 
 
 def test_constant_light_gives_noise_only_at_its_rate() -> None:
@@ -102,7 +116,8 @@ def test_pixels_differ_by_the_stated_spread() -> None:
 
 
 @pytest.mark.parametrize(
-    ("shape", "step_us"), [((3, 1, 4, 4), 10), ((3, 4, 5), 10), ((1, 1, 4, 5), 10), ((3, 1, 4, 5), 0)]
+    ("shape", "step_us"),
+    [((3, 1, 4, 4), 10), ((3, 4, 5), 10), ((1, 1, 4, 5), 10), ((3, 1, 4, 5), 0)],
 )
 def test_light_of_another_shape_is_refused(shape: tuple[int, ...], step_us: int) -> None:
     sensor = Sensor.manufacture(4, 5, np.random.default_rng(0))
@@ -119,5 +134,7 @@ def test_spans_that_cut_a_sub_step_are_refused() -> None:
 
 
 def test_no_light_no_noise_no_events() -> None:
-    recording = Sensor(np.full((4, 5), 0.2), noise=0.0).watch(np.zeros((3, 1, 4, 5)), 10, np.random.default_rng(0))
+    recording = Sensor(np.full((4, 5), 0.2), noise=0.0).watch(
+        np.zeros((3, 1, 4, 5)), 10, np.random.default_rng(0)
+    )
     assert len(recording.events()) == 0 and not recording.frames(2).any()

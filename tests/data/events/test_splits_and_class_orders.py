@@ -28,7 +28,9 @@ from tests.data.events.written import write_aedat31
 
 
 def config(dataset: str, root: Path, **changes) -> EventDataConfig:
-    return EventDataConfig(dataset=dataset, root=root, **{"time_steps": 4, "cache": False} | changes)
+    return EventDataConfig(
+        dataset=dataset, root=root, **{"time_steps": 4, "cache": False} | changes
+    )
 
 
 def cut_gestures(root: Path, folder: Path) -> None:
@@ -38,7 +40,14 @@ def cut_gestures(root: Path, folder: Path) -> None:
             events = read_events(path)
             for gesture in range(11):
                 part = events.between(gesture * GESTURE_US, (gesture + 1) * GESTURE_US)
-                file = root / "DVSGesturedataset" / "events_np" / split / str(gesture) / f"{path.stem}_0.npz"
+                file = (
+                    root
+                    / "DVSGesturedataset"
+                    / "events_np"
+                    / split
+                    / str(gesture)
+                    / f"{path.stem}_0.npz"
+                )
                 file.parent.mkdir(parents=True, exist_ok=True)
                 np.savez(file, t=part.t, x=part.x, y=part.y, p=part.p)
 
@@ -106,7 +115,10 @@ def test_labels_and_names_follow_the_order(cut: bool, tmp_path: Path):
 def test_spikingjellys_cut_gestures_give_the_same_frames(tmp_path: Path):
     folder = write_gesture(tmp_path, users=(2, 1), events=40)
     raw = create_event_dataset(config("dvs128-gesture", tmp_path), "train")
-    wanted = {(Path(raw.where(i).partition(",")[0]).stem, int(raw.targets[i])): raw[i][0] for i in range(22)}
+    wanted = {
+        (Path(raw.where(i).partition(",")[0]).stem, int(raw.targets[i])): raw[i][0]
+        for i in range(22)
+    }
     cut_gestures(tmp_path, folder)
     folder.rename(tmp_path / "elsewhere")
     cut = create_event_dataset(config("dvs128-gesture", tmp_path), "train")
@@ -116,7 +128,9 @@ def test_spikingjellys_cut_gestures_give_the_same_frames(tmp_path: Path):
     assert not wanted
     (tmp_path / "DVSGesturedataset/events_np/train/3/user00_train_0.npz").unlink()
     (tmp_path / "DVSGesturedataset/events_np/train/3/user01_train_0.npz").unlink()
-    with pytest.raises(DataError, match=r"train/3: expected the \.npz files of a gesture, found none"):
+    with pytest.raises(
+        DataError, match=r"train/3: expected the \.npz files of a gesture, found none"
+    ):
         create_event_dataset(config("dvs128-gesture", tmp_path), "train")
 
 
@@ -141,14 +155,19 @@ def test_a_split_of_ones_own(tmp_path: Path):
     train, test = (create_event_dataset(cfg, part) for part in ("train", "test"))
     found = [Path(test.where(i)).stem for i in range(len(test))]
     assert found == ["cifar10_airplane_2", *(name.partition("/")[2] for name in names)]
-    assert len(train) == 20 and not {train.where(i) for i in range(20)} & {test.where(i) for i in range(10)}
+    assert len(train) == 20 and not {train.where(i) for i in range(20)} & {
+        test.where(i) for i in range(10)
+    }
     assert described(cfg) == f"cifar10-dvs (split {split})"
 
 
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ("cat/cifar10_dog_0", "line 1: expected CLASS/NAME of one recording, found 'cat/cifar10_dog_0': none"),
+        (
+            "cat/cifar10_dog_0",
+            "line 1: expected CLASS/NAME of one recording, found 'cat/cifar10_dog_0': none",
+        ),
         ("#\ncifar10_cat_0\ncat/cifar10_cat_0.aedat", "line 3: .* was named before, in .*line 2"),
         ("", r"no recording is in the test part of data\.split"),
     ],
@@ -164,16 +183,22 @@ def test_a_list_that_does_not_fit(lines: str, message: str, tmp_path: Path):
 def test_a_list_that_is_missing(tmp_path: Path):
     write_cifar10_dvs(tmp_path, per_class=1, events=1)
     with pytest.raises(DataError, match=r"mine\.txt cannot be read as a text file"):
-        create_event_dataset(config("cifar10-dvs", tmp_path, split=str(tmp_path / "mine.txt")), "test")
+        create_event_dataset(
+            config("cifar10-dvs", tmp_path, split=str(tmp_path / "mine.txt")), "test"
+        )
 
 
 # what is asked for, and what is said --------------------------------------------------------------
 
 
 def test_what_no_weights_tell_is_asked_for():
-    with pytest.raises(InputError, match=r"cifar10-dvs has no official split.*--data-split authors"):
+    with pytest.raises(
+        InputError, match=r"cifar10-dvs has no official split.*--data-split authors"
+    ):
         chosen_labels("cifar10-dvs", None, None)
-    with pytest.raises(InputError, match=r"dvs128-gesture is used with two orders.*--class-order as_text"):
+    with pytest.raises(
+        InputError, match=r"dvs128-gesture is used with two orders.*--class-order as_text"
+    ):
         chosen_labels("dvs128-gesture", None, "")
     assert chosen_labels("cifar10-dvs", "authors", "") == {"split": "authors"}
     assert chosen_labels("dvs128-gesture", "", "as_text") == {"class_order": "as_text"}
@@ -183,21 +208,39 @@ def test_what_no_weights_tell_is_asked_for():
 
 
 def test_what_was_chosen_reaches_the_data_and_is_said():
-    common = {"root": None, "img_size": 64, "in_chans": 2, "time_steps": 4, "crop_pct": 1.0, "workers": 0}
+    common = {
+        "root": None,
+        "img_size": 64,
+        "in_chans": 2,
+        "time_steps": 4,
+        "crop_pct": 1.0,
+        "workers": 0,
+    }
     cfg = evaluation_config("dvs128-gesture", **common, chosen={"class_order": "as_text"})
     assert cfg.class_order == "as_text" and described(cfg) == "dvs128-gesture (classes as_text)"
     cfg = evaluation_config("cifar10-dvs", **common, chosen={"split": "authors"})
     assert cfg.split == "authors" and described(cfg) == "cifar10-dvs (split authors)"
-    assert described(evaluation_config("fashion-events", **common)) == "fashion-events (simulated, garment)"
+    assert (
+        described(evaluation_config("fashion-events", **common))
+        == "fashion-events (simulated, garment)"
+    )
 
 
 @pytest.mark.parametrize(
     ("dataset", "changes", "message"),
     [
-        ("cifar10-dvs", {"split": "author"}, "split: found 'author', expected seeded, authors or a text file"),
+        (
+            "cifar10-dvs",
+            {"split": "author"},
+            "split: found 'author', expected seeded, authors or a text file",
+        ),
         ("har-dvs", {"split": "mine.txt"}, "no file of names: har-dvs has a test part"),
         ("cifar10-dvs", {"class_order": "as_text"}, "class_order: .*cifar10-dvs has one order"),
-        ("dvs128-gesture", {"class_order": "text"}, "class_order: found 'text', expected one of by_number, as_text"),
+        (
+            "dvs128-gesture",
+            {"class_order": "text"},
+            "class_order: found 'text', expected one of by_number, as_text",
+        ),
     ],
 )
 def test_choices_that_a_set_has_not(dataset: str, changes: dict, message: str):

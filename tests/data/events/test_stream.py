@@ -36,7 +36,9 @@ def test_frames_by_time_are_those_of_the_whole_recording(size: int, step_us: int
     borders = frame_borders(events.t, len(frames), "time", step_us)
     assert np.array_equal(counts(frames), count(events, borders))
     assert [frame.events for frame in frames] == np.diff(borders).tolist()
-    assert [frame.end_us for frame in frames] == [events.t[0] + (k + 1) * step_us for k in range(len(frames))]
+    assert [frame.end_us for frame in frames] == [
+        events.t[0] + (k + 1) * step_us for k in range(len(frames))
+    ]
 
 
 @pytest.mark.parametrize("steps", [1, 4, 30, 60])
@@ -75,10 +77,16 @@ def test_a_last_group_that_is_not_full_is_left_over() -> None:
 def test_the_first_step_begins_where_it_is_told() -> None:
     events = recording()
     early = list(frames_by_time(chunks(events, 64), 1000, start_us=8_500))
-    assert early[0].events == 0 and early[0].end_us == 9_500 and sum(frame.events for frame in early) == len(events)
+    assert (
+        early[0].events == 0
+        and early[0].end_us == 9_500
+        and sum(frame.events for frame in early) == len(events)
+    )
     late = list(frames_by_time(chunks(events, 64), 1000, start_us=15_000))
     assert sum(frame.events for frame in late) == len(events.between(15_000, 1 << 60)) < len(events)
-    assert np.array_equal(late[0].counts, count(events.between(15_000, 16_000), np.array([0, late[0].events]))[0])
+    assert np.array_equal(
+        late[0].counts, count(events.between(15_000, 16_000), np.array([0, late[0].events]))[0]
+    )
 
 
 def test_a_stream_is_read_only_as_far_as_it_is_needed() -> None:
@@ -97,7 +105,9 @@ def test_a_pause_that_is_none_is_refused() -> None:
     events = recording()
     t = np.concatenate([events.t[:500], events.t[500:] + LONGEST_PAUSE * 100 + 10_000])
     broken = Events(t, events.x, events.y, events.p, events.height, events.width)
-    with pytest.raises(DataError, match="no event for 100100 steps of 100 microseconds, up to the time 10032838"):
+    with pytest.raises(
+        DataError, match="no event for 100100 steps of 100 microseconds, up to the time 10032838"
+    ):
         list(frames_by_time(chunks(broken, 100), 100))
     assert len(list(frames_by_time(chunks(broken, 100), 200))) > LONGEST_PAUSE / 2
 

@@ -33,7 +33,14 @@ def draws(seed: int = 0) -> np.random.Generator:
     return np.random.default_rng(seed)
 
 
-EACH = [{"hflip": 1.0}, {"roll": 5}, {"rotation": 30.0}, {"shear": 0.3}, {"cutout": 9}, {"snn_augment": True}]
+EACH = [
+    {"hflip": 1.0},
+    {"roll": 5},
+    {"rotation": 30.0},
+    {"shear": 0.3},
+    {"cutout": 9},
+    {"snn_augment": True},
+]
 
 
 @pytest.mark.parametrize("change", EACH)
@@ -42,7 +49,9 @@ def test_one_draw_holds_for_the_whole_clip_and_decides_everything(change: dict):
     for seed in range(12):
         result = augment(same_frames(), config(**change), draws(seed))
         assert result.shape == (3, 2, 32, 32)
-        assert torch.equal(result, result[:1].expand(3, -1, -1, -1)), "every step is transformed alike"
+        assert torch.equal(result, result[:1].expand(3, -1, -1, -1)), (
+            "every step is transformed alike"
+        )
         assert torch.equal(result, augment(same_frames(), config(**change), draws(seed)))
         changed += not torch.equal(result, same_frames())
     assert changed >= 6, "it does something"
@@ -70,7 +79,9 @@ def test_flip_and_roll_move_pixels_and_lose_none():
 
 def test_cutout_empties_one_square():
     ones = torch.ones(2, 2, 32, 32)
-    holes = {int((augment(ones, config(cutout=8), draws(seed)) == 0).sum()) // 4 for seed in range(100)}
+    holes = {
+        int((augment(ones, config(cutout=8), draws(seed)) == 0).sum()) // 4 for seed in range(100)
+    }
     assert max(holes) == 64 and min(holes) >= 16, "a square of 8 x 8, cut off at the border"
     assert ones.min() == 1, "the clip that came in is left alone"
 
@@ -92,7 +103,9 @@ def test_the_snn_augment_draws_all_six_operations():
         if not where:
             seen["gone"] += 1
         elif where == [[16, 24]]:
-            seen["identity"] += 1  # also operations of magnitude zero, a shear along this row, and holes elsewhere
+            seen["identity"] += (
+                1  # also operations of magnitude zero, a shear along this row, and holes elsewhere
+            )
         elif [y for y, _ in where] == [16]:
             assert abs(where[0][1] - 24) <= 5
             seen["x"] += 1
@@ -109,7 +122,10 @@ def test_the_shear_is_that_of_the_releases(monkeypatch: pytest.MonkeyPatch):
     """0.3 is an angle in radians there: 17.19 degrees, while 0.3 as a tangent is 16.70."""
     monkeypatch.setattr(transforms, "SNN_OPERATIONS", ("shear",))
     frames = clip(side=64)
-    published = [F.affine(frames, 0.0, [0, 0], 1.0, [math.degrees(m), 0.0]) for m in torch.linspace(-0.3, 0.3, 31)]
+    published = [
+        F.affine(frames, 0.0, [0, 0], 1.0, [math.degrees(m), 0.0])
+        for m in torch.linspace(-0.3, 0.3, 31)
+    ]
     found = {_index_of(snn_augment(frames, draws(seed)), published) for seed in range(200)}
     assert found == set(range(31))
     tangent = F.affine(frames, 0.0, [0, 0], 1.0, [math.degrees(math.atan(0.3)), 0.0])
@@ -123,13 +139,21 @@ def _index_of(frames: torch.Tensor, among: list[torch.Tensor]) -> int | None:
 def test_the_shear_of_a_recipe_is_a_tangent():
     frames = torch.zeros(1, 2, 65, 65)
     frames[..., 2, 32] = 1
-    sheared = {int(augment(frames, config(shear=1.0), draws(seed))[0, 0, 2].argmax()) - 32 for seed in range(100)}
-    assert -30 <= min(sheared) < -25 and 25 < max(sheared) <= 30, "30 rows off the centre, at most 30 columns"
+    sheared = {
+        int(augment(frames, config(shear=1.0), draws(seed))[0, 0, 2].argmax()) - 32
+        for seed in range(100)
+    }
+    assert -30 <= min(sheared) < -25 and 25 < max(sheared) <= 30, (
+        "30 rows off the centre, at most 30 columns"
+    )
 
 
 def test_the_erased_square_is_as_large_as_published(monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(transforms, "SNN_OPERATIONS", ("erase",))
-    shares = [float((snn_augment(torch.ones(1, 2, 64, 64), draws(seed)) == 0).float().mean()) for seed in range(200)]
+    shares = [
+        float((snn_augment(torch.ones(1, 2, 64, 64), draws(seed)) == 0).float().mean())
+        for seed in range(200)
+    ]
     assert 0.0 <= min(shares) < 0.01 and 0.09 < max(shares) <= 0.115
 
 
@@ -153,7 +177,10 @@ def test_mixup_mixes_with_the_batch_in_reverse_order():
     assert mix(batch(), off, 1, draws(3))[1] == share
     unmixed, whole = mix(batch(), off, 2, draws(3))
     assert whole == 1.0 and torch.equal(unmixed, batch())
-    often = sum(mix(batch(), config(mixup=0.5, mixup_prob=0.25), 0, draws(seed))[1] != 1.0 for seed in range(200))
+    often = sum(
+        mix(batch(), config(mixup=0.5, mixup_prob=0.25), 0, draws(seed))[1] != 1.0
+        for seed in range(200)
+    )
     assert 30 < often < 70
 
 
@@ -166,7 +193,9 @@ def test_event_mix_takes_each_voxel_from_one_of_two_clips_and_labels_by_their_ev
         decided = batch() != batch().flip(0)
         foreign = (theirs & decided).float().sum() / decided.float().sum()
         assert foreign == pytest.approx(0.4, abs=0.03), "the share of the volume"
-        assert torch.allclose(share, torch.full((4, 1), 0.6), atol=0.05), "these clips have events everywhere"
+        assert torch.allclose(share, torch.full((4, 1), 0.6), atol=0.05), (
+            "these clips have events everywhere"
+        )
     sparse = batch()
     sparse[1:] = 0
     _, share = event_mix(sparse, 0.5, draws(1))

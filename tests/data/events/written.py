@@ -4,10 +4,10 @@ import struct
 from collections.abc import Iterable
 from pathlib import Path
 
-AEDAT2_HEADER = b"#!AER-DAT2.0\r\n# This is a raw AE data file - do not edit\r\n#End Of ASCII Header\r\n"
-AEDAT31_HEADER = (
-    b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#Start-Time: 2016-04-20 10:00:00\r\n#!END-HEADER\r\n"
+AEDAT2_HEADER = (
+    b"#!AER-DAT2.0\r\n# This is a raw AE data file - do not edit\r\n#End Of ASCII Header\r\n"
 )
+AEDAT31_HEADER = b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#Start-Time: 2016-04-20 10:00:00\r\n#!END-HEADER\r\n"
 
 
 def aedat2_event(t: int, column: int, row: int, bit: int, trigger: bool = False) -> bytes:
@@ -30,7 +30,9 @@ def packet(events: list[bytes], *, kind: int = 1, size: int = 8, overflow: int =
            number: int | None = None, time_at: int = 4) -> bytes:  # fmt: skip
     count = len(events)
     capacity, number = count if capacity is None else capacity, count if number is None else number
-    return struct.pack("<HHIIIIII", kind, 1, size, time_at, overflow, capacity, number, number) + b"".join(events)
+    return struct.pack(
+        "<HHIIIIII", kind, 1, size, time_at, overflow, capacity, number, number
+    ) + b"".join(events)
 
 
 def write_aedat31(path: Path, events: list[tuple[int, int, int, int]], per_packet: int = 5) -> Path:

@@ -23,10 +23,16 @@ def test_boxes_masks_and_label_map_describe_the_same_pixels(split):
     for image, target in scenes:
         assert image.dtype == torch.uint8 and image.shape == (3, 128, 128)
         count = len(target["labels"])
-        assert 1 <= count <= 4 and target["boxes"].shape == (count, 4) and target["masks"].shape == (count, 128, 128)
+        assert (
+            1 <= count <= 4
+            and target["boxes"].shape == (count, 4)
+            and target["masks"].shape == (count, 128, 128)
+        )
         assert target["masks"].sum(0).max() <= 1, "visible parts overlap"
         expected = torch.zeros(128, 128, dtype=torch.uint8)
-        for mask, label, box in zip(target["masks"], target["labels"], target["boxes"], strict=True):
+        for mask, label, box in zip(
+            target["masks"], target["labels"], target["boxes"], strict=True
+        ):
             expected[mask] = label.to(torch.uint8)
             rows, columns = mask.any(1).nonzero(), mask.any(0).nonzero()
             assert box.tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
@@ -34,7 +40,9 @@ def test_boxes_masks_and_label_map_describe_the_same_pixels(split):
 
 
 def test_labels_are_one_to_ten_and_balanced():
-    counts = torch.bincount(torch.cat([FashionScenes("train")[i][1]["labels"] for i in range(300)]), minlength=11)
+    counts = torch.bincount(
+        torch.cat([FashionScenes("train")[i][1]["labels"] for i in range(300)]), minlength=11
+    )
     assert counts[0] == 0 and (counts[1:] > 30).all(), "classes must be balanced"
     assert SCENE_CLASSES[1] == "T-shirt/top" and SCENE_CLASSES[10] == "Ankle boot"
 
@@ -53,7 +61,11 @@ def test_a_scene_depends_on_seed_split_and_index_only():
 
 def test_the_scenes_are_those_of_the_first_release():
     """Published figures name scenes by number: a change here makes every one of them incomparable."""
-    found = {f"{split} {i}": digest(FashionScenes(split)[i])[:16] for split in ("train", "test") for i in (0, 7)}
+    found = {
+        f"{split} {i}": digest(FashionScenes(split)[i])[:16]
+        for split in ("train", "test")
+        for i in (0, 7)
+    }
     assert found == FROZEN
 
 
@@ -81,7 +93,11 @@ def test_target_of_a_known_scene():
     target = _target([Instance(top, np.zeros(4), 2), Instance(below, np.zeros(1), 9)], 5)
     assert target["boxes"].tolist() == [[0, 1, 2, 3], [4, 3, 5, 4]]
     assert target["labels"].tolist() == [2, 9]
-    assert target["label_map"][1, 1] == 2 and target["label_map"][3, 4] == 9 and target["label_map"].sum() == 4 * 2 + 9
+    assert (
+        target["label_map"][1, 1] == 2
+        and target["label_map"][3, 4] == 9
+        and target["label_map"].sum() == 4 * 2 + 9
+    )
 
 
 def test_silhouettes_fill_what_is_enclosed_and_nothing_else():
@@ -98,7 +114,9 @@ def test_splits_share_neither_garments_nor_textures():
     train, test = load_textures("train"), load_textures("test")
     assert train.shape == test.shape == (3, 256, 256)
     assert not any((a == b).mean() > 0.5 for a in train for b in test)
-    assert len(load_garments("train").labels) == 10_000 and len(load_garments("test").labels) == 2_000
+    assert (
+        len(load_garments("train").labels) == 10_000 and len(load_garments("test").labels) == 2_000
+    )
 
 
 def test_sizes_and_lengths():

@@ -31,23 +31,33 @@ def quarters(height: int, width: int, values: tuple[int, int, int, int]) -> np.n
     return labels
 
 
-def make_ade(root: Path, counts: tuple[int, int] = (5, 3), size: tuple[int, int] = (30, 44)) -> Path:
+def make_ade(
+    root: Path, counts: tuple[int, int] = (5, 3), size: tuple[int, int] = (30, 44)
+) -> Path:
     folder = root / "ADEChallengeData2016"
     for part, count in zip(("training", "validation"), counts, strict=True):
         for i in range(count):
             name = f"ADE_{part[:3]}_{i:08d}"
             picture(folder / "images" / part / f"{name}.jpg", *size, seed=i)
-            label_map(folder / "annotations" / part / f"{name}.png", quarters(*size, (0, 1, 150, 2 + i)))
+            label_map(
+                folder / "annotations" / part / f"{name}.png", quarters(*size, (0, 1, 150, 2 + i))
+            )
     return folder
 
 
-def make_voc(root: Path, counts: tuple[int, int] = (4, 2), size: tuple[int, int] = (30, 40)) -> Path:
+def make_voc(
+    root: Path, counts: tuple[int, int] = (4, 2), size: tuple[int, int] = (30, 40)
+) -> Path:
     folder = root / "VOCdevkit" / "VOC2012"
     for part, count in zip(("train", "val"), counts, strict=True):
         names = [f"2007_{part}{i}" for i in range(count)]
         for i, name in enumerate(names):
             picture(folder / "JPEGImages" / f"{name}.jpg", *size, seed=i)
-            label_map(folder / "SegmentationClass" / f"{name}.png", quarters(*size, (0, 20, 255, 1 + i)), palette=True)
+            label_map(
+                folder / "SegmentationClass" / f"{name}.png",
+                quarters(*size, (0, 20, 255, 1 + i)),
+                palette=True,
+            )
         lists = folder / "ImageSets" / "Segmentation"
         lists.mkdir(parents=True, exist_ok=True)
         (lists / f"{part}.txt").write_text("\n".join(names) + "\n")

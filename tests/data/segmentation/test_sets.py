@@ -48,7 +48,9 @@ def test_missing_and_broken_files_are_named(name, make, tmp_path):
         create_maps(config(name, tmp_path), "train")
     assert SEGMENTATION_SETS[name].locate(tmp_path) is None
     folder = make(tmp_path)
-    assert SEGMENTATION_SETS[name].locate(tmp_path) == folder == SEGMENTATION_SETS[name].locate(folder)
+    assert (
+        SEGMENTATION_SETS[name].locate(tmp_path) == folder == SEGMENTATION_SETS[name].locate(folder)
+    )
     maps = create_maps(config(name, tmp_path), "train")
     content = maps.images[0].read_bytes()
     maps.images[0].write_bytes(content[: len(content) // 2])
@@ -83,7 +85,9 @@ def test_scenes_by_configuration():
     maps = create_maps(cfg, "train")
     assert len(maps) == 7 and len(create_maps(cfg, "test")) == 5 and maps.num_classes == 11
     assert maps[0][0].shape == (3, 96, 96) and "seed 3" in maps.where(0)
-    assert not torch.equal(maps[0][0], create_maps(config("fashion-scenes", img_size=96), "train")[0][0])
+    assert not torch.equal(
+        maps[0][0], create_maps(config("fashion-scenes", img_size=96), "train")[0][0]
+    )
     with pytest.raises(InputError, match="expected one of train, test"):
         create_maps(cfg, "val")
 
@@ -109,7 +113,9 @@ def test_values_that_cannot_be_used(field, value):
 
 
 def batches(cfg, epoch=0, start=0, **keywords):
-    return list(train_maps_loader(cfg, **{"batch_size": 2, "seed": 1, **keywords}).epoch(epoch, start))
+    return list(
+        train_maps_loader(cfg, **{"batch_size": 2, "seed": 1, **keywords}).epoch(epoch, start)
+    )
 
 
 def test_train_batches_depend_on_named_numbers_only(tmp_path):
@@ -117,9 +123,15 @@ def test_train_batches_depend_on_named_numbers_only(tmp_path):
     cfg = config("ade20k", tmp_path, img_size=24, resize=(60, 40), resize_range=(0.5, 2.0), max_class_share=0.9,
                  photometric=True)  # fmt: skip
     first, again = batches(cfg), batches(cfg)
-    assert len(first) == 2 and first[0][0].shape == (2, 3, 24, 24) and first[0][1].shape == (2, 24, 24)
+    assert (
+        len(first) == 2 and first[0][0].shape == (2, 3, 24, 24) and first[0][1].shape == (2, 24, 24)
+    )
     assert first[0][0].dtype == torch.float32 and first[0][1].dtype == torch.int64
-    assert all(torch.equal(a, b) for x, y in zip(first, again, strict=True) for a, b in zip(x, y, strict=True))
+    assert all(
+        torch.equal(a, b)
+        for x, y in zip(first, again, strict=True)
+        for a, b in zip(x, y, strict=True)
+    )
     assert torch.equal(batches(cfg, start=1)[0][0], first[1][0])
     assert not torch.equal(batches(cfg, epoch=1)[0][0], first[0][0])
     assert not torch.equal(batches(cfg, seed=2)[0][0], first[0][0])
@@ -151,15 +163,23 @@ def test_a_broken_train_image_is_replaced_and_counted(tmp_path):
     assert len(list(loader.epoch(0))) == 1
     assert loader.broken_count == 1 and str(maps.images[1]) in loader.broken_files
     with pytest.raises(DataError, match=maps.images[1].name):
-        list(train_maps_loader(config("ade20k", tmp_path, skip_broken=False), batch_size=5, seed=0).epoch(0))
+        list(
+            train_maps_loader(
+                config("ade20k", tmp_path, skip_broken=False), batch_size=5, seed=0
+            ).epoch(0)
+        )
 
 
 def test_evaluation_sees_whole_images_once_and_stops_at_broken_ones(tmp_path):
     make_ade(tmp_path, size=(30, 50))
     cfg = config("ade20k", tmp_path, resize=(100, 40))
     found = list(eval_maps_loader(cfg, batch_size=8))
-    assert [(tuple(x.shape), tuple(y.shape)) for x, y in found] == [((1, 3, 40, 67), (1, 30, 50))] * 3
-    shares = [[y for _, y in eval_maps_loader(cfg, batch_size=1, rank=r, world_size=2)] for r in (0, 1)]
+    assert [(tuple(x.shape), tuple(y.shape)) for x, y in found] == [
+        ((1, 3, 40, 67), (1, 30, 50))
+    ] * 3
+    shares = [
+        [y for _, y in eval_maps_loader(cfg, batch_size=1, rank=r, world_size=2)] for r in (0, 1)
+    ]
     assert [len(share) for share in shares] == [2, 1]
     together = [shares[0][0], shares[1][0], shares[0][1]]
     assert all(torch.equal(a, y) for a, (_, y) in zip(together, found, strict=True))

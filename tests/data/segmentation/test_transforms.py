@@ -64,7 +64,9 @@ def test_crops_reach_every_place():
 
 def test_a_crop_with_a_dominating_class_is_drawn_again():
     labels = torch.zeros(40, 40, dtype=torch.uint8)
-    labels[:20, :20] = torch.randint(1, 7, (20, 20), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    labels[:20, :20] = torch.randint(1, 7, (20, 20), generator=torch.Generator().manual_seed(0)).to(
+        torch.uint8
+    )
     shares = {1.0: [], 0.75: []}
     for share, found in shares.items():
         transform = TrainTransform(cfg(img_size=12, max_class_share=share))
@@ -78,8 +80,12 @@ def test_a_crop_with_a_dominating_class_is_drawn_again():
 
 def test_what_dominates():
     assert not dominated(torch.tensor([0, 0, 0, 1]), 1.0)
-    assert dominated(torch.tensor([0, 0, 0, 1]), 0.75) and not dominated(torch.tensor([0, 0, 1, 1]), 0.75)
-    assert dominated(torch.tensor([0, 0, 255, 255, 255]), 0.75), "pixels that do not count are left out"
+    assert dominated(torch.tensor([0, 0, 0, 1]), 0.75) and not dominated(
+        torch.tensor([0, 0, 1, 1]), 0.75
+    )
+    assert dominated(torch.tensor([0, 0, 255, 255, 255]), 0.75), (
+        "pixels that do not count are left out"
+    )
     assert dominated(torch.tensor([255, 255]), 0.75)
 
 
@@ -95,7 +101,11 @@ def test_resized_training_images_and_labels_agree():
     torch.manual_seed(0)
     transform = TrainTransform(cfg(img_size=64, resize=(64, 32), resize_range=(2.0, 2.0)))
     image, found = transform(labels.expand(3, 16, 32), labels)
-    assert found.shape == (64, 64) and (found != 255).all() and set(found.unique().tolist()) == {0, 200}
+    assert (
+        found.shape == (64, 64)
+        and (found != 255).all()
+        and set(found.unique().tolist()) == {0, 200}
+    )
     assert (found[:, 0] == 0).all() or (found[:, -1] == 200).all()
     agree = ((255 * image[0] > 100) == (found == 200)).double().mean()
     assert agree > 0.95
@@ -129,7 +139,9 @@ def test_distortion_stays_in_range_and_changes_half_of_the_time_each():
 
 
 def test_distortion_moves_colours():
-    colour = tv_tensors.Image(torch.tensor([200, 100, 50], dtype=torch.uint8).view(3, 1, 1).expand(3, 4, 4))
+    colour = tv_tensors.Image(
+        torch.tensor([200, 100, 50], dtype=torch.uint8).view(3, 1, 1).expand(3, 4, 4)
+    )
     ratios = set()
     for seed in range(60):
         torch.manual_seed(seed)

@@ -26,7 +26,9 @@ def test_train_images_and_their_labels(form, tmp_path):
     assert [path.stem for path in test.images] == ["2007_val0", "2007_val1"]
     assert (train.num_classes, train.classes[20]) == (21, "tvmonitor")
     image, labels = train[0]
-    assert torch.equal(labels, torch.from_numpy(quarters(30, 40, (0, 20, 255, 1)))), "VOC's own labels come first"
+    assert torch.equal(labels, torch.from_numpy(quarters(30, 40, (0, 20, 255, 1)))), (
+        "VOC's own labels come first"
+    )
     image, labels = train[5]
     assert image.shape == (3, 30, 40) and labels.dtype == torch.uint8
     assert torch.equal(labels, torch.from_numpy(quarters(30, 40, (0, 9, 9, 11))))
@@ -42,7 +44,9 @@ def test_where_the_sets_are_looked_for(tmp_path):
         opened(tmp_path)
     make_voc(tmp_path)
     assert SEGMENTATION_SETS["voc12aug"].locate(tmp_path) is None
-    with pytest.raises(DataError, match=r"labels of SBD were not found: expected .*SegmentationClassAug"):
+    with pytest.raises(
+        DataError, match=r"labels of SBD were not found: expected .*SegmentationClassAug"
+    ):
         opened(tmp_path)
     assert len(opened(tmp_path, "test")) == 2, "the test part needs VOC only"
     folder = make_voc_aug(tmp_path / "other")
@@ -63,10 +67,18 @@ def test_damaged_files_are_named(tmp_path):
     folder = make_voc_aug(tmp_path)
     train = opened(tmp_path)
     whole = train.maps[4].read_bytes()
-    contents = (b"", whole[:100], whole[: len(whole) - 9], b"no MATLAB file", whole[:-20] + bytes(20))
+    contents = (
+        b"",
+        whole[:100],
+        whole[: len(whole) - 9],
+        b"no MATLAB file",
+        whole[:-20] + bytes(20),
+    )
     for content in contents:
         train.maps[4].write_bytes(content)
-        with pytest.raises(DataError, match=r"2008_000000\.mat cannot be read as a label map of SBD"):
+        with pytest.raises(
+            DataError, match=r"2008_000000\.mat cannot be read as a label map of SBD"
+        ):
             train[4]
     (folder / "cls" / "2008_000001.mat").unlink()
     with pytest.raises(DataError, match=r"2008_000001\.mat is missing"):

@@ -9,14 +9,34 @@ from spikedriven.models.detection import Detector, create_detector
 
 ESF = {
     "backbone": "e_spikeformer_3m",
-    "backbone_args": {"embed_dims": (16, 16, 32, 32), "depths": (0, 1, 1, 1, 1), "num_heads": 2, "mlp_ratio": 2},
+    "backbone_args": {
+        "embed_dims": (16, 16, 32, 32),
+        "depths": (0, 1, 1, 1, 1),
+        "num_heads": 2,
+        "mlp_ratio": 2,
+    },
 }
 META = {
     "backbone": "meta_spikeformer_15m",
     "backbone_args": {**ESF["backbone_args"], "depths": (0, 0, 1, 1, 0), "time_steps": 2},
 }
-SMALL = {**ESF, "num_classes": 4, "width": 16, "convs": 1, "min_size": 64, "max_size": 64, "graph_rois": 4}
-HEADS = {"head_width": 32, "proposals": 20, "rpn_samples": 16, "roi_samples": 8, "finest": 16, "detections": 10}
+SMALL = {
+    **ESF,
+    "num_classes": 4,
+    "width": 16,
+    "convs": 1,
+    "min_size": 64,
+    "max_size": 64,
+    "graph_rois": 4,
+}
+HEADS = {
+    "head_width": 32,
+    "proposals": 20,
+    "rpn_samples": 16,
+    "roi_samples": 8,
+    "finest": 16,
+    "detections": 10,
+}
 
 
 def small(name: str = "mask_rcnn", **changes: Any) -> Detector:

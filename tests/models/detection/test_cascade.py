@@ -26,7 +26,9 @@ class Fixed(nn.Module):
         return self.answers if len(self.answers) > 1 else self.answers[0]
 
 
-def stage(logits: torch.Tensor, deltas: torch.Tensor, masks: torch.Tensor | None = None, rule=STAGES[0]) -> RoIHeads:
+def stage(
+    logits: torch.Tensor, deltas: torch.Tensor, masks: torch.Tensor | None = None, rule=STAGES[0]
+) -> RoIHeads:
     """A stage of two classes with given outputs, on real RoIAlign."""
     pool = MultiScaleRoIAlign(["0"], 7, 2)
     masks = torch.zeros(len(logits), 3, 28, 28) if masks is None else masks
@@ -61,7 +63,9 @@ def test_parameters_of_the_published_network():
 
 
 def test_box_convs_are_an_option():
-    assert len(small("cascade_mask_rcnn", box_convs=2).roi_heads.stages[0].box_head.shared_convs) == 2
+    assert (
+        len(small("cascade_mask_rcnn", box_convs=2).roi_heads.stages[0].box_head.shared_convs) == 2
+    )
     assert len(small("mask_rcnn", box_convs=3).roi_heads.box_head.shared_convs) == 3
     with pytest.raises(InputError, match="box_convs must be at least 0, found -1"):
         small(box_convs=-1)
@@ -75,10 +79,14 @@ def test_boxes_move_by_the_deltas_of_their_class_and_stay_inside_the_image():
     deltas[1, 1], deltas[1, 2] = torch.tensor([20.0, 0.0, 0.0, 0.0]), 5.0
     first = stage(logits, deltas.flatten(1))
     (boxes,) = refined(first, logits, deltas.flatten(1), ROIS, SHAPE)
-    assert torch.allclose(boxes, torch.tensor([[12.0, 10.0, 32.0, 50.0], [100.0, 40.0, 100.0, 60.0]]))
+    assert torch.allclose(
+        boxes, torch.tensor([[12.0, 10.0, 32.0, 50.0], [100.0, 40.0, 100.0, 60.0]])
+    )
     # in training the label decides, and the best class stands in for the background
     (boxes,) = refined(first, logits, deltas.flatten(1), ROIS, SHAPE, [torch.tensor([0, 2])])
-    assert torch.allclose(boxes[0], torch.tensor([12.0, 10.0, 32.0, 50.0])) and not torch.allclose(boxes[1], ROIS[0][1])
+    assert torch.allclose(boxes[0], torch.tensor([12.0, 10.0, 32.0, 50.0])) and not torch.allclose(
+        boxes[1], ROIS[0][1]
+    )
 
 
 def test_later_stages_move_less():
@@ -86,9 +94,12 @@ def test_later_stages_move_less():
     deltas[:, 1, 0] = 1.0
     logits = torch.tensor([[0.0, 1.0, 0.0]] * 2)
     shifts = [
-        (refined(stage(logits, deltas.flatten(1), rule=rule), logits, deltas.flatten(1), ROIS, SHAPE)[0] - ROIS[0])[
-            0, 0
-        ]
+        (
+            refined(
+                stage(logits, deltas.flatten(1), rule=rule), logits, deltas.flatten(1), ROIS, SHAPE
+            )[0]
+            - ROIS[0]
+        )[0, 0]
         for rule in STAGES
     ]
     assert torch.allclose(torch.stack(shifts), torch.tensor([2.0, 1.0, 0.66]))
@@ -102,7 +113,9 @@ def test_the_box_loss_is_ten_times_one_minus_giou_over_all_rois():
     deltas = torch.zeros(3, 12, requires_grad=True)
     loss = giou_loss(stage(torch.zeros(3, 3), deltas), deltas, rois, labels, truth)
     assert loss.item() == pytest.approx(10 * 0.5 / 3, rel=1e-5)
-    none = giou_loss(stage(torch.zeros(3, 3), deltas), deltas, rois, [torch.zeros(3, dtype=torch.int64)], truth)
+    none = giou_loss(
+        stage(torch.zeros(3, 3), deltas), deltas, rois, [torch.zeros(3, dtype=torch.int64)], truth
+    )
     none.backward()
     assert none.item() == 0 and torch.equal(deltas.grad, torch.zeros(3, 12))
 
@@ -111,7 +124,9 @@ def test_scores_and_masks_are_means_over_the_stages_and_boxes_the_last_ones():
     logits = [torch.tensor([[0.0, a, 0.0], [0.0, 0.0, a]]) for a in (1.0, 2.0, 6.0)]
     masks = [torch.full((4, 3, 28, 28), value) for value in (-20.0, 20.0, 20.0)]
     still = torch.zeros(2, 12)
-    heads = CascadeRoIHeads([stage(lg, still, m, rule) for lg, m, rule in zip(logits, masks, STAGES, strict=True)])
+    heads = CascadeRoIHeads(
+        [stage(lg, still, m, rule) for lg, m, rule in zip(logits, masks, STAGES, strict=True)]
+    )
     found, losses = heads.eval()({"0": torch.zeros(1, 1, 25, 25)}, ROIS, SHAPE)
     assert losses == {} and len(found) == 1
     best = found[0]["scores"][:2]
@@ -126,7 +141,11 @@ def test_losses_carry_the_weights_of_their_stages(monkeypatch):
     images, targets = scenes((64, 64))
     torch.manual_seed(1)
     weighted = model(images, targets)
-    names = {f"s{i}.{name}" for i in range(3) for name in ("loss_classifier", "loss_box_reg", "loss_mask")}
+    names = {
+        f"s{i}.{name}"
+        for i in range(3)
+        for name in ("loss_classifier", "loss_box_reg", "loss_mask")
+    }
     assert weighted.keys() == names | {"loss_objectness", "loss_rpn_box_reg"}
     model = small("cascade_mask_rcnn").train()
     rules = tuple(cascade.StageRule(rule.iou, 1.0, rule.stds) for rule in STAGES)
@@ -154,13 +173,18 @@ def test_every_stage_learns_from_the_boxes_of_the_stage_before_it():
     model(images, targets)
     assert len(given) == 3 and all(len(boxes) for boxes in given)
     for boxes in given[1:]:
-        assert not (boxes[:, None] == targets[0]["boxes"][None]).all(2).any(), "objects are added by each stage itself"
+        assert not (boxes[:, None] == targets[0]["boxes"][None]).all(2).any(), (
+            "objects are added by each stage itself"
+        )
         assert boxes.min() >= 0 and boxes.max() <= 64
 
 
 def test_boxes_are_moved_in_float32_under_autocast():
     """In bfloat16 the corners of a box at 1000 would be 4 pixels apart."""
-    deltas, logits = torch.zeros(1, 12, dtype=torch.bfloat16), torch.tensor([[0.0, 1.0, 0.0]]).bfloat16()
+    deltas, logits = (
+        torch.zeros(1, 12, dtype=torch.bfloat16),
+        torch.tensor([[0.0, 1.0, 0.0]]).bfloat16(),
+    )
     rois, shapes = [torch.tensor([[1001.0, 1003.0, 1051.0, 1057.0]])], [(1200, 1200)]
     first = stage(logits, deltas)
     found = cascade.boxes_of(first, {"0": torch.zeros(1, 1, 300, 300)}, rois, shapes)

@@ -22,9 +22,14 @@ NAMES = ("mask_rcnn", "cascade_mask_rcnn", "retinanet")
 def test_released_mask_rcnn_has_the_published_number_of_parameters(backbone):
     (width, head_width), expected = PUBLISHED[backbone]
     with torch.device("meta"):
-        model = create_detector("mask_rcnn", backbone=backbone, mode="released", width=width, head_width=head_width)
+        model = create_detector(
+            "mask_rcnn", backbone=backbone, mode="released", width=width, head_width=head_width
+        )
     parts = ("", "backbone.neck", "rpn", "roi_heads.box", "roi_heads.mask")
-    found = [sum(p.numel() for n, p in model.named_parameters() if n.startswith(part)) / 1e6 for part in parts]
+    found = [
+        sum(p.numel() for n, p in model.named_parameters() if n.startswith(part)) / 1e6
+        for part in parts
+    ]
     assert [round(millions, 2) for millions in found] == list(expected)
 
 
@@ -56,18 +61,28 @@ def test_a_batch_with_one_roi_trains_too():
     assert all(loss.isfinite() for loss in losses.values())
     sum(losses.values()).backward()
     assert [n for n, p in model.named_parameters() if p.grad is None] == []
-    assert all(torch.equal(norm.running_mean, mean) for norm, mean in zip(norms, before, strict=True))
+    assert all(
+        torch.equal(norm.running_mean, mean) for norm, mean in zip(norms, before, strict=True)
+    )
     assert all(norm.training for norm in norms)
     model.roi_heads.fg_bg_sampler.batch_size_per_image = 8
     model(*scenes((128, 128)))
-    assert not any(torch.equal(norm.running_mean, mean) for norm, mean in zip(norms, before, strict=True))
+    assert not any(
+        torch.equal(norm.running_mean, mean) for norm, mean in zip(norms, before, strict=True)
+    )
 
 
 def test_detections_are_in_the_pixels_of_the_image_they_were_found_in():
     model = small(score_thresh=0.0)
     found = predict(model, torch.randint(0, 256, (3, 40, 80), dtype=torch.uint8))
-    assert found["masks"].shape == (len(found["boxes"]), 40, 80) and found["masks"].dtype == torch.bool
-    assert found["boxes"][:, 2].max() <= 80 and found["boxes"][:, 3].max() <= 40 and len(found["boxes"]) > 0
+    assert (
+        found["masks"].shape == (len(found["boxes"]), 40, 80) and found["masks"].dtype == torch.bool
+    )
+    assert (
+        found["boxes"][:, 2].max() <= 80
+        and found["boxes"][:, 3].max() <= 40
+        and len(found["boxes"]) > 0
+    )
     assert found["boxes"][:, 2].max() > 40  # the resized image is 32 x 64
     assert (found["scores"].diff() <= 0).all()
 
@@ -98,7 +113,9 @@ def test_background_has_no_weights_and_stands_first():
     assert predictor.fc_cls.weight.shape[0] == 5 and predictor.fc_reg.weight.shape[0] == 16
     features = torch.randn(1, 3, 32)
     with torch.no_grad():
-        predictor.fc_cls.bias[:] = torch.tensor([1.0, 2.0, 3.0, 4.0, 50.0])  # the background is the last one
+        predictor.fc_cls.bias[:] = torch.tensor(
+            [1.0, 2.0, 3.0, 4.0, 50.0]
+        )  # the background is the last one
         predictor.fc_cls.weight.zero_()
         logits, deltas = predictor(features)
     assert logits[0].tolist() == [50.0, 1.0, 2.0, 3.0, 4.0]
@@ -122,7 +139,9 @@ def test_keeping_time_changes_nothing_where_steps_are_equal(name):
     """Integer neurons do not couple time steps, so T copies of an image are T times the same work."""
     args = {**ESF["backbone_args"], "time_steps": 3}
     x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
-    merged, kept = (small(name, backbone_args=args, keep_time=keep).double() for keep in (False, True))
+    merged, kept = (
+        small(name, backbone_args=args, keep_time=keep).double() for keep in (False, True)
+    )
     kept.load_state_dict(awake(merged, x).state_dict())
     with torch.no_grad():
         torch.testing.assert_close(kept.dense(x), merged.dense(x), rtol=0, atol=1e-9)
@@ -131,7 +150,9 @@ def test_keeping_time_changes_nothing_where_steps_are_equal(name):
 def test_lif_heads_see_every_time_step():
     model = small(**META, neuron="lif", keep_time=True)
     seen = []
-    model.roi_heads.box_predictor.neuron.register_forward_hook(lambda m, inputs, out: seen.append(out.shape))
+    model.roi_heads.box_predictor.neuron.register_forward_hook(
+        lambda m, inputs, out: seen.append(out.shape)
+    )
     model(scenes((64, 64))[0])
     assert seen[0][0] == 2 and model.time_steps == 2
 
@@ -163,7 +184,9 @@ def test_options_are_checked():
         create_detector("yolo")
     with pytest.raises(InputError, match="mode must be one of"):
         DetectorOptions(mode="fixed")
-    with pytest.raises(InputError, match=r"out_indices must rise and lie in 0\.\.4 \(strides \[2, 4, 8, 16, 16\]\)"):
+    with pytest.raises(
+        InputError, match=r"out_indices must rise and lie in 0\.\.4 \(strides \[2, 4, 8, 16, 16\]\)"
+    ):
         small(out_indices=(1, 7))
     with pytest.raises(InputError, match="max_size must be at least min_size=800"):
         DetectorOptions(max_size=700)
@@ -171,7 +194,9 @@ def test_options_are_checked():
         DetectorOptions(roi_samples=0)
 
 
-@pytest.mark.parametrize("backbone", ["sdt_8_384", "spikingformer_8_384", "meta_spikeformer_15m", "e_spikeformer_83m"])
+@pytest.mark.parametrize(
+    "backbone", ["sdt_8_384", "spikingformer_8_384", "meta_spikeformer_15m", "e_spikeformer_83m"]
+)
 def test_every_family_carries_a_detector(backbone):
     with torch.device("meta"):
         model = create_detector("mask_rcnn", backbone=backbone, width=32, num_classes=3)

@@ -45,13 +45,16 @@ HEADS = {
 
 
 @pytest.mark.parametrize(
-    ("name", "examples"), [("mask_rcnn", EXAMPLES), ("cascade_mask_rcnn", CASCADE), ("retinanet", RETINA)]
+    ("name", "examples"),
+    [("mask_rcnn", EXAMPLES), ("cascade_mask_rcnn", CASCADE), ("retinanet", RETINA)],
 )
 def test_names(name, examples):
     model = small(name, mode="released", convs=2)
     state = model.state_dict()
     names = model.official_names()
-    assert {key: names.theirs(key) for key in examples} == examples and examples.keys() <= state.keys()
+    assert {
+        key: names.theirs(key) for key in examples
+    } == examples and examples.keys() <= state.keys()
     theirs = [names.theirs(key) for key in state]
     assert len(set(theirs)) == len(state)
     assert {key.split(".")[0] for key in theirs} == {"backbone", "neck", *HEADS[name]}

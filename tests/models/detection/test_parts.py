@@ -25,14 +25,27 @@ def test_the_released_pyramid_clips_at_one_in_evaluation_only():
 
 def test_modes_differ_as_documented():
     released, corrected = small(mode="released"), small()
-    assert released.rpn.anchor_generator.strides == (4, 8, 16, 32, 64)  # of maps with strides 4, 8, 16, 16, 32
+    assert released.rpn.anchor_generator.strides == (
+        4,
+        8,
+        16,
+        32,
+        64,
+    )  # of maps with strides 4, 8, 16, 16, 32
     assert corrected.rpn.anchor_generator.strides == (4, 8, 16, 32, 64)
     sizes = {m: [v.shape[-1] for v in model.backbone(torch.zeros(1, 3, 128, 128)).values()]
              for m, model in (("released", released), ("corrected", corrected))}  # fmt: skip
     assert sizes == {"released": [32, 16, 8, 8, 4], "corrected": [32, 16, 8, 4, 2]}
     norms = {m.norm for m in corrected.modules() if isinstance(m, IntegerNeuron) and m.levels == 4}
-    heads = {m.norm for n, m in released.named_modules() if isinstance(m, IntegerNeuron) and "body" not in n}
-    assert heads == {1.0} and norms == {1.0, 4.0}  # 1: in front of the classifier, which a detector does not have
+    heads = {
+        m.norm
+        for n, m in released.named_modules()
+        if isinstance(m, IntegerNeuron) and "body" not in n
+    }
+    assert heads == {1.0} and norms == {
+        1.0,
+        4.0,
+    }  # 1: in front of the classifier, which a detector does not have
     neck = [m for m in released.backbone.neck.modules() if isinstance(m, IntegerNeuron)]
     assert neck and all(isinstance(m, ClippingNeuron) for m in neck)
 
@@ -55,12 +68,16 @@ def test_anchors_are_centred_on_their_cells_and_as_large_as_asked():
     anchors = StrideAnchors((4, 8), (8.0,), (0.5, 1.0, 2.0))
     images = ImageList(torch.zeros(2, 3, 20, 24), [(20, 24)] * 2)
     found = anchors(images, [torch.zeros(2, 1, 5, 6), torch.zeros(2, 1, 3, 3)])
-    assert len(found) == 2 and found[0].shape == (3 * (30 + 9), 4) and torch.equal(found[0], found[1])
+    assert (
+        len(found) == 2 and found[0].shape == (3 * (30 + 9), 4) and torch.equal(found[0], found[1])
+    )
     sides = found[0][:, 2:] - found[0][:, :2]
     torch.testing.assert_close(sides.prod(1)[:90], torch.full((90,), 32.0**2))
     torch.testing.assert_close((sides[:, 1] / sides[:, 0])[:3], torch.tensor([0.5, 1.0, 2.0]))
     centres = (found[0][:, 2:] + found[0][:, :2]) / 2
-    torch.testing.assert_close(centres[3 * 7], torch.tensor([4.0, 4.0]))  # second row, second column, stride 4
+    torch.testing.assert_close(
+        centres[3 * 7], torch.tensor([4.0, 4.0])
+    )  # second row, second column, stride 4
     torch.testing.assert_close(centres[90 + 3], torch.tensor([8.0, 0.0]))
     assert octave_scales() == pytest.approx([4.0, 5.0396842, 6.3496042])
 
@@ -68,7 +85,10 @@ def test_anchors_are_centred_on_their_cells_and_as_large_as_asked():
 def test_roi_align_agrees_with_torchvision_per_level():
     torch.manual_seed(0)
     maps = {"0": torch.randn(2, 3, 32, 32), "1": torch.randn(2, 3, 16, 16)}
-    boxes = [torch.tensor([[3.0, 5.0, 60.0, 90.0], [0.0, 0.0, 127.0, 120.0]]), torch.tensor([[40.0, 8.0, 90.0, 70.0]])]
+    boxes = [
+        torch.tensor([[3.0, 5.0, 60.0, 90.0], [0.0, 0.0, 127.0, 120.0]]),
+        torch.tensor([[40.0, 8.0, 90.0, 70.0]]),
+    ]
     pool = PyramidRoIAlign((4, 8), 7, 2)
     found = pool(maps, boxes, [(128, 128)] * 2)
     levels = pool.level_of(torch.cat(boxes))
@@ -85,7 +105,10 @@ def test_roi_align_agrees_with_torchvision_per_level():
 def test_roi_align_repeats_boxes_over_time():
     torch.manual_seed(0)
     first, second = torch.randn(2, 3, 16, 16), torch.randn(2, 3, 16, 16)
-    boxes = [torch.tensor([[3.0, 5.0, 40.0, 50.0]]), torch.tensor([[4.0, 8.0, 30.0, 60.0], [0.0, 0.0, 64.0, 64.0]])]
+    boxes = [
+        torch.tensor([[3.0, 5.0, 40.0, 50.0]]),
+        torch.tensor([[4.0, 8.0, 30.0, 60.0], [0.0, 0.0, 64.0, 64.0]]),
+    ]
     pool = PyramidRoIAlign((4,), 7, 2)
     both = pool({"0": torch.cat([first, second])}, boxes, [(64, 64)] * 2)
     assert torch.equal(both[:3], pool({"0": first}, boxes, [(64, 64)] * 2))

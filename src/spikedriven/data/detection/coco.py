@@ -49,18 +49,29 @@ class CocoInstances(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     def __init__(self, folder: Path, annotations: Path, training: bool) -> None:
         self.folder, self.source, self.degenerate = folder, annotations, 0
         content = _read_json(annotations)
-        categories = sorted(_entries(content, "categories", annotations, ("id", "name")), key=lambda c: c["id"])
+        categories = sorted(
+            _entries(content, "categories", annotations, ("id", "name")), key=lambda c: c["id"]
+        )
         self.classes = tuple(str(category["name"]) for category in categories)
         self.labels = {category["id"]: i + 1 for i, category in enumerate(categories)}
-        for image in _entries(content, "images", annotations, ("id", "file_name", "height", "width")):
+        for image in _entries(
+            content, "images", annotations, ("id", "file_name", "height", "width")
+        ):
             _check_image(image, folder, f"{annotations}: image {image['id']}")
         by_image = self._annotations(content, training)
         self.images = [
-            CocoImage(image["file_name"], image["height"], image["width"], tuple(by_image.get(image["id"], ())))
+            CocoImage(
+                image["file_name"],
+                image["height"],
+                image["width"],
+                tuple(by_image.get(image["id"], ())),
+            )
             for image in content["images"]
         ]
         if training:
-            self.images = [i for i in self.images if i.annotations and min(i.height, i.width) >= SMALLEST_IMAGE]
+            self.images = [
+                i for i in self.images if i.annotations and min(i.height, i.width) >= SMALLEST_IMAGE
+            ]
         if not self.images:
             raise DataError(f"{annotations}: no image with an object in it")
 
@@ -81,10 +92,18 @@ class CocoInstances(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         masks = [self._mask(a, entry) for a in entry.annotations]
         return pixels, {
             "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
-            "labels": torch.tensor([self.labels[a["category_id"]] for a in entry.annotations], dtype=torch.int64),
-            "masks": torch.stack(masks) if masks else torch.zeros(0, entry.height, entry.width, dtype=torch.uint8),
-            "iscrowd": torch.tensor([a.get("iscrowd", 0) for a in entry.annotations], dtype=torch.int64),
-            "area": torch.tensor([float(a["area"]) for a in entry.annotations], dtype=torch.float32),
+            "labels": torch.tensor(
+                [self.labels[a["category_id"]] for a in entry.annotations], dtype=torch.int64
+            ),
+            "masks": torch.stack(masks)
+            if masks
+            else torch.zeros(0, entry.height, entry.width, dtype=torch.uint8),
+            "iscrowd": torch.tensor(
+                [a.get("iscrowd", 0) for a in entry.annotations], dtype=torch.int64
+            ),
+            "area": torch.tensor(
+                [float(a["area"]) for a in entry.annotations], dtype=torch.float32
+            ),
         }
 
     def _read(self, entry: CocoImage) -> Tensor:
@@ -102,7 +121,9 @@ class CocoInstances(Dataset[tuple[Tensor, dict[str, Tensor]]]):
             )
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
 
-    def _annotations(self, content: dict[str, Any], training: bool) -> dict[int, list[dict[str, Any]]]:
+    def _annotations(
+        self, content: dict[str, Any], training: bool
+    ) -> dict[int, list[dict[str, Any]]]:
         sizes = {image["id"]: image for image in content["images"]}
         by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
         keys = ("image_id", "bbox", "category_id", "segmentation", "area")
@@ -111,9 +132,15 @@ class CocoInstances(Dataset[tuple[Tensor, dict[str, Tensor]]]):
             if not _are_numbers(a["image_id"], a["category_id"]) or not (
                 a["image_id"] in sizes and a["category_id"] in self.labels
             ):
-                raise DataError(f"{where}: image {a['image_id']} or category {a['category_id']} is not in the file")
-            if not (isinstance(a["bbox"], list) and len(a["bbox"]) == 4 and _are_numbers(*a["bbox"])):
-                raise DataError(f"{where}: bbox must be [x, y, width, height] in numbers, found {a['bbox']!r}")
+                raise DataError(
+                    f"{where}: image {a['image_id']} or category {a['category_id']} is not in the file"
+                )
+            if not (
+                isinstance(a["bbox"], list) and len(a["bbox"]) == 4 and _are_numbers(*a["bbox"])
+            ):
+                raise DataError(
+                    f"{where}: bbox must be [x, y, width, height] in numbers, found {a['bbox']!r}"
+                )
             if not _are_numbers(a["area"]):
                 raise DataError(f"{where}: area must be a number, found {a['area']!r}")
             if training and a.get("iscrowd", 0):
@@ -128,9 +155,13 @@ class CocoInstances(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         """uint8 [H, W]; polygons of one object are united."""
         where = f"{self.source}: annotation {annotation.get('id')}"
         try:
-            return torch.from_numpy(rasterize(annotation["segmentation"], entry.height, entry.width))
+            return torch.from_numpy(
+                rasterize(annotation["segmentation"], entry.height, entry.width)
+            )
         except (ValueError, TypeError, LookupError, RuntimeError, OverflowError) as error:
-            raise DataError(f"{where}: its segmentation is neither polygons nor run lengths ({error})") from error
+            raise DataError(
+                f"{where}: its segmentation is neither polygons nor run lengths ({error})"
+            ) from error
 
 
 def rasterize(segmentation: Any, height: int, width: int) -> np.ndarray:
@@ -138,16 +169,22 @@ def rasterize(segmentation: Any, height: int, width: int) -> np.ndarray:
     tools = coco_tools()
     if isinstance(segmentation, dict):
         if list(segmentation["size"]) != [height, width]:
-            raise ValueError(f"run lengths for {segmentation['size']}, the image has {[height, width]}")
+            raise ValueError(
+                f"run lengths for {segmentation['size']}, the image has {[height, width]}"
+            )
         if isinstance(segmentation["counts"], list):
             if sum(segmentation["counts"]) != height * width:
-                raise ValueError(f"run lengths add up to {sum(segmentation['counts'])}, not {height * width}")
+                raise ValueError(
+                    f"run lengths add up to {sum(segmentation['counts'])}, not {height * width}"
+                )
             segmentation = tools.frPyObjects(segmentation, height, width)
         return np.ascontiguousarray(tools.decode(segmentation))
     if not segmentation or any(len(p) < 6 or len(p) % 2 for p in segmentation):
         raise ValueError("a polygon needs at least three x, y pairs")
     polygons = [[float(v) for v in polygon] for polygon in segmentation]
-    side = max(height, width)  # the time that a polygon takes grows with its length, within the image or not
+    side = max(
+        height, width
+    )  # the time that a polygon takes grows with its length, within the image or not
     if not all(-side <= v <= 2 * side for polygon in polygons for v in polygon):
         raise ValueError(f"a polygon has points far outside of the {width} x {height} pixels")
     parts = tools.frPyObjects(polygons, height, width)
@@ -159,13 +196,18 @@ def coco_tools() -> ModuleType:
     try:
         return importlib.import_module("faster_coco_eval.core.mask")
     except ModuleNotFoundError as error:
-        raise InputError("COCO masks and mAP need faster-coco-eval: pip install 'spikedriven[det]'") from error
+        raise InputError(
+            "COCO masks and mAP need faster-coco-eval: pip install 'spikedriven[det]'"
+        ) from error
 
 
 def load_coco(data_folder: Path, split: str) -> CocoInstances:
     """ "train" (train2017) or "test" (val2017) below a data folder. DataError names what is missing."""
     part = PARTS[split]
-    folder, annotations = data_folder / "coco" / part, data_folder / "coco" / "annotations" / f"instances_{part}.json"
+    folder, annotations = (
+        data_folder / "coco" / part,
+        data_folder / "coco" / "annotations" / f"instances_{part}.json",
+    )
     for path in (folder, annotations):
         if not path.exists():
             raise DataError(
@@ -181,13 +223,17 @@ def _read_json(path: Path) -> dict[str, Any]:
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error}") from error
     except (ValueError, RecursionError) as error:
-        raise DataError(f"{path} is truncated or no JSON: {error}; unpack the annotations again") from error
+        raise DataError(
+            f"{path} is truncated or no JSON: {error}; unpack the annotations again"
+        ) from error
     if not isinstance(content, dict):
         raise DataError(f"{path}: expected an object with images, annotations and categories")
     return content
 
 
-def _entries(content: dict[str, Any], name: str, path: Path, keys: tuple[str, ...]) -> list[dict[str, Any]]:
+def _entries(
+    content: dict[str, Any], name: str, path: Path, keys: tuple[str, ...]
+) -> list[dict[str, Any]]:
     entries = content.get(name)
     if not isinstance(entries, list):
         raise DataError(f"{path}: it has no list {name!r}; is it an instances_*.json file?")
@@ -199,8 +245,13 @@ def _entries(content: dict[str, Any], name: str, path: Path, keys: tuple[str, ..
 
 
 def _check_image(image: dict[str, Any], folder: Path, where: str) -> None:
-    if not (isinstance(image["file_name"], str) and _are_numbers(image["id"], image["height"], image["width"])):
-        raise DataError(f"{where}: expected numbers as id, height and width, and a file_name, found {image!r}")
+    if not (
+        isinstance(image["file_name"], str)
+        and _are_numbers(image["id"], image["height"], image["width"])
+    ):
+        raise DataError(
+            f"{where}: expected numbers as id, height and width, and a file_name, found {image!r}"
+        )
     below(folder, image["file_name"], where)
 
 
@@ -218,4 +269,9 @@ def _is_degenerate(bbox: list[float], image: dict[str, Any]) -> bool:
 def _corners(bbox: list[float], entry: CocoImage) -> list[float]:
     """x, y, width, height -> x0, y0, x1, y1 within the image."""
     x, y, w, h = bbox
-    return [max(x, 0.0), max(y, 0.0), min(x + w, float(entry.width)), min(y + h, float(entry.height))]
+    return [
+        max(x, 0.0),
+        max(y, 0.0),
+        min(x + w, float(entry.width)),
+        min(y + h, float(entry.height)),
+    ]

@@ -104,10 +104,14 @@ class DetectionDataConfig:
     def __post_init__(self) -> None:
         if self.dataset not in DETECTION_SETS:
             close = difflib.get_close_matches(self.dataset, DETECTION_SETS, n=1, cutoff=0.4)
-            hint = f"did you mean {close[0]}?" if close else f"there are {', '.join(DETECTION_SETS)}"
+            hint = (
+                f"did you mean {close[0]}?" if close else f"there are {', '.join(DETECTION_SETS)}"
+            )
             raise RecipeError(f"dataset: no detection set is called {self.dataset!r}; {hint}")
         if len(self.mean) != 3 or len(self.std) != 3 or min(self.std) <= 0:
-            raise RecipeError(f"mean, std: expected three values each, std above 0; found {self.mean} and {self.std}")
+            raise RecipeError(
+                f"mean, std: expected three values each, std above 0; found {self.mean} and {self.std}"
+            )
         if not 0 <= self.hflip <= 1:
             raise RecipeError(f"hflip: expected a probability, found {self.hflip}")
         self._check_sizes()
@@ -118,10 +122,20 @@ class DetectionDataConfig:
             if values is not None and (not values or min(values) < 1):
                 raise RecipeError(f"{field}: expected sizes of at least 1 pixel, found {values}")
         if self.crop_range[0] > self.crop_range[1]:
-            raise RecipeError(f"crop_range: expected the smaller size first, found {self.crop_range}")
-        for field, least in {"workers": 0, "max_size": 1, "test_size": 1, "train_images": 1, "test_images": 1}.items():
+            raise RecipeError(
+                f"crop_range: expected the smaller size first, found {self.crop_range}"
+            )
+        for field, least in {
+            "workers": 0,
+            "max_size": 1,
+            "test_size": 1,
+            "train_images": 1,
+            "test_images": 1,
+        }.items():
             if getattr(self, field) < least:
-                raise RecipeError(f"{field}: expected at least {least}, found {getattr(self, field)}")
+                raise RecipeError(
+                    f"{field}: expected at least {least}, found {getattr(self, field)}"
+                )
         if self.max_size < max(*self.sizes, self.test_size):
             raise RecipeError(f"max_size: expected at least the sizes {self.sizes} and {self.test_size}, "
                               f"found {self.max_size}")  # fmt: skip

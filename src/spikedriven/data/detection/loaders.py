@@ -54,7 +54,9 @@ class DetectionBatches(Dataset):
     def __init__(self, cfg: DetectionDataConfig, dataset: Any, seed: int) -> None:
         self.cfg, self.dataset, self.seed = cfg, dataset, seed
 
-    def __getitem__(self, key: BatchKey) -> tuple[list[Tensor], list[Target], list[BrokenImage]] | DataError:
+    def __getitem__(
+        self, key: BatchKey
+    ) -> tuple[list[Tensor], list[Target], list[BrokenImage]] | DataError:
         broken: list[BrokenImage] = []
         try:
             with isolated_generators():
@@ -64,7 +66,9 @@ class DetectionBatches(Dataset):
         return [image for image, _ in samples], [target for _, target in samples], broken
 
     def _sample(self, epoch: int, index: int, broken: list[BrokenImage]) -> Sample:
-        image, target = read_or_next(self.dataset, index, self.dataset.__getitem__, self.cfg.skip_broken, broken)
+        image, target = read_or_next(
+            self.dataset, index, self.dataset.__getitem__, self.cfg.skip_broken, broken
+        )
         reseed("augment", self.seed, epoch, index)
         return train_sample(image, target, self.cfg)
 
@@ -87,7 +91,11 @@ class EvalDetections(Dataset):
     @staticmethod
     def collate(samples: list) -> Batch | DataError:
         errors = [sample for sample in samples if isinstance(sample, DataError)]
-        return errors[0] if errors else ([image for image, _ in samples], [target for _, target in samples])
+        return (
+            errors[0]
+            if errors
+            else ([image for image, _ in samples], [target for _, target in samples])
+        )
 
 
 def build_detection_train_loader(
@@ -100,7 +108,12 @@ def build_detection_train_loader(
 
 
 def build_detection_eval_loader(
-    cfg: DetectionDataConfig, *, batch_size: int, rank: int = 0, world_size: int = 1, split: str = "test"
+    cfg: DetectionDataConfig,
+    *,
+    batch_size: int,
+    rank: int = 0,
+    world_size: int = 1,
+    split: str = "test",
 ) -> torch.utils.data.DataLoader:
     """Loader of (images, targets) of one part in the set's order; rank r has images r, r + world_size, ..."""
     samples = EvalDetections(create_detection_dataset(cfg, split))
@@ -132,7 +145,9 @@ class FittedImages(Dataset):
             return error
         scale = self.side / max(image.shape[-2:])
         size = [max(1, round(side * scale)) for side in image.shape[-2:]]
-        fitted = transforms.normalize(transforms.resize(image, size, antialias=True), self.cfg.mean, self.cfg.std)
+        fitted = transforms.normalize(
+            transforms.resize(image, size, antialias=True), self.cfg.mean, self.cfg.std
+        )
         return transforms.pad(fitted, [0, 0, self.side - size[1], self.side - size[0]]), target
 
     @staticmethod
@@ -145,7 +160,12 @@ class FittedImages(Dataset):
 
 @build_eval_loader.register(DetectionDataConfig)
 def fitted_images_loader(
-    cfg: DetectionDataConfig, split: str = "test", *, batch_size: int, rank: int = 0, world_size: int = 1
+    cfg: DetectionDataConfig,
+    split: str = "test",
+    *,
+    batch_size: int,
+    rank: int = 0,
+    world_size: int = 1,
 ) -> torch.utils.data.DataLoader:
     """Loader of (float32 [B, 3, S, S], targets) as `Detector.dense` takes them; see `FittedImages`."""
     samples = FittedImages(cfg, create_detection_dataset(cfg, split))

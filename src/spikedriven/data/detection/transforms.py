@@ -36,7 +36,9 @@ def train_sample(image: Tensor, target: Target, cfg: DetectionDataConfig) -> Sam
 
 def eval_sample(image: Tensor, target: Target) -> Sample:
     """The image as it is, float32 [3, H, W] in 0..1; the network resizes, and answers in the image's own pixels."""
-    return F.to_dtype(image, torch.float32, scale=True), {k: v for k, v in target.items() if k != "label_map"}
+    return F.to_dtype(image, torch.float32, scale=True), {
+        k: v for k, v in target.items() if k != "label_map"
+    }
 
 
 def _typed(image: Tensor, target: Target) -> dict[str, Any]:
@@ -56,7 +58,11 @@ def _plain(parts: dict[str, Any], labels: Tensor) -> Sample:
     boxes = F.clamp_bounding_boxes(parts["boxes"]).as_subclass(Tensor).float()
     keep = ((boxes[:, 2:] - boxes[:, :2]) >= SMALLEST_BOX).all(1)
     image = F.to_dtype(parts["image"].as_subclass(Tensor), torch.float32, scale=True)
-    target = {"boxes": boxes[keep], "labels": labels[keep], "masks": parts["masks"].as_subclass(Tensor)[keep]}
+    target = {
+        "boxes": boxes[keep],
+        "labels": labels[keep],
+        "masks": parts["masks"].as_subclass(Tensor)[keep],
+    }
     return image, target
 
 
@@ -93,13 +99,20 @@ def _resized(parts: dict[str, Any], height: int, width: int) -> dict[str, Any]:
         "image": F.resize(parts["image"], size, antialias=True),
         "boxes": F.resize(parts["boxes"], size),
         # torchvision's own choice for masks, "nearest", shifts them by up to half a pixel
-        "masks": tv_tensors.Mask(F.resize_image(parts["masks"], size, InterpolationMode.NEAREST_EXACT)),
+        "masks": tv_tensors.Mask(
+            F.resize_image(parts["masks"], size, InterpolationMode.NEAREST_EXACT)
+        ),
     }
 
 
 def _crop(parts: dict[str, Any], span: tuple[int, int]) -> dict[str, Any]:
     """A rectangle anywhere in the image. Height and width are drawn from `span` as far as it lies in the image, as
     MMDetection draws them for DETR: clamping afterwards would give most small images their whole side."""
-    sides = [int(torch.randint(min(span[0], size), min(span[1], size) + 1, ())) for size in _size(parts)]
-    top, left = (int(torch.randint(size - side + 1, ())) for size, side in zip(_size(parts), sides, strict=True))
+    sides = [
+        int(torch.randint(min(span[0], size), min(span[1], size) + 1, ())) for size in _size(parts)
+    ]
+    top, left = (
+        int(torch.randint(size - side + 1, ()))
+        for size, side in zip(_size(parts), sides, strict=True)
+    )
     return _each(parts, F.crop, top=top, left=left, height=sides[0], width=sides[1])

@@ -42,10 +42,16 @@ def _skip_header(file: EventFile) -> None:
     first = next(lines, b"")
     if not first.startswith(MAGIC):
         file.refuse(0, MAGIC.decode(), repr(first[:40]))
-    any(END_OF_HEADER.match(line) for line in lines)  # reads up to it, or up to the last line with a #
+    any(
+        END_OF_HEADER.match(line) for line in lines
+    )  # reads up to it, or up to the last line with a #
     if file.left % EVENT_BYTES:
         whole = file.size - file.left % EVENT_BYTES
-        file.refuse(whole, "events of 8 bytes up to the end", f"{file.left % EVENT_BYTES} bytes; the file is cut off")
+        file.refuse(
+            whole,
+            "events of 8 bytes up to the end",
+            f"{file.left % EVENT_BYTES} bytes; the file is cut off",
+        )
 
 
 def _decode(file: EventFile, data: bytes, offset: int, clock: Clock) -> Events:
@@ -54,7 +60,9 @@ def _decode(file: EventFile, data: bytes, offset: int, clock: Clock) -> Events:
     strange = np.flatnonzero(address > _ADDRESS_BITS)
     if len(strange):
         first = int(strange[0])
-        file.refuse(offset + EVENT_BYTES * first, "a DVS128 address below 0x10000", hex(address[first]))
+        file.refuse(
+            offset + EVENT_BYTES * first, "a DVS128 address below 0x10000", hex(address[first])
+        )
     t = clock.forward(raw[:, 1].astype(np.int32).astype(np.int64), offset, EVENT_BYTES)
     kept = address & _TRIGGER == 0
     column, row = (address >> 1) & 127, (address >> 8) & 127

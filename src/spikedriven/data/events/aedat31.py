@@ -36,7 +36,9 @@ class Packet:
     offset: int
 
 
-def stream_aedat31(path: str | Path, chunk: int = 1 << 16, height: int = 128, width: int = 128) -> Iterator[Events]:
+def stream_aedat31(
+    path: str | Path, chunk: int = 1 << 16, height: int = 128, width: int = 128
+) -> Iterator[Events]:
     """Parts of at most `chunk` events, in file order. DataError names file, byte, expected and found."""
     check_chunk(chunk)
     with open_file(Path(path)) as file:
@@ -66,9 +68,17 @@ def _read_packet(file: EventFile) -> Packet:
     if number > capacity:
         file.refuse(at, f"at most {capacity} events, the packet's capacity", number)
     if kind == POLARITY and (size, time_at) != (EVENT_BYTES, 4):
-        file.refuse(at, "polarity events of 8 bytes with the time at byte 4", f"{size} bytes, time at {time_at}")
+        file.refuse(
+            at,
+            "polarity events of 8 bytes with the time at byte 4",
+            f"{size} bytes, time at {time_at}",
+        )
     if capacity * size > file.left:
-        file.refuse(at, f"{capacity} events of {size} bytes", f"{file.left} bytes up to the end; the file is cut off")
+        file.refuse(
+            at,
+            f"{capacity} events of {size} bytes",
+            f"{file.left} bytes up to the end; the file is cut off",
+        )
     if overflows > 1 << 30:
         file.refuse(at, "a number of clock overflows below 2^30", overflows)
     return Packet(kind, size, overflows, capacity, number, file.offset)
@@ -82,6 +92,8 @@ def _polarity_events(
         offset = file.offset
         raw = np.frombuffer(file.read(count * EVENT_BYTES, "events"), "<u4").reshape(-1, 2)
         data = raw[:, 0].astype(np.int64)
-        t = clock.forward(raw[:, 1].astype(np.int64) + (packet.overflows << 31), offset, EVENT_BYTES)
+        t = clock.forward(
+            raw[:, 1].astype(np.int64) + (packet.overflows << 31), offset, EVENT_BYTES
+        )
         arrays = {"t": t, "x": data >> 17, "y": (data >> 2) & 0x7FFF, "p": (data >> 1) & 1}
         yield on_sensor(file, arrays, data & 1 == 1, (height, width), offset, EVENT_BYTES)

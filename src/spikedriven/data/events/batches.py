@@ -22,17 +22,23 @@ class EventBatches(Dataset):
     def __getitem__(self, key: BatchKey) -> TrainBatch | DataError:
         broken: list[BrokenImage] = []
         try:
-            clips, labels = default_collate([self._sample(index, name, broken) for index, name in key.named()])
+            clips, labels = default_collate(
+                [self._sample(index, name, broken) for index, name in key.named()]
+            )
         except DataError as error:
             return error
         own: float | torch.Tensor = 1.0
         if self.cfg.mixes:
-            clips, own = mix(clips, self.cfg, key.epoch, self._draws("mix", key.epoch, key.global_batch))
+            clips, own = mix(
+                clips, self.cfg, key.epoch, self._draws("mix", key.epoch, key.global_batch)
+            )
         if self.cfg.soft_targets:
             labels = mixup_target(labels, self.dataset.num_classes, own, self.cfg.smoothing)
         return clips, labels, broken
 
-    def _sample(self, index: int, name: tuple[int | str, ...], broken: list[BrokenImage]) -> tuple[torch.Tensor, int]:
+    def _sample(
+        self, index: int, name: tuple[int | str, ...], broken: list[BrokenImage]
+    ) -> tuple[torch.Tensor, int]:
         draws = self._draws("augment", *name)
 
         def read(position: int) -> tuple[torch.Tensor, int]:

@@ -40,7 +40,11 @@ class EventFile:
         """Exactly `count` bytes of `what`."""
         at, data = self.offset, self.file.read(count)
         if len(data) != count:
-            self.refuse(at, f"{count} bytes of {what}", f"{len(data)} before the end of the file; it is cut off")
+            self.refuse(
+                at,
+                f"{count} bytes of {what}",
+                f"{len(data)} before the end of the file; it is cut off",
+            )
         return data
 
     def header_lines(self) -> Iterator[bytes]:
@@ -51,9 +55,15 @@ class EventFile:
                 self.file.seek(at)
                 return
             if not line.endswith(b"\n"):
-                self.refuse(at, f"a header line of at most {LONGEST_LINE} bytes", "one that does not end there")
+                self.refuse(
+                    at,
+                    f"a header line of at most {LONGEST_LINE} bytes",
+                    "one that does not end there",
+                )
             if self.offset > LONGEST_HEADER:
-                self.refuse(at, f"header lines of at most {LONGEST_HEADER} bytes in all", "more of them")
+                self.refuse(
+                    at, f"header lines of at most {LONGEST_HEADER} bytes in all", "more of them"
+                )
             yield line.rstrip(b"\r\n")
 
     def refuse(self, offset: int, expected: str, found: Any) -> NoReturn:
@@ -107,7 +117,12 @@ class Clock:
 
 
 def on_sensor(
-    file: EventFile, arrays: dict[str, np.ndarray], kept: np.ndarray, size: tuple[int, int], offset: int, stride: int
+    file: EventFile,
+    arrays: dict[str, np.ndarray],
+    kept: np.ndarray,
+    size: tuple[int, int],
+    offset: int,
+    stride: int,
 ) -> Events:
     """Those events of a chunk that `kept` (bool [N]) marks; a pixel outside the sensor is named with its place.
 
@@ -118,14 +133,18 @@ def on_sensor(
         outside = np.flatnonzero(kept & ((arrays[name] < 0) | (arrays[name] >= side)))
         if len(outside):
             first = int(outside[0])
-            file.refuse(offset + stride * first, f"{name} from 0 to {side - 1}", int(arrays[name][first]))
+            file.refuse(
+                offset + stride * first, f"{name} from 0 to {side - 1}", int(arrays[name][first])
+            )
     return as_events({name: values[kept] for name, values in arrays.items()}, height, width)
 
 
 def as_events(arrays: dict[str, np.ndarray], height: int, width: int) -> Events:
     """Events of whole-number arrays t, x, y, p that are known to fit."""
     x, y = arrays["x"].astype(np.int16), arrays["y"].astype(np.int16)
-    return Events(t=arrays["t"], x=x, y=y, p=arrays["p"].astype(np.bool_), height=height, width=width)
+    return Events(
+        t=arrays["t"], x=x, y=y, p=arrays["p"].astype(np.bool_), height=height, width=width
+    )
 
 
 def check_chunk(chunk: int) -> None:

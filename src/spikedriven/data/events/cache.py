@@ -17,7 +17,14 @@ from spikedriven.errors import DataError
 _log = logging.getLogger(__name__)
 #: Part of every key: raise it when the same settings come to mean other frames.
 VERSION = 1
-_UNREADABLE = (*BAD_HEADER, zipfile.BadZipFile, zlib.error, NotImplementedError, RuntimeError, MemoryError)
+_UNREADABLE = (
+    *BAD_HEADER,
+    zipfile.BadZipFile,
+    zlib.error,
+    NotImplementedError,
+    RuntimeError,
+    MemoryError,
+)
 
 
 class FrameCache:
@@ -46,10 +53,15 @@ class FrameCache:
     def store(self, source: Path, stamp: list[int], frames: np.ndarray, part: str = "") -> None:
         """Keep float32 frames of whole numbers, which were made when the source's `file_stamp` was `stamp`.
         DataError when they cannot be written."""
-        from spikedriven.training.files import replace_file  # the training package reads recipes, and they name data
+        from spikedriven.training.files import (
+            replace_file,
+        )  # the training package reads recipes, and they name data
 
         path, buffer = self._path(source, part), io.BytesIO()
-        kind = next((k for k in (np.uint8, np.uint16) if frames.max(initial=0) <= np.iinfo(k).max), np.float32)
+        kind = next(
+            (k for k in (np.uint8, np.uint16) if frames.max(initial=0) <= np.iinfo(k).max),
+            np.float32,
+        )
         np.savez_compressed(buffer, stamp=np.array(stamp), frames=frames.astype(kind))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

@@ -64,13 +64,19 @@ def _files(folder: Path, name: str) -> list[Path]:
         files = sorted((folder / name).glob(pattern), key=lambda path: path.name)
         if files:
             return files
-    raise DataError(f"{folder / name}: expected the .aedat (or .npz) files of class {name}, found none")
+    raise DataError(
+        f"{folder / name}: expected the .aedat (or .npz) files of class {name}, found none"
+    )
 
 
 def _test_part(files: dict[str, list[Path]], split: str) -> set[Path]:
     """Which of the recordings of each class are for testing."""
     if split == "authors":
-        return {path for paths in files.values() for path in paths[math.ceil(TRAIN_SHARE * len(paths)) :]}
+        return {
+            path
+            for paths in files.values()
+            for path in paths[math.ceil(TRAIN_SHARE * len(paths)) :]
+        }
     if split == "seeded":
         return {path for name, paths in files.items() for path in _seeded_test(paths, name)}
     return listed_recordings(Path(split), files)
@@ -86,7 +92,9 @@ def _seeded_test(files: list[Path], name: str) -> set[Path]:
             "the shipped split goes by it (data.split authors does not)"
         )
     test = _shipped_split()[name]
-    return {path for path, number in numbers.items() if number is not None and int(number[1]) in test}
+    return {
+        path for path, number in numbers.items() if number is not None and int(number[1]) in test
+    }
 
 
 @cache

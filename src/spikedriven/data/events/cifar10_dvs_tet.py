@@ -68,7 +68,9 @@ class PtClips(EventDataset):
                 f"{file}: has {clip.shape[3]} steps, and data.time_steps is {self.cfg.time_steps}; its frames cannot "
                 "be cut anew, so use the steps of the files"
             )
-        return torch.stack([_picture(clip[..., step], file, self.cfg.img_size) for step in range(clip.shape[3])])
+        return torch.stack(
+            [_picture(clip[..., step], file, self.cfg.img_size) for step in range(clip.shape[3])]
+        )
 
     def where(self, index: int) -> str:
         return str(self.files[index])
@@ -82,13 +84,17 @@ def _read(file: Path) -> tuple[torch.Tensor, int]:
     the label."""
     content = _load(file)
     if not isinstance(content, (tuple, list)) or len(content) != 2:
-        raise DataError(f"{file}: expected a pair of frames and label, found {type(content).__name__}")
+        raise DataError(
+            f"{file}: expected a pair of frames and label, found {type(content).__name__}"
+        )
     clip, label = content
     number = label.item() if isinstance(label, torch.Tensor) and label.numel() == 1 else label
     shape = list(clip.shape) if isinstance(clip, torch.Tensor) else []
     if len(shape) != 4 or shape[0] != 2 or 0 in shape or max(shape[1:3]) > LARGEST_SIDE:
         found = shape or type(clip).__name__
-        raise DataError(f"{file}: expected frames [2, H, W, T], of at most {LARGEST_SIDE} pixels a side, found {found}")
+        raise DataError(
+            f"{file}: expected frames [2, H, W, T], of at most {LARGEST_SIDE} pixels a side, found {found}"
+        )
     if not isinstance(number, (int, float)) or number not in range(len(CLASSES)):
         raise DataError(f"{file}: expected one label from 0 to {len(CLASSES) - 1}, found {label}")
     return clip, int(number)

@@ -111,7 +111,9 @@ class EventDataConfig:
     """har-dvs: draw hflip anew for every frame of a clip, as the release does."""
 
     def __post_init__(self) -> None:
-        from spikedriven.data.events.registry import find_event_set  # the registry's sets read this configuration
+        from spikedriven.data.events.registry import (
+            find_event_set,
+        )  # the registry's sets read this configuration
 
         try:
             entry = find_event_set(self.dataset)
@@ -154,11 +156,15 @@ class EventDataConfig:
             if value is not None and (not isinstance(value, int) or value < least):
                 _refuse(field, value, f"a whole number of at least {least}")
         if self.step_us is not None and self.split_by != "time":
-            _refuse("step_us", self.step_us, "nothing: only split_by time has steps of a given duration")
+            _refuse(
+                "step_us", self.step_us, "nothing: only split_by time has steps of a given duration"
+            )
 
     def _check_shares(self) -> None:
         for field in ("hflip", "mixup_prob", "event_mix_prob", "smoothing", "val_fraction"):
-            if not 0.0 <= getattr(self, field) <= 1.0 or (field == "val_fraction" and self.val_fraction == 1.0):
+            if not 0.0 <= getattr(self, field) <= 1.0 or (
+                field == "val_fraction" and self.val_fraction == 1.0
+            ):
                 _refuse(field, getattr(self, field), "a number from 0 to 1")
         if not 1.0 <= self.aug_repeats <= 100.0:
             _refuse("aug_repeats", self.aug_repeats, "a number from 1 to 100")
@@ -187,7 +193,9 @@ class EventDataConfig:
             if getattr(self, field) not in choices:
                 _refuse(field, getattr(self, field), f"one of {', '.join(choices)}")
 
-    def _check_split_and_classes(self, splits: tuple[str, ...], class_orders: tuple[str, ...]) -> None:
+    def _check_split_and_classes(
+        self, splits: tuple[str, ...], class_orders: tuple[str, ...]
+    ) -> None:
         """splits, class_orders: those that the set has to choose from; none where it has one."""
         if self.split not in ("seeded", "authors"):
             names = "seeded, authors or a text file (.txt) with the names of the test recordings"
@@ -202,15 +210,27 @@ class EventDataConfig:
         defaults = {field.name: field.default for field in dataclasses.fields(self)}
         for name in FRAMING:
             if getattr(self, name) != defaults[name]:
-                _refuse(name, getattr(self, name), f"nothing: {self.dataset} comes as pictures, which are its frames")
+                _refuse(
+                    name,
+                    getattr(self, name),
+                    f"nothing: {self.dataset} comes as pictures, which are its frames",
+                )
 
     def _check_direction(self) -> None:
         """No step may hold parts of two places, which would show a direction by itself, and nothing may turn it."""
         if self.dataset != "fashion-events":
             _refuse("labels", self.labels, "garment: only clips of fashion-events have a direction")
-        if self.split_by != "time" or self.time_steps not in (8, 16, 24, 48) or self.step_us not in (None, self._span):
+        if (
+            self.split_by != "time"
+            or self.time_steps not in (8, 16, 24, 48)
+            or self.step_us not in (None, self._span)
+        ):
             found = f"{self.split_by}, time_steps {self.time_steps}, step_us {self.step_us}"
-            _refuse("split_by", found, "for labels direction: time, with time_steps 8, 16, 24 or 48 over the 300 ms")
+            _refuse(
+                "split_by",
+                found,
+                "for labels direction: time, with time_steps 8, 16, 24 or 48 over the 300 ms",
+            )
         for field in ("hflip", "rotation", "shear", "snn_augment"):
             if getattr(self, field):
                 _refuse(field, getattr(self, field), "0 for labels direction, which it would turn")

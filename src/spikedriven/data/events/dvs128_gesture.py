@@ -20,7 +20,14 @@ from spikedriven.data.events.recordings import RecordedEvents, Recording, find_f
 from spikedriven.data.lookup import below
 from spikedriven.errors import DataError
 
-NAMES = ("dvs128-gesture", "DvsGesture", "DVS128Gesture", "dvs128_gesture", "dvs_gesture", "DVSGesturedataset")
+NAMES = (
+    "dvs128-gesture",
+    "DvsGesture",
+    "DVS128Gesture",
+    "dvs128_gesture",
+    "dvs_gesture",
+    "DVSGesturedataset",
+)
 CLASSES = (
     "hand clapping", "right hand wave", "left hand wave", "right arm clockwise", "right arm counter-clockwise",
     "left arm clockwise", "left arm counter-clockwise", "arm roll", "air drums", "air guitar", "other gestures",
@@ -37,7 +44,9 @@ CUT = "events_np"
 def locate(data_folder: Path) -> Path | None:
     """The folder that holds the lists and recordings, or the cut gestures of SpikingJelly, if there
     is one."""
-    listed, cut = (find_folder(data_folder, NAMES, sign) for sign in (LISTS["train"], f"{CUT}/train/0"))
+    listed, cut = (
+        find_folder(data_folder, NAMES, sign) for sign in (LISTS["train"], f"{CUT}/train/0")
+    )
     return listed or (cut / CUT if cut else None)
 
 
@@ -54,7 +63,9 @@ def open_set(cfg: EventDataConfig, data_folder: Path, split: str) -> RecordedEve
     samples, gestures = _trials(folder, split) if listed else _cut_gestures(folder, split)
     order = ORDERS[cfg.class_order]
     targets = np.array([order.index(gesture) for gesture in gestures], dtype=np.int64)
-    return RecordedEvents(cfg, data_folder, samples, targets, [CLASSES[gesture] for gesture in order])
+    return RecordedEvents(
+        cfg, data_folder, samples, targets, [CLASSES[gesture] for gesture in order]
+    )
 
 
 def _trials(folder: Path, split: str) -> tuple[list[Recording], list[int]]:
@@ -69,7 +80,9 @@ def _trials(folder: Path, split: str) -> tuple[list[Recording], list[int]]:
             samples.append(Recording(file, start, stop))
             gestures.append(number - 1)
     if not samples:
-        raise DataError(f"{folder / LISTS[split]}: expected the names of .aedat files, found no gesture in them")
+        raise DataError(
+            f"{folder / LISTS[split]}: expected the names of .aedat files, found no gesture in them"
+        )
     return samples, gestures
 
 
@@ -80,7 +93,9 @@ def _cut_gestures(folder: Path, split: str) -> tuple[list[Recording], list[int]]
     for gesture in range(len(CLASSES)):
         files = sorted((folder / split / str(gesture)).glob("*.npz"), key=lambda path: path.name)
         if not files:
-            raise DataError(f"{folder / split / str(gesture)}: expected the .npz files of a gesture, found none")
+            raise DataError(
+                f"{folder / split / str(gesture)}: expected the .npz files of a gesture, found none"
+            )
         samples += [Recording(file) for file in files]
         gestures += [gesture] * len(files)
     return samples, gestures
@@ -95,7 +110,11 @@ def _gesture(origin: str, text: str) -> tuple[int, int, int]:
     try:
         label, start, stop = (int(value) for value in text.split(","))
     except ValueError:
-        raise DataError(f"{origin}: expected three whole numbers class,start,end, found {text!r}") from None
+        raise DataError(
+            f"{origin}: expected three whole numbers class,start,end, found {text!r}"
+        ) from None
     if not 1 <= label <= len(CLASSES) or not 0 <= start < stop:
-        raise DataError(f"{origin}: expected a class from 1 to {len(CLASSES)} and 0 <= start < end, found {text!r}")
+        raise DataError(
+            f"{origin}: expected a class from 1 to {len(CLASSES)} and 0 <= start < end, found {text!r}"
+        )
     return label, start, stop

@@ -28,18 +28,30 @@ class Events:
     def __post_init__(self) -> None:
         for name, dtype in _DTYPES.items():
             found = getattr(self, name)
-            if not isinstance(found, np.ndarray) or found.dtype != dtype or found.shape != self.t.shape[:1]:
-                raise InputError(f"events, {name}: expected {np.dtype(dtype)} [N], found {_describe(found)}")
+            if (
+                not isinstance(found, np.ndarray)
+                or found.dtype != dtype
+                or found.shape != self.t.shape[:1]
+            ):
+                raise InputError(
+                    f"events, {name}: expected {np.dtype(dtype)} [N], found {_describe(found)}"
+                )
         for name, size in (("x", self.width), ("y", self.height)):
             found = getattr(self, name)
             if not 1 <= size <= 1 << 15:
-                raise InputError(f"events: the sensor is {self.width} x {self.height}, expected 1 to 32768 pixels")
+                raise InputError(
+                    f"events: the sensor is {self.width} x {self.height}, expected 1 to 32768 pixels"
+                )
             if len(found) and not 0 <= found.min() <= found.max() < size:
-                raise InputError(f"events, {name}: expected 0 to {size - 1}, found {found.min()} to {found.max()}")
+                raise InputError(
+                    f"events, {name}: expected 0 to {size - 1}, found {found.min()} to {found.max()}"
+                )
         back = np.flatnonzero(self.t[1:] < self.t[:-1])
         if len(back):
             at = int(back[0]) + 1
-            raise InputError(f"events, t: goes back at event {at}, from {self.t[at - 1]} to {self.t[at]} microseconds")
+            raise InputError(
+                f"events, t: goes back at event {at}, from {self.t[at - 1]} to {self.t[at]} microseconds"
+            )
 
     def __len__(self) -> int:
         return len(self.t)
@@ -58,7 +70,9 @@ class Events:
 
     def equals(self, other: "Events") -> bool:
         """Whether all events and the sensor are the same."""
-        return all(np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self))
+        return all(
+            np.array_equal(getattr(self, f.name), getattr(other, f.name)) for f in fields(self)
+        )
 
 
 def empty_events(height: int, width: int) -> Events:
@@ -69,9 +83,15 @@ def empty_events(height: int, width: int) -> Events:
 
 def join(parts: list[Events]) -> Events:
     """Consecutive parts of one recording as one; the first part says how large the sensor is."""
-    arrays: dict[str, Any] = {name: np.concatenate([getattr(part, name) for part in parts]) for name in _DTYPES}
+    arrays: dict[str, Any] = {
+        name: np.concatenate([getattr(part, name) for part in parts]) for name in _DTYPES
+    }
     return Events(**arrays, height=parts[0].height, width=parts[0].width)
 
 
 def _describe(value: Any) -> str:
-    return f"{value.dtype} {list(value.shape)}" if isinstance(value, np.ndarray) else type(value).__name__
+    return (
+        f"{value.dtype} {list(value.shape)}"
+        if isinstance(value, np.ndarray)
+        else type(value).__name__
+    )

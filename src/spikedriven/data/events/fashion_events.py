@@ -56,14 +56,20 @@ class FashionEvents(EventDataset):
     """Simulated clips, clip i of image i; each a function of (cfg.simulation_seed, split, index) only."""
 
     def __init__(
-        self, cfg: EventDataConfig, images: ArrayImages, split: str, indices: np.ndarray | None = None
+        self,
+        cfg: EventDataConfig,
+        images: ArrayImages,
+        split: str,
+        indices: np.ndarray | None = None,
     ) -> None:
         self.images, self.split = images, split
         self.indices = np.arange(len(images)) if indices is None else indices
         targets, classes = images.targets, images.classes
         if cfg.labels == "direction":
             # One stream of draws: the label of a clip does not depend on how many clips there are.
-            draws = np.random.default_rng(derive_seed("fashion-events labels", cfg.simulation_seed, split))
+            draws = np.random.default_rng(
+                derive_seed("fashion-events labels", cfg.simulation_seed, split)
+            )
             targets, classes = draws.integers(0, len(DIRECTIONS), len(images)), DIRECTIONS
         super().__init__(cfg, targets[self.indices], classes)
         self._kept: dict[int, np.ndarray] = {}
@@ -77,7 +83,11 @@ class FashionEvents(EventDataset):
         frames = self._kept.get(index) if self.cfg.cache else None
         if frames is None:
             frames = self._frames(index)
-            if self.cfg.cache and frames.nbytes // 4 * (len(self._kept) + 1) <= KEPT_BYTES and frames.max() < 256:
+            if (
+                self.cfg.cache
+                and frames.nbytes // 4 * (len(self._kept) + 1) <= KEPT_BYTES
+                and frames.max() < 256
+            ):
                 self._kept[index] = frames.astype(np.uint8)
         return torch.from_numpy(frames.astype(np.float32))
 
@@ -90,7 +100,9 @@ class FashionEvents(EventDataset):
     @cached_property
     def sensor(self) -> Sensor:
         """One sensor for all clips of a seed."""
-        draws = np.random.default_rng(derive_seed("fashion-events sensor", self.cfg.simulation_seed))
+        draws = np.random.default_rng(
+            derive_seed("fashion-events sensor", self.cfg.simulation_seed)
+        )
         return Sensor.manufacture(SIDE, SIDE, draws)
 
     def _frames(self, index: int) -> np.ndarray:
@@ -110,7 +122,9 @@ class FashionEvents(EventDataset):
     def _watch(self, index: int) -> tuple[Recording, np.ndarray]:
         """The recording of a clip, and the order of its scenes."""
         origin = int(self.indices[index])
-        draws = np.random.default_rng(derive_seed("fashion-events", self.cfg.simulation_seed, self.split, origin))
+        draws = np.random.default_rng(
+            derive_seed("fashion-events", self.cfg.simulation_seed, self.split, origin)
+        )
         picture = self.images.images[origin] / 255.0
         if self.cfg.labels == "garment":
             light, order = show(picture, _triangle()[:, None]), np.arange(1)
@@ -147,7 +161,9 @@ def _spread(corner: np.ndarray, length: int) -> np.ndarray:
 def _triangle() -> np.ndarray:
     """Once round a triangle: positions [49, 2] (x, y) of a 28 x 28 picture."""
     angles = np.pi * (np.array([0, 1, 2, 0]) * 2 / 3 + 1 / 2)
-    corners = (SIDE - 28) / 2 + TRIANGLE_RADIUS * np.stack([np.cos(angles), -np.sin(angles)], axis=1)
+    corners = (SIDE - 28) / 2 + TRIANGLE_RADIUS * np.stack(
+        [np.cos(angles), -np.sin(angles)], axis=1
+    )
     at = np.linspace(0, 3, SUB_STEPS + 1)
     return np.stack([np.interp(at, np.arange(4), axis) for axis in corners.T], axis=1)
 

@@ -30,7 +30,9 @@ def stream_events(
         return stream_aedat31(path, chunk, height or SIDE, width or SIDE)
     if start[:2] == b"PK":
         return stream_npz(path, chunk, height, width)
-    raise DataError(f"{path}, byte 0: expected an AEDAT 2.0, AEDAT 3.1 or .npz file, found {start!r}")
+    raise DataError(
+        f"{path}, byte 0: expected an AEDAT 2.0, AEDAT 3.1 or .npz file, found {start!r}"
+    )
 
 
 def read_events(path: str | Path, height: int | None = None, width: int | None = None) -> Events:

@@ -13,7 +13,9 @@ def to_frames(events: Events, cfg: EventDataConfig) -> np.ndarray:
     return count(events, borders, cfg.values == "binary")
 
 
-def frame_borders(t: np.ndarray, steps: int, split_by: str = "number", step_us: int | None = None) -> np.ndarray:
+def frame_borders(
+    t: np.ndarray, steps: int, split_by: str = "number", step_us: int | None = None
+) -> np.ndarray:
     """Step k has the events borders[k] to borders[k + 1]: int64 [steps + 1] of sorted times t [N], microseconds.
 
     "number": floor(N / steps) events each, the last step the rest too. "time": floor(duration / steps) microseconds

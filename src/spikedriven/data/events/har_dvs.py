@@ -65,9 +65,13 @@ def open_set(cfg: EventDataConfig, data_folder: Path, split: str) -> "HarDvs":
 
 def _entry(origin: str, text: str) -> tuple[str, int]:
     words = text.rsplit(maxsplit=2)
-    numbers = [word.isdecimal() and len(word) < 10 for word in words[1:]]  # "\u00b2" is a digit, but no number
+    numbers = [
+        word.isdecimal() and len(word) < 10 for word in words[1:]
+    ]  # "\u00b2" is a digit, but no number
     if len(words) != 3 or not all(numbers) or int(words[2]) >= NUM_CLASSES:
-        raise DataError(f"{origin}: expected 'path number label' with a label below {NUM_CLASSES}, found {text!r}")
+        raise DataError(
+            f"{origin}: expected 'path number label' with a label below {NUM_CLASSES}, found {text!r}"
+        )
     return words[0], int(words[2])
 
 
@@ -85,7 +89,11 @@ class HarDvs(EventDataset):
     """
 
     def __init__(
-        self, cfg: EventDataConfig, clips: Sequence[Path], targets: np.ndarray, numbers: np.ndarray | None = None
+        self,
+        cfg: EventDataConfig,
+        clips: Sequence[Path],
+        targets: np.ndarray,
+        numbers: np.ndarray | None = None,
     ) -> None:
         super().__init__(cfg, targets, [f"action {label}" for label in range(NUM_CLASSES)])
         self.clips = tuple(clips)

@@ -25,7 +25,16 @@ ARRAYS = ("t", "x", "y", "p")
 LARGEST_SIDE = 1 << 12
 _LARGEST_TIME = 1 << 62
 #: What NumPy raises on a damaged .npy header, which is a Python literal.
-BAD_HEADER = (OSError, ValueError, EOFError, OverflowError, SyntaxError, TypeError, KeyError, tokenize.TokenError)
+BAD_HEADER = (
+    OSError,
+    ValueError,
+    EOFError,
+    OverflowError,
+    SyntaxError,
+    TypeError,
+    KeyError,
+    tokenize.TokenError,
+)
 
 
 @dataclass
@@ -40,11 +49,15 @@ class Column:
 
 def save_events(path: str | Path, events: Events) -> None:
     """Write what `stream_npz` reads, compressed; whole or not at all. DataError when it cannot be written."""
-    from spikedriven.training.files import replace_file  # the training package reads recipes, and they name data
+    from spikedriven.training.files import (
+        replace_file,
+    )  # the training package reads recipes, and they name data
 
     buffer = io.BytesIO()
     arrays = {name: getattr(events, name) for name in ARRAYS}
-    np.savez_compressed(buffer, **arrays, height=np.int64(events.height), width=np.int64(events.width))
+    np.savez_compressed(
+        buffer, **arrays, height=np.int64(events.height), width=np.int64(events.width)
+    )
     try:
         replace_file(Path(path), buffer.getvalue())
     except OSError as error:
@@ -79,7 +92,14 @@ def stream_npz(
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
-    except (OSError, zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError) as error:
+    except (
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        NotImplementedError,
+        RuntimeError,
+    ) as error:
         raise DataError(f"{path} cannot be read as an .npz archive: {str(error)[:300]}") from error
 
 
@@ -98,7 +118,10 @@ def _open_column(path: Path, archive: zipfile.ZipFile, stack: ExitStack, name: s
 def _read_header(path: Path, name: str, stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     try:
         version = np.lib.format.read_magic(stream)
-        reader = {(1, 0): np.lib.format.read_array_header_1_0, (2, 0): np.lib.format.read_array_header_2_0}
+        reader = {
+            (1, 0): np.lib.format.read_array_header_1_0,
+            (2, 0): np.lib.format.read_array_header_2_0,
+        }
         if version not in reader:
             _refuse(path, name, "a .npy header of version 1 or 2", version)
         shape, _fortran, dtype = reader[version](stream)
@@ -138,7 +161,10 @@ def _values(path: Path, column: Column, count: int, at: int, largest: dict[str, 
     low, high = int(raw.min()), int(raw.max())
     if low < lowest or high > top:
         _refuse(
-            path, column.name, f"values from {lowest} to {top}", f"{low} to {high} in events {at} to {at + count - 1}"
+            path,
+            column.name,
+            f"values from {lowest} to {top}",
+            f"{low} to {high} in events {at} to {at + count - 1}",
         )
     return raw.astype(np.int64)
 

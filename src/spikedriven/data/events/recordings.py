@@ -30,7 +30,11 @@ class Recording:
     stop: int = EVER
 
     def __str__(self) -> str:
-        return str(self.file) if self.stop == EVER else f"{self.file}, {self.start} to {self.stop} microseconds"
+        return (
+            str(self.file)
+            if self.stop == EVER
+            else f"{self.file}, {self.start} to {self.stop} microseconds"
+        )
 
 
 class RecordedEvents(EventDataset):
@@ -42,8 +46,13 @@ class RecordedEvents(EventDataset):
     ) -> None:  # fmt: skip
         super().__init__(cfg, targets, classes)
         self.folder, self.samples = folder, tuple(samples)
-        settings = {name: getattr(cfg, name) for name in ("dataset", "time_steps", "split_by", "step_us", "values")}
-        self.cache = FrameCache(cfg.cache_dir or folder / CACHE_FOLDER, settings) if cfg.cache else None
+        settings = {
+            name: getattr(cfg, name)
+            for name in ("dataset", "time_steps", "split_by", "step_us", "values")
+        }
+        self.cache = (
+            FrameCache(cfg.cache_dir or folder / CACHE_FOLDER, settings) if cfg.cache else None
+        )
 
     def frames(self, index: int, draws: np.random.Generator | None = None) -> torch.Tensor:
         sample = self.samples[index]
@@ -61,11 +70,15 @@ class RecordedEvents(EventDataset):
         """Frames of one sample. With a cache the other samples of its file are made and kept on the way: a file of
         DVS128 Gesture holds about twelve, one after the other."""
         alone = self.cache is None or wanted.stop == EVER
-        siblings = [wanted] if alone else [other for other in self.samples if other.file == wanted.file]
+        siblings = (
+            [wanted] if alone else [other for other in self.samples if other.file == wanted.file]
+        )
         stamp = file_stamp(wanted.file)
         result = None
         try:
-            for sample, events in cut(stream_events(wanted.file, height=SIDE, width=SIDE), siblings):
+            for sample, events in cut(
+                stream_events(wanted.file, height=SIDE, width=SIDE), siblings
+            ):
                 if not len(events):
                     continue  # an error when its own turn comes
                 frames = to_frames(events, self.cfg)
@@ -73,14 +86,18 @@ class RecordedEvents(EventDataset):
                     self.cache.store(sample.file, stamp, frames, _part(sample))
                 result = frames if sample == wanted else result
         except DataError:
-            if result is None:  # else the damage is behind this sample, and those behind it will name it
+            if (
+                result is None
+            ):  # else the damage is behind this sample, and those behind it will name it
                 raise
         if result is None:
             raise DataError(f"{wanted}: no events; restore the file, or take it out of the set")
         return result
 
 
-def cut(parts: Iterable[Events], samples: Sequence[Recording]) -> Iterator[tuple[Recording, Events]]:
+def cut(
+    parts: Iterable[Events], samples: Sequence[Recording]
+) -> Iterator[tuple[Recording, Events]]:
     """Each sample's events, as soon as its time is over; memory holds the samples that are not over yet."""
     open_samples: dict[Recording, list[Events]] = {sample: [] for sample in samples}
     for part in parts:
@@ -105,7 +122,10 @@ def find_folder(data_folder: Path, names: Sequence[str], sign: str) -> Path | No
     for folder in (*(data_folder / name for name in names), data_folder):
         for inner in (
             folder,
-            *(folder / name for name in ("extract", "events_np", "DvsGesture", "extract/DvsGesture")),
+            *(
+                folder / name
+                for name in ("extract", "events_np", "DvsGesture", "extract/DvsGesture")
+            ),
         ):
             if (inner / sign).exists():
                 return inner

@@ -22,7 +22,9 @@ class EventSet:
     test_images: int
     size: str
     licence: str
-    open: Callable[[EventDataConfig, Path, str], EventDataset]  # (configuration, data folder, "train" or "test")
+    open: Callable[
+        [EventDataConfig, Path, str], EventDataset
+    ]  # (configuration, data folder, "train" or "test")
     locate: Callable[[Path], Path | None]
     simulated: bool = False
     """Made by a program, not recorded by a camera: every figure over it says so."""
@@ -92,7 +94,8 @@ _HAR_DVS = EventSet(
     pictures=True,
 )
 EVENT_SETS: dict[str, EventSet] = {
-    entry.name: entry for entry in (_FASHION_EVENTS, _CIFAR10_DVS, _CIFAR10_DVS_TET, _DVS128_GESTURE, _HAR_DVS)
+    entry.name: entry
+    for entry in (_FASHION_EVENTS, _CIFAR10_DVS, _CIFAR10_DVS_TET, _DVS128_GESTURE, _HAR_DVS)
 }
 
 

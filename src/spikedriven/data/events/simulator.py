@@ -26,7 +26,9 @@ class Sensor:
     noise: float = NOISE_RATE
 
     @classmethod
-    def manufacture(cls, height: int, width: int, rng: np.random.Generator, noise: float = NOISE_RATE) -> "Sensor":
+    def manufacture(
+        cls, height: int, width: int, rng: np.random.Generator, noise: float = NOISE_RATE
+    ) -> "Sensor":
         """A sensor whose pixels differ: thresholds 0.2 +- 0.03."""
         thresholds = rng.normal(THRESHOLD, THRESHOLD_SPREAD, (height, width))
         return cls(np.maximum(thresholds, LEAST_THRESHOLD), noise)
@@ -45,7 +47,9 @@ class Sensor:
             )
         level = np.log(light + LIGHT_FLOOR) / self.thresholds
         counts, memory = _crossings(level)
-        return Recording(level, counts, memory, _noise(counts.shape, self.noise, step_us, rng), step_us)
+        return Recording(
+            level, counts, memory, _noise(counts.shape, self.noise, step_us, rng), step_us
+        )
 
 
 def _crossings(level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -60,7 +64,9 @@ def _crossings(level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return counts, memory[:-1]
 
 
-def _noise(shape: tuple[int, ...], rate: float, step_us: int, rng: np.random.Generator) -> np.ndarray:
+def _noise(
+    shape: tuple[int, ...], rate: float, step_us: int, rng: np.random.Generator
+) -> np.ndarray:
     """Noise events int64 [5, N]: scene, time in it, row, column, ON. Scene by scene the same, whatever their order."""
     steps, scenes, height, width = shape
     numbers = rng.poisson(rate * steps * height * width, scenes)
@@ -88,7 +94,14 @@ class Recording:
         number = np.arange(len(t))
         t_and_number = np.sort(t * len(t) + number)  # much faster than a stable argsort
         t, number = np.divmod(t_and_number, len(t)) if len(t) else (t, number)
-        return Events(t, x[number].astype(np.int16), y[number].astype(np.int16), on[number] == 1, height, width)
+        return Events(
+            t,
+            x[number].astype(np.int16),
+            y[number].astype(np.int16),
+            on[number] == 1,
+            height,
+            width,
+        )
 
     def frames(self, time_steps: int, order: np.ndarray | None = None) -> np.ndarray:
         """Event counts float32 [T, 2, H, W] (0: OFF, 1: ON): T equal spans of `events(order)`, without making those.
@@ -97,8 +110,12 @@ class Recording:
         """
         steps, scenes, height, width = self.counts.shape
         if time_steps < 1 or (scenes * steps) % time_steps:
-            raise InputError(f"time_steps must divide the {scenes * steps} sub-steps, found {time_steps}")
-        each = np.stack([np.maximum(-self.counts, 0), np.maximum(self.counts, 0)], axis=2).swapaxes(0, 1)
+            raise InputError(
+                f"time_steps must divide the {scenes * steps} sub-steps, found {time_steps}"
+            )
+        each = np.stack([np.maximum(-self.counts, 0), np.maximum(self.counts, 0)], axis=2).swapaxes(
+            0, 1
+        )
         scene, t, y, x, on = self.noise
         np.add.at(each, (scene, t // self.step_us, on, y, x), 1)
         spans = (each if order is None else each[order]).reshape(time_steps, -1, 2, height, width)
@@ -107,13 +124,17 @@ class Recording:
     def _signal(self) -> np.ndarray:
         """The crossings, int64 [5, N]: scene, time in it, row, column, ON."""
         flat = np.flatnonzero(self.counts)
-        number, memory, start = (array.ravel()[flat] for array in (self.counts, self.memory, self.level[:-1]))
+        number, memory, start = (
+            array.ravel()[flat] for array in (self.counts, self.memory, self.level[:-1])
+        )
         change = self.level[1:].ravel()[flat] - start
         step, scene, y, x = np.unravel_index(flat, self.counts.shape)
         repeats = np.abs(number).astype(np.int64)
         nth = 1 + np.arange(repeats.sum()) - np.repeat(np.cumsum(repeats) - repeats, repeats)
         # the n-th event is due when the level has moved n thresholds away from what the pixel remembered
-        part = np.repeat((memory - start) / change, repeats) + nth * np.repeat(np.sign(number) / change, repeats)
+        part = np.repeat((memory - start) / change, repeats) + nth * np.repeat(
+            np.sign(number) / change, repeats
+        )
         within = np.minimum(part * self.step_us, self.step_us - 1).astype(np.int64)
         found = np.repeat(np.stack([scene, step * self.step_us, y, x, number > 0]), repeats, axis=1)
         found[1] += within

@@ -56,7 +56,9 @@ def frames_by_time(
             yield counter.frame(start + (number + 1) * step_us)
 
 
-def _by_step(events: Events, start: int, step_us: int, steps: int | None) -> Iterator[tuple[int, Events]]:
+def _by_step(
+    events: Events, start: int, step_us: int, steps: int | None
+) -> Iterator[tuple[int, Events]]:
     """(number of the step, its events) of a chunk; with `steps`, what comes later is in the last one."""
     number = (events.t - start) // step_us
     if steps is not None:

@@ -21,7 +21,11 @@ SNN_OPERATIONS = ("identity", "shear", "shift x", "shift y", "rotate", "erase")
 def resize(frames: Tensor, cfg: EventDataConfig) -> Tensor:
     """`[T, 2, H, W]` -> `[T, 2, img_size, img_size]`, bilinear; the releases do not antialias."""
     side = [cfg.img_size, cfg.img_size]
-    return frames if list(frames.shape[-2:]) == side else F.resize(frames, side, antialias=cfg.antialias)
+    return (
+        frames
+        if list(frames.shape[-2:]) == side
+        else F.resize(frames, side, antialias=cfg.antialias)
+    )
 
 
 def augment(frames: Tensor, cfg: EventDataConfig, draws: np.random.Generator) -> Tensor:
@@ -33,7 +37,9 @@ def augment(frames: Tensor, cfg: EventDataConfig, draws: np.random.Generator) ->
         frames = frames.roll(shifts, dims=(-2, -1))
     if cfg.rotation or cfg.shear:
         frames = _affine(
-            frames, draws.uniform(-cfg.rotation, cfg.rotation), shear=math.atan(draws.uniform(-cfg.shear, cfg.shear))
+            frames,
+            draws.uniform(-cfg.rotation, cfg.rotation),
+            shear=math.atan(draws.uniform(-cfg.shear, cfg.shear)),
         )
     if cfg.snn_augment:
         frames = snn_augment(frames, draws)
@@ -68,7 +74,9 @@ def _flip(frames: Tensor, cfg: EventDataConfig, draws: np.random.Generator) -> T
     return torch.where(flipped[:, None, None, None], F.horizontal_flip(frames), frames)
 
 
-def _affine(frames: Tensor, angle: float = 0.0, shift: tuple[int, int] = (0, 0), shear: float = 0.0) -> Tensor:
+def _affine(
+    frames: Tensor, angle: float = 0.0, shift: tuple[int, int] = (0, 0), shear: float = 0.0
+) -> Tensor:
     """Around the centre, nearest neighbour, zeros where nothing was. angle: degrees; shear: radians, along x."""
     return F.affine(frames, float(angle), list(shift), 1.0, [math.degrees(shear), 0.0], fill=0.0)
 
@@ -82,7 +90,9 @@ def _cutout(frames: Tensor, side: int, draws: np.random.Generator) -> Tensor:
     return emptied
 
 
-def mix(frames: Tensor, cfg: EventDataConfig, epoch: int, draws: np.random.Generator) -> tuple[Tensor, float | Tensor]:
+def mix(
+    frames: Tensor, cfg: EventDataConfig, epoch: int, draws: np.random.Generator
+) -> tuple[Tensor, float | Tensor]:
     """A batch `[B, T, 2, H, W]` mixed with itself in reverse order, and the share of each clip's own label: one number,
     or `[B, 1]`."""
     if cfg.mixup_off_epoch and epoch >= cfg.mixup_off_epoch:
@@ -102,7 +112,9 @@ def event_mix(frames: Tensor, share: float, draws: np.random.Generator) -> tuple
     steps, height, width = frames.shape[1], *frames.shape[-2:]
     density = torch.from_numpy(_mixture((steps, height, width), draws))
     level = density.flatten().sort().values[min(int(share * density.numel()), density.numel() - 1)]
-    theirs = (density >= level)[:, None] if share < 1 else torch.zeros(steps, 1, 1, 1, dtype=torch.bool)
+    theirs = (
+        (density >= level)[:, None] if share < 1 else torch.zeros(steps, 1, 1, 1, dtype=torch.bool)
+    )
     mixed = torch.where(theirs, frames.flip(0), frames)
     own = torch.where(theirs, 0.0, frames).flatten(1).sum(1, keepdim=True)
     total = mixed.flatten(1).sum(1, keepdim=True)
@@ -111,7 +123,9 @@ def event_mix(frames: Tensor, share: float, draws: np.random.Generator) -> tuple
 
 def _mixture(shape: tuple[int, int, int], draws: np.random.Generator) -> np.ndarray:
     """Density of one to three Gaussians with random centres and widths on a grid of this shape."""
-    grid = np.stack(np.meshgrid(*(np.linspace(0, 1, size) for size in shape), indexing="ij"), axis=-1)
+    grid = np.stack(
+        np.meshgrid(*(np.linspace(0, 1, size) for size in shape), indexing="ij"), axis=-1
+    )
     density = np.zeros(shape)
     for _ in range(draws.integers(1, 4)):
         centre, width = draws.uniform(0, 1, 3), draws.uniform(0.1, 0.5, 3)

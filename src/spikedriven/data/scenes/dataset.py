@@ -55,7 +55,9 @@ class FashionScenes(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
     classes = SCENE_CLASSES
 
-    def __init__(self, split: str = "train", size: int = 128, seed: int = 0, length: int | None = None) -> None:
+    def __init__(
+        self, split: str = "train", size: int = 128, seed: int = 0, length: int | None = None
+    ) -> None:
         if split not in SPLITS:
             raise InputError(f"split {split!r} does not exist; expected one of {', '.join(SPLITS)}")
         if not SIDES[0] <= size <= SIDES[1]:
@@ -77,7 +79,9 @@ class FashionScenes(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     def __getitem__(self, index: int) -> tuple[Tensor, dict[str, Tensor]]:
         if not 0 <= index < self.length:
             raise IndexError(f"scene {index} of {self.length}")
-        draw = np.random.Generator(np.random.PCG64(derive_seed("fashion-scenes", self.seed, self.split, index)))
+        draw = np.random.Generator(
+            np.random.PCG64(derive_seed("fashion-scenes", self.seed, self.split, index))
+        )
         image = self._background(draw)
         instances = self._instances(draw)
         for instance in instances:
@@ -93,7 +97,9 @@ class FashionScenes(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         """A crop of a texture, mirrored, turned and tinted: uint8 [3, H, W]."""
         texture = self.textures[draw.integers(len(self.textures))]
         top, left = draw.integers(0, texture.shape[0] - self.size, size=2, endpoint=True)
-        crop = np.rot90(texture[top : top + self.size, left : left + self.size], int(draw.integers(4)))
+        crop = np.rot90(
+            texture[top : top + self.size, left : left + self.size], int(draw.integers(4))
+        )
         crop = crop[:: 1 if draw.random() < 0.5 else -1]
         gains = draw.uniform(*TEXTURE_GAIN, size=3)
         tables = np.outer(gains, np.arange(256)).astype(np.uint8)
@@ -124,7 +130,9 @@ def _target(instances: list[Instance], size: int) -> dict[str, Tensor]:
     for instance in instances:
         label_map[instance.visible] = instance.label
     return {
-        "boxes": torch.tensor([_box(instance.visible) for instance in instances], dtype=torch.float32),
+        "boxes": torch.tensor(
+            [_box(instance.visible) for instance in instances], dtype=torch.float32
+        ),
         "labels": torch.tensor([instance.label for instance in instances]),
         "masks": torch.from_numpy(np.stack([instance.visible for instance in instances])),
         "label_map": torch.from_numpy(label_map),

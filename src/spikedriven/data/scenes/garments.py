@@ -32,7 +32,9 @@ class Garments:
 def load_garments(split: str) -> Garments:
     """The "train" (10,000) or "test" (2,000) garments of fashion-mini."""
     found = load_embedded(split)
-    return Garments(found.images, np.where(silhouettes(found.images), 255, 0).astype(np.uint8), found.targets)
+    return Garments(
+        found.images, np.where(silhouettes(found.images), 255, 0).astype(np.uint8), found.targets
+    )
 
 
 def silhouettes(images: np.ndarray) -> np.ndarray:

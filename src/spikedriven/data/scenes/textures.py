@@ -19,7 +19,9 @@ def load_textures(split: str) -> np.ndarray:
     try:
         content = EMBEDDED_FILE.read_bytes()
     except OSError as error:
-        raise DataError(f"{EMBEDDED_FILE} is missing from the installation; install the package again") from error
+        raise DataError(
+            f"{EMBEDDED_FILE} is missing from the installation; install the package again"
+        ) from error
     found = hashlib.sha256(content).hexdigest()
     if found != EMBEDDED_SHA256:
         raise DataError(

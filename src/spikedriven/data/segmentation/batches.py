@@ -49,15 +49,21 @@ class SegmentationBatches(Dataset):
         broken: list[BrokenImage] = []
         try:
             with isolated_generators():
-                images, labels = default_collate([self._sample(key.epoch, i, broken) for i in key.indices])
+                images, labels = default_collate(
+                    [self._sample(key.epoch, i, broken) for i in key.indices]
+                )
         except DataError as error:
             return error
         return images, labels, broken
 
-    def _sample(self, epoch: int, position: int, broken: list[BrokenImage]) -> tuple[Tensor, Tensor]:
+    def _sample(
+        self, epoch: int, position: int, broken: list[BrokenImage]
+    ) -> tuple[Tensor, Tensor]:
         number, index = self.passes.locate(epoch, position)
         dataset = self.passes.dataset
-        image, labels = read_or_next(dataset, index, dataset.__getitem__, self.cfg.skip_broken, broken)
+        image, labels = read_or_next(
+            dataset, index, dataset.__getitem__, self.cfg.skip_broken, broken
+        )
         reseed("augment", self.passes.seed, number, index)
         return self.transform(image, labels)
 
@@ -68,7 +74,9 @@ class EvalMaps(Dataset):
     views: instead of the image a list of it in each of the sizes that the evaluation looks at.
     """
 
-    def __init__(self, dataset: LabelMaps, cfg: SegmentationDataConfig, views: bool = False) -> None:
+    def __init__(
+        self, dataset: LabelMaps, cfg: SegmentationDataConfig, views: bool = False
+    ) -> None:
         self.dataset, self.transform, self.views = dataset, EvalTransform(cfg), views
         self.classes, self.num_classes = dataset.classes, dataset.num_classes
 

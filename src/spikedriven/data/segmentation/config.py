@@ -63,7 +63,13 @@ class SegmentationDataConfig:
             find_segmentation_set(self.dataset)
         except InputError as error:
             raise RecipeError(f"dataset: {error}") from error
-        for field, least in {"workers": 0, "img_size": 1, "scenes": 1, "test_scenes": 1, "scene_seed": 0}.items():
+        for field, least in {
+            "workers": 0,
+            "img_size": 1,
+            "scenes": 1,
+            "test_scenes": 1,
+            "scene_seed": 0,
+        }.items():
             if getattr(self, field) < least:
                 _refuse(field, getattr(self, field), f"an integer >= {least}")
         if self.epoch_images is not None and self.epoch_images < 1:
@@ -78,13 +84,25 @@ class SegmentationDataConfig:
         if self.resize is not None and not 0 < self.resize[1] <= self.resize[0]:
             _refuse("resize", self.resize, "(long side, short side)")
         if not 0 < self.resize_range[0] <= self.resize_range[1]:
-            _refuse("resize_range", self.resize_range, "(smallest, largest) factor, 0 < smallest <= largest")
+            _refuse(
+                "resize_range",
+                self.resize_range,
+                "(smallest, largest) factor, 0 < smallest <= largest",
+            )
         if self.resize is None and self.resize_range != (1.0, 1.0):
-            _refuse("resize_range", self.resize_range, "(1, 1) where resize is not given: nothing is resized then")
+            _refuse(
+                "resize_range",
+                self.resize_range,
+                "(1, 1) where resize is not given: nothing is resized then",
+            )
         if not self.test_scales or min(self.test_scales) <= 0:
             _refuse("test_scales", self.test_scales, "at least one factor above 0")
         if self.slide is not None and not 1 <= self.slide[1] <= self.slide[0]:
-            _refuse("slide", self.slide, "(side, stride) with 1 <= stride <= side: other windows leave pixels out")
+            _refuse(
+                "slide",
+                self.slide,
+                "(side, stride) with 1 <= stride <= side: other windows leave pixels out",
+            )
         if min(self.std) <= 0:
             _refuse("std", self.std, "values > 0")
 

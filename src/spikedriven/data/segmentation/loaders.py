@@ -28,7 +28,9 @@ def train_maps_loader(
 ) -> TrainLoader:
     """Loader of (float32 [B, 3, S, S], int64 [B, S, S]) for one of `world_size` processes."""
     passes = Passes(create_maps(cfg, "train"), cfg.epoch_images, seed)
-    return TrainLoader(cfg, passes, batch_size, seed, rank, world_size, SegmentationBatches(cfg, passes))
+    return TrainLoader(
+        cfg, passes, batch_size, seed, rank, world_size, SegmentationBatches(cfg, passes)
+    )
 
 
 @build_eval_loader.register(SegmentationDataConfig)

@@ -8,7 +8,14 @@ from typing import Any
 from spikedriven.data.lookup import find_entry
 from spikedriven.data.scenes import FashionScenes
 from spikedriven.data.scenes.textures import EMBEDDED_FILE
-from spikedriven.data.segmentation.sets import LabelMaps, SceneMaps, locate_ade, locate_voc, open_ade, open_voc
+from spikedriven.data.segmentation.sets import (
+    LabelMaps,
+    SceneMaps,
+    locate_ade,
+    locate_voc,
+    open_ade,
+    open_voc,
+)
 from spikedriven.data.segmentation.voc_aug import locate_voc_aug, open_voc_aug
 
 

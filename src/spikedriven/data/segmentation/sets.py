@@ -76,7 +76,9 @@ class FileMaps(LabelMaps):
         image = np.array(_open(self.images[index], "RGB"))
         found = self.read_labels(self.maps[index])
         if found.mode not in ("L", "P"):
-            raise DataError(f"{self.maps[index]}: mode {found.mode}, expected one byte per pixel (mode L or P)")
+            raise DataError(
+                f"{self.maps[index]}: mode {found.mode}, expected one byte per pixel (mode L or P)"
+            )
         labels = self.relabel(np.array(found))
         if labels.shape != image.shape[:2]:
             raise DataError(
@@ -116,8 +118,16 @@ ADE_FOLDERS = {"train": "training", "test": "validation"}
 
 def locate_ade(data_folder: Path) -> Path | None:
     """The folder with images/ and annotations/."""
-    for folder in (data_folder / "ADEChallengeData2016", data_folder / "ade20k" / "ADEChallengeData2016", data_folder):
-        if all((folder / kind / part).is_dir() for kind in ("images", "annotations") for part in ADE_FOLDERS.values()):
+    for folder in (
+        data_folder / "ADEChallengeData2016",
+        data_folder / "ade20k" / "ADEChallengeData2016",
+        data_folder,
+    ):
+        if all(
+            (folder / kind / part).is_dir()
+            for kind in ("images", "annotations")
+            for part in ADE_FOLDERS.values()
+        ):
             return folder
     return None
 
@@ -150,10 +160,16 @@ def _ade_classes(root: Path) -> list[str]:
     table = root / "objectInfo150.txt"
     if not table.is_file():
         return [f"class {i}" for i in range(1, ADE_CLASSES + 1)]
-    rows = [line.split("\t") for line in table.read_text(encoding="utf-8", errors="replace").splitlines()[1:] if line]
+    rows = [
+        line.split("\t")
+        for line in table.read_text(encoding="utf-8", errors="replace").splitlines()[1:]
+        if line
+    ]
     names = [row[-1].split(",")[0].strip() for row in rows]
     if len(names) != ADE_CLASSES:
-        raise DataError(f"{table}: {len(names)} classes found, expected {ADE_CLASSES}; restore the file or remove it")
+        raise DataError(
+            f"{table}: {len(names)} classes found, expected {ADE_CLASSES}; restore the file or remove it"
+        )
     return names
 
 

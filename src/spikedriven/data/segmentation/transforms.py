@@ -41,7 +41,9 @@ class TrainTransform:
         if height <= side and width <= side:
             return pair
         for _ in range(CROP_TRIALS):
-            top, left = (int(torch.randint(max(size - side, 0) + 1, ())) for size in (height, width))
+            top, left = (
+                int(torch.randint(max(size - side, 0) + 1, ())) for size in (height, width)
+            )
             box = (top, left, min(side, height), min(side, width))
             labels = moves.crop(pair[1], *box)
             if not dominated(labels, self.cfg.max_class_share):
@@ -76,7 +78,9 @@ class EvalTransform:
         if limits is None and scale != 1.0:
             limits = (max(picture.shape[-2:]), min(picture.shape[-2:]))
         if limits is not None:
-            picture = moves.resize(picture, fitted_size(picture.shape[-2:], limits, scale), antialias=False)
+            picture = moves.resize(
+                picture, fitted_size(picture.shape[-2:], limits, scale), antialias=False
+            )
         return normalize(picture, self.cfg)
 
 
@@ -103,7 +107,9 @@ def dominated(labels: Tensor, share: float) -> bool:
 def distort(image: tv_tensors.Image) -> tv_tensors.Image:
     """Brightness, contrast, saturation and hue, each with probability 1/2; contrast before or after the two others."""
     draws = torch.rand(5) < 0.5
-    brightness, contrast, saturation, hue = (float(torch.empty(()).uniform_(*bounds)) for bounds in _BOUNDS)
+    brightness, contrast, saturation, hue = (
+        float(torch.empty(()).uniform_(*bounds)) for bounds in _BOUNDS
+    )
     if draws[0]:
         shifted = image.as_subclass(Tensor).float() + brightness
         image = tv_tensors.Image(shifted.clamp_(0, 255).to(torch.uint8))
@@ -122,7 +128,9 @@ _BOUNDS = ((-BRIGHTNESS, BRIGHTNESS), CONTRAST, SATURATION, (-HUE, HUE))
 
 def _contrast(image: tv_tensors.Image, factor: float) -> tv_tensors.Image:
     """Values times a factor, as MMSegmentation has it (torchvision's contrast keeps the mean grey)."""
-    return tv_tensors.Image((image.as_subclass(Tensor).float() * factor).clamp_(0, 255).to(torch.uint8))
+    return tv_tensors.Image(
+        (image.as_subclass(Tensor).float() * factor).clamp_(0, 255).to(torch.uint8)
+    )
 
 
 def normalize(image: Tensor, cfg: SegmentationDataConfig) -> Tensor:

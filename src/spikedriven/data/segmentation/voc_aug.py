@@ -29,7 +29,13 @@ _DAMAGED = (OSError, ValueError, KeyError, TypeError, IndexError, NotImplemented
 
 def locate_sbd(data_folder: Path) -> Path | None:
     """The folder of SBD with its lists and cls/."""
-    places = ("VOCaug/dataset", "VOCdevkit/VOCaug/dataset", "benchmark_RELEASE/dataset", "sbd", "SBD")
+    places = (
+        "VOCaug/dataset",
+        "VOCdevkit/VOCaug/dataset",
+        "benchmark_RELEASE/dataset",
+        "sbd",
+        "SBD",
+    )
     for folder in (*(data_folder / place for place in places), data_folder):
         if (folder / "cls").is_dir() and (folder / "train.txt").is_file():
             return folder
@@ -81,7 +87,9 @@ class VocAugMaps(FileMaps):
             content = scipy.loadmat(str(path), variable_names=["GTcls"])
             values = content["GTcls"]["Segmentation"][0, 0]
         except (*_DAMAGED, scipy.matlab.MatReadError) as error:
-            raise DataError(f"{path} cannot be read as a label map of SBD ({error}); restore the file") from error
+            raise DataError(
+                f"{path} cannot be read as a label map of SBD ({error}); restore the file"
+            ) from error
         return Image.fromarray(np.asarray(values, dtype=np.uint8))
 
 

@@ -16,14 +16,20 @@ FINEST_SIZE = 56
 class StrideAnchors(AnchorGenerator):
     """Anchors of sides ``scale * stride`` for each scale and aspect ratio (height / width), at the given strides."""
 
-    def __init__(self, strides: Sequence[int], scales: Sequence[float], ratios: Sequence[float]) -> None:
+    def __init__(
+        self, strides: Sequence[int], scales: Sequence[float], ratios: Sequence[float]
+    ) -> None:
         sizes = tuple(tuple(scale * stride for scale in scales) for stride in strides)
         super().__init__(sizes, (tuple(ratios),) * len(sizes))
         self.strides = tuple(strides)
 
-    def generate_anchors(self, scales, aspect_ratios, dtype=torch.float32, device=torch.device("cpu")) -> Tensor:  # noqa: B008
+    def generate_anchors(
+        self, scales, aspect_ratios, dtype=torch.float32, device=torch.device("cpu")
+    ) -> Tensor:  # noqa: B008
         """[scales * ratios, 4] around 0, not rounded to whole pixels."""
-        sides, ratios = (torch.tensor(values, dtype=dtype, device=device) for values in (scales, aspect_ratios))
+        sides, ratios = (
+            torch.tensor(values, dtype=dtype, device=device) for values in (scales, aspect_ratios)
+        )
         roots = ratios.sqrt()
         w, h = (sides / roots[:, None]).flatten(), (sides * roots[:, None]).flatten()
         return torch.stack([-w, -h, w, h], dim=1) / 2
@@ -55,7 +61,9 @@ class PyramidRoIAlign(MultiScaleRoIAlign):
         levels = torch.floor(torch.log2(sides / self.finest + 1e-6))
         return levels.clamp(0, len(self.strides) - 1).to(torch.int64)
 
-    def forward(self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]) -> Tensor:
+    def forward(
+        self, x: dict[str, Tensor], boxes: list[Tensor], image_shapes: list[tuple[int, int]]
+    ) -> Tensor:
         maps = [x[name] for name in self.featmap_names]
         steps = maps[0].shape[0] // len(boxes)
         numbers = torch.cat([b.new_full((len(b), 1), i) for i, b in enumerate(boxes)])
@@ -66,7 +74,14 @@ class PyramidRoIAlign(MultiScaleRoIAlign):
         pooled = maps[0].new_zeros(len(rois), maps[0].shape[1], *self.output_size)
         for level, (map_, stride) in enumerate(zip(maps, self.strides, strict=True)):
             chosen = torch.where(levels == level)[0]
-            part = roi_align(map_, rois[chosen], self.output_size, 1.0 / stride, self.sampling_ratio, aligned=True)
+            part = roi_align(
+                map_,
+                rois[chosen],
+                self.output_size,
+                1.0 / stride,
+                self.sampling_ratio,
+                aligned=True,
+            )
             pooled = pooled.index_copy(0, chosen, part.to(pooled.dtype))
         return pooled
 

@@ -114,7 +114,9 @@ class DetectorOptions:
         if self.box_convs is not None and self.box_convs < 0:
             raise InputError(f"box_convs must be at least 0, found {self.box_convs}")
         if self.max_size < self.min_size:
-            raise InputError(f"max_size must be at least min_size={self.min_size}, found {self.max_size}")
+            raise InputError(
+                f"max_size must be at least min_size={self.min_size}, found {self.max_size}"
+            )
 
     @property
     def corrected(self) -> bool:
@@ -137,7 +139,9 @@ def create_detector(name: str, **keywords: Any) -> Detector:
     for key in keywords.keys() - known:
         close = difflib.get_close_matches(key, known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"{name} has no keyword {key!r}{hint} It understands: {', '.join(sorted(known))}")
+        raise InputError(
+            f"{name} has no keyword {key!r}{hint} It understands: {', '.join(sorted(known))}"
+        )
     tuples: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in keywords.items()
     }
@@ -147,14 +151,18 @@ def create_detector(name: str, **keywords: Any) -> Detector:
 def _mask_rcnn(options: DetectorOptions) -> Detector:
     backbone, parts, strides = _rcnn_backbone(options)
     first = _rcnn_head(options, parts, strides, STAGES[0], convs=0, fcs=2)
-    model = SpikeMaskRCNN(backbone, **_proposals(options, parts, strides), **first, **_transform(options))
+    model = SpikeMaskRCNN(
+        backbone, **_proposals(options, parts, strides), **first, **_transform(options)
+    )
     return _described(model, options)
 
 
 def _cascade_mask_rcnn(options: DetectorOptions) -> Detector:
     backbone, parts, strides = _rcnn_backbone(options)
     heads = [_rcnn_head(options, parts, strides, rule, convs=4, fcs=1) for rule in STAGES]
-    proposals = _proposals(options, parts, strides) | {"rpn_post_nms_top_n_train": 2 * options.proposals}
+    proposals = _proposals(options, parts, strides) | {
+        "rpn_post_nms_top_n_train": 2 * options.proposals
+    }
     later = [roi_heads(head) for head in heads[1:]]
     model = SpikeCascadeMaskRCNN(backbone, later, **proposals, **heads[0], **_transform(options))
     return _described(model, options)
@@ -163,7 +171,9 @@ def _cascade_mask_rcnn(options: DetectorOptions) -> Detector:
 def _rcnn_backbone(options: DetectorOptions) -> tuple[PyramidBackbone, Parts, list[int]]:
     body = _body(options)
     parts = _parts(options, options.neuron or "integer", body)
-    backbone, strides = _backbone(options, body, parts, least_stride=4, last_stride=64, extra="pool")
+    backbone, strides = _backbone(
+        options, body, parts, least_stride=4, last_stride=64, extra="pool"
+    )
     return backbone, parts, strides
 
 
@@ -182,12 +192,19 @@ def _proposals(options: DetectorOptions, parts: Parts, strides: Sequence[int]) -
 
 
 def _rcnn_head(
-    options: DetectorOptions, parts: Parts, strides: Sequence[int], rule: StageRule, convs: int, fcs: int
+    options: DetectorOptions,
+    parts: Parts,
+    strides: Sequence[int],
+    rule: StageRule,
+    convs: int,
+    fcs: int,
 ) -> dict[str, Any]:
     """torchvision's keywords of one box and mask head. convs, fcs: layers of the box head where the options are
     silent."""
     roi_strides = strides[:4] if not options.corrected else [s for s in strides if s <= 32]
-    sampling = options.roi_sampling if options.roi_sampling is not None else 2 if options.corrected else 0
+    sampling = (
+        options.roi_sampling if options.roi_sampling is not None else 2 if options.corrected else 0
+    )
     pool = partial(PyramidRoIAlign, roi_strides, sampling_ratio=sampling, finest=options.finest)
     mask_width = options.mask_width or options.width
     convs = convs if options.box_convs is None else options.box_convs
@@ -211,8 +228,12 @@ def _rcnn_head(
 def _retinanet(options: DetectorOptions) -> Detector:
     body = _body(options)
     parts = _parts(options, options.neuron or ("integer" if options.corrected else "lif"), body)
-    backbone, strides = _backbone(options, body, parts, least_stride=8, last_stride=128, extra="conv")
-    anchors = StrideAnchors(strides, options.anchor_scales or octave_scales(), options.anchor_ratios)
+    backbone, strides = _backbone(
+        options, body, parts, least_stride=8, last_stride=128, extra="conv"
+    )
+    anchors = StrideAnchors(
+        strides, options.anchor_scales or octave_scales(), options.anchor_ratios
+    )
     per_cell = anchors.num_anchors_per_location()[0]
     model = SpikeRetinaNet(
         backbone,
@@ -234,7 +255,9 @@ DETECTORS: dict[str, Callable[[DetectorOptions], Detector]] = {
 def _body(options: DetectorOptions) -> SpikeDrivenModel:
     body = create_model(options.backbone, **{"num_classes": 0, **options.backbone_args})
     if not isinstance(body, SpikeDrivenModel) or len(body.feature_info) == 0:
-        raise InputError(f"backbone {options.backbone!r} gives no feature maps; choose a classification network")
+        raise InputError(
+            f"backbone {options.backbone!r} gives no feature maps; choose a classification network"
+        )
     return body
 
 
@@ -249,7 +272,12 @@ def _parts(options: DetectorOptions, kind: str, body: SpikeDrivenModel) -> Parts
 
 
 def _backbone(
-    options: DetectorOptions, body: SpikeDrivenModel, parts: Parts, least_stride: int, last_stride: int, extra: str
+    options: DetectorOptions,
+    body: SpikeDrivenModel,
+    parts: Parts,
+    least_stride: int,
+    last_stride: int,
+    extra: str,
 ) -> tuple[PyramidBackbone, list[int]]:
     """Body with neck, and the strides that anchors and RoIAlign are told."""
     info = body.feature_info
@@ -259,7 +287,10 @@ def _backbone(
         levels, strides = pyramid_levels(reductions)
     else:
         start = DECLARED_STRIDES.index(least_stride)
-        levels, strides = list(range(len(indices))), list(DECLARED_STRIDES[start : start + len(indices)])
+        levels, strides = (
+            list(range(len(indices))),
+            list(DECLARED_STRIDES[start : start + len(indices)]),
+        )
     count = options.extra_levels
     if count is None:
         count = max(0, round(math.log2(last_stride / strides[-1])))
@@ -276,7 +307,9 @@ def _taps(info: Sequence[dict], given: tuple[int, ...] | None, least_stride: int
         given = tuple(i for i, tap in enumerate(info) if tap["reduction"] >= least_stride)
     if not given or list(given) != sorted(set(given)) or not 0 <= given[0] <= given[-1] < len(info):
         strides = [tap["reduction"] for tap in info]
-        raise InputError(f"out_indices must rise and lie in 0..{len(info) - 1} (strides {strides}), found {given}")
+        raise InputError(
+            f"out_indices must rise and lie in 0..{len(info) - 1} (strides {strides}), found {given}"
+        )
     return list(given)
 
 
@@ -298,5 +331,7 @@ def _transform(options: DetectorOptions) -> dict[str, Any]:
 
 def _described(model: Detector, options: DetectorOptions) -> Detector:
     side = (options.min_size, options.min_size)
-    model.describe(options.num_classes, side, options.frozen_norms, options.graph_rois, not options.corrected)
+    model.describe(
+        options.num_classes, side, options.frozen_norms, options.graph_rois, not options.corrected
+    )
     return model

@@ -64,7 +64,10 @@ class CascadeRoIHeads(nn.Module):
         for number, (stage, rule) in enumerate(zip(self._stages(), STAGES, strict=True)):
             rois, matched, labels, _ = stage.select_training_samples(list(proposals), targets)
             logits, deltas = boxes_of(stage, features, rois, shapes)
-            truth = [_matched(t["boxes"].to(r), m) for t, m, r in zip(targets, matched, rois, strict=True)]
+            truth = [
+                _matched(t["boxes"].to(r), m)
+                for t, m, r in zip(targets, matched, rois, strict=True)
+            ]
             found = {
                 "loss_classifier": F.cross_entropy(logits, torch.cat(labels)),
                 "loss_box_reg": giou_loss(stage, deltas, rois, labels, truth),
@@ -72,7 +75,9 @@ class CascadeRoIHeads(nn.Module):
             }
             losses |= {f"s{number}.{name}": rule.weight * value for name, value in found.items()}
             proposals = refined(stage, logits, deltas, rois, shapes, labels)
-            proposals = [_without(p, r, t["boxes"]) for p, r, t in zip(proposals, rois, targets, strict=True)]
+            proposals = [
+                _without(p, r, t["boxes"]) for p, r, t in zip(proposals, rois, targets, strict=True)
+            ]
         return losses
 
     def _detect(
@@ -90,17 +95,25 @@ class CascadeRoIHeads(nn.Module):
         return [dict(zip(names, row, strict=True)) for row in zip(*rows, masks, strict=True)]
 
     def _masks(
-        self, features: dict[str, Tensor], boxes: list[Tensor], labels: list[Tensor], shapes: list[tuple[int, int]]
+        self,
+        features: dict[str, Tensor],
+        boxes: list[Tensor],
+        labels: list[Tensor],
+        shapes: list[tuple[int, int]],
     ) -> list[Tensor]:
         """Per image the mean of the stages' probabilities [N, 1, 28, 28]."""
-        by_stage = [maskrcnn_inference(masks_of(s, features, boxes, shapes), labels) for s in self._stages()]
+        by_stage = [
+            maskrcnn_inference(masks_of(s, features, boxes, shapes), labels) for s in self._stages()
+        ]
         return [torch.stack(found).mean(0) for found in zip(*by_stage, strict=True)]
 
     def _stages(self) -> list[Any]:
         return list(self.stages)
 
 
-def boxes_of(stage: Any, features: dict[str, Tensor], rois: list[Tensor], shapes: Any) -> tuple[Tensor, Tensor]:
+def boxes_of(
+    stage: Any, features: dict[str, Tensor], rois: list[Tensor], shapes: Any
+) -> tuple[Tensor, Tensor]:
     """Class logits [R, K + 1] and deltas [R, 4 (K + 1)] of one stage; class 0 is the background.
 
     float32 at least: half precision has too few digits for the corners of boxes.
@@ -142,7 +155,9 @@ def giou_loss(
     """`BOX_LOSS` times 1 - GIoU, summed over the RoIs on objects and divided by the number of all RoIs."""
     known = torch.cat(labels)
     kept = torch.where(known > 0)[0]
-    boxes = stage.box_coder.decode_single(_of_class(deltas[kept], known[kept]), torch.cat(rois)[kept])
+    boxes = stage.box_coder.decode_single(
+        _of_class(deltas[kept], known[kept]), torch.cat(rois)[kept]
+    )
     total = generalized_box_iou_loss(boxes, torch.cat(truth)[kept].to(boxes), reduction="sum")
     return BOX_LOSS * total / max(len(known), 1)
 

@@ -99,7 +99,9 @@ class SpikeMaskRCNN(Detector, MaskRCNN):
         """
         maps = self.backbone(images)
         objectness, deltas = self.rpn.head(list(maps.values()))
-        outputs = [output for roi in self._heads() for output in self._on_lattice(roi, maps, images)]
+        outputs = [
+            output for roi in self._heads() for output in self._on_lattice(roi, maps, images)
+        ]
         per_image = [o.flatten(1).unflatten(0, (images.shape[0], -1)).flatten(1) for o in outputs]
         return torch.cat([*(m.flatten(1) for m in (*objectness, *deltas)), *per_image], dim=1)
 
@@ -122,8 +124,13 @@ class SpikeMaskRCNN(Detector, MaskRCNN):
             boxes = lattice(per_level, pool.finest * 2**level, height, width)
             count = map_.shape[0]
             numbers = torch.arange(count, device=map_.device, dtype=map_.dtype)
-            rois = torch.cat([numbers.repeat_interleave(per_level)[:, None], boxes.to(map_).repeat(count, 1)], dim=1)
-            found = roi_align(map_, rois, pool.output_size, 1.0 / stride, pool.sampling_ratio, aligned=True)
+            rois = torch.cat(
+                [numbers.repeat_interleave(per_level)[:, None], boxes.to(map_).repeat(count, 1)],
+                dim=1,
+            )
+            found = roi_align(
+                map_, rois, pool.output_size, 1.0 / stride, pool.sampling_ratio, aligned=True
+            )
             parts.append(found.unflatten(0, (count, per_level)))
         return torch.cat(parts, dim=1).flatten(0, 1)
 
@@ -144,7 +151,10 @@ class SpikeCascadeMaskRCNN(SpikeMaskRCNN):
 
 def roi_heads(keywords: dict[str, Any]) -> RoIHeads:
     """torchvision's box and mask head from the keywords that its MaskRCNN takes, with that class's own defaults."""
-    short = {name.removeprefix("box_") if name in _LONGER else name: value for name, value in keywords.items()}
+    short = {
+        name.removeprefix("box_") if name in _LONGER else name: value
+        for name, value in keywords.items()
+    }
     return RoIHeads(positive_fraction=0.25, nms_thresh=0.5, **short)
 
 
@@ -179,7 +189,10 @@ def lattice(count: int, side: float, height: int, width: int) -> Tensor:
     rows = math.ceil(count / columns)
     w, h = min(side, width), min(side, height)
     corners = [
-        (i % columns * (width - w) / max(columns - 1, 1), i // columns * (height - h) / max(rows - 1, 1))
+        (
+            i % columns * (width - w) / max(columns - 1, 1),
+            i // columns * (height - h) / max(rows - 1, 1),
+        )
         for i in range(count)
     ]
     return torch.tensor([(x, y, x + w, y + h) for x, y in corners])

@@ -12,7 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchvision.models.detection._utils import Matcher
-from torchvision.models.detection.retinanet import RetinaNetClassificationHead, RetinaNetRegressionHead
+from torchvision.models.detection.retinanet import (
+    RetinaNetClassificationHead,
+    RetinaNetRegressionHead,
+)
 
 from spikedriven.layers import FireProject
 from spikedriven.models.detection.parts import (
@@ -62,7 +65,9 @@ class SpikeBoxHead(nn.Module):
         self.shared_convs = relu_between(parts.corrected, rows)
         make = Flat if parts.corrected else nn.Linear
         sizes = [width * size**2, *[features] * fcs]
-        self.shared_fcs = nn.ModuleList(FireProject(parts.neuron(), make(i, o)) for i, o in itertools.pairwise(sizes))
+        self.shared_fcs = nn.ModuleList(
+            FireProject(parts.neuron(), make(i, o)) for i, o in itertools.pairwise(sizes)
+        )
 
     def forward(self, rois: Tensor) -> Tensor:
         if rois.shape[0] == 0:
@@ -85,8 +90,12 @@ class SpikeBoxPredictor(nn.Module):
         super().__init__()
         self.parts = parts
         self.neuron = parts.neuron() if parts.corrected else nn.Identity()
-        self.fc_cls = plain_linear(features, num_classes + 1, lambda w: nn.init.normal_(w, std=0.01))
-        self.fc_reg = plain_linear(features, 4 * num_classes, lambda w: nn.init.normal_(w, std=0.001))
+        self.fc_cls = plain_linear(
+            features, num_classes + 1, lambda w: nn.init.normal_(w, std=0.01)
+        )
+        self.fc_reg = plain_linear(
+            features, 4 * num_classes, lambda w: nn.init.normal_(w, std=0.001)
+        )
 
     def forward(self, x: Tensor) -> tuple[Tensor, Tensor]:
         x = self.neuron(x)
@@ -132,7 +141,9 @@ class _Branch(nn.Module):
     def __init__(self, width: int, convs: int, out_chans: int, parts: Parts) -> None:
         super().__init__()
         self.parts = parts
-        self.convs = relu_between(parts.corrected, [parts.conv(width, width, 3) for _ in range(convs)])
+        self.convs = relu_between(
+            parts.corrected, [parts.conv(width, width, 3) for _ in range(convs)]
+        )
         self.out = parts.predictor(width, out_chans, kernel=3)
 
     def forward(self, maps: list[Tensor]) -> list[Tensor]:
@@ -142,7 +153,9 @@ class _Branch(nn.Module):
 class _Classification(RetinaNetClassificationHead):
     """torchvision's focal loss over the anchors, on our branch. num_classes: without background."""
 
-    def __init__(self, width: int, convs: int, anchors: int, num_classes: int, parts: Parts) -> None:
+    def __init__(
+        self, width: int, convs: int, anchors: int, num_classes: int, parts: Parts
+    ) -> None:
         nn.Module.__init__(self)
         self.num_classes, self.num_anchors = num_classes, anchors
         self.BETWEEN_THRESHOLDS = Matcher.BETWEEN_THRESHOLDS
@@ -167,7 +180,9 @@ class _Regression(RetinaNetRegressionHead):
 class SpikeRetinaHead(nn.Module):
     """Class and box branch, shared by all levels: maps -> {"cls_logits": [B, N, K], "bbox_regression": [B, N, 4]}."""
 
-    def __init__(self, width: int, convs: int, anchors: int, num_classes: int, parts: Parts) -> None:
+    def __init__(
+        self, width: int, convs: int, anchors: int, num_classes: int, parts: Parts
+    ) -> None:
         super().__init__()
         self.classification_head = _Classification(width, convs, anchors, num_classes, parts)
         self.regression_head = _Regression(width, convs, anchors, parts)
@@ -178,15 +193,24 @@ class SpikeRetinaHead(nn.Module):
             self.regression_head.branch.out.neuron = shared
 
     def forward(self, maps: list[Tensor]) -> dict[str, Tensor]:
-        return {"cls_logits": self.classification_head(maps), "bbox_regression": self.regression_head(maps)}
+        return {
+            "cls_logits": self.classification_head(maps),
+            "bbox_regression": self.regression_head(maps),
+        }
 
     def compute_loss(self, targets, head_outputs, anchors, matched_idxs) -> dict[str, Tensor]:
         return {
-            "classification": self.classification_head.compute_loss(targets, head_outputs, matched_idxs),
-            "bbox_regression": self.regression_head.compute_loss(targets, head_outputs, anchors, matched_idxs),
+            "classification": self.classification_head.compute_loss(
+                targets, head_outputs, matched_idxs
+            ),
+            "bbox_regression": self.regression_head.compute_loss(
+                targets, head_outputs, anchors, matched_idxs
+            ),
         }
 
 
 def _by_anchor(maps: list[Tensor], values: int) -> Tensor:
     """Per level [B, A * values, H, W] -> [B, sum of H W A, values], in the order of the anchors."""
-    return torch.cat([m.unflatten(1, (-1, values)).permute(0, 3, 4, 1, 2).flatten(1, 3) for m in maps], dim=1)
+    return torch.cat(
+        [m.unflatten(1, (-1, values)).permute(0, 3, 4, 1, 2).flatten(1, 3) for m in maps], dim=1
+    )

@@ -23,8 +23,14 @@ RULES: Rules = [
     (r"^(roi_head\..*)shared_fcs\.(\d)\.project", r"\1shared_fcs.\2.1.0"),
     (r"^(roi_head\..*)(upsample|conv_logits)\.project", r"\1\2.1.0"),
     # ours counts a ReLU behind each convolution
-    *((rf"^(roi_head\..*)convs\.{2 * i}\.project\.(conv|bn)\.", rf"\1convs.{i}.1.0.\2.") for i in range(CONVS)),
-    *((rf"^(roi_head\..*)convs\.{2 * i}\.project\.", rf"\1convs.{i}.1.0.conv.") for i in range(CONVS)),
+    *(
+        (rf"^(roi_head\..*)convs\.{2 * i}\.project\.(conv|bn)\.", rf"\1convs.{i}.1.0.\2.")
+        for i in range(CONVS)
+    ),
+    *(
+        (rf"^(roi_head\..*)convs\.{2 * i}\.project\.", rf"\1convs.{i}.1.0.conv.")
+        for i in range(CONVS)
+    ),
     (r"^backbone\.neck\.(lateral|fpn)_convs\.(\d+)\.project", r"neck.\1_convs.\2.1.0.conv"),
     (r"^rpn\.head\.(rpn_\w+)\.project", r"rpn_head.\1.1.0"),
     (r"^head\.classification_head\.branch\.out\.project", "bbox_head.retina_cls.0"),
@@ -32,7 +38,10 @@ RULES: Rules = [
     (r"^head\.classification_head\.branch\.convs", "bbox_head.cls_convs"),
     (r"^head\.regression_head\.branch\.convs", "bbox_head.reg_convs"),
     *(
-        (rf"^bbox_head\.(cls|reg)_convs\.{2 * i}\.project\.", rf"bbox_head.\1_convs.{2 * i + 1}.0.conv.")
+        (
+            rf"^bbox_head\.(cls|reg)_convs\.{2 * i}\.project\.",
+            rf"bbox_head.\1_convs.{2 * i + 1}.0.conv.",
+        )
         for i in range(CONVS)
     ),
 ]

@@ -73,7 +73,11 @@ class Flat(nn.Module):
         self.project = ConvBN(in_features, out_features)
 
     def forward(self, x: Tensor) -> Tensor:
-        if not (self.training and x.shape[0] * x.shape[1] == 1 and type(self.project.bn) is nn.BatchNorm2d):
+        if not (
+            self.training
+            and x.shape[0] * x.shape[1] == 1
+            and type(self.project.bn) is nn.BatchNorm2d
+        ):
             return self.project(x)  # SyncBatchNorm sees the RoIs of the other processes too
         was_training = self.project.bn.training
         self.project.bn.eval()
@@ -100,7 +104,9 @@ class Parts:
         """neuron -> convolution, with batch norm (corrected) or bias (released)."""
         return FireProject(self.neuron(), self.weights(in_chans, out_chans, kernel, stride))
 
-    def neck_conv(self, in_chans: int, out_chans: int, kernel: int = 3, stride: int = 1) -> nn.Module:
+    def neck_conv(
+        self, in_chans: int, out_chans: int, kernel: int = 3, stride: int = 1
+    ) -> nn.Module:
         """The same with the pyramid's neuron."""
         return FireProject(self.neck_neuron(), self.weights(in_chans, out_chans, kernel, stride))
 
@@ -113,7 +119,9 @@ class Parts:
         """neuron -> convolution with batch norm, in both modes."""
         return FireProject(self.neuron(), ConvBN(in_chans, out_chans, kernel))
 
-    def predictor(self, in_chans: int, out_chans: int, kernel: int = 1, std: float = 0.01) -> FireProject:
+    def predictor(
+        self, in_chans: int, out_chans: int, kernel: int = 1, std: float = 0.01
+    ) -> FireProject:
         """neuron -> convolution with bias that starts near zero: the last layer of a branch."""
         conv = PlainConv(in_chans, out_chans, kernel)
         assert conv.bias is not None
@@ -138,7 +146,10 @@ def no_rois(head: nn.Module, like: Tensor, *shape: int) -> Tensor:
 
     Images without objects have no RoIs for the mask head, and batch norms nothing to measure.
     """
-    return like.new_zeros(*shape) + 0 * torch.stack([like.sum(), *(p.sum() for p in head.parameters())]).sum()
+    return (
+        like.new_zeros(*shape)
+        + 0 * torch.stack([like.sum(), *(p.sum() for p in head.parameters())]).sum()
+    )
 
 
 def mean_over_time(maps: Tensor) -> Tensor:
@@ -155,7 +166,9 @@ def freeze_norms(module: nn.Module) -> None:
                 parameter.requires_grad_(False)
 
 
-def plain_linear(in_features: int, out_features: int, init: Callable[[Tensor], Tensor]) -> nn.Linear:
+def plain_linear(
+    in_features: int, out_features: int, init: Callable[[Tensor], Tensor]
+) -> nn.Linear:
     """A linear layer whose weights `init` fills and whose bias is 0."""
     layer = nn.Linear(in_features, out_features)
     with torch.no_grad():

@@ -33,9 +33,17 @@ class SpikeFPN(nn.Module):
         if extra not in ("pool", "conv"):
             raise InputError(f"extra must be 'pool' or 'conv', found {extra!r}")
         self.levels, self.extra_levels = tuple(levels), extra_levels
-        self.lateral_convs = nn.ModuleList(parts.neck_conv(chans, width, 1) for chans in in_channels)
-        self.fpn_convs = nn.ModuleList(parts.neck_conv(width, width, 3) for _ in range(max(levels) + 1))
-        sources = [in_channels[-1], *[width] * (extra_levels - 1)] if extra == "conv" and extra_levels else []
+        self.lateral_convs = nn.ModuleList(
+            parts.neck_conv(chans, width, 1) for chans in in_channels
+        )
+        self.fpn_convs = nn.ModuleList(
+            parts.neck_conv(width, width, 3) for _ in range(max(levels) + 1)
+        )
+        sources = (
+            [in_channels[-1], *[width] * (extra_levels - 1)]
+            if extra == "conv" and extra_levels
+            else []
+        )
         self.extra_convs = nn.ModuleList(parts.neck_conv(chans, width, 3, 2) for chans in sources)
 
     def forward(self, taps: Sequence[Tensor]) -> list[Tensor]:
@@ -73,7 +81,11 @@ class PyramidBackbone(nn.Module):
 
     def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
         taps: Any = self.body.forward_intermediates(
-            images, self.indices, stop_early=True, intermediates_only=True, merge_time=not self.keep_time
+            images,
+            self.indices,
+            stop_early=True,
+            intermediates_only=True,
+            merge_time=not self.keep_time,
         )
         if not self.keep_time:
             taps = [tap.unsqueeze(0) for tap in taps]

@@ -35,7 +35,13 @@ def _segmenter(size: str) -> PublishedFile:
 register_files(
     _detector("mask_rcnn", "10m", "mask-rcnn_sdeformer-s_fpn_1x_coco", width=192, head_width=768),
     _detector("mask_rcnn", "19m", "mask-rcnn_sdeformer_fpn_1x_coco", width=256, head_width=1024),
-    _detector("cascade_mask_rcnn", "19m", "cascade_mask-rcnn_sdeformer_fpn_1x_coco", width=256, head_width=1024),
+    _detector(
+        "cascade_mask_rcnn",
+        "19m",
+        "cascade_mask-rcnn_sdeformer_fpn_1x_coco",
+        width=256,
+        head_width=1024,
+    ),
     _segmenter("10m"),
     _segmenter("19m"),
 )

@@ -26,7 +26,9 @@ def _base(name: str, drive_id: str, published: str, checked: str) -> PublishedFi
     )  # fmt: skip
 
 
-def _large(name: str, levels: int, drive_id: str, published: str = "", side: int = 224) -> PublishedFile:
+def _large(
+    name: str, levels: int, drive_id: str, published: str = "", side: int = 224
+) -> PublishedFile:
     """Above 224 pixels its evaluation resizes to the side itself and crops nothing."""
     return PublishedFile(
         name=name, tag=f"mae_in1k_1x{levels}" + ("" if side == 224 else f"_{side}"), args={"levels": levels},

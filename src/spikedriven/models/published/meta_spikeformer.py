@@ -13,7 +13,9 @@ _REPOSITORY = "https://github.com/BICLab/Spike-Driven-Transformer-V2"
 _FOLDER = "https://drive.google.com/drive/folders/12JcIRG8BF6JcgPsXIetSS14udtHXeSSx"
 
 
-def _imagenet(name: str, tag: str, time_steps: int, distilled: bool = False, **fields: Any) -> PublishedFile:
+def _imagenet(
+    name: str, tag: str, time_steps: int, distilled: bool = False, **fields: Any
+) -> PublishedFile:
     """Resize to 256 and crop, bicubic, as in its evaluation."""
     args = {"time_steps": time_steps} | ({"distilled": True} if distilled else {})
     return PublishedFile(

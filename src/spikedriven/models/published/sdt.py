@@ -16,7 +16,9 @@ _CIFAR10: dict[str, Any] = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.
 _CIFAR100: dict[str, Any] = {"mean": (0.5071, 0.4867, 0.4408), "std": (0.2675, 0.2565, 0.2761)}
 
 
-def _imagenet(name: str, published: str, drive_id: str, checked: str = CODE, **fields: Any) -> PublishedFile:
+def _imagenet(
+    name: str, published: str, drive_id: str, checked: str = CODE, **fields: Any
+) -> PublishedFile:
     """T 4. Resize to 224 / 0.95 and crop, bicubic, unless ``fields`` say otherwise."""
     settings: dict[str, Any] = {"tag": "in1k", "crop_pct": 0.95} | fields
     return PublishedFile(
@@ -25,7 +27,9 @@ def _imagenet(name: str, published: str, drive_id: str, checked: str = CODE, **f
     )  # fmt: skip
 
 
-def _configured(name: str, tag: str, configuration: str, time_steps: int = 4, **fields: Any) -> PublishedFile:
+def _configured(
+    name: str, tag: str, configuration: str, time_steps: int = 4, **fields: Any
+) -> PublishedFile:
     """A file that a configuration of the release trains, and that nobody has made public."""
     return PublishedFile(
         name=name, tag=tag, args={"time_steps": time_steps}, crop_pct=1.0, licence=_LICENCE,

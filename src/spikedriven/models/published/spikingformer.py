@@ -17,7 +17,9 @@ _HEADS_OPEN = "the release does not say how many heads; " + WIDTH
 _CIFAR_STATISTICS = {"mean": (0.4914, 0.4822, 0.4465), "std": (0.2470, 0.2435, 0.2616)}
 
 
-def _file(name: str, tag: str, args: dict[str, Any], published: str, checked: str, **fields: Any) -> PublishedFile:
+def _file(
+    name: str, tag: str, args: dict[str, Any], published: str, checked: str, **fields: Any
+) -> PublishedFile:
     return PublishedFile(
         name=name, tag=tag, args=args, published=published, checked=checked, crop_pct=1.0, licence=_LICENCE,
         source=f"README of {_REPOSITORY}", **fields,
@@ -28,7 +30,9 @@ def _imagenet(name: str, published: str, checked: str, url: str = "") -> Publish
     return _file(name, "in1k", {"time_steps": 4, "num_heads": 8}, published, checked, url=url)
 
 
-def _cifar(name: str, tag: str, top1: float, num_heads: int | None = None, **fields: Any) -> PublishedFile:
+def _cifar(
+    name: str, tag: str, top1: float, num_heads: int | None = None, **fields: Any
+) -> PublishedFile:
     hundred = tag.startswith("cifar100")
     args = {"time_steps": 4} | ({} if num_heads is None else {"num_heads": num_heads})
     return _file(
@@ -47,7 +51,11 @@ def _events(tag: str, time_steps: int, top1: float, **fields: Any) -> PublishedF
 
 
 #: SpikingJelly's: classes sorted as text; of CIFAR10-DVS the first nine tenths of each class train.
-_GESTURE: dict[str, Any] = {"dataset": "dvs128-gesture", "num_classes": 11, "class_order": "as_text"}
+_GESTURE: dict[str, Any] = {
+    "dataset": "dvs128-gesture",
+    "num_classes": 11,
+    "class_order": "as_text",
+}
 _CIFAR10_DVS: dict[str, Any] = {"dataset": "cifar10-dvs", "num_classes": 10, "split": "authors"}
 
 register_files(

@@ -45,7 +45,9 @@ def create_segmenter(name: str = "semantic_fpn", **keywords: Any) -> Segmenter:
     for key in keywords.keys() - known:
         close = difflib.get_close_matches(key, known, n=1)
         hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise InputError(f"{name} has no keyword {key!r}{hint} It understands: {', '.join(sorted(known))}")
+        raise InputError(
+            f"{name} has no keyword {key!r}{hint} It understands: {', '.join(sorted(known))}"
+        )
     return build(options(**keywords))
 
 
@@ -55,12 +57,16 @@ def _semantic_fpn(options: SemanticFPNOptions) -> Segmenter:
     indices = _taps(info, options.out_indices)
     neuron = _neuron(options)
     norm = not options.released or options.neuron == "integer"
-    parts = _NeckParts(options.mode, neuron, neuron, body.time_steps if options.keep_time else 1, norm)
+    parts = _NeckParts(
+        options.mode, neuron, neuron, body.time_steps if options.keep_time else 1, norm
+    )
     channels = [info[i]["num_chs"] for i in indices]
     neck = SpikeFPN(channels, range(len(indices)), options.width, parts, extra_levels=0)
     lengths = chain_lengths(_strides(options, [info[i]["reduction"] for i in indices]))
     upsampling = options.upsampling or ("bilinear" if options.released else "nearest")
-    head = SemanticFPNHead(options.width, options.width, options.num_classes, lengths, neuron, upsampling)
+    head = SemanticFPNHead(
+        options.width, options.width, options.num_classes, lengths, neuron, upsampling
+    )
     names = LIF_NAMES if options.neuron != "integer" else INTEGER_NAMES
     return Segmenter(body, indices, neck, head, options.num_classes, options.keep_time, names)
 
@@ -76,8 +82,12 @@ def _fcn(options: FCNOptions) -> Segmenter:
         raise InputError(
             f"width={options.width}: without convolutions (convs=0) the head has the {channels} channels of its tap"
         )
-    head = FCNHead(channels, options.width or channels, options.convs, options.num_classes, _neuron(options))
-    return Segmenter(body, indices, nn.Identity(), head, options.num_classes, options.keep_time, FCN_NAMES)
+    head = FCNHead(
+        channels, options.width or channels, options.convs, options.num_classes, _neuron(options)
+    )
+    return Segmenter(
+        body, indices, nn.Identity(), head, options.num_classes, options.keep_time, FCN_NAMES
+    )
 
 
 SEGMENTERS: dict[str, tuple[type[SegmenterOptions], Callable[[Any], Segmenter]]] = {
@@ -87,7 +97,9 @@ SEGMENTERS: dict[str, tuple[type[SegmenterOptions], Callable[[Any], Segmenter]]]
 
 
 def _neuron(options: SegmenterOptions) -> NeuronFactory:
-    return make_neurons(options.neuron, options.tau, options.levels, None, "half_even", "inclusive").body
+    return make_neurons(
+        options.neuron, options.tau, options.levels, None, "half_even", "inclusive"
+    ).body
 
 
 @dataclasses.dataclass(frozen=True)
@@ -105,17 +117,25 @@ class _NeckParts(Parts):
 def _body(options: SegmenterOptions) -> SpikeDrivenModel:
     scaled = options.released and issubclass(family_of(options.backbone), ESpikeFormer)
     if variant_of(options.backbone).num_classes is None:
-        raise InputError(f"backbone {options.backbone!r} gives no feature maps; choose a classification network")
+        raise InputError(
+            f"backbone {options.backbone!r} gives no feature maps; choose a classification network"
+        )
     defaults: dict[str, Any] = {"num_classes": 0, **({"layer_scale": 1e-6} if scaled else {})}
-    return cast(SpikeDrivenModel, create_model(options.backbone, **{**defaults, **options.backbone_args}))
+    return cast(
+        SpikeDrivenModel, create_model(options.backbone, **{**defaults, **options.backbone_args})
+    )
 
 
 def _taps(info: Sequence[dict], given: Sequence[int] | None) -> list[int]:
     strides = [tap["reduction"] for tap in info]
     if given is None:
-        return sorted({stride: i for i, stride in enumerate(strides)}.values())[-len(DECLARED_STRIDES) :]
+        return sorted({stride: i for i, stride in enumerate(strides)}.values())[
+            -len(DECLARED_STRIDES) :
+        ]
     if not given or list(given) != sorted(set(given)) or not 0 <= given[0] <= given[-1] < len(info):
-        raise InputError(f"out_indices must rise and lie in 0..{len(info) - 1} (strides {strides}), found {given}")
+        raise InputError(
+            f"out_indices must rise and lie in 0..{len(info) - 1} (strides {strides}), found {given}"
+        )
     return list(given)
 
 
@@ -123,7 +143,9 @@ def _strides(options: SemanticFPNOptions, reductions: Sequence[int]) -> Sequence
     if not options.released:
         return reductions
     if len(reductions) != len(DECLARED_STRIDES):
-        raise InputError(f"the released form has {len(DECLARED_STRIDES)} taps, found {len(reductions)}")
+        raise InputError(
+            f"the released form has {len(DECLARED_STRIDES)} taps, found {len(reductions)}"
+        )
     return DECLARED_STRIDES
 
 

@@ -20,7 +20,9 @@ class FCNHead(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         channels = [in_chans, *[width] * convs]
-        self.convs = nn.Sequential(*(FireProject(neuron(), ConvBN(channels[i], width, 3)) for i in range(convs)))
+        self.convs = nn.Sequential(
+            *(FireProject(neuron(), ConvBN(channels[i], width, 3)) for i in range(convs))
+        )
         self.classify = FireProject(neuron(), classifier(channels[-1], num_classes))
 
     def forward(self, maps: Sequence[Tensor]) -> Tensor:

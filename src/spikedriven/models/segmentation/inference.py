@@ -39,7 +39,9 @@ class Inference:
             total, count = total.to(logits) + logits.softmax(dim=1), count + 1
         return (total / count).log()
 
-    def _all(self, model: Network, views: Sequence[Tensor], size: tuple[int, int]) -> Iterator[Tensor]:
+    def _all(
+        self, model: Network, views: Sequence[Tensor], size: tuple[int, int]
+    ) -> Iterator[Tensor]:
         for view in views:
             yield self.logits(model, view, size)
             if self.flip:
@@ -81,4 +83,6 @@ def _starts(length: int, side: int, stride: int) -> list[int]:
 def check_slide(slide: tuple[int, int] | None) -> None:
     """InputError for windows that leave pixels out."""
     if slide is not None and not 1 <= slide[1] <= slide[0]:
-        raise InputError(f"slide: expected (side, stride) with 1 <= stride <= side, found {tuple(slide)}")
+        raise InputError(
+            f"slide: expected (side, stride) with 1 <= stride <= side, found {tuple(slide)}"
+        )

@@ -29,7 +29,10 @@ LIF_NAMES: Rules = [
     (r"^(neck\.\w+_convs\.\d+)\.project\.", r"\1.1.0.conv."),
     (r"^head\.scale_heads\.0\.0\.project\.", "decode_head.scale_heads.0.0.1.0."),
     *(
-        (rf"^head\.scale_heads\.{level}\.{2 * i}\.project\.", f"decode_head.scale_heads.{level}.{i}.1.0.")
+        (
+            rf"^head\.scale_heads\.{level}\.{2 * i}\.project\.",
+            f"decode_head.scale_heads.{level}.{i}.1.0.",
+        )
         for level in range(1, LEVELS)
         for i in range(LENGTH)
     ),

@@ -44,7 +44,9 @@ def resize(maps: Tensor, size: tuple[int, int], mode: str = "bilinear") -> Tenso
     """[B, C, H, W] -> [B, C, *size]."""
     if tuple(maps.shape[-2:]) == tuple(size):
         return maps
-    return F.interpolate(maps, size=size, mode=mode, **({"align_corners": False} if mode == "bilinear" else {}))
+    return F.interpolate(
+        maps, size=size, mode=mode, **({"align_corners": False} if mode == "bilinear" else {})
+    )
 
 
 class SemanticFPNHead(nn.Module):
@@ -84,7 +86,9 @@ def classifier(width: int, num_classes: int) -> FoldedConv:
     return conv
 
 
-def _chain(in_chans: int, width: int, length: int, neuron: NeuronFactory, upsampling: str | None) -> nn.Sequential:
+def _chain(
+    in_chans: int, width: int, length: int, neuron: NeuronFactory, upsampling: str | None
+) -> nn.Sequential:
     layers: list[nn.Module] = []
     for i in range(length):
         layers.append(FireProject(neuron(), ConvBN(width if i else in_chans, width, 3)))

@@ -18,7 +18,11 @@ def accuracy(found: Findings) -> Html:
     if found.dense is not None:
         return quality(found.dense)
     if found.accuracy is None:
-        why = "the weights are random" if not found.subject.trained else "there are no labelled images to measure it on"
+        why = (
+            "the weights are random"
+            if not found.subject.trained
+            else "there are no labelled images to measure it on"
+        )
         return section("accuracy", "Accuracy", tag("p", f"Not measured: {why}."))
     return section(
         "accuracy", "Accuracy", _summary(found, found.accuracy), _confusions(found.accuracy, found.classes),
@@ -39,8 +43,12 @@ def _summary(found: Findings, result: Accuracy) -> Html:
 def _confusions(result: Accuracy, classes: tuple[str, ...]) -> Html:
     counts = result.confusion.tolist()
     if len(classes) > LARGEST_MATRIX:
-        pairs = [(n, i, j) for i, row in enumerate(counts) for j, n in enumerate(row) if n and i != j]
-        rows = [(classes[i], classes[j], str(n)) for n, i, j in sorted(pairs, reverse=True)[:CONFUSIONS]]
+        pairs = [
+            (n, i, j) for i, row in enumerate(counts) for j, n in enumerate(row) if n and i != j
+        ]
+        rows = [
+            (classes[i], classes[j], str(n)) for n, i, j in sorted(pairs, reverse=True)[:CONFUSIONS]
+        ]
         return table("Most frequent confusions", ("true class", "taken for", "images"), rows, (2,))
     largest = max(map(max, counts))
     cells = [[heat(n, largest, str(n)) for n in row] for row in counts]
@@ -61,14 +69,22 @@ def _per_class(result: Accuracy, classes: tuple[str, ...]) -> Html:
     ]  # fmt: skip
     title = "Recall and precision per class"
     shown = table(title, ("class", "images", "recall", "precision"), rows, (1, 2, 3))
-    return shown if len(classes) <= LARGEST_MATRIX else details(f"{title} ({len(classes)} classes)", shown)
+    return (
+        shown
+        if len(classes) <= LARGEST_MATRIX
+        else details(f"{title} ({len(classes)} classes)", shown)
+    )
 
 
 def predictions(found: Findings) -> Html:
     if found.dense is not None:
         return drawn_predictions(found.dense)
     if not found.samples:
-        why = "the weights are random" if not found.subject.trained else "there are no labelled images"
+        why = (
+            "the weights are random"
+            if not found.subject.trained
+            else "there are no labelled images"
+        )
         return section("predictions", "Sample predictions", tag("p", f"None: {why}."))
     text = (
         f"Of the {found.images} images that rates were measured on: the first that are wrong and the first that are "

@@ -21,7 +21,10 @@ def audit(found: Findings) -> Html:
 
 def _report(title: str, report: AuditReport, verdict: str) -> Html:
     rows = [row for row in report.rows if _to_act_on(row)]
-    counts = [(name, text, str(sum(row.verdict == name for row in report.rows))) for name, text in VERDICTS.items()]
+    counts = [
+        (name, text, str(sum(row.verdict == name for row in report.rows)))
+        for name, text in VERDICTS.items()
+    ]
     parts = [
         tag("h3", title),
         tag("p", verdict),
@@ -29,7 +32,9 @@ def _report(title: str, report: AuditReport, verdict: str) -> Html:
     ]
     if rows:
         shown = table(f"{title}: rows to act on", HEADER, map(_cells, rows))
-        parts.append(shown if len(rows) <= FEW else details(f"{title}: {len(rows)} rows to act on", shown))
+        parts.append(
+            shown if len(rows) <= FEW else details(f"{title}: {len(rows)} rows to act on", shown)
+        )
     full = table(f"{title}: every product", HEADER, map(_cells, report.rows))
     return join([*parts, details(f"{title}: all {len(report.rows)} products", full)])
 

@@ -26,7 +26,9 @@ def drawn_predictions(dense: Dense) -> Html:
     if not dense.images:
         return section("predictions", title, tag("p", "None: no samples were asked for."))
     text = f"Evenly spaced images of the split. {dense.legend}"
-    return section("predictions", title, tag("p", text), join(_one(image) for image in dense.images))
+    return section(
+        "predictions", title, tag("p", text), join(_one(image) for image in dense.images)
+    )
 
 
 def _one(image: Drawn) -> Html:
@@ -35,8 +37,17 @@ def _one(image: Drawn) -> Html:
         for name, pixels in image.panels
     ]
     names = [
-        tag("li", tag("span", "", class_="swatch", style=f"background: rgb{colour}", aria_hidden="true"), name)
+        tag(
+            "li",
+            tag("span", "", class_="swatch", style=f"background: rgb{colour}", aria_hidden="true"),
+            name,
+        )
         for name, colour in image.legend
     ]
     legend = tag("ul", join(names), class_="colours") if names else None
-    return tag("div", tag("p", image.name, class_="muted"), tag("div", join(pictures), class_="row"), legend)
+    return tag(
+        "div",
+        tag("p", image.name, class_="muted"),
+        tag("div", join(pictures), class_="row"),
+        legend,
+    )

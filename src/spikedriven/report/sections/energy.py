@@ -32,7 +32,9 @@ def _padding(report: EnergyReport) -> str:
 
 def _doubts(found: Findings) -> Html:
     warning = found.measurement.warning()
-    return tag("p", tag("strong", "Note. "), f"{warning}.", class_="warning") if warning else Html("")
+    return (
+        tag("p", tag("strong", "Note. "), f"{warning}.", class_="warning") if warning else Html("")
+    )
 
 
 def _silent(report: EnergyReport) -> Html:
@@ -59,7 +61,9 @@ def _totals(found: Findings) -> Html:
         for name, report in found.energies.items()
     ]
     shown = table("Energy per image under each convention", header, rows, (2, 3, 4, 5, 6))
-    return join([shown, details("What each convention counts", tag("dl", join(rules), class_="rules"))])
+    return join(
+        [shown, details("What each convention counts", tag("dl", join(rules), class_="rules"))]
+    )
 
 
 def _comparison(found: Findings) -> Html:
@@ -72,8 +76,12 @@ def _comparison(found: Findings) -> Html:
         for partner in report.comparison.partners
     ]  # fmt: skip
     header = ("convention", "ANN in", "its mJ", "this network's mJ", "less?")
-    shown = table("The same shapes as an ANN, one dense pass at the same prices", header, rows, (2, 3))
-    return join([shown, tag("p", _break_even(found, doubtful)), Html("") if doubtful else _where(found)])
+    shown = table(
+        "The same shapes as an ANN, one dense pass at the same prices", header, rows, (2, 3)
+    )
+    return join(
+        [shown, tag("p", _break_even(found, doubtful)), Html("") if doubtful else _where(found)]
+    )
 
 
 def _break_even(found: Findings, doubtful: bool) -> str:
@@ -84,12 +92,18 @@ def _break_even(found: Findings, doubtful: bool) -> str:
     )
     if doubtful:
         return f"{text}."
-    pays = "below it: spiking pays" if c.pays_quantised else "not below it: spiking does not pay by that measure"
+    pays = (
+        "below it: spiking pays"
+        if c.pays_quantised
+        else "not below it: spiking does not pay by that measure"
+    )
     return f"{text}, {pays}."
 
 
 def _where(found: Findings) -> Html:
-    lines = (tag("li", f"{name}: {where_it_pays(report)}.") for name, report in found.energies.items())
+    lines = (
+        tag("li", f"{name}: {where_it_pays(report)}.") for name, report in found.energies.items()
+    )
     return details("Where spiking pays, layer by layer", tag("ul", join(lines)))
 
 

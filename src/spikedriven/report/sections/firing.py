@@ -17,14 +17,27 @@ SIDE = 84
 def firing(found: Findings) -> Html:
     layers = found.firing.values()
     if not layers:
-        return section("firing", "Firing rates", tag("p", "None: the network has no neuron of this package."))
+        return section(
+            "firing", "Firing rates", tag("p", "None: the network has no neuron of this package.")
+        )
     steps = max(len(layer.spikes) for layer in layers)
     largest = max(float(layer.spikes.max()) for layer in layers)
-    header = ("neuron", *(f"step {i + 1}" for i in range(steps)), "mean", "fire in an image", "never fire")
-    heat_map = table(
-        "Spikes per neuron and time step", header, [_row(layer, steps, largest) for layer in layers], class_="matrix"
+    header = (
+        "neuron",
+        *(f"step {i + 1}" for i in range(steps)),
+        "mean",
+        "fire in an image",
+        "never fire",
     )
-    return section("firing", "Firing rates", tag("p", _explained(found, largest)), _extremes(found), heat_map)
+    heat_map = table(
+        "Spikes per neuron and time step",
+        header,
+        [_row(layer, steps, largest) for layer in layers],
+        class_="matrix",
+    )
+    return section(
+        "firing", "Firing rates", tag("p", _explained(found, largest)), _extremes(found), heat_map
+    )
 
 
 def _row(layer: LayerFiring, steps: int, largest: float) -> tuple[object, ...]:
@@ -32,7 +45,13 @@ def _row(layer: LayerFiring, steps: int, largest: float) -> tuple[object, ...]:
     cells = [heat(value, largest, f"{value:.3f}") for value in layer.spikes.tolist()]
     never = "–" if layer.never_fires is None else f"{layer.never_fires:.1%}"
     shares = (f"{layer.fires_in_an_image:.1%}", never)
-    return (layer.name, *cells, *([""] * (steps - len(cells))), heat(mean, largest, f"{mean:.3f}"), *shares)
+    return (
+        layer.name,
+        *cells,
+        *([""] * (steps - len(cells))),
+        heat(mean, largest, f"{mean:.3f}"),
+        *shares,
+    )
 
 
 def _explained(found: Findings, largest: float) -> str:
@@ -57,7 +76,10 @@ def _extremes(found: Findings) -> Html:
     layers = found.firing.values()
     dead = [layer.name for layer in layers if layer.dead]
     saturated = [layer.name for layer in layers if layer.saturated]
-    told = (("No neuron of these layers fired", dead), ("All neurons of these layers fired always", saturated))
+    told = (
+        ("No neuron of these layers fired", dead),
+        ("All neurons of these layers fired always", saturated),
+    )
     return join(
         tag("p", tag("strong", "Note. "), f"{what}: {', '.join(names)}.", class_="warning")
         for what, names in told
@@ -74,7 +96,11 @@ def attention(found: Findings) -> Html:
         "rate in its last column; where nothing fires, the image stays grey."
     )
     return section(
-        "attention", "Attention maps", tag("p", text), _legend(), join(_maps(found, s, maps) for s, maps in found.maps)
+        "attention",
+        "Attention maps",
+        tag("p", text),
+        _legend(),
+        join(_maps(found, s, maps) for s, maps in found.maps),
     )
 
 
@@ -92,7 +118,12 @@ def _why_none(found: Findings) -> str:
 def _legend() -> Html:
     stops = (matplotlib.colormaps[COLOURS](i / 8)[:3] for i in range(9))
     colours = ", ".join("#" + "".join(f"{round(255 * c):02x}" for c in stop) for stop in stops)
-    ramp = tag("span", class_="ramp", style=f"background: linear-gradient(to right, {colours})", aria_hidden="true")
+    ramp = tag(
+        "span",
+        class_="ramp",
+        style=f"background: linear-gradient(to right, {colours})",
+        aria_hidden="true",
+    )
     return tag("p", "silent ", ramp, " highest rate of the row", class_="legend")
 
 

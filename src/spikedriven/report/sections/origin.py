@@ -18,7 +18,9 @@ def origin(found: Findings) -> Html:
 
 def _commands(found: Findings) -> Html:
     lines = [shlex.join(words) for words in commands(found)]
-    return tag("pre", tag("code", "\n".join(lines)), tabindex=0, role="group", aria_label="Commands")
+    return tag(
+        "pre", tag("code", "\n".join(lines)), tabindex=0, role="group", aria_label="Commands"
+    )
 
 
 def commands(found: Findings) -> list[list[str]]:
@@ -28,21 +30,34 @@ def commands(found: Findings) -> list[list[str]]:
     data, form = _options(request, ("data", "root")), _options(request, ("form",))
     lines = []
     if subject.run is not None:
-        lines.append(["spikedriven", "train", str(subject.run / "recipe.yaml"), "--run.out", "NEW_FOLDER"])
+        lines.append(
+            ["spikedriven", "train", str(subject.run / "recipe.yaml"), "--run.out", "NEW_FOLDER"]
+        )
     if found.accuracy is not None or found.dense is not None:
-        lines.append(["spikedriven", "eval", request.target, *named, *data, "--split", request.split])
-    lines.append(["spikedriven", "energy", request.target, *named, *data, *form, "--convention", "all"])
+        lines.append(
+            ["spikedriven", "eval", request.target, *named, *data, "--split", request.split]
+        )
+    lines.append(
+        ["spikedriven", "energy", request.target, *named, *data, *form, "--convention", "all"]
+    )
     lines.append(["spikedriven", "audit", request.target, *named])
     lines.append(["spikedriven", "firing", request.target, *named, *data, "--out", "firing.csv"])
     lines.append(["spikedriven", "attention", request.target, "IMAGE", *named])
-    everything = _options(request, ("split", "accuracy_images", "images", "samples", "maps", "batch_size", "form"))
+    everything = _options(
+        request, ("split", "accuracy_images", "images", "samples", "maps", "batch_size", "form")
+    )
     lines.append(["spikedriven", "report", request.target, *named, *data, *everything])
     return lines
 
 
 def _options(request: object, names: tuple[str, ...]) -> list[str]:
     given = [(name, getattr(request, name)) for name in names]
-    return [word for name, v in given if v is not None for word in (f"--{name.replace('_', '-')}", str(v))]
+    return [
+        word
+        for name, v in given
+        if v is not None
+        for word in (f"--{name.replace('_', '-')}", str(v))
+    ]
 
 
 def _environment(found: Findings) -> list[tuple[str, str]]:
@@ -60,5 +75,11 @@ def _environment(found: Findings) -> list[tuple[str, str]]:
 def _recipe(found: Findings) -> Html:
     if found.subject.recipe is None:
         return Html("")
-    text = tag("pre", tag("code", recipe_to_yaml(found.subject.recipe)), tabindex=0, role="group", aria_label="Recipe")
+    text = tag(
+        "pre",
+        tag("code", recipe_to_yaml(found.subject.recipe)),
+        tabindex=0,
+        role="group",
+        aria_label="Recipe",
+    )
     return details("The effective recipe (YAML)", text)

@@ -33,7 +33,10 @@ def chosen_on_these_images(subject: Subject[Request]) -> list[str]:
 def key_figures(found: Findings) -> Html:
     """Name and value of what is asked first."""
     report = found.energies["sdt"]
-    quality = ("top-1 accuracy", f"{found.accuracy.top1:.2f} %" if found.accuracy else "not measured")
+    quality = (
+        "top-1 accuracy",
+        f"{found.accuracy.top1:.2f} %" if found.accuracy else "not measured",
+    )
     name, value = found.dense.headline if found.dense else quality
     figures = {
         name: value,
@@ -44,7 +47,11 @@ def key_figures(found: Findings) -> Html:
         "as released": _adds(found.released.ok_as_released, found),
         "after folding": _adds(found.folded.ok, found),
     }
-    return tag("dl", join(tag("div", tag("dt", k), tag("dd", v)) for k, v in figures.items()), class_="figures")
+    return tag(
+        "dl",
+        join(tag("div", tag("dt", k), tag("dd", v)) for k, v in figures.items()),
+        class_="figures",
+    )
 
 
 def _adds(ok: bool, found: Findings) -> str:
@@ -60,7 +67,9 @@ def parts(found: Findings) -> Html:
         (name, type(module).__name__, f"{_count(module):,}", f"{_count(module, trained=True):,}")
         for name, module in model.named_children()
     ]
-    rows.append(("all", type(model).__name__, f"{_count(model):,}", f"{_count(model, trained=True):,}"))
+    rows.append(
+        ("all", type(model).__name__, f"{_count(model):,}", f"{_count(model, trained=True):,}")
+    )
     shape = " x ".join(map(str, model.example_input().shape[1:]))
     steps = found.measurement.time_steps
     classes = f", {model.num_classes} classes" if model.num_classes else ""

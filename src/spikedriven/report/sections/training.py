@@ -10,7 +10,10 @@ CHARTS = (
     ("Loss", (("train", "loss", "training"), ("evaluated", "loss", "evaluation"))),
     ("Accuracy, per cent", (("evaluated", "top1", "top-1"), ("evaluated", "top5", "top-5"))),
     ("Explained variance of hidden patches, per cent", (("evaluated", "explained", "evaluation"),)),
-    ("Overlap, per cent", (("evaluated", "miou", "mean IoU"), ("evaluated", "pixel_accuracy", "pixel accuracy"))),
+    (
+        "Overlap, per cent",
+        (("evaluated", "miou", "mean IoU"), ("evaluated", "pixel_accuracy", "pixel accuracy")),
+    ),
     (
         "Average precision",
         (
@@ -32,13 +35,24 @@ EVALUATED = (
 def training(found: Findings) -> Html:
     history = found.history
     if history is None:
-        return section("training", "Training", tag("p", "There is no run behind this page, so no curves."))
+        return section(
+            "training", "Training", tag("p", "There is no run behind this page, so no curves.")
+        )
     charts = [_chart(history, i, title, curves) for i, (title, curves) in enumerate(CHARTS)]
     curves = tag("div", join(charts), class_="charts")
-    return section("training", "Training", _summary(history), curves, dead_or_saturated(history), _logs(history))
+    return section(
+        "training",
+        "Training",
+        _summary(history),
+        curves,
+        dead_or_saturated(history),
+        _logs(history),
+    )
 
 
-def _chart(history: History, index: int, title: str, curves: tuple[tuple[str, str, str], ...]) -> Html:
+def _chart(
+    history: History, index: int, title: str, curves: tuple[tuple[str, str, str], ...]
+) -> Html:
     series = [history.curve(*curve) for curve in curves]
     shown: list[Series] = [one for one in series if one.points]
     if not shown:
@@ -70,7 +84,10 @@ def dead_or_saturated(history: History) -> Html:
         for name in dict.fromkeys(name for look in looks for name in look[state])
     ]
     if not rows:
-        return tag("p", f"{basis}, no layer of neurons was dead (no neuron fired) or saturated (all fired always).")
+        return tag(
+            "p",
+            f"{basis}, no layer of neurons was dead (no neuron fired) or saturated (all fired always).",
+        )
     text = f"{basis}, these layers of neurons were dead (no neuron fired) or saturated (all fired always)."
     header = ("layer", "state", "evaluations", "first at step", "last at step")
     return join([tag("p", text), table("Dead and saturated layers", header, rows, (2, 3, 4))])
@@ -92,11 +109,19 @@ def _logs(history: History) -> Html:
 def _log(title: str, records: tuple[dict, ...], fields: tuple[str, ...]) -> Html:
     present = [field for field in fields if any(field in record for record in records)]
     rows = [
-        (record["step"], record.get("epoch", ""), *(_figure(record.get(field)) for field in present))
+        (
+            record["step"],
+            record.get("epoch", ""),
+            *(_figure(record.get(field)) for field in present),
+        )
         for record in records
     ]
     header = ("step", "epoch", *present)
-    shown = table(title, header, rows, range(1, len(header))) if rows else tag("p", "Nothing was logged.")
+    shown = (
+        table(title, header, rows, range(1, len(header)))
+        if rows
+        else tag("p", "Nothing was logged.")
+    )
     return details(f"{title} as a table ({len(rows)} rows)", shown)
 
 
