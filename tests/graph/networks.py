@@ -1,4 +1,6 @@
-"""Small networks that no family has: what a user may build from our neurons, and what the audit must catch."""
+"""Small networks that no family has: what a user may build from our neurons, and what the audit
+must catch.
+"""
 
 import torch
 from torch import nn

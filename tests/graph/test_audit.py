@@ -180,7 +180,9 @@ def test_layer_scale_folds_into_the_layer_before_it():
 
 
 def test_a_factor_that_nothing_takes_is_a_finding():
-    """The scaled value goes into a residual sum and comes from another sum: no weight layer, no threshold."""
+    """The scaled value goes into a residual sum and comes from another sum: no weight layer, no
+    threshold.
+    """
 
     class Blend(nn.Module):
         def __init__(self):
@@ -214,8 +216,10 @@ def test_batch_norm_goes_forward_where_nothing_is_behind_it():
         def forward(self, x):
             return self.after(self.norm(self.a(x) + self.b(x)))
 
+    (row,) = rows(Net(Norm(conv_bn(8, 8))), module="planted.norm.inner.0")
+    assert row.why == "folds into the weights of planted.after.inner.0"
     (row,) = rows(Net(Norm(nn.Identity())), module="planted.norm.inner.0")
-    assert row.why == "folds into the threshold of fire2"
+    assert row.verdict == BROKEN  # a neuron has one threshold for all channels
     padded = Fold(nn.Conv2d(8, 8, 3, padding=1))  # its zero padding would need the shift too
     (row,) = rows(Net(Norm(padded)), module="planted.norm.inner.0")
     assert row.verdict == BROKEN
@@ -240,7 +244,8 @@ def test_integer_neurons_fold_their_norm_into_the_next_weights():
     assert (row.classed, row.verdict) == ("spike x weight", FOLDS)
     assert (
         row.why
-        == "a count n adds its row n times (n up to 4), once the factor 0.25 is folded into these weights"
+        == "a count n adds its row n times (n up to 4), once the factor 0.25 is folded into these "
+        "weights"
     )
     assert report.ok and not report.ok_as_released
     plain = rows(Net(conv_bn(8, 8), neuron=integer(1.0)), module="planted.inner.0")

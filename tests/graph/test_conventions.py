@@ -1,4 +1,6 @@
-"""Conventions on plain tables of layers, against the totals that the Spikingformer authors logged."""
+"""Conventions on plain tables of layers, against the totals that the Spikingformer authors
+logged.
+"""
 
 import math
 
@@ -16,7 +18,9 @@ PUBLISHED_MJ = {"Spikingformer-8-512": 7.463502602, "Spikingformer-8-768": 13.65
 
 
 def geometry(name: str, kind: str, steps: int, img: int = 224) -> tuple[int, int]:
-    """(positions x steps, kernel area) of a logged layer, from the architecture: the stem halves before each conv."""
+    """(positions x steps, kernel area) of a logged layer, from the architecture: the stem
+    halves before each conv.
+    """
     if kind == "Linear":
         return 1, 1
     if name.startswith("block"):
@@ -28,8 +32,9 @@ def geometry(name: str, kind: str, steps: int, img: int = 224) -> tuple[int, int
 
 
 def mean_rates(log: dict) -> dict[str, float]:
-    """Input rate per module, averaged over images: logged additions / operations. (The logged percentages are averages
-    over batches of unequal size; they agree with these to 1e-4.)"""
+    """Input rate per module, averaged over images: logged additions / operations. (The logged
+    percentages are averages over batches of unequal size; they agree with these to 1e-4.)
+    """
     return {row[0]: row[3] / row[2] for row in log["module_tree"]["rows"]}
 
 
@@ -158,9 +163,17 @@ def test_all_ops_prices_what_the_others_leave_out():
     )
     rows = [Layer("a", op, 10, (SPIKES,), elements=10, inputs=90, window=9) for op in ops]
     assert {layer.op: acs_macs("all-ops", layer) for layer in rows} == {
-        "neuron": (20, 10), "batchnorm": (0, 10), "maxpool": (80, 0), "mean": (18, 10), "sum": (18, 0),
-        "add": (10, 0), "scale": (0, 10), "activation": (0, 10), "divide": (0, 10), "avgpool": (18, 10),
-    }  # fmt: skip
+        "neuron": (20, 10),
+        "batchnorm": (0, 10),
+        "maxpool": (80, 0),
+        "mean": (18, 10),
+        "sum": (18, 0),
+        "add": (10, 0),
+        "scale": (0, 10),
+        "activation": (0, 10),
+        "divide": (0, 10),
+        "avgpool": (18, 10),
+    }
     for name in ("sdt", "sfa", "spikingformer"):
         assert not any(CONVENTIONS[name].cost(layer).counted for layer in rows)
 

@@ -82,13 +82,8 @@ FORMS = {
 }
 
 
-@pytest.mark.parametrize(
-    "form",
-    [
-        pytest.param(f, marks=pytest.mark.slow) if "released" in f or "cascade" in f else f
-        for f in FORMS
-    ],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize("form", FORMS)
 def test_folded_and_binary_forms_are_equal(form):
     name, changes = FORMS[form]
     model = awake(small(name, **changes), X)
@@ -101,7 +96,9 @@ def test_folded_and_binary_forms_are_equal(form):
 
 
 def _reads_reals(model):
-    """The modules that do, but for the ReLUs of the released heads, each of which is in front of a neuron."""
+    """The modules that do, but for the ReLUs of the released heads, each of which is in front
+    of a neuron.
+    """
     rows = [row.module for row in audit(model, X).rows if "real" in row.operands]
     return {
         m.rpartition(".")[2] for m in rows if not isinstance(model.get_submodule(m), torch.nn.ReLU)

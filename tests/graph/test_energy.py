@@ -1,4 +1,6 @@
-"""Rates and energies of real networks: against the published counter, against hand counts, against hooks."""
+"""Rates and energies of real networks: against the published counter, against hand counts,
+against hooks.
+"""
 
 import json
 
@@ -31,7 +33,9 @@ def lively(model: nn.Module) -> nn.Module:
 
 @pytest.fixture(scope="module")
 def counted():
-    """The published counter's run (rule-1 weights, one 64-pixel image), and ours of the same network."""
+    """The published counter's run (rule-1 weights, one 64-pixel image), and ours of the same
+    network.
+    """
     golden = rule.load("spikingformer_energy_imagenet_8_384_img64.json")
     model = sd.create_model("spikingformer_8_384", img_size=64).double()
     sd.load_official(model, rule.weights(rule.load("spikingformer_imagenet_8_384.json")))

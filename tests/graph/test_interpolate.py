@@ -1,4 +1,6 @@
-"""Bilinear upsampling is a product with fractions, and no folding removes it; nearest-neighbour upsampling is none."""
+"""Bilinear upsampling is a product with fractions, and no folding removes it; nearest-neighbour
+upsampling is none.
+"""
 
 import pytest
 import torch

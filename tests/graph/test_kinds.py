@@ -1,4 +1,6 @@
-"""Arithmetic of kinds against brute force: every value that can occur lies in the kind that is claimed."""
+"""Arithmetic of kinds against brute force: every value that can occur lies in the kind that is
+claimed.
+"""
 
 import itertools
 

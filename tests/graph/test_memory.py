@@ -14,9 +14,17 @@ from spikedriven.graph.prices import Prices
 #: 3x3, 4 -> 8 channels on 10 x 10, no padding, T = 2; every fifth input fires.
 SPIKES = Read(True, 0.2)
 CONV = Layer(
-    "conv", "conv", 2 * 100 * 8 * 36, (SPIKES,), bias_ops=1600, elements=1600, inputs=2 * 4 * 144, passes=2,
-    weights=288, biases=8,
-)  # fmt: skip
+    "conv",
+    "conv",
+    2 * 100 * 8 * 36,
+    (SPIKES,),
+    bias_ops=1600,
+    elements=1600,
+    inputs=2 * 4 * 144,
+    passes=2,
+    weights=288,
+    biases=8,
+)
 NEURON = Layer(
     "neuron",
     "neuron",
@@ -48,9 +56,12 @@ def test_places_packing_and_prices_per_bit():
     assert (access.what, access.bits, access.size) == ("weights", 8, 296)
     word = 10 * 296 / 8192
     for memory, expected in (
-        (Memory(packed=False), word), (Memory(), word / 8), (Memory(on_chip_pj=0.5), 4.0),
-        (Memory(weights="off-chip", off_chip_pj=2.0), 16.0), (Memory(weight_bits=4, on_chip_pj=0.5), 2.0),
-    ):  # fmt: skip
+        (Memory(packed=False), word),
+        (Memory(), word / 8),
+        (Memory(on_chip_pj=0.5), 4.0),
+        (Memory(weights="off-chip", off_chip_pj=2.0), 16.0),
+        (Memory(weight_bits=4, on_chip_pj=0.5), 2.0),
+    ):
         filled = Prices.of(find_convention("lemaire"), TECHNOLOGIES["int8"], memory).memory
         assert filled.price(find_convention("lemaire").moves(CONV, filled)[0]) == pytest.approx(
             expected

@@ -22,12 +22,22 @@ NETWORKS = {
     "released": {"backbone": "e_spikeformer_3m", "backbone_args": THIN, "mode": "released"},
     "fcn": {"name": "fcn", "convs": 1, "backbone": "e_spikeformer_3m", "backbone_args": THIN},
     "lif, time kept": {
-        "backbone": "meta_spikeformer_15m", "backbone_args": {**THIN, "time_steps": 2}, "neuron": "lif",
+        "backbone": "meta_spikeformer_15m",
+        "backbone_args": {**THIN, "time_steps": 2},
+        "neuron": "lif",
         "keep_time": True,
     },
-    "lif, integer head": {"backbone": "sdt_8_512", "backbone_args": {"embed_dim": 32, "depth": 1, "num_heads": 2,
-                                                                     "time_steps": 2, "img_size": 64}},
-}  # fmt: skip
+    "lif, integer head": {
+        "backbone": "sdt_8_512",
+        "backbone_args": {
+            "embed_dim": 32,
+            "depth": 1,
+            "num_heads": 2,
+            "time_steps": 2,
+            "img_size": 64,
+        },
+    },
+}
 
 
 def live(name):
@@ -52,9 +62,17 @@ def test_audit(name):
         assert report.ok
 
 
-@pytest.mark.parametrize("name", ["layer scale", "released", "fcn", "lif, time kept"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        "lif, time kept",
+        *(pytest.param(n, marks=pytest.mark.slow) for n in ("layer scale", "released", "fcn")),
+    ],
+)
 def test_fused_and_expanded_networks_compute_the_same(name):
-    """`fuse` and `expand` check every neuron and the logits themselves; here the whole forward, image-sized."""
+    """`fuse` and `expand` check every neuron and the logits themselves; here the whole forward,
+    image-sized.
+    """
     model, x = live(name), images()
     expected = model(x)
     for made in (sd.fuse(model), sd.expand(model)):

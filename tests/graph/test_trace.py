@@ -1,4 +1,6 @@
-"""The graph says what the network computes: nodes, attributes, kinds, shapes; and what it cannot read."""
+"""The graph says what the network computes: nodes, attributes, kinds, shapes; and what it
+cannot read.
+"""
 
 import pytest
 import torch
@@ -14,9 +16,9 @@ from spikedriven.graph import (
     Scaled,
     Spike,
     Weight,
+    calls,
     constants,
     register_rule,
-    rules,
     run,
     trace,
 )  # fmt: skip
@@ -131,6 +133,15 @@ def test_integer_neurons():
     assert trace(Net(neuron=integer(1.0)), images()).find("neuron")[0].kind == Count(4)
 
 
+def _written_over(s):
+    """Slices of a tensor written one after the other, then the whole changed in place."""
+    out = torch.zeros(2, *s.shape[1:])
+    for t in range(2):
+        out[t] = s[0]
+    out += s
+    return out
+
+
 @pytest.mark.parametrize(
     ("function", "expected"),
     [
@@ -140,8 +151,14 @@ def test_integer_neurons():
         (lambda m, s: nn.functional.max_pool2d(s.flatten(0, 1), 3, 2, 1), Spike()),
         (lambda m, s: nn.functional.pad(s, (1, 1)), Spike()),
         (lambda m, s: nn.functional.pad(s, (1, 1), value=0.5), Analog()),
-        (lambda m, s: nn.functional.avg_pool2d(s.flatten(0, 1), 2), Scaled(Count(4), 0.25, averaged=True)),
-        (lambda m, s: nn.functional.adaptive_avg_pool2d(s[0], 1), Scaled(Count(64), 1 / 64, averaged=True)),
+        (
+            lambda m, s: nn.functional.avg_pool2d(s.flatten(0, 1), 2),
+            Scaled(Count(4), 0.25, averaged=True),
+        ),
+        (
+            lambda m, s: nn.functional.adaptive_avg_pool2d(s[0], 1),
+            Scaled(Count(64), 1 / 64, averaged=True),
+        ),
         (lambda m, s: s.mean(0), Spike()),  # one time step: the mean is the spike
         (lambda m, s: s * 0.125, Scaled(Spike(), 0.125)),
         (lambda m, s: s * 1.0, Spike()),
@@ -150,20 +167,36 @@ def test_integer_neurons():
         (lambda m, s: s - s, Count(1, -1)),
         (lambda m, s: s.add_(s), Count(2)),
         (lambda m, s: torch.einsum("tbchw,tbdhw->tbcd", s, s), Count(64)),
-        (lambda m, s: torch.relu(s), Analog()),
+        (lambda m, s: torch.einsum("tbchw->tbhwc", s), Spike()),
+        (lambda m, s: torch.einsum("...hw->...", s), Count(64)),
+        (lambda m, s: torch.einsum("...ij,...jk", s, s), Count(8)),
+        (lambda m, s: torch.einsum("tbchw,c->tbhw", s, torch.arange(3.0)), Analog()),
+        (lambda m, s: torch.relu(s - s), Spike()),
+        (lambda m, s: torch.relu(s - 0.5), Analog()),
+        (lambda m, s: (s + s).clamp(max=1), Spike()),
+        (lambda m, s: (s + s).clamp(max=1.5), Analog()),
+        (lambda m, s: nn.functional.avg_pool2d(s[0], 2, divisor_override=1), Count(4)),
+        (
+            lambda m, s: nn.functional.adaptive_avg_pool2d(s[0], 5),
+            Scaled(Count(2), 0.5, averaged=True),
+        ),
+        (lambda m, s: nn.functional.adaptive_avg_pool2d(s[0], 8), Spike()),
+        (lambda m, s: _written_over(s), Count(2)),
         (lambda m, s: (s * 0.3 > 0.1).to(s.dtype), Spike()),
         (lambda m, s: torch.where(s > 0, s, torch.zeros_like(s)), Spike()),
         (lambda m, s: s * torch.arange(8), Analog()),
         (lambda m, s: m.fire.forward(s) + s, Count(2)),
     ],
-)  # fmt: skip
+)
 def test_kind_of(function, expected):
     assert kind_after(function) == expected
 
 
 def test_weights_alone_are_constants_with_values():
-    model = Calls(lambda m, x: x * (m.norm.weight / (m.norm.running_var + 1e-5).sqrt()).view(-1, 1, 1),
-                  norm=nn.BatchNorm2d(3))  # fmt: skip
+    model = Calls(
+        lambda m, x: x * (m.norm.weight / (m.norm.running_var + 1e-5).sqrt()).view(-1, 1, 1),
+        norm=nn.BatchNorm2d(3),
+    )
     model.norm.weight.data = torch.tensor([1.0, 2.0, 3.0])
     graph = trace(model, images())
     (scale,) = graph.find("scale")
@@ -214,7 +247,7 @@ def test_an_unknown_operator_is_named_with_its_module_and_the_way_out():
 
 
 def test_a_rule_can_be_registered(monkeypatch):
-    monkeypatch.setattr(rules, "RULES", dict(rules.RULES))
+    monkeypatch.setattr(calls, "RULES", dict(calls.RULES))
     register_rule("aten::cumsum", op="sum")(lambda call: Count(call.shape[0]))
     graph = trace(Net(Calls(lambda m, x: torch.cumsum(x, 0))), images())
     assert graph.find("sum")[0].kind == Count(STEPS)
@@ -227,7 +260,7 @@ def test_a_model_that_cannot_be_exported_says_why():
         InputError, match=r"cannot trace Calls with an example of shape \[2, 3, 8, 8\]"
     ):
         trace(Calls(lambda m, x: x if x.sum() > 0 else -x), images())
-    with pytest.raises(InputError, match="at least one example as a tensor, found str"):
+    with pytest.raises(InputError, match=r"a batch of at least one example, .* found str"):
         trace(Net(), "image")
 
 

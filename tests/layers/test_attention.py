@@ -20,7 +20,7 @@ def attend(layout: torch.memory_format, channels_v: int, size: int) -> list[Tens
         .requires_grad_()
         for seed, c in enumerate((8, 8, channels_v))
     ]
-    result = linear_attention(*inputs, num_heads=2, scale=0.25)
+    result = linear_attention(*inputs, num_heads=2)
     (result * counts(channels_v, size, seed=3)).sum().backward()
     return [result, *(x.grad for x in inputs)]
 

@@ -7,13 +7,14 @@ import torch
 from torch import nn
 
 import spikedriven as sd
+from spikedriven.kernels import extension
 from spikedriven.layers import ConvBN, FireProject, ProjectFire
 from spikedriven.layers.norm_fire import batch_statistics, can_fuse, norm_fire
 from spikedriven.layers.units import in_a_row
-from spikedriven.neurons import LIF, IntegerNeuron, ParametricLIF, lif_naive, native_cpu
+from spikedriven.neurons import LIF, IntegerNeuron, ParametricLIF, lif_naive
 
 pytestmark = pytest.mark.skipif(
-    native_cpu.extension() is None, reason="installed without a C++ compiler"
+    extension.extension() is None, reason="installed without a C++ compiler"
 )
 
 NEURONS = {
@@ -52,7 +53,9 @@ def norm(channels=20):
 
 
 def trained(bn, neuron, x, steps, fused):
-    """Output, gradients of everything that has one, and running statistics, of copies of the modules."""
+    """Output, gradients of everything that has one, and running statistics, of copies of the
+    modules.
+    """
     bn, neuron, x = copy.deepcopy(bn), copy.deepcopy(neuron), x.detach().clone().requires_grad_()
     if fused:
         spikes = norm_fire(x, bn, neuron, steps)
@@ -97,7 +100,9 @@ def test_statistics_of_any_shape(channels, size, order):
 
 
 def test_values_on_whole_numbers_fire_exactly_as_the_readable_neuron():
-    """Statistics that float32 holds exactly: mean 0, variance 1 - eps, so that the norm is the identity."""
+    """Statistics that float32 holds exactly: mean 0, variance 1 - eps, so that the norm is the
+    identity.
+    """
     x = torch.tensor([1.0, -1.0]).repeat(4, 2, 3, 8, 2)
     bn = nn.BatchNorm2d(3, eps=0.0)
     with torch.no_grad():
@@ -139,8 +144,19 @@ class Counted(nn.Module):
         return x
 
 
-@pytest.mark.parametrize("what", ["evaluation", "no_grad", "float64", "hook on the norm", "hook on the neuron",
-                                  "other norm", "momentum", "stream"])  # fmt: skip
+@pytest.mark.parametrize(
+    "what",
+    [
+        "evaluation",
+        "no_grad",
+        "float64",
+        "hook on the norm",
+        "hook on the neuron",
+        "other norm",
+        "momentum",
+        "stream",
+    ],
+)
 def test_where_the_modules_must_be_called(what):
     bn, neuron, x = norm(), LIF(), maps()
     assert can_fuse(bn, neuron, x)
@@ -180,10 +196,21 @@ def test_units_in_a_row_are_fused_and_hooks_are_served():
     )
 
 
-@pytest.mark.parametrize("name, options", [
-    ("sdt_2_256_cifar", {"embed_dim": 64}),
-    ("e_spikeformer_3m", {"embed_dims": (16, 16, 32, 32), "depths": (1, 1, 1, 1, 0), "img_size": 32, "num_heads": 4}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("sdt_2_256_cifar", {"embed_dim": 64}),
+        (
+            "e_spikeformer_3m",
+            {
+                "embed_dims": (16, 16, 32, 32),
+                "depths": (1, 1, 1, 1, 0),
+                "img_size": 32,
+                "num_heads": 4,
+            },
+        ),
+    ],
+)
 def test_a_network_trains_to_the_same_gradients(name, options):
     """Against the same network in float64, which the readable modules compute."""
     torch.manual_seed(0)

@@ -1,4 +1,6 @@
-"""Chains of linear layers: the padded batch norm and RepConv against the release's figures; nothing fires inside."""
+"""Chains of linear layers: the padded batch norm and RepConv against the release's figures;
+nothing fires inside.
+"""
 
 import copy
 
@@ -7,15 +9,19 @@ import pytest
 import torch
 from torch import nn
 
+import spikedriven as sd
 from spikedriven.layers import BatchNormPad2d, RepConvBN, RepPointwise
-from spikedriven.layers.fold import fold
 from tests.golden import rule
 
 UNITS = rule.load("sdtv3_units.json")
 #: Ours -> the release's names.
 NAMES = {
-    "first": "body.0", "bn_pad": "body.1.bn", "depthwise": "body.2.0", "last": "body.2.1", "bn_inner": "body.2.2",
-}  # fmt: skip
+    "first": "body.0",
+    "bn_pad": "body.1.bn",
+    "depthwise": "body.2.0",
+    "last": "body.2.1",
+    "bn_inner": "body.2.2",
+}
 
 
 @pytest.fixture
@@ -117,7 +123,10 @@ def test_a_fold_is_rounded_once():
     for norm in (m for m in chain.modules() if isinstance(m, nn.BatchNorm2d)):
         norm.running_mean.normal_(100.0)
         norm.running_var.zero_()  # channels that were always the same: a factor of 316 each
-    found, exact = fold(chain), fold(copy.deepcopy(chain).double())
+    x = torch.zeros(2, 1, 4, 3, 3)
+    found, exact = (
+        sd.fuse(nn.Sequential(form), x)[0] for form in (chain, copy.deepcopy(chain).double())
+    )
     assert torch.equal(found.weight, exact.weight.float()) and torch.equal(
         found.bias, exact.bias.float()
     )

@@ -1,4 +1,6 @@
-"""Conv layers for masked pre-training: the release's figures, and that hidden places neither matter nor light up."""
+"""Conv layers for masked pre-training: the release's figures, and that hidden places neither
+matter nor light up.
+"""
 
 import numpy as np
 import torch

@@ -1,4 +1,6 @@
-"""The LIF and parametric LIF neurons against published vectors, and the operator against the readable version."""
+"""The LIF and parametric LIF neurons against published vectors, and the operator against the
+readable version.
+"""
 
 import json
 from pathlib import Path
@@ -50,12 +52,15 @@ def expect(actual, expected):
 
 
 def expect_gradients(x, w, case):
-    """Gradients pass through exp, which each processor rounds in its own way; the unit is eps, the gap above 1.
+    """Gradients pass through exp, which each processor rounds in its own way; the unit is eps, the
+    gap above 1.
 
-    An exp that is off by eps, and two roundings, put a sigmoid s off by at most s (2 - s) eps; its slope s (1 - s) then
-    by |1 - 2 s| of that and three more roundings: 1.4 eps. That times alpha = 4, twice (the stored figure was computed
-    too), and the largest upstream gradient, 2.32, make 26 eps per step. What flows to x from the steps behind has
-    weights that add up to 1, or to tau = 2 where the input is not decayed; through the reset it enters once more.
+    An exp that is off by eps, and two roundings, put a sigmoid s off by at most s (2 - s) eps; its
+    slope s (1 - s) then by |1 - 2 s| of that and three more roundings: 1.4 eps. That times
+    alpha = 4, twice (the stored figure was computed too), and the largest upstream gradient, 2.32,
+    make 26 eps per step. What flows to x from the
+    steps behind has weights that add up to 1, or to tau = 2 where the input is not decayed; through
+    the reset it enters once more.
     """
     eps = torch.finfo(x.dtype).eps
     options = LIFOptions(**{k: v for k, v in case["args"].items() if k != "init_tau"})
@@ -224,7 +229,7 @@ def test_compile_takes_the_whole_graph():
         (lambda: LIF(alpha=-1.0), "alpha must be positive"),
         (lambda: LIF(v_reset=1.0), "v_reset must lie below"),
         (lambda: ParametricLIF(tau=1.0), "initial tau above 1"),
-        (lambda: neuron_factory("alif"), "neuron 'alif' is not known"),
+        (lambda: neuron_factory("aliff"), "neuron 'aliff' is not known; did you mean alif"),
     ],
 )
 def test_wrong_options_are_refused(build, message):
@@ -233,7 +238,8 @@ def test_wrong_options_are_refused(build, message):
 
 
 def test_the_default_compiler_takes_the_whole_graph(monkeypatch, tmp_path):
-    # A cache of its own: PyTorch's holds code for the instruction set of whoever compiled first, and takes it for all.
+    # A cache of its own: PyTorch's holds code for the instruction set of whoever compiled first,
+    # and takes it for all.
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     model = torch.nn.Sequential(torch.nn.Linear(4, 4), LIF()).double()
     x = torch.randn(3, 2, 4, dtype=torch.float64)

@@ -1,7 +1,8 @@
-"""The Triton kernels against the readable neurons, values and gradients, in Triton's interpreter, which needs no GPU.
+"""The Triton kernels against the readable neurons, values and gradients, in Triton's interpreter,
+which needs no GPU.
 
-Triton decides at its import whether to interpret: kernels run in one child process that does, behind the operators'
-CPU key. Where there is a GPU, the same comparisons run there too, compiled.
+Triton decides at its import whether to interpret: kernels run in one child process that does,
+behind the operators' CPU key. Where there is a GPU, the same comparisons run there too, compiled.
 """
 
 import dataclasses
@@ -28,7 +29,8 @@ pytestmark = pytest.mark.skipif(
     find_spec("triton") is None, reason="Triton is missing: pip install 'spikedriven[triton]'"
 )
 DTYPES = (torch.float64, torch.float32, torch.float16, torch.bfloat16)
-#: Gradients are computed in another order than autograd's; in half precision they may then round to the neighbour.
+#: Gradients are computed in another order than autograd's; in half precision they may then round to
+#: the neighbour.
 TOLERANCE = {
     torch.float64: {"rtol": 1e-12, "atol": 1e-13},
     torch.float32: {"rtol": 1e-5, "atol": 1e-6},
@@ -41,16 +43,18 @@ def interpret_kernels() -> None:
     """In the child: the kernels, interpreted, behind the operators on the CPU."""
     from triton.runtime import interpreter
 
-    from spikedriven.neurons import cuda, triton_kernels
+    from spikedriven.kernels import triton_neurons
+    from spikedriven.neurons import cuda
 
-    assert isinstance(triton_kernels.lif_forward, interpreter.InterpretedFunction)
+    assert isinstance(triton_neurons.lif_forward, interpreter.InterpretedFunction)
     cuda.register("cpu")
     torch.set_num_threads(1)
     original = interpreter._convert_float
 
     def convert(data, source, target, mode):
-        """As GPUs do, and Triton documents: its interpreter (3.8) cuts bits off instead of rounding to the nearest
-        bfloat16, and takes bfloat16's subnormal numbers for zeros."""
+        """As GPUs do, and Triton documents: its interpreter (3.8) cuts bits off instead of rounding
+        to the nearest bfloat16, and takes bfloat16's subnormal numbers for zeros.
+        """
         values = torch.from_numpy(data.copy())
         if str(target) == "bf16":
             return values.to(torch.bfloat16).view(torch.uint16).numpy()
@@ -66,7 +70,9 @@ DEVICES = ["interpreter", "cuda"] if torch.cuda.is_available() else ["interprete
 
 @pytest.fixture(scope="module", params=DEVICES)
 def on_kernels(request):
-    """``on_kernels(function, ...)`` is ``function(..., device)`` where the kernels stand behind that device."""
+    """``on_kernels(function, ...)`` is ``function(..., device)`` where the kernels stand behind
+    that device.
+    """
     if request.param == "cuda":
         yield lambda function, *args: function(*args, "cuda")
         return
@@ -87,7 +93,9 @@ class Case:
     seed: int = 0
 
     def leaves(self) -> list[torch.Tensor | None]:
-        """Input, membrane, w. Half of the inputs are multiples of 1/4, which reach the threshold exactly."""
+        """Input, membrane, w. Half of the inputs are multiples of 1/4, which reach the
+        threshold exactly.
+        """
         random = torch.Generator().manual_seed(self.seed)
         x = torch.randn(self.shape, generator=random, dtype=torch.float64) + 0.7
         x = torch.where(torch.rand(self.shape, generator=random) < 0.5, x, (x * 4).round() / 4).to(
@@ -210,7 +218,9 @@ def test_several_programs(on_kernels, size):
 
 
 def compare_layouts(device: str) -> None:
-    """Memory in another order, with gaps, or shared: same values, and the strides that the fakes promise."""
+    """Memory in another order, with gaps, or shared: same values, and the strides that the
+    fakes promise.
+    """
     x = torch.randn(3, 4, 6, 5, 2, dtype=torch.float64) + 0.7
     layouts = {
         "channels last": x.movedim(2, -1).contiguous().movedim(-1, 2),
@@ -249,7 +259,9 @@ def test_memory_layouts(on_kernels):
 
 
 def compare_absent_gradients(device: str) -> None:
-    """Only the membrane, or only the spikes, are used; an upstream gradient may be an expanded scalar."""
+    """Only the membrane, or only the spikes, are used; an upstream gradient may be an expanded
+    scalar.
+    """
     for used in (0, -1):
         grads = []
         for function, where in ((lif, device), (lif_naive, "cpu")):
@@ -321,7 +333,9 @@ def test_integer_neuron(on_kernels, levels, norm, rounding, gradient, dtype):
 
 
 def check_operators(device: str) -> None:
-    """Fake implementations and autograd, as torch tests them, with the kernels behind the operators."""
+    """Fake implementations and autograd, as torch tests them, with the kernels behind the
+    operators.
+    """
     x = torch.randn(3, 2, 4, device=device, requires_grad=True)
     v, w = (
         torch.randn(2, 4, device=device, requires_grad=True),
@@ -345,8 +359,9 @@ def test_without_triton_gpus_run_the_plain_implementation():
     code = """if True:
         import sys
         sys.modules["triton"] = None  # as if it were not installed
-        import torch, spikedriven
+        import torch, spikedriven.neurons
         assert not torch._C._dispatch_has_kernel_for_dispatch_key("spikedriven::lif", "CUDA")
-        assert torch._C._dispatch_has_kernel_for_dispatch_key("spikedriven::lif", "CompositeExplicitAutograd")
+        has = torch._C._dispatch_has_kernel_for_dispatch_key
+        assert has("spikedriven::lif", "CompositeExplicitAutograd")
     """
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -1,4 +1,6 @@
-"""What Triton's compiler makes of the kernels, for GPUs that need not be there: one pass, no roundings of its own."""
+"""What Triton's compiler makes of the kernels, for GPUs that need not be there: one pass, no
+roundings of its own.
+"""
 
 import re
 import subprocess
@@ -37,9 +39,9 @@ def compiled(
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
 
-    from spikedriven.neurons import triton_kernels
+    from spikedriven.kernels import triton_neurons
 
-    kernel = getattr(triton_kernels, name)
+    kernel = getattr(triton_neurons, name)
     types = {key: f"*{kind}" for key, kind in pointers.items() if kind} | {"size": "i32"}
     aligned = {(kernel.arg_names.index(key),): [["tt.divisibility", 16]] for key in types}
     signature = {key: types.get(key, "constexpr") for key in kernel.arg_names}
@@ -65,8 +67,16 @@ def backward(
     dtype: str, k: str | None, target: str = "sm_80", steps: int = 4, **constants
 ) -> dict[str, str]:
     membrane = "fp64" if dtype == "fp64" else "fp32"
-    pointers = {"x": dtype, "v": membrane, "k": k, "grad_spikes": dtype, "grad_v": membrane, "grad_x": dtype,
-                "grad_v0": membrane, "grad_k": k}  # fmt: skip
+    pointers = {
+        "x": dtype,
+        "v": membrane,
+        "k": k,
+        "grad_spikes": dtype,
+        "grad_v": membrane,
+        "grad_x": dtype,
+        "grad_v0": membrane,
+        "grad_k": k,
+    }
     fixed = DYNAMICS | LEARNING | {"STEPS": steps, "BLOCK": BACKWARD_BLOCK}
     return compiled("lif_backward", target, pointers, fixed | constants)
 
@@ -125,7 +135,9 @@ def test_bfloat16_is_rounded_to_nearest():
 
 
 def test_memory_is_passed_over_once():
-    """In float32 a thread moves 16 bytes at a time: its part of a block, for each step, and each membrane."""
+    """In float32 a thread moves 16 bytes at a time: its part of a block, for each step, and
+    each membrane.
+    """
     found = instructions(forward("fp32", None)["ptx"])
     each = FORWARD_BLOCK // 128 // 4
     assert found["ld.global.v4.b32"] == (4 + 1) * each  # x, v

@@ -1,11 +1,13 @@
-"""The one place that looks at neurons: which there are, what they put out as spikes, hooks that go away."""
+"""The one place that looks at neurons: which there are, what they put out as spikes, hooks that
+go away.
+"""
 
 import pytest
 import torch
 from torch import nn
 
 from spikedriven.neurons import LIF, ExpandedNeuron, IntegerNeuron
-from spikedriven.neurons.watch import counts, largest_count, neuron_outputs, neurons_of
+from spikedriven.neurons.watch import counts, neuron_outputs, neurons_of
 
 
 @pytest.mark.parametrize(("levels", "norm"), [(4, None), (4, 8.0), (8, 3.0), (5, 0.1)])
@@ -13,13 +15,13 @@ def test_counts_undo_the_norm_exactly(levels: int, norm: float | None) -> None:
     neuron = IntegerNeuron(levels, norm, rounding="half_up")
     x = torch.arange(-2.0, levels + 3.0)
     assert counts(neuron, neuron(x)).tolist() == x.clamp(0, levels).tolist()
-    assert largest_count(neuron) == levels
+    assert neuron.levels == levels
 
 
 def test_other_neurons_are_binary() -> None:
     spikes = torch.tensor([[0.0, 1.0]])
     for neuron in (LIF(), ExpandedNeuron(4)):
-        assert largest_count(neuron) == 1 and counts(neuron, spikes) is spikes
+        assert neuron.levels == 1 and counts(neuron, spikes) is spikes
 
 
 def test_every_call_is_seen_in_order_and_nothing_stays() -> None:

@@ -1,8 +1,10 @@
-"""The spike graph: what a network computes, operator by operator, and of what kind every value is."""
+"""The spike graph: what a network computes, operator by operator, and of what kind every value
+is.
+"""
 
+from spikedriven.graph.calls import Call, Operand, register_rule
 from spikedriven.graph.kinds import Analog, Constant, Count, Input, Kind, Membrane, Scaled, Spike
 from spikedriven.graph.nodes import Node, SpikeGraph, Weight
-from spikedriven.graph.rules import Call, Operand, register_rule
 from spikedriven.graph.run import constants, run
 from spikedriven.graph.trace import trace
 

@@ -160,8 +160,11 @@ def lemaire(layer: Layer) -> Cost:
         )
     additions, spikes = layer.ops * layer.rate, layer.inputs * layer.rate
     found = 2 * spikes if layer.op == "conv" else 0.0
-    return Cost(found, 2 * additions + layer.bias_ops,
-                formula=f"{additions:.6g} additions, as many addresses, {layer.bias_ops:.6g} bias")  # fmt: skip
+    return Cost(
+        found,
+        2 * additions + layer.bias_ops,
+        formula=f"{additions:.6g} additions, as many addresses, {layer.bias_ops:.6g} bias",
+    )
 
 
 def synapses_and_neurons(layer: Layer) -> Cost:

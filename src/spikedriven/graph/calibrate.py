@@ -7,6 +7,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.dropout import _DropoutNd
 
 from spikedriven.graph.firing import Batches, each_batch
+from spikedriven.graph.inputs import as_inputs, inputs_taken
 from spikedriven.graph.trace import as_graphed
 from spikedriven.layers import DropPath
 
@@ -19,6 +20,15 @@ def calibrate(model: nn.Module, batches: Batches, progress: bool = False) -> int
     batches, each with the same weight. Nothing is dropped at random, no weight changes, and the
     model's modes come back. Returns how many batch norms were set. Raises InputError for an empty
     loader.
+
+    Example::
+
+        >>> import torch
+        >>> import spikedriven as sd
+        >>> model = sd.create_model("sdt_2_256_cifar", time_steps=2, embed_dim=32, depth=1).eval()
+        >>> images = torch.rand(4, 3, 32, 32)
+        >>> sd.calibrate(model, images)
+        11
     """
     norms = [m for m in model.modules() if isinstance(m, _BatchNorm) and m.track_running_stats]
     momenta = [norm.momentum for norm in norms]
@@ -28,8 +38,8 @@ def calibrate(model: nn.Module, batches: Batches, progress: bool = False) -> int
             norm.reset_running_stats()
         with as_graphed(model), torch.no_grad():
             _learn_statistics(model)
-            for batch in each_batch(batches, progress):
-                model(batch)
+            for batch in each_batch(batches, inputs_taken(model.forward), progress):
+                model(*as_inputs(batch))
     finally:
         for norm, momentum in zip(norms, momenta, strict=True):
             norm.momentum = momentum

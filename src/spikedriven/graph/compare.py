@@ -90,8 +90,10 @@ class Comparison:
             "\n".join(
                 f"{partner}: {self._verdict(partner)} ({counted})" for partner in self.partners
             )
-            + f"\n{self._rate()}: {below} the published break-even of {low:.1%} to {high:.1%} with a quantised ANN "
-            f"once memory traffic counts (arXiv 2409.08290; spyx pull request 76): {paid} by that measure"
+            + f"\n{self._rate()}: {below} the published break-even of {low:.1%} to {high:.1%} with "
+            "a quantised ANN "
+            f"once memory traffic counts (arXiv 2409.08290; spyx pull request 76): {paid} by that "
+            "measure"
         )
 
     def _verdict(self, partner: Partner) -> str:
@@ -99,7 +101,10 @@ class Comparison:
             return "spiking pays"
         if partner.break_even <= 0.0 or not math.isfinite(partner.break_even):
             return "spiking does NOT pay, at any rate"
-        return f"spiking does NOT pay; it would below a mean rate of {partner.break_even * self.mean_rate:.2%}"
+        return (
+            "spiking does NOT pay; it would below a mean rate of "
+            f"{partner.break_even * self.mean_rate:.2%}"
+        )
 
 
 def break_even(ann: float, silent: float, spiking: float) -> float:

@@ -1,30 +1,44 @@
-"""What a network would compute densely, and what its layers read: the table that energy conventions cost."""
+"""What a network would compute densely, and what its layers read: the table that energy
+conventions cost.
+"""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from spikedriven.graph import kinds
-from spikedriven.graph.folding import data_operand, name_of, origin
+from spikedriven.graph.calls import Operand
 from spikedriven.graph.kinds import Constant
 from spikedriven.graph.nodes import Node, SpikeGraph, Weight
 from spikedriven.graph.padding import inner_share
-from spikedriven.graph.rules import Operand, contracted_size
+from spikedriven.graph.paths import data_operand, name_of, origin
+from spikedriven.graph.products import contracted_size
+from spikedriven.graph.steps import calls_by_layer, leading, longest_run
 
 WEIGHT_OPS = ("conv", "linear")
 PRODUCT_OPS = ("matmul", "multiply")
 OTHER_OPS = (
-    "divide", "scale", "add", "batchnorm", "neuron", "activation", "maxpool", "avgpool", "mean", "sum", "interpolate",
-)  # fmt: skip
+    "divide",
+    "scale",
+    "add",
+    "batchnorm",
+    "neuron",
+    "activation",
+    "maxpool",
+    "avgpool",
+    "mean",
+    "sum",
+    "interpolate",
+)
 
 
 @dataclass(frozen=True)
 class Read:
     """A value that a layer reads or a neuron puts out.
 
-    spiking: spikes or counts, by provenance. rate: mean whole number per element and step (the firing rate where
-    ``levels`` is 1; 1.0 for real values, which are all there; nan where nobody gave it). levels: the largest whole
-    number.
+    spiking: spikes or counts, by provenance. rate: mean whole number per element and step (the
+    firing rate where ``levels`` is 1; 1.0 for real values, which are all there; nan where nobody
+    gave it). levels: the largest whole number.
     """
 
     spiking: bool
@@ -34,7 +48,9 @@ class Read:
 
 @dataclass(frozen=True)
 class AttentionShape:
-    """A q k^T v product: ``steps`` x ``heads`` x (``tokens`` x ``dim`` and ``tokens`` x ``value_dim``)."""
+    """A q k^T v product: ``steps`` x ``heads`` x (``tokens`` x ``dim`` and ``tokens`` x
+    ``value_dim``).
+    """
 
     steps: int
     heads: int
@@ -50,11 +66,13 @@ class AttentionShape:
 class Layer:
     """One row of the table; all figures are for one image and all time steps.
 
-    ops: multiply-accumulates of the dense operator (weight layers and products), else one per output element.
-    padding_ops: those of them that fall on zero padding. bias_ops: additions of a bias. elements, inputs: values
-    written and read. window: values a pool looks at per output. passes: how often the operator runs (its time steps or
-    binary sub-steps). weights, biases: values of the two tensors. output: what a neuron puts out.
-    attention: on the second of the two products of an attention block whose q, k and v are known.
+    ops: multiply-accumulates of the dense operator (weight layers and products), else one per
+    output element. padding_ops: those of them that fall on zero padding. bias_ops: additions of a
+    bias. elements, inputs: values written and read. window: values a pool looks at per output.
+    passes: how often the operator runs (its time steps or binary sub-steps). weights, biases:
+    values of the two tensors; weight_bits: of integer weights (`quantize`). output: what a neuron
+    puts out. attention: on the second of the two products of an attention block whose q, k and v
+    are known.
     """
 
     name: str
@@ -70,6 +88,7 @@ class Layer:
     passes: int = 1
     weights: float = 0.0
     biases: float = 0.0
+    weight_bits: int | None = None
     output: Read | None = None
 
     @property
@@ -79,9 +98,11 @@ class Layer:
 
     @property
     def rate(self) -> float:
-        """The rate of the sparsest spiking operand, which decides what has to be added; 1 for real values.
+        """The rate of the sparsest spiking operand, which decides what has to be added; 1 for real
+        values.
 
-        An operand whose rate nobody gave is left out, while another one is known."""
+        An operand whose rate nobody gave is left out, while another one is known.
+        """
         spiking = [read.rate for read in self.reads if read.spiking]
         return min(
             (rate for rate in spiking if not math.isnan(rate)), default=math.nan if spiking else 1.0
@@ -99,12 +120,16 @@ class Layer:
 
     @property
     def dense_ops(self) -> float:
-        """Multiply-accumulates of one dense pass: what an ANN of the same shape computes for an image."""
+        """Multiply-accumulates of one dense pass: what an ANN of the same shape computes for an
+        image.
+        """
         return self.ops / self.passes
 
     @property
     def spikes(self) -> float:
-        """Spikes that a neuron puts out for one image; a count n is n spikes. 0 for other layers."""
+        """Spikes that a neuron puts out for one image; a count n is n spikes. 0 for other
+        layers.
+        """
         return (
             self.elements * self.output.rate
             if self.output is not None and self.output.spiking
@@ -130,22 +155,58 @@ def _factor(node: Node) -> dict[str, float]:
 
 
 def count_layers(graph: SpikeGraph, rates: Mapping[str, float]) -> list[Layer]:
-    """The table in execution order. rates: node id -> mean whole number (see `firing.operand_rates`)."""
+    """The table in execution order. rates: node id -> mean whole number (see
+    `firing.operand_rates`).
+    """
     wanted = (*WEIGHT_OPS, *PRODUCT_OPS, *OTHER_OPS)
-    nodes = (node for node in graph if node.op in wanted and not _weights_only(graph, node))
-    longest = max((_leading(graph, node) for node in graph.find("neuron")), default=1)
-    return [_layer(graph, node, rates, longest) for node in nodes]
+    nodes = [node for node in graph if node.op in wanted and not _weights_only(graph, node)]
+    longest = longest_run(graph)
+    return [
+        _one_layer([_layer(graph, node, rates, longest) for node in found])
+        for found in calls_by_layer(graph, nodes)
+    ]
 
 
-def _leading(graph: SpikeGraph, node: Node) -> int:
-    """The leading axis for one image."""
-    return node.shape[0] // graph.batch_size if node.shape else 1
+def _one_layer(calls: list[Layer]) -> Layer:
+    """The layer of which these are the calls at each step, one after the other."""
+    first = calls[0]
+    if len(calls) == 1:
+        return first
+    summed = ("ops", "bias_ops", "elements", "inputs", "padding_ops", "passes")
+    read = zip(
+        *(call.reads for call in calls), strict=False
+    )  # the first step has no membrane to read
+    reads = tuple(_mean_read(found) for found in read)
+    outputs = [call.output for call in calls if call.output is not None]
+    return replace(
+        first,
+        **{name: sum(getattr(call, name) for call in calls) for name in summed},
+        reads=reads,
+        attention=_all_steps([call.attention for call in calls if call.attention is not None]),
+        output=_mean_read(outputs) if outputs else None,
+    )
+
+
+def _mean_read(calls: Sequence[Read]) -> Read:
+    """What is read over all steps. Not spiking as soon as one step is not."""
+    spiking = all(call.spiking for call in calls)
+    rate = math.fsum(call.rate for call in calls) / len(calls) if spiking else 1.0
+    return Read(spiking, rate, max(call.levels for call in calls))
+
+
+def _all_steps(calls: Sequence[AttentionShape]) -> AttentionShape | None:
+    if not calls:
+        return None
+    q, k, v = (_mean_read([getattr(call, name) for call in calls]) for name in ("q", "k", "v"))
+    return replace(calls[0], steps=sum(call.steps for call in calls), q=q, k=k, v=v)
 
 
 def _passes(graph: SpikeGraph, node: Node, longest: int) -> int:
-    """How often an operator runs: its leading axis, where that is of time: it divides the longest one of a neuron."""
-    leading = _leading(graph, node)
-    return leading if leading > 0 and longest % leading == 0 else 1
+    """How often an operator runs: its leading axis, where that is of time: it divides the
+    longest one of a neuron.
+    """
+    steps = leading(graph, node, longest)
+    return steps if steps > 0 and longest % steps == 0 else 1
 
 
 def _weights_only(graph: SpikeGraph, node: Node) -> bool:
@@ -172,22 +233,43 @@ def _layer(graph: SpikeGraph, node: Node, rates: Mapping[str, float], longest: i
         passes=_passes(graph, node, longest),
         weights=_size(graph, node, "weight"),
         biases=_size(graph, node, "bias"),
+        weight_bits=integer_bits(graph, node),
         output=_read(node, rates) if node.op == "neuron" else None,
     )
 
 
 def layer_name(node: Node) -> str:
-    """The module's path, and for operators that a module may call several times also the node's id."""
+    """The module's path, and for operators that a module may call several times also the node's
+    id.
+    """
     owns_its_module = node.op in (*WEIGHT_OPS, "batchnorm", "neuron", "maxpool", "avgpool")
     return name_of(node) if owns_its_module else f"{node.module}.{node.id}".lstrip(".")
 
 
 def _size(graph: SpikeGraph, node: Node, name: str) -> float:
-    """Values in the weight or the bias of a weight layer, be it a parameter or computed from parameters."""
+    """Values in the weight or the bias of a weight layer, be it a parameter or computed from
+    parameters.
+    """
     if node.op not in WEIGHT_OPS:
         return 0.0
     shape = _weight_shape(graph, node, name)
     return float(math.prod(shape)) if shape is not None else 0.0
+
+
+def is_integer_layer(node: Node) -> bool:
+    """Whether it is a layer with integer weights (`layers.quantized`); the unit of what it
+    reads is in its scale.
+    """
+    return node.op in WEIGHT_OPS and node.target.startswith("spikedriven::integer_")
+
+
+def integer_bits(graph: SpikeGraph, node: Node) -> int | None:
+    """Bits that the weights of a quantized layer take, two at least; None for other layers."""
+    weight = node.weight("weight")
+    if weight is None or not is_integer_layer(node):
+        return None
+    largest = int(graph.weights[weight.name].abs().max())
+    return max(largest.bit_length() + 1, 2)
 
 
 def _weight_shape(graph: SpikeGraph, node: Node, name: str) -> tuple[int, ...] | None:
@@ -251,7 +333,9 @@ def _read(operand: Node, rates: Mapping[str, float]) -> Read:
 
 
 def _attention(graph: SpikeGraph, node: Node, rates: Mapping[str, float]) -> AttentionShape | None:
-    """The q k^T v chain that ends in this product, where the names of the neurons tell q, k and v apart."""
+    """The q k^T v chain that ends in this product, where the names of the neurons tell q, k and
+    v apart.
+    """
     sides = graph.operands(node)
     inner = [side for side in sides if _made_by(graph, side).op == "matmul"]
     if len(inner) != 1 or len(node.shape) < 3:
@@ -283,6 +367,8 @@ def _made_by(graph: SpikeGraph, node: Node) -> Node:
 
 
 def _distinct_letters(paths: list[str]) -> list[str]:
-    """First letters of the first part in which module paths differ: q, k, v for ``attn.q_lif``, ``attn.k_lif`` ..."""
+    """First letters of the first part in which module paths differ: q, k, v for ``attn.q_lif``,
+    ``attn.k_lif`` ...
+    """
     columns = zip(*(path.split(".") for path in paths), strict=False)
     return [part[:1] for part in next((column for column in columns if len(set(column)) > 1), ())]

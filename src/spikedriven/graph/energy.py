@@ -5,6 +5,7 @@ from typing import Any
 
 from torch import nn
 
+from spikedriven import figures
 from spikedriven.errors import InputError
 from spikedriven.graph.compare import Comparison
 from spikedriven.graph.conventions import Convention, Technology, find_convention, find_technology
@@ -17,6 +18,7 @@ from spikedriven.graph.nodes import SpikeGraph
 from spikedriven.graph.partners import compare, partner_cost
 from spikedriven.graph.prices import Prices
 from spikedriven.graph.tables import text_table
+from spikedriven.tabular import Tabular
 
 
 @dataclass(frozen=True)
@@ -26,7 +28,8 @@ class EnergyRow:
     rate: spikes per input element and step, of a neuron per output element; counts are mean whole
     numbers (None: real values). flops: dense operations. sops: additions that spikes cause.
     picojoule: arithmetic_pj + memory_pj. moved: kind of value -> (read, written, picojoule).
-    partner_pj: (arithmetic, memory) of the same layer in a dense ANN.
+    partner_pj: (arithmetic, memory) of the same layer in a dense ANN. weight_bits: of integer
+    weights.
     """
 
     name: str
@@ -41,6 +44,7 @@ class EnergyRow:
     formula: str
     moved: dict[str, tuple[float, float, float]]
     partner_pj: tuple[float, float]
+    weight_bits: int | None = None
 
     @property
     def picojoule(self) -> float:
@@ -48,7 +52,7 @@ class EnergyRow:
 
 
 @dataclass(frozen=True)
-class EnergyReport:
+class EnergyReport(Tabular):
     """Per image. rows: layers in the convention's energy. comparison: what ANNs of the same shape
     would need.
 
@@ -117,6 +121,37 @@ class EnergyReport:
             "layers": [asdict(row) | {"picojoule": row.picojoule} for row in self.rows],
         }
 
+    def records(self) -> list[dict[str, Any]]:
+        """One row a layer; figures per image. ann_pj: of the same layer in a dense ANN."""
+        left_out = ("moved", "partner_pj")
+        return [
+            {key: value for key, value in asdict(row).items() if key not in left_out}
+            | {"picojoule": row.picojoule, "ann_pj": sum(row.partner_pj)}
+            for row in self.rows
+        ]
+
+    def headline(self) -> str:
+        """The total with its numbers, the comparison, and what there is to doubt."""
+        return "\n".join(
+            part for part in (self.measurement.warning(), self.formula(), self.verdict()) if part
+        )
+
+    def plot(self) -> Any:
+        """How the energy adds up, layer by layer, beside ANNs of the same shape in fp32 and
+        int8: a figure.
+        """
+        layers = [row for row in self.rows if row.picojoule]
+        totals = {
+            f"ANN {name}": self.comparison.partner(name).ann_mj * 1e9 for name in ("fp32", "int8")
+        }
+        title = (
+            f"convention {self.convention.name}, {self.technology.name}. "
+            f"{self.measurement.warning()}"
+        ).rstrip()
+        return figures.waterfall(
+            [row.name for row in layers], [row.picojoule for row in layers], totals, title
+        )
+
     @property
     def silent(self) -> tuple[str, ...]:
         """Layers whose input never spiked: untrained or badly loaded weights, and figures that say
@@ -127,8 +162,15 @@ class EnergyReport:
         """The total with its numbers."""
         prices = self.technology
         memory = "" if self.memory is None else f" + {self.memory_mj:.6g} mJ memory traffic"
+        if prices.by_weights:
+            sums = f"{self.macs:.6g} MACs and {self.acs:.6g} ACs at the prices of each layer's bits"
+            return (
+                f"{self.total_mj:.6g} mJ = {sums}{memory}, per image, T = "
+                f"{self.measurement.time_steps}"
+            )
         return (
-            f"{self.total_mj:.6g} mJ = {prices.mac_pj} pJ x {self.macs:.6g} MACs + {prices.ac_pj} pJ x "
+            f"{self.total_mj:.6g} mJ = {prices.mac_pj} pJ x {self.macs:.6g} MACs + {prices.ac_pj} "
+            "pJ x "
             f"{self.acs:.6g} ACs{memory}, per image, T = {self.measurement.time_steps}"
         )
 
@@ -137,7 +179,8 @@ class EnergyReport:
         found = self.measurement
         padding = "counted, as in the source's FLOPs" if self.convention.padding else "not counted"
         return (
-            f"{found.basis()}; prices {self.technology.name}, {self.technology.source}; operations on zero padding "
+            f"{found.basis()}; prices {self.technology.name}, {self.technology.source}; operations "
+            "on zero padding "
             f"({self.padding_share:.1%} of all) are {padding}"
         )
 
@@ -161,7 +204,8 @@ class EnergyReport:
         table = text_table(header, [_cells(row) for row in self.rows], right=header[2:9], width=220)
         parts = [
             self.measurement.warning(),
-            f"convention {self.convention.name}: {self.convention.formula}\nsource: {self.convention.source}",
+            f"convention {self.convention.name}: {self.convention.formula}\nsource: "
+            f"{self.convention.source}",
             self.basis(),
             table,
             self.formula(),
@@ -174,7 +218,8 @@ class EnergyReport:
         if not self.silent:
             return ""
         return (
-            f"WARNING: {len(self.silent)} of {len(self.rows)} layers read no spike at all (first: {self.silent[0]}); "
+            f"WARNING: {len(self.silent)} of {len(self.rows)} layers read no spike at all (first: "
+            f"{self.silent[0]}); "
             "with untrained weights these figures say nothing about the network"
         )
 
@@ -186,15 +231,33 @@ def _cells(row: EnergyRow) -> tuple[str, ...]:
 
 
 def energy(
-    model: nn.Module | SpikeGraph, batches: Batches, convention: str = "sdt", technology: str | None = None,
-    progress: bool = False, form: Form | None = None,
-) -> EnergyReport:  # fmt: skip
+    model: nn.Module | SpikeGraph,
+    batches: Batches,
+    convention: str = "sdt",
+    technology: str | None = None,
+    progress: bool = False,
+    form: Form | None = None,
+) -> EnergyReport:
     """Energy per image, from the rates measured on a batch or a loader.
 
     model: a module or its graph. batches: one batch as the model takes it, or an iterable of
     batches or of (batch, labels). convention: a key of `CONVENTIONS`; technology: of
-    `TECHNOLOGIES`, None: the convention's own. form: of the network that is counted (see `forms`);
+    `TECHNOLOGIES`, None: the convention's own, for a quantized network "weights", by the bits of
+    each layer. form: of the network that is counted (see `forms`);
     None: folded where that changes a weight layer, else released.
+
+    Example::
+
+        >>> import torch
+        >>> import spikedriven as sd
+        >>> model = sd.create_model("sdt_2_256_cifar", time_steps=2, embed_dim=32, depth=1).eval()
+        >>> images = torch.rand(4, 3, 32, 32)
+        >>> _ = sd.calibrate(model, images)
+        >>> report = sd.energy(model, images, convention="sdt")
+        >>> report.total_mj < report.comparison.ann_mj
+        True
+        >>> report.rows[0].name, report.rows[0].formula
+        ('stem.0.project.conv', 'E_MAC x ...')
     """
     return cost(measure(model, batches, progress, form), convention, technology)
 
@@ -210,7 +273,9 @@ def cost(
 
     Raises InputError where the convention needs a rate that was not given, or takes no memory."""
     rule = find_convention(convention)
-    prices = Prices.of(rule, find_technology(technology or rule.technology), memory)
+    quantized = any(layer.weight_bits is not None for layer in measurement.layers)
+    own = "weights" if quantized else rule.technology
+    prices = Prices.of(rule, find_technology(technology or own), memory)
     rows = tuple(row for layer in measurement.layers if (row := _row(layer, prices)) is not None)
     missing = [row.name for row in rows if not row.picojoule >= 0.0]
     if missing:
@@ -243,6 +308,7 @@ def _row(layer: Layer, prices: Prices) -> EnergyRow | None:
         formula=found.formula,
         moved=prices.moved(found),
         partner_pj=(prices.arithmetic(partner), prices.traffic(partner)),
+        weight_bits=layer.weight_bits,
     )
 
 

@@ -2,34 +2,60 @@
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
+from typing import Any
 
 import torch
-from rich.console import Console
-from rich.progress import track
 from torch import Tensor, nn
 
+from spikedriven import figures
 from spikedriven.errors import InputError
+from spikedriven.graph.called import functional_neurons, see_neurons
+from spikedriven.graph.inputs import (
+    Inputs,
+    as_inputs,
+    batch_size,
+    first_of,
+    graphed_method,
+    inputs_taken,
+)
 from spikedriven.graph.nodes import SpikeGraph
-from spikedriven.graph.run import run
-from spikedriven.graph.trace import as_graphed
+from spikedriven.graph.run import pieces, run
+from spikedriven.graph.trace import as_graphed, trace
+from spikedriven.neurons import Neuron
 from spikedriven.neurons.watch import neuron_outputs, neurons_of
+from spikedriven.progress import progress_bar
+from spikedriven.tabular import Tabular
 
-#: A batch, or an iterable of batches; of (batch, labels) pairs too, as a DataLoader gives them.
-Batches = Tensor | Iterable[Tensor | tuple[Tensor, Tensor]]
+#: One batch, or an iterable of batches, or of batches with their labels, as a DataLoader gives
+#: them.
+Batches = Tensor | tuple[Tensor, ...] | Iterable[Any]
 
 
-def each_batch(batches: Batches, progress: bool = False) -> Iterator[Tensor]:
-    """The image tensors of one batch, or of a loader. progress: show a bar on stderr."""
-    if isinstance(batches, Tensor):
-        batches = [batches]
+def each_batch(batches: Batches, taken: int = 1, progress: bool = False) -> Iterator[Inputs]:
+    """The batches of one batch or of a loader, without their labels.
+
+    taken: how many inputs the network takes. A tuple of so many tensors, or more, is a batch; what
+    follows in it are labels. A network of several inputs may also get ``((x, y), labels)``.
+    progress: show a bar on stderr.
+    """
+    one = isinstance(batches, Tensor) or (taken > 1 and isinstance(batches, tuple))
+    stream: Iterable[Any] = [batches] if one else batches
     found = False
-    for item in track(
-        batches, "firing rates", console=Console(stderr=True), transient=True, disable=not progress
-    ):
+    for item in progress_bar(stream, "firing rates") if progress else stream:
         found = True
-        yield item if isinstance(item, Tensor) else item[0]
+        yield _inputs(item, taken)
     if not found:
         raise InputError("no batch came out of the loader: firing rates need at least one")
+
+
+def _inputs(item: Any, taken: int) -> Inputs:
+    if isinstance(item, Tensor):
+        return item
+    first = item[0]
+    if isinstance(first, tuple | list):
+        return tuple(first)
+    return first if taken == 1 else tuple(item[:taken])
 
 
 class Means:
@@ -47,29 +73,76 @@ class Means:
         return {name: total / self.counts[name] for name, total in self.sums.items()}
 
 
-def firing_rates(model: nn.Module, batches: Batches, progress: bool = False) -> dict[str, float]:
-    """Mean output of every neuron, by qualified name, in the order of their first call; evaluation mode.
+class FiringRates(dict[str, float], Tabular):
+    """Mean output of neurons, by qualified name: a dictionary that is a table and a figure too."""
 
-    batches: one batch as the model takes it, or a loader of batches or of (batch, labels). Spikes give a rate in 0..1
-    per element and step; an integer neuron's output is already divided by its norm. Neurons never called are left out.
+    def records(self) -> list[dict[str, Any]]:
+        """One row a neuron."""
+        return [{"neuron": name, "rate": rate} for name, rate in self.items()]
+
+    def plot(self) -> Any:
+        """A bar for each layer of neurons, from the input downwards: a figure."""
+        return figures.bars(list(self), {"rate": list(self.values())}, "mean output")
+
+
+def firing_rates(model: nn.Module, batches: Batches, progress: bool = False) -> FiringRates:
+    """Mean output of every neuron, by qualified name, in the order of their first call; evaluation
+    mode.
+
+    batches: one batch as the model takes it, or a loader of batches or of (batch, labels). Spikes
+    give a rate in 0..1 per element and step; an integer neuron's output is already divided by its
+    norm. Neurons never called are left out. A neuron that a forward calls as a function has the
+    name of its call in the graph.
+
+    Example::
+
+        >>> import torch
+        >>> import spikedriven as sd
+        >>> model = sd.create_model("sdt_2_256_cifar", time_steps=2, embed_dim=32, depth=1).eval()
+        >>> images = torch.rand(4, 3, 32, 32)
+        >>> _ = sd.calibrate(model, images)
+        >>> rates = sd.firing_rates(model, images)
+        >>> list(rates)[0], 0 < rates["stem.0.neuron"] < 1
+        ('stem.0.neuron', True)
     """
-    means = Means()
-    if not neurons_of(model):
+    stream = each_batch(batches, inputs_taken(graphed_method(model)), progress)
+    first = next(stream)
+    functional = _has_functional_neurons(model, first)
+    if not functional and not neurons_of(model):
         raise InputError(
-            f"{type(model).__name__} has no neuron of this package: there is no firing rate to measure"
+            f"{type(model).__name__} has no neuron of this package: there is no firing rate to "
+            "measure"
         )
-    watched = neuron_outputs(model, lambda name, _neuron, output: means.add(name, output))
-    with watched, as_graphed(model), torch.no_grad():
-        for batch in each_batch(batches, progress):
-            model(batch)
-    return means.result()
+    every, means = chain([first], stream), Means()
+
+    def see(name: str, _neuron: Neuron, output: Tensor) -> None:
+        means.add(name, output)
+
+    if functional:
+        graph = trace(model, first)
+        for batch in every:
+            see_neurons(graph, batch, see)
+        return FiringRates(means.result())
+    with neuron_outputs(model, see), as_graphed(model), torch.no_grad():
+        for batch in every:
+            model(*as_inputs(batch))
+    return FiringRates(means.result())
 
 
-def operand_rates(graph: SpikeGraph, factors: Mapping[str, float], batches: Batches, progress: bool = False
-                  ) -> tuple[dict[str, float], int]:  # fmt: skip
-    """Mean whole number (spikes: firing rate) of values in the graph, and the number of images seen.
+def _has_functional_neurons(model: nn.Module, batch: Inputs) -> bool:
+    with functional_neurons(model) as operators, as_graphed(model), torch.no_grad():
+        model(*as_inputs(first_of(batch)))
+    return operators.found > 0
 
-    factors: node id -> the constant factor its whole numbers carry, as `counts.operands_to_measure` gives it.
+
+def operand_rates(
+    graph: SpikeGraph, factors: Mapping[str, float], batches: Batches, progress: bool = False
+) -> tuple[dict[str, float], int]:
+    """Mean whole number (spikes: firing rate) of values in the graph, and the number of images
+    seen.
+
+    factors: node id -> the constant factor its whole numbers carry, as `counts.operands_to_measure`
+    gives it.
     """
     means, images = Means(), 0
 
@@ -77,7 +150,8 @@ def operand_rates(graph: SpikeGraph, factors: Mapping[str, float], batches: Batc
         if node in factors:
             means.add(node, value.abs())
 
-    for batch in each_batch(batches, progress):
-        run(graph, batch, visit)
-        images += batch.shape[0]
+    for batch in each_batch(batches, len(graph.find("input")), progress):
+        for piece in pieces(graph, batch):
+            run(graph, piece, visit)
+        images += batch_size(batch)
     return {node: mean / factors[node] for node, mean in means.result().items()}, images

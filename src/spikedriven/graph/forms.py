@@ -4,18 +4,19 @@ every command."""
 from collections.abc import Callable
 from typing import Literal
 
-from torch import Tensor, nn
+from torch import nn
 
 from spikedriven.errors import InputError
 from spikedriven.graph.audit import FOLDS, audit
 from spikedriven.graph.expand import expand
-from spikedriven.graph.folding import WEIGHT_LAYERS
 from spikedriven.graph.fuse import fuse
+from spikedriven.graph.inputs import Inputs
 from spikedriven.graph.nodes import SpikeGraph
+from spikedriven.graph.paths import WEIGHT_LAYERS
 
 Form = Literal["released", "folded", "expanded"]
 
-_MAKE: dict[str, Callable[[nn.Module, Tensor | None, bool], nn.Module]] = {
+_MAKE: dict[str, Callable[[nn.Module, Inputs | None, bool], nn.Module]] = {
     "released": lambda model, example, check: model,
     "folded": fuse,
     "expanded": expand,
@@ -23,7 +24,7 @@ _MAKE: dict[str, Callable[[nn.Module, Tensor | None, bool], nn.Module]] = {
 
 
 def in_form(
-    model: nn.Module, form: Form, example: Tensor | None = None, check: bool = True
+    model: nn.Module, form: Form, example: Inputs | None = None, check: bool = True
 ) -> nn.Module:
     """The model in a form: itself, what `fuse` makes of it, or what `expand` makes. example, check:
     as there."""

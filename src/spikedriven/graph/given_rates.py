@@ -2,7 +2,8 @@
 
 A file is JSON::
 
-    {"neurons": {"blocks.0.attn.q.neuron": 0.172, ...}, "layers": {"stem.1.project.conv": 0.258, ...},
+    {"neurons": {"blocks.0.attn.q.neuron": 0.172, ...}, "layers": {"stem.1.project.conv": 0.258,
+    ...},
      "network": "spikingformer_8_512", "time_steps": 4, "source": "where the rates are from"}
 
 neurons: mean output of a neuron, as `firing_rates` gives it (spikes: 0..1 per element and step;
@@ -21,8 +22,8 @@ from typing import Any
 from spikedriven.errors import InputError
 from spikedriven.graph import kinds
 from spikedriven.graph.counts import WEIGHT_OPS, layer_name, operands_to_measure
-from spikedriven.graph.folding import data_operand
 from spikedriven.graph.nodes import Node, SpikeGraph
+from spikedriven.graph.paths import data_operand
 
 #: Two rates for one value may differ by this share: logs round.
 TOLERANCE = 1e-3
@@ -60,7 +61,8 @@ def read_rates(path: Path) -> GivenRates:
     unknown = sorted(found.keys() - _KEYS - _BESIDE)
     if unknown or not ("neurons" in found or "layers" in found):
         raise InputError(
-            f"{path}: expected neurons or layers beside {', '.join(sorted(_KEYS))}; found {sorted(found)}"
+            f"{path}: expected neurons or layers beside {', '.join(sorted(_KEYS))}; found "
+            f"{sorted(found)}"
         )
     return GivenRates(
         path=path,
@@ -97,7 +99,8 @@ def rates_by_node(graph: SpikeGraph, given: GivenRates) -> dict[str, float]:
         other, before = known.setdefault(key, (name, rate))
         if abs(before - rate) > TOLERANCE * max(before, rate):
             raise InputError(
-                f"{given.path}: {name} and {other} read the same value, at rates {rate:g} and {before:g}"
+                f"{given.path}: {name} and {other} read the same value, at rates {rate:g} and "
+                f"{before:g}"
             )
     wanted = {("neurons", name) for name in given.neurons} | {
         ("layers", name) for name in given.layers
@@ -106,7 +109,8 @@ def rates_by_node(graph: SpikeGraph, given: GivenRates) -> dict[str, float]:
     if unknown:
         raise InputError(
             f"{given.path}: the network reads no spikes at {', '.join(unknown[:4])}"
-            f"{f' and {len(unknown) - 4} more' if len(unknown) > 4 else ''}; sd.firing_rates lists its neurons"
+            f"{f' and {len(unknown) - 4} more' if len(unknown) > 4 else ''}; sd.firing_rates lists "
+            "its neurons"
         )
     producers = {node: _producer(graph, graph[node]).id for node in operands_to_measure(graph)}
     return {node: known[producer][1] for node, producer in producers.items() if producer in known}

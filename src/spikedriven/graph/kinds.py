@@ -1,7 +1,9 @@
-"""What a value in the network can be, decided by where it came from and never by looking at numbers.
+"""What a value in the network can be, decided by where it came from and never by looking at
+numbers.
 
-A neuron emits spikes; sums of spikes are counts; a constant factor leaves a scaled count; a weight layer turns any of
-these into real values. `rules.py` says which operator does what; here are the kinds and their arithmetic.
+A neuron emits spikes; sums of spikes are counts; a constant factor leaves a scaled count; a weight
+layer turns any of these into real values. `rules.py` says which operator does what; here are the
+kinds and their arithmetic.
 """
 
 from collections.abc import Iterable
@@ -41,7 +43,8 @@ class Membrane(Kind):
 class Constant(Kind):
     """A value that no input reaches: weights and what is computed from weights alone.
 
-    value: the number every element has, where the operator that made it says so (``zeros``, ``full``).
+    value: the number every element has, where the operator that made it says so (``zeros``,
+    ``full``).
     """
 
     value: float | None = None
@@ -73,8 +76,8 @@ class Count(Kind):
 class Scaled(Kind):
     """Whole numbers times one constant factor, such as n/4 or 0.125 q k^T v.
 
-    averaged: the factor comes from a mean or an average pool. Such a value was summed over neighbours and no longer
-    says who fired, so a weight layer that reads it is a finding.
+    averaged: the factor comes from a mean or an average pool. Such a value was summed over
+    neighbours and no longer says who fired, so a weight layer that reads it is a finding.
     """
 
     base: Spike | Count
@@ -157,7 +160,9 @@ def negated(kind: Kind) -> Kind:
 
 
 def multiply(a: Kind, b: Kind, terms: int = 1) -> Kind:
-    """The kind of a sum of ``terms`` products ``a * b`` (1: elementwise; the inner size for a matrix product)."""
+    """The kind of a sum of ``terms`` products ``a * b`` (1: elementwise; the inner size for a
+    matrix product).
+    """
     left, right = span(a), span(b)
     if left and right:
         corners = [x * y for x in (left.low, left.high) for y in (right.low, right.high)]

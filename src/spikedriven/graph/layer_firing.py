@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from spikedriven.neurons import Neuron
-from spikedriven.neurons.watch import counts, largest_count
+from spikedriven.neurons.watch import counts
 
 #: Columns of a row that belong to the layer, and of one that belongs to a time step.
 OF_LAYER = ("neuron", "levels", "neurons", "fires_in_an_image", "never_fires", "always_full")
@@ -78,7 +78,7 @@ class _Tally:
     """Sums over all calls of one neuron."""
 
     def __init__(self, neuron: Neuron, steps: int) -> None:
-        self.neuron, self.levels = neuron, largest_count(neuron)
+        self.neuron, self.levels = neuron, neuron.levels
         self.elements = 0  # over images, per step
         zeros = torch.zeros(3, steps, dtype=torch.float64)
         self.output, self.spikes, self.firing = zeros.unbind()
@@ -134,7 +134,9 @@ def _share(flags: Tensor) -> float:
 
 
 def rows(layers: Iterable[LayerFiring]) -> list[dict[str, Any]]:
-    """One flat row a layer and time step, for CSV; figures of the layer stand in each of its rows."""
+    """One flat row a layer and time step, for CSV; figures of the layer stand in each of its
+    rows.
+    """
     found = []
     for layer in layers:
         whole = layer.to_dict()

@@ -4,7 +4,7 @@ same table."""
 from dataclasses import dataclass
 from itertools import chain
 
-from torch import Tensor, nn
+from torch import nn
 
 from spikedriven.errors import InputError
 from spikedriven.graph.audit import NO_NEURON
@@ -18,9 +18,16 @@ from spikedriven.graph.counts import (
 from spikedriven.graph.firing import Batches, each_batch, operand_rates
 from spikedriven.graph.forms import Form, in_form, natural_form
 from spikedriven.graph.given_rates import GivenRates, rates_by_node
+from spikedriven.graph.inputs import Inputs, first_of, graphed_method, inputs_taken
 from spikedriven.graph.nodes import SpikeGraph
+from spikedriven.graph.steps import time_steps, without_time
 from spikedriven.graph.trace import trace
 
+BATCH_AS_TIME = (
+    "these neurons read [B, ...] and take the batch for time steps, so that images disturb one "
+    "another "
+    "(neurons read [T, B, ...]; write x.unsqueeze(0) for one step)"
+)
 ALL_SILENT = (
     "no neuron fired on any image: weights that were not loaded, or batch norms that saw no image"
 )
@@ -88,16 +95,21 @@ def measure(
     form: None: folded where that changes a weight layer, else released (see `forms.natural_form`).
     A graph is counted as it is. Folding is checked to compute the same on the first image.
     """
-    stream = each_batch(batches, progress)
+    taken = (
+        len(model.find("input"))
+        if isinstance(model, SpikeGraph)
+        else inputs_taken(graphed_method(model))
+    )
+    stream = each_batch(batches, taken, progress)
     first = next(stream)
     graph, name = graph_in_form(model, first, form)
     rates, images = operand_rates(graph, operands_to_measure(graph), chain([first], stream))
     layers = tuple(count_layers(graph, rates))
-    return Measurement(layers, images, time_steps(graph), name, doubts=_doubts(layers))
+    return Measurement(layers, images, time_steps(graph), name, doubts=_doubts(graph, layers))
 
 
 def graph_in_form(
-    model: nn.Module | SpikeGraph, example: Tensor, form: Form | None, check: bool = True
+    model: nn.Module | SpikeGraph, example: Inputs, form: Form | None, check: bool = True
 ) -> tuple[SpikeGraph, str]:
     """The graph of a model in a form, and the name of the form. check: that folding computes the
     same."""
@@ -110,11 +122,11 @@ def graph_in_form(
         form = form or natural_form(released)
         if form == "released":
             return released, form
-    return trace(in_form(model, form, example[:1], check), example), form
+    return trace(in_form(model, form, first_of(example), check), example), form
 
 
 def measurement_of(
-    model: nn.Module, example: Tensor, given: GivenRates, form: Form | None = None
+    model: nn.Module, example: Inputs, given: GivenRates, form: Form | None = None
 ) -> Measurement:
     """The table with rates from a file; conventions that need a rate that is not there will say so.
 
@@ -126,19 +138,14 @@ def measurement_of(
             f"{given.path}: rates over {given.time_steps} time steps, and the network has {steps}"
         )
     layers = tuple(count_layers(graph, rates_by_node(graph, given)))
-    return Measurement(layers, 0, steps, name, str(given), _doubts(layers))
+    return Measurement(layers, 0, steps, name, str(given), _doubts(graph, layers))
 
 
-def _doubts(layers: tuple[Layer, ...]) -> tuple[str, ...]:
+def _doubts(graph: SpikeGraph, layers: tuple[Layer, ...]) -> tuple[str, ...]:
+    timeless = without_time(graph)
+    if timeless:
+        return (f"{BATCH_AS_TIME}: {', '.join(timeless)}",)
     outputs = [layer for layer in layers if layer.output is not None and layer.output.spiking]
     if not outputs:
         return (NO_NEURON,)
     return (ALL_SILENT,) if all(layer.spikes == 0.0 for layer in outputs) else ()
-
-
-def time_steps(graph: SpikeGraph) -> int:
-    """T: the leading axis of the neurons (time steps, or time steps times a batch of one)."""
-    lif = [node.shape[0] for node in graph.find("neuron") if node.target == "spikedriven::lif"]
-    return max(
-        lif or [node.shape[0] // graph.batch_size for node in graph.find("neuron")], default=1
-    )

@@ -94,6 +94,11 @@ def _bits(value: int | None) -> int:
     return value
 
 
+def _weight_bits(layer: Layer, memory: Memory) -> int:
+    """Those of integer weights, where a layer has them."""
+    return layer.weight_bits or _bits(memory.weight_bits)
+
+
 def _spikes_read(layer: Layer) -> float:
     return layer.inputs * layer.rate
 
@@ -106,11 +111,17 @@ def _real(layer: Layer, memory: Memory, macs: float) -> tuple[Access, ...]:
     once = layer.inputs / layer.passes, layer.elements / layer.passes
     bits = _bits(memory.activation_bits)
     return (
-        Access("weights", macs + once[1] * bool(layer.biases), 0, _bits(memory.weight_bits), _weights(layer),
-               memory.weights),
+        Access(
+            "weights",
+            macs + once[1] * bool(layer.biases),
+            0,
+            _weight_bits(layer, memory),
+            _weights(layer),
+            memory.weights,
+        ),
         Access("activations", inputs, 0, bits, once[0]),
         Access("activations", 0, once[1], bits, once[1]),
-    )  # fmt: skip
+    )
 
 
 def _weights(layer: Layer) -> float:
@@ -140,8 +151,10 @@ def by_event(layer: Layer, memory: Memory) -> tuple[Access, ...]:
     if layer.op not in (*WEIGHT_OPS, *PRODUCT_OPS):
         return ()
     if not layer.spiking:
-        passes = (Access(a.what, a.read * layer.passes, a.written * layer.passes, a.bits, a.size, a.place)
-                  for a in _real(layer, memory, layer.dense_ops))  # fmt: skip
+        passes = (
+            Access(a.what, a.read * layer.passes, a.written * layer.passes, a.bits, a.size, a.place)
+            for a in _real(layer, memory, layer.dense_ops)
+        )
         return tuple(passes)
     additions, state = layer.ops * layer.rate, layer.elements / layer.passes
     return (
@@ -149,7 +162,7 @@ def by_event(layer: Layer, memory: Memory) -> tuple[Access, ...]:
             "weights",
             additions + layer.bias_ops,
             0,
-            _bits(memory.weight_bits),
+            _weight_bits(layer, memory),
             _weights(layer),
             memory.weights,
         ),
@@ -170,7 +183,7 @@ def partner_by_operation(layer: Layer, memory: Memory) -> tuple[Access, ...]:
 def _loaded(layer: Layer, memory: Memory) -> Access:
     """Weights and biases from off-chip memory, once per image."""
     return Access(
-        "weights", layer.weights + layer.biases, 0, _bits(memory.weight_bits), 0, "off-chip"
+        "weights", layer.weights + layer.biases, 0, _weight_bits(layer, memory), 0, "off-chip"
     )
 
 
@@ -194,14 +207,20 @@ def by_step(layer: Layer, memory: Memory) -> tuple[Access, ...]:
         return ()
     operations = layer.ops * layer.rate
     on_chip = Access(
-        "weights", operations, 0, _bits(memory.weight_bits), _weights(layer), memory.weights
+        "weights", operations, 0, _weight_bits(layer, memory), _weights(layer), memory.weights
     )
     inputs = layer.inputs / layer.passes
     if not layer.spiking:
-        return (_loaded(layer, memory), on_chip,
-                Access("activations", layer.inputs, 0, _bits(memory.activation_bits), inputs))  # fmt: skip
-    return (_loaded(layer, memory), on_chip,
-            Access("spikes", _spikes_read(layer), 0, _address(inputs), inputs, memory.spikes))  # fmt: skip
+        return (
+            _loaded(layer, memory),
+            on_chip,
+            Access("activations", layer.inputs, 0, _bits(memory.activation_bits), inputs),
+        )
+    return (
+        _loaded(layer, memory),
+        on_chip,
+        Access("spikes", _spikes_read(layer), 0, _address(inputs), inputs, memory.spikes),
+    )
 
 
 def _address(size: float) -> float:
@@ -219,7 +238,7 @@ def partner_by_step(layer: Layer, memory: Memory) -> tuple[Access, ...]:
     bits = _bits(memory.activation_bits)
     return (
         _loaded(layer, memory),
-        Access("weights", macs, 0, _bits(memory.weight_bits), _weights(layer), memory.weights),
+        Access("weights", macs, 0, _weight_bits(layer, memory), _weights(layer), memory.weights),
         Access("activations", inputs, 0, bits, inputs),
         Access("activations", 0, outputs, bits, outputs),
     )

@@ -13,7 +13,9 @@ from spikedriven.graph.kinds import Kind
 
 @dataclass(frozen=True)
 class Weight:
-    """A parameter, buffer or lifted constant of the model, by its qualified name (a key of ``graph.weights``)."""
+    """A parameter, buffer or lifted constant of the model, by its qualified name (a key of
+    ``graph.weights``).
+    """
 
     name: str
     shape: tuple[int, ...]
@@ -26,13 +28,16 @@ class Weight:
 class Node:
     """One operator of the exported program.
 
-    id: unique name. op: operator class (`rules.OPS`): conv, linear, matmul, multiply, neuron ... target: the operator
-    itself, as ``"aten::conv2d"``. module: qualified name of the module that called it ("" for the model).
-    inputs: argument name -> id of the producing node; an element of a list argument is ``"tensors[0]"``.
-    attrs: every other argument of the operator under its schema name, defaults filled in: stride, padding, groups,
-    neuron options, constant factors; weights are `Weight`. An operator with several outputs appears once per output
-    that is used, with ``attrs["output"]`` its index. kind: what the output is. shape and dtype: of the output, for
-    ``graph.batch_size`` images.
+    id: unique name. op: operator class (`rules.OPS`): conv, linear, matmul, multiply, neuron ...
+    target: the operator itself, as ``"aten::conv2d"``. module: qualified name of the module that
+    called it ("" for the model). inputs: argument name -> id of the producing node; an element of a
+    list argument is ``"tensors[0]"``. attrs: every other argument of the operator under its schema
+    name, defaults filled in: stride, padding, groups, neuron options, constant factors; weights are
+    `Weight`. An operator with several outputs appears once per output that is used, with
+    ``attrs["output"]`` its index. kind: what the output is. shape and dtype: of the output, for
+    ``graph.batch_size`` images. call: the operator call; it differs from the id where a call has
+    several outputs. batch_axis: the axis that grows with the batch; what is left of it is time or
+    folded into it. None where there is none, or where the model fixes its batch.
     """
 
     id: str
@@ -44,10 +49,14 @@ class Node:
     kind: Kind
     shape: tuple[int, ...]
     dtype: torch.dtype
+    call: str = ""
+    batch_axis: int | None = None
 
     @property
     def data(self) -> str:
-        """The id of the first input, which carries the data in every operator with one data operand."""
+        """The id of the first input, which carries the data in every operator with one data
+        operand.
+        """
         return next(iter(self.inputs.values()))
 
     def weight(self, name: str) -> Weight | None:
@@ -56,7 +65,10 @@ class Node:
         return found if isinstance(found, Weight) else None
 
     def __str__(self) -> str:
-        return f"{self.id}: {self.op} in {self.module or 'the model'} -> {self.kind} {list(self.shape)}"
+        return (
+            f"{self.id}: {self.op} in {self.module or 'the model'} -> {self.kind} "
+            f"{list(self.shape)}"
+        )
 
 
 @dataclass(frozen=True)
@@ -64,8 +76,9 @@ class SpikeGraph:
     """The network as operators and value kinds.
 
     nodes: in execution order, inputs (op "input") first. outputs: ids of what the model returns.
-    batch_size: how many images ``Node.shape`` speaks of: 1, unless the model refuses a variable batch.
-    exported: the `torch.export` program that the nodes were read from; it runs, and its tensors are the model's own.
+    batch_size: how many images ``Node.shape`` speaks of: 1, unless the model refuses a variable
+    batch. exported: the `torch.export` program that the nodes were read from; it runs, and its
+    tensors are the model's own.
     """
 
     nodes: tuple[Node, ...]

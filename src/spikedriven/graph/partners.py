@@ -9,11 +9,7 @@ from spikedriven.graph.compare import Comparison, Partner, break_even, mean_rate
 from spikedriven.graph.counts import PRODUCT_OPS, WEIGHT_OPS, AttentionShape, Layer, Read
 from spikedriven.graph.measurement import Measurement
 from spikedriven.graph.prices import Prices
-from spikedriven.graph.pricing import TECHNOLOGIES, Cost
-
-#: Energy of an integer multiplication in proportion to the product of its widths, beside an 8-bit
-#: one of 0.2 pJ with an addition of 0.03 pJ (Horowitz, ISSCC 2014); the proportion is ours.
-MULTIPLY_8_BIT, ADD_8_BIT = 0.2, 0.03
+from spikedriven.graph.pricing import ADD_8_BIT, MULTIPLY_8_BIT, TECHNOLOGIES, Cost
 
 
 def partner_cost(layer: Layer, prices: Prices) -> Cost:
@@ -24,10 +20,9 @@ def partner_cost(layer: Layer, prices: Prices) -> Cost:
     rule, memory = prices.convention, prices.memory
     counted = rule.counted(layer)
     if memory is None or rule.partner_moves is None:
-        return Cost(macs=counted.dense_ops)
-    return Cost(
-        macs=counted.dense_ops * (1.0 - memory.zeros), accesses=rule.partner_moves(counted, memory)
-    )
+        return Cost(macs=counted.dense_ops, weight_bits=layer.weight_bits)
+    macs, accesses = counted.dense_ops * (1.0 - memory.zeros), rule.partner_moves(counted, memory)
+    return Cost(macs=macs, accesses=accesses, weight_bits=layer.weight_bits)
 
 
 def compare(measurement: Measurement, prices: Prices) -> Comparison:
@@ -74,7 +69,8 @@ def _matched(measurement: Measurement, prices: Prices) -> Partner:
     .. T x D."""
     assert prices.memory is not None
     bits = math.ceil(math.log2(measurement.steps + 1))
-    technology = replace(prices.technology, mac_pj=MULTIPLY_8_BIT * bits / 8 + ADD_8_BIT)
+    price = MULTIPLY_8_BIT * bits / 8 + ADD_8_BIT
+    technology = replace(prices.technology, mac_pj=price, by_weights=False)
     name = f"activations of {bits} bits" if bits > 1 else "activations of 1 bit"
     ann = replace(
         prices, technology=technology, memory=replace(prices.memory, activation_bits=bits)

@@ -49,7 +49,8 @@ class Prices:
 
     def arithmetic(self, cost: Cost) -> float:
         """Picojoule of the operations."""
-        return cost.macs * self.technology.mac_pj + cost.acs * self.technology.ac_pj
+        mac, ac = self.technology.of_weights(cost.weight_bits)
+        return cost.macs * mac + cost.acs * ac
 
     def traffic(self, cost: Cost) -> float:
         """Picojoule of the accesses."""

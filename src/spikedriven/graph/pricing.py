@@ -10,20 +10,44 @@ from spikedriven.graph.memory import Access, Memory
 @dataclass(frozen=True)
 class Technology:
     """Price of one multiply-accumulate and one accumulate, in picojoule. bits: of the numbers they
-    work on."""
+    work on. by_weights: a layer with integer weights has prices of its own (`of_weights`)."""
 
     name: str
     mac_pj: float
     ac_pj: float
     source: str
     bits: int = 32
+    by_weights: bool = False
 
+    def of_weights(self, bits: int | None) -> tuple[float, float]:
+        """(multiply-accumulate, accumulate) of a layer whose weights have so many bits; None:
+        no integers.
+        """
+        if not self.by_weights or bits is None:
+            return self.mac_pj, self.ac_pj
+        add = ADD_8_BIT * bits / 8 if bits <= 8 else ADD_16_BIT
+        return MULTIPLY_8_BIT * bits / 8 + add, add
+
+
+#: Picojoule of integer operations (Horowitz, ISSCC 2014): 8 bits times 8 bits, additions of 8 and
+#: of 16 bits.
+MULTIPLY_8_BIT, ADD_8_BIT, ADD_16_BIT = 0.2, 0.03, 0.05
 
 _HOROWITZ = "M. Horowitz, Computing's energy problem, ISSCC 2014 (45 nm, 0.9 V)"
 TECHNOLOGIES = {
     "fp32": Technology("fp32", 4.6, 0.9, _HOROWITZ),
     "int32": Technology("int32", 3.2, 0.1, _HOROWITZ),
     "int8": Technology("int8", 0.23, 0.03, _HOROWITZ, 8),
+    "weights": Technology(
+        "weights",
+        3.2,
+        0.1,
+        f"{_HOROWITZ}; a weight of b bits is added for b / 8 of an 8-bit addition (0.03 pJ) and "
+        "multiplied by an 8-bit "
+        "value for b / 8 of an 8-bit multiplication (0.2 pJ): that proportion is ours; everything "
+        "else as int32",
+        by_weights=True,
+    ),
 }
 
 
@@ -33,6 +57,7 @@ class Cost:
     numbers behind it.
 
     accesses: values moved between the memory and the arithmetic, where the convention counts them.
+    weight_bits: of integer weights.
     """
 
     macs: float = 0.0
@@ -40,6 +65,7 @@ class Cost:
     counted: bool = True
     formula: str = ""
     accesses: tuple[Access, ...] = ()
+    weight_bits: int | None = None
 
 
 LEFT_OUT = Cost(counted=False)
@@ -72,7 +98,7 @@ class Convention:
 
         memory: with all its bits (see `prices`); without one, the arithmetic only."""
         counted = self.counted(layer)
-        found = self.rule(counted)
+        found = replace(self.rule(counted), weight_bits=layer.weight_bits)
         if self.moves is None or memory is None or not found.counted:
             return found
         return replace(found, accesses=self.moves(counted, memory))

@@ -10,123 +10,13 @@ A model with an operator of its own registers a rule for it::
 """
 
 import math
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
-from spikedriven.errors import InputError
 from spikedriven.graph import kinds
+from spikedriven.graph.calls import Call, neuron_or_membrane, register_rule
 from spikedriven.graph.kinds import Analog, Constant, Count, Input, Kind, Membrane, Span, Spike
-
-OPS: dict[str, str] = {
-    "input": "what the caller hands to the model",
-    "conv": "convolution with a weight tensor",
-    "linear": "matrix product with a weight tensor",
-    "matmul": "matrix product of two activations",
-    "multiply": "elementwise product of two activations",
-    "divide": "elementwise quotient of two activations",
-    "scale": "elementwise product with, or quotient by, a constant or a weight tensor",
-    "add": "elementwise sum or difference; one side may be a constant or a weight tensor",
-    "batchnorm": "normalisation by running statistics: one factor and one shift per channel",
-    "neuron": "spiking neuron; attrs are its options",
-    "membrane": "the last membrane of a neuron, as a second output",
-    "activation": "a non-linear function that is not a spiking neuron (relu, softmax, layer norm ...)",
-    "compare": "comparison or logical operator: its output is 0 or 1",
-    "maxpool": "maximum over a window or an axis",
-    "avgpool": "mean over a window",
-    "mean": "mean over whole axes",
-    "interpolate": "values of another grid size as weighted means of neighbours (bilinear)",
-    "sum": "sum over whole axes",
-    "reshape": "the same values in another shape or order of axes",
-    "repeat": "the same values several times",
-    "slice": "a part of the values, or the values in another order",
-    "cat": "several values side by side",
-    "select": "elementwise choice between two values",
-    "pad": "values with a constant border",
-    "identity": "the same values (cast, copy, dropout in evaluation)",
-    "constant": "computed from weights alone, or a filled tensor",
-}
-
-
-@dataclass(frozen=True)
-class Operand:
-    """An argument that a node produced: its kind and shape."""
-
-    kind: Kind
-    shape: tuple[int, ...]
-
-
-@dataclass(frozen=True)
-class Call:
-    """One operator call, as rules see it: operands by argument name, other arguments, output shape.
-
-    Arguments that are weights stand in ``attrs`` as `Weight`. Numbers in tensors are never available to a rule.
-    """
-
-    target: str
-    operands: Mapping[str, Operand]
-    attrs: Mapping[str, Any]
-    shape: tuple[int, ...]
-
-    @property
-    def data(self) -> Operand:
-        return next(iter(self.operands.values()))
-
-    def kind_of(self, name: str) -> Kind:
-        """The kind of an argument, be it an operand, a number or a weight."""
-        if name in self.operands:
-            return self.operands[name].kind
-        value = self.attrs[name]
-        return Constant(float(value)) if isinstance(value, int | float) else Constant()
-
-
-@dataclass(frozen=True)
-class Rule:
-    """The operator class of a call and the kind of its output."""
-
-    op: str | Callable[[Call], str]
-    kind: Callable[[Call], Kind]
-
-    def op_of(self, call: Call) -> str:
-        return self.op if isinstance(self.op, str) else self.op(call)
-
-
-RULES: dict[str, Rule] = {}
-
-
-def register_rule(
-    targets: str | Iterable[str], op: str | Callable[[Call], str]
-) -> Callable[[Callable[[Call], Kind]], Callable[[Call], Kind]]:
-    """Decorator: the rule for one or several operators, named ``"namespace::name"`` without overload.
-
-    op: operator class, a key of `OPS`, or a function of the call that returns one.
-    """
-    if isinstance(op, str) and op not in OPS:
-        raise InputError(f"operator class {op!r} is not known; choose one of {', '.join(OPS)}")
-
-    def register(kind: Callable[[Call], Kind]) -> Callable[[Call], Kind]:
-        for target in [targets] if isinstance(targets, str) else targets:
-            RULES[target] = Rule(op, kind)
-        return kind
-
-    return register
-
-
-def apply_rule(call: Call, module: str) -> tuple[str, Kind]:
-    """Operator class and output kind of a call made in ``module``. Raises InputError for an operator without a rule."""
-    rule = RULES.get(call.target)
-    if rule is None:
-        raise InputError(
-            f"the spike graph has no rule for operator {call.target}, called in {module or 'the model itself'}; "
-            "use operators it knows, or say what this one does: "
-            f"spikedriven.graph.register_rule({call.target!r}, op=...)(lambda call: <kind of its output>)"
-        )
-    if not all(isinstance(operand.kind, Constant) for operand in call.operands.values()):
-        return rule.op_of(call), rule.kind(call)
-    keeps_its_value = rule.op == "constant" or (
-        call.operands and rule.op in ("reshape", "repeat", "identity")
-    )
-    return "constant", rule.kind(call) if keeps_its_value else Constant()
+from spikedriven.graph.nodes import Weight
+from spikedriven.graph.products import contracted_size, einsum_shapes
 
 
 def _aten(names: str) -> list[str]:
@@ -138,18 +28,32 @@ def _same(call: Call) -> Kind:
 
 
 for _op, _names in {
-    "reshape": "reshape view _unsafe_view view_as flatten unflatten permute transpose t swapaxes movedim squeeze"
-    " unsqueeze pixel_shuffle pixel_unshuffle unfold",
-    "repeat": "repeat expand expand_as repeat_interleave upsample_nearest1d upsample_nearest2d broadcast_to",
-    "slice": "slice select narrow index_select gather index unbind split split_with_sizes chunk flip roll diagonal",
-    "identity": "clone contiguous alias detach lift_fresh_copy to _to_copy type_as dropout feature_dropout",
-    "maxpool": "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices adaptive_max_pool1d adaptive_max_pool2d amax",
+    "reshape": "reshape view _unsafe_view view_as reshape_as flatten unflatten ravel permute "
+    "transpose t T mT H mH"
+    " numpy_T adjoint swapaxes swapdims movedim moveaxis squeeze unsqueeze pixel_shuffle "
+    "pixel_unshuffle unfold im2col"
+    " channel_shuffle native_channel_shuffle atleast_1d atleast_2d atleast_3d",
+    "repeat": "repeat tile expand expand_as repeat_interleave broadcast_to upsample_nearest1d "
+    "upsample_nearest2d"
+    " upsample_nearest3d _upsample_nearest_exact1d _upsample_nearest_exact2d",
+    "slice": "slice select narrow index_select gather take_along_dim index unbind split "
+    "split_with_sizes chunk"
+    " tensor_split hsplit vsplit dsplit unsafe_split unsafe_chunk flip fliplr flipud roll rot90 "
+    "diagonal",
+    "identity": "clone contiguous alias detach lift_fresh_copy lift_fresh to _to_copy type_as "
+    "dropout feature_dropout"
+    " alpha_dropout feature_alpha_dropout copy resolve_conj resolve_neg real",
+    "maxpool": "max_pool1d max_pool2d max_pool3d max_pool2d_with_indices adaptive_max_pool1d "
+    "adaptive_max_pool2d"
+    " adaptive_max_pool3d amax amin",
 }.items():
     register_rule(_aten(_names), _op)(_same)
 
 
 def _weight_op(name: str) -> Callable[[Call], str]:
-    """Weight layers carry ``name`` while their weight is a constant; a computed kernel makes them a product of data."""
+    """Weight layers carry ``name`` while their weight is a constant; a computed kernel makes
+    them a product of data.
+    """
     return lambda call: name if isinstance(call.kind_of("weight"), Constant) else "matmul"
 
 
@@ -188,33 +92,27 @@ def _matmul(call: Call) -> Kind:
     return kinds.multiply(left, right, contracted_size(call.target, call.attrs, call.operands))
 
 
-@register_rule("aten::einsum", lambda call: "linear" if len(call.operands) == 1 else "matmul")
+def _einsum_op(call: Call) -> str:
+    """One operand alone is moved or summed; with a weight it is a layer, with data a product."""
+    if len(einsum_shapes(call.attrs, call.operands)) > 1:
+        data = sum(not isinstance(operand.kind, Constant) for operand in call.operands.values())
+        return "matmul" if data > 1 else "linear"
+    return "reshape" if contracted_size(call.target, call.attrs, call.operands) == 1 else "sum"
+
+
+@register_rule("aten::einsum", _einsum_op)
 def _einsum(call: Call) -> Kind:
-    operands = list(call.operands.values())
-    if len(operands) != 2:
-        return Analog()
-    return kinds.multiply(
-        operands[0].kind, operands[1].kind, contracted_size(call.target, call.attrs, call.operands)
-    )
-
-
-def contracted_size(target: str, attrs: Mapping[str, Any], operands: Mapping[str, Operand]) -> int:
-    """How many products a matrix product sums per output element."""
-    if target != "aten::einsum":
-        left = next((operands[name] for name in ("self", "mat1") if name in operands), None)
-        return left.shape[-1] if left else next(iter(operands.values())).shape[-2]
-    letters, _, result = attrs["equation"].replace(" ", "").partition("->")
-    if "." in letters or not result or len(operands) != letters.count(",") + 1:
-        raise InputError(
-            f"einsum {attrs['equation']!r}: write every axis of activations as a letter, and the result"
-        )
-    shape = [size for operand in operands.values() for size in operand.shape]
-    sizes = dict(zip(letters.replace(",", ""), shape, strict=True))
-    return math.prod(size for letter, size in sizes.items() if letter not in result)
+    found = [operand.kind for operand in call.operands.values()]
+    terms = contracted_size(call.target, call.attrs, call.operands)
+    if len(einsum_shapes(call.attrs, call.operands)) == 1:
+        return kinds.total(found[0], terms)
+    return kinds.multiply(found[0], found[1], terms) if len(found) == 2 else Analog()
 
 
 def _two_sided(with_constant: str, with_data: str) -> Callable[[Call], str]:
-    """Operator class by whether one side of an elementwise operator is constant; times 1 is nothing at all."""
+    """Operator class by whether one side of an elementwise operator is constant; times 1 is
+    nothing at all.
+    """
 
     def op(call: Call) -> str:
         left, right = call.kind_of("self"), call.kind_of("other")
@@ -251,7 +149,13 @@ def _negate(call: Call) -> Kind:
     return kinds.negated(call.data.kind)
 
 
-@register_rule(_aten("add sub rsub"), "add")
+def _add_op(call: Call) -> str:
+    """Adding 0 is nothing: the first round of ``total = total + x``."""
+    plain = call.target != "aten::rsub" and isinstance(call.attrs.get("other"), int | float)
+    return "identity" if plain and call.attrs["other"] == 0 else "add"
+
+
+@register_rule(_aten("add sub rsub"), _add_op)
 def _add(call: Call) -> Kind:
     left, right = call.kind_of("self"), call.kind_of("other")
     if call.target == "aten::rsub":
@@ -264,7 +168,9 @@ def _add(call: Call) -> Kind:
 
 
 def _shifted(left: Kind, right: Kind, sign: int) -> Kind | None:
-    """Counts plus or minus a whole number (``1 - spike`` is a spike again); None for anything else."""
+    """Counts plus or minus a whole number (``1 - spike`` is a spike again); None for anything
+    else.
+    """
     for value, constant, factor in ((left, right, sign), (right, left, 1)):
         found = kinds.span(value)
         if (
@@ -297,15 +203,26 @@ def _mean(call: Call) -> Kind:
 
 @register_rule(_aten("avg_pool1d avg_pool2d avg_pool3d"), "avgpool")
 def _avgpool(call: Call) -> Kind:
-    return kinds.average(call.data.kind, math.prod(call.attrs["kernel_size"]))
+    terms, divisor = math.prod(call.attrs["kernel_size"]), call.attrs.get("divisor_override")
+    if divisor == 1:
+        return kinds.total(call.data.kind, terms)
+    return kinds.average(call.data.kind, terms)
 
 
 @register_rule(_aten("adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d"), "avgpool")
 def _adaptive_avgpool(call: Call) -> Kind:
-    return kinds.average(call.data.kind, _reduced(call))
+    """Windows may differ by one position: sizes that do not divide are averages too."""
+    same = call.data.shape == call.shape
+    return call.data.kind if same else kinds.average(call.data.kind, max(_reduced(call), 2))
 
 
-@register_rule("aten::upsample_bilinear2d", "interpolate")
+@register_rule(
+    _aten(
+        "upsample_linear1d upsample_bilinear2d _upsample_bilinear2d_aa upsample_bicubic2d"
+        " _upsample_bicubic2d_aa upsample_trilinear3d"
+    ),
+    "interpolate",
+)
 def _interpolate(call: Call) -> Kind:
     return Input() if call.data.kind == Input() else Analog()
 
@@ -319,7 +236,14 @@ def _roi_align(call: Call) -> Kind:
 @register_rule(_aten("cat stack concat"), "cat")
 @register_rule(_aten("maximum minimum max min"), "select")
 def _join(call: Call) -> Kind:
-    return kinds.join(operand.kind for operand in call.operands.values())
+    weights = [Constant() for value in call.attrs.values() if isinstance(value, Weight)]
+    return kinds.join([*(operand.kind for operand in call.operands.values()), *weights])
+
+
+@register_rule(_aten("select_scatter slice_scatter diagonal_scatter"), "cat")
+def _written(call: Call) -> Kind:
+    """A tensor of which a part was written: ``out[t] = spikes``."""
+    return kinds.join(call.kind_of(name) for name in ("self", "src"))
 
 
 @register_rule("aten::where", "select")
@@ -339,22 +263,65 @@ def _pad(call: Call) -> Kind:
     return kinds.join([call.data.kind, Constant(float(call.attrs.get("value") or 0.0))])
 
 
-@register_rule(_aten("ge gt le lt eq ne logical_and logical_or logical_not logical_xor bitwise_and bitwise_or __and__"
-                     " __or__ bitwise_not bitwise_xor"), "compare")  # fmt: skip
+@register_rule(
+    _aten(
+        "ge gt le lt eq ne logical_and logical_or logical_not logical_xor bitwise_and bitwise_or "
+        "__and__"
+        " __or__ bitwise_not bitwise_xor"
+    ),
+    "compare",
+)
 def _compare(call: Call) -> Kind:
     return Spike()
 
 
-@register_rule(_aten("relu relu6 leaky_relu elu gelu silu mish sigmoid tanh hardtanh hardswish hardsigmoid softplus"
-                     " prelu clamp clamp_min clamp_max softmax _softmax log_softmax layer_norm native_layer_norm"
-                     " group_norm rms_norm instance_norm scaled_dot_product_attention exp log sqrt rsqrt pow square"
-                     " abs sin cos reciprocal var std linalg_vector_norm cosine_similarity"), "activation")  # fmt: skip
+def _bounds(call: Call) -> tuple[float, float]:
+    """Between which numbers the operator cuts its operand off."""
+    given = call.attrs
+    low, high = given.get("min", given.get("min_val")), given.get("max", given.get("max_val"))
+    if call.target.startswith("aten::relu"):
+        low, high = 0, 6 if call.target == "aten::relu6" else None
+    return (-math.inf if low is None else low), (math.inf if high is None else high)
+
+
+def _cut(call: Call) -> Span | None:
+    """Whole numbers cut off at whole numbers (``clamp(a + b, max=1)``, a logical OR); None for
+    all else.
+    """
+    found = kinds.span(call.data.kind)
+    if found is None or len(call.operands) > 1:
+        return None
+    low, high = (bound / found.factor for bound in _bounds(call))
+    if any(bound not in (-math.inf, math.inf) and bound != int(bound) for bound in (low, high)):
+        return None
+    least, largest = (int(max(min(value, high), low)) for value in (found.low, found.high))
+    return Span(least, largest, found.factor, found.averaged)
+
+
+@register_rule(_aten("relu relu6 clamp clamp_min clamp_max hardtanh"),
+               lambda call: "select" if _cut(call) else "activation")  # fmt: skip
+def _bounded(call: Call) -> Kind:
+    found = _cut(call)
+    return Analog() if found is None else found.kind
+
+
+@register_rule(
+    _aten(
+        "leaky_relu elu gelu silu mish sigmoid tanh hardswish hardsigmoid softplus"
+        " prelu softmax _softmax log_softmax layer_norm native_layer_norm"
+        " group_norm rms_norm instance_norm scaled_dot_product_attention exp log sqrt rsqrt pow "
+        "square"
+        " abs sin cos reciprocal var std linalg_vector_norm cosine_similarity"
+    ),
+    "activation",
+)
 def _activation(call: Call) -> Kind:
     return Analog()
 
 
-@register_rule(_aten("zeros zeros_like new_zeros"), "constant")
+@register_rule(_aten("zeros zeros_like new_zeros empty empty_like new_empty"), "constant")
 def _zeros(call: Call) -> Kind:
+    """Of ``empty`` only what was written later is ever read."""
     return Constant(0.0)
 
 
@@ -374,9 +341,7 @@ def _weights_only(call: Call) -> Kind:
     return Constant()
 
 
-@register_rule(
-    "spikedriven::lif", lambda call: "membrane" if call.attrs.get("output") else "neuron"
-)
+@register_rule("spikedriven::lif", neuron_or_membrane)
 def _lif(call: Call) -> Kind:
     return Membrane() if call.attrs.get("output") else Spike()
 
@@ -389,3 +354,14 @@ def _expand_spike(call: Call) -> Kind:
 @register_rule("spikedriven::integer_spike", "neuron")
 def _integer_spike(call: Call) -> Kind:
     return kinds.scale(Count(call.attrs["levels"]), 1.0 / call.attrs["norm"])
+
+
+@register_rule(["spikedriven::integer_conv", "spikedriven::integer_conv_transpose"], "conv")
+@register_rule("spikedriven::integer_linear", "linear")
+def _integer_layer(call: Call) -> Kind:
+    return Analog()
+
+
+@register_rule("spikedriven::ordered_mean", "mean")
+def _ordered_mean(call: Call) -> Kind:
+    return kinds.average(call.data.kind, _reduced(call))

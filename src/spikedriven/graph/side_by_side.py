@@ -27,7 +27,8 @@ def side_by_side(reports: list[EnergyReport]) -> str:
         first.measurement.warning(),
         text_table(HEADER, rows, right=HEADER[2:7], width=200, whole=("convention",)),
         first.measurement.basis(),
-        f"ANN: the same shapes, one dense pass, {dense:.4g} multiply-accumulates, under the same rules of memory; in "
+        f"ANN: the same shapes, one dense pass, {dense:.4g} multiply-accumulates, under the same "
+        "rules of memory; in "
         "brackets what this network needs at those prices",
         "" if doubtful else _where(reports),
         "" if doubtful else str(first.comparison).splitlines()[-1],
@@ -43,9 +44,15 @@ def _cells(report: EnergyReport, doubtful: bool) -> tuple[str, ...]:
     memory = "not counted" if report.memory is None else f"{report.memory_mj:.4g}"
     fp32, int8 = report.comparison.partner("fp32"), report.comparison.partner("int8")
     return (
-        report.convention.name, report.technology.name, f"{report.total_mj:.4g}", f"{report.arithmetic_mj:.4g}", memory,
-        _beside(fp32), _beside(int8), "no verdict" if doubtful else _pays(report.comparison.partners),
-    )  # fmt: skip
+        report.convention.name,
+        report.technology.name,
+        f"{report.total_mj:.4g}",
+        f"{report.arithmetic_mj:.4g}",
+        memory,
+        _beside(fp32),
+        _beside(int8),
+        "no verdict" if doubtful else _pays(report.comparison.partners),
+    )
 
 
 def _beside(partner: Partner) -> str:

@@ -9,10 +9,15 @@ from rich.table import Table
 
 
 def text_table(
-    header: Sequence[str], rows: Iterable[Sequence[str]], right: Sequence[str] = (), whole: Sequence[str] = (),
+    header: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    right: Sequence[str] = (),
+    whole: Sequence[str] = (),
     width: int = 180,
-) -> str:  # fmt: skip
-    """right: columns aligned to the right; whole: columns that never wrap, the others do to stay within ``width``."""
+) -> str:
+    """right: columns aligned to the right; whole: columns that never wrap, the others do to
+    stay within ``width``.
+    """
     table = Table(box=box.SIMPLE, pad_edge=False)
     for name in header:
         table.add_column(

@@ -1,5 +1,6 @@
 """From a module to its `SpikeGraph`, through `torch.export` in evaluation mode."""
 
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -8,41 +9,53 @@ import torch
 from torch import Tensor, fx, nn
 
 from spikedriven.errors import InputError
-from spikedriven.graph.kinds import Constant, Input, Kind
+from spikedriven.graph import rules  # noqa: F401  (fills the registry)
+from spikedriven.graph.calls import Call, Operand, apply_rule, target_name
+from spikedriven.graph.inputs import Inputs, as_inputs
+from spikedriven.graph.kinds import Constant, Input, Kind, Membrane
+from spikedriven.graph.neuron_calls import NeuronCall, NeuronCalls
 from spikedriven.graph.nodes import Node, SpikeGraph, Weight
-from spikedriven.graph.rules import Call, Operand, apply_rule
+from spikedriven.graph.writes import written_once
 
 INPUT = Input()
 
 
-def trace(model: nn.Module, example: Tensor, input_kind: Kind = INPUT) -> SpikeGraph:
+def trace(model: nn.Module, example: Inputs, input_kind: Kind = INPUT) -> SpikeGraph:
     """The spike graph of a model, in evaluation mode (the model's own mode is put back afterwards).
 
-    Traced is ``forward``, or the method that the model names in an attribute ``graph_method``: a network whose forward
-    draws random numbers, as masked pre-training does, shows its encoder instead.
+    Traced is ``forward``, or the method that the model names in an attribute ``graph_method``: a
+    network whose forward draws random numbers, as masked pre-training does, shows its encoder
+    instead.
 
-    example: one batch as the model takes it, [B, C, H, W] or [B, T, C, H, W]; only its shape and dtype matter.
-    input_kind: what the input is; `Count` says that it holds whole numbers (event counts) the first layer can add.
-    Raises InputError for an operator without a rule (see `rules.register_rule`), or a model torch cannot export.
+    example: one batch as the model takes it, [B, C, H, W] or [B, T, C, H, W], or a tuple of its
+    inputs; only shapes and dtypes matter. input_kind: what the inputs are; `Count` says that they
+    hold whole numbers (event counts) the first layer can add.
+    Raises InputError for an operator without a rule (see `rules.register_rule`), or a model torch
+    cannot export.
+
+    Example::
+
+        >>> import torch
+        >>> import spikedriven as sd
+        >>> model = sd.create_model("sdt_2_256_cifar", time_steps=2, embed_dim=32, depth=1).eval()
+        >>> images = torch.rand(4, 3, 32, 32)
+        >>> graph = sd.trace(model, images)
+        >>> graph.find("neuron")[0].module, str(graph.find("neuron")[0].kind)
+        ('stem.0.neuron', 'spike')
+        >>> graph.find("conv")[0].attrs["stride"]
+        [1, 1]
     """
-    if not isinstance(example, Tensor) or example.ndim == 0 or example.shape[0] == 0:
-        raise InputError(
-            f"trace needs a batch of at least one example as a tensor, found {_describe(example)}"
-        )
+    inputs = as_inputs(example)
     with as_graphed(model):
-        exported, dynamic = _export(model, example)
-    reader = _Reader(exported, input_kind)
+        exported, dynamic = _export(model, inputs)
+        reader = _Reader(model, exported, input_kind)
     return SpikeGraph(
         nodes=tuple(reader.live_nodes()),
         outputs=reader.outputs,
-        batch_size=1 if dynamic else example.shape[0],
+        batch_size=1 if dynamic else len(inputs[0]),
         dynamic_batch=dynamic,
         exported=exported,
     )
-
-
-def _describe(value: object) -> str:
-    return f"shape {list(value.shape)}" if isinstance(value, Tensor) else type(value).__name__
 
 
 @contextmanager
@@ -58,10 +71,24 @@ def evaluating(model: nn.Module) -> Iterator[None]:
 
 
 @contextmanager
+def _own_precision(model: nn.Module) -> Iterator[None]:
+    """A float64 copy stays in float64 where its forward makes tensors (``torch.zeros(...)``)."""
+    usual = torch.get_default_dtype()
+    if any(parameter.dtype == torch.float64 for parameter in model.parameters()):
+        torch.set_default_dtype(torch.float64)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(usual)
+
+
+@contextmanager
 def as_graphed(model: nn.Module) -> Iterator[None]:
-    """Evaluation mode, with ``model(x)`` calling what `trace` traces. May be entered again inside."""
+    """Evaluation mode, with ``model(x)`` calling what `trace` traces. May be entered again
+    inside.
+    """
     name = getattr(model, "graph_method", "forward")
-    with evaluating(model):
+    with evaluating(model), _own_precision(model):
         if name == "forward" or "forward" in vars(model):
             yield
             return
@@ -72,47 +99,57 @@ def as_graphed(model: nn.Module) -> Iterator[None]:
             object.__delattr__(model, "forward")
 
 
-def _export(model: nn.Module, example: Tensor) -> tuple[torch.export.ExportedProgram, bool]:
-    """The exported program, and whether its batch axis is free. A batch of one would be taken for a constant."""
+def _export(
+    model: nn.Module, inputs: tuple[Tensor, ...]
+) -> tuple[torch.export.ExportedProgram, bool]:
+    """The exported program, and whether its batch axis is free. A batch of one would be taken
+    for a constant.
+    """
     failures = []
-    for batch in (max(example.shape[0], 2), None):
-        arguments = example.new_zeros(
-            batch or example.shape[0], *example.shape[1:]
+    size, free = len(inputs[0]), tuple({0: torch.export.Dim.DYNAMIC} for _ in inputs)
+    for batch, dynamic in ((max(size, 2), free), (size, None)):
+        arguments = tuple(
+            x.new_zeros(batch, *x.shape[1:]) for x in inputs
         )  # export marks what it is given
-        dynamic = None if batch is None else ({0: torch.export.Dim.DYNAMIC},)
         try:
             with torch.no_grad():
-                return torch.export.export(
-                    model, (arguments,), dynamic_shapes=dynamic
-                ), batch is not None
+                exported = torch.export.export(model, arguments, dynamic_shapes=dynamic)
+            return written_once(exported), dynamic is not None
         except (
             Exception
         ) as error:  # whatever a user's forward raises; told below, with its cause attached
             failures.append(error)
+    shapes = ", ".join(str(list(x.shape)) for x in inputs)
     raise InputError(
-        f"torch.export cannot trace {type(model).__name__} with an example of {_describe(example)}: {failures[-1]}"
+        f"torch.export cannot trace {type(model).__name__} with an example of shape {shapes}: "
+        f"{failures[-1]}"
     ) from failures[-1]
 
 
 class _Reader:
     """Walks the exported program once, in order, and turns each operator call into a `Node`."""
 
-    def __init__(self, exported: torch.export.ExportedProgram, input_kind: Kind) -> None:
+    def __init__(
+        self, model: nn.Module, exported: torch.export.ExportedProgram, input_kind: Kind
+    ) -> None:
         self.nodes: list[Node] = []
         self.outputs: tuple[str, ...] = ()
         self.by_id: dict[str, Node] = {}
         self.input_kind = input_kind
+        self.neuron_calls = NeuronCalls(model, exported.graph)
         signature = exported.graph_signature
         self.weights = {
             spec.arg.name: spec.target
             for spec in signature.input_specs
             if spec.target is not None and hasattr(spec.arg, "name")
         }
+        self.returned = set(signature.user_outputs)
         for node in exported.graph.nodes:
             self.read(node)
 
     def read(self, node: fx.Node) -> None:
         if node.op == "placeholder" and node.name not in self.weights:
+            shape, dtype = _shape_and_dtype(node)
             self.add(
                 Node(
                     node.name,
@@ -122,13 +159,21 @@ class _Reader:
                     {},
                     {},
                     self.input_kind,
-                    *_shape_and_dtype(node),
+                    shape,
+                    dtype,
+                    node.name,
+                    _batch_axis(node),
                 )
             )
         elif node.op == "output":
-            self.outputs = tuple(argument.name for argument in node.all_input_nodes)
+            named = (argument.name for argument in node.all_input_nodes)
+            self.outputs = tuple(name for name in named if name in self.returned)
         elif node.op == "call_function" and _is_tensor(node) and node.users:
-            self.add(self.call(node))
+            call = self.neuron_calls.of(node)
+            if call is None or self.computes_a_constant(call):
+                self.add(self.call(node))
+            elif call.leaves(node):
+                self.add(self.neuron(node, call))
 
     def live_nodes(self) -> list[Node]:
         """The inputs, and what the outputs depend on."""
@@ -154,7 +199,9 @@ class _Reader:
                 )
             caller, extra = node.args[0], {"output": node.args[1]}
         inputs, attrs = self.arguments(caller)
-        target = _target_name(caller.target)
+        target = target_name(caller.target)
+        if target == "aten::copy":
+            del inputs["self"]  # it is written over
         shape, dtype = _shape_and_dtype(node)
         operands = {
             name: Operand(self.by_id[i].kind, self.by_id[i].shape) for name, i in inputs.items()
@@ -163,10 +210,65 @@ class _Reader:
         op, kind = apply_rule(Call(target, operands, attrs | extra, shape), module)
         if isinstance(kind, Constant) and kind.value is not None:
             inputs = {}  # ``zeros_like`` and its kin read a shape, not a value
-        return Node(node.name, op, target, module, inputs, attrs | extra, kind, shape, dtype)
+        attrs |= extra
+        return Node(
+            node.name,
+            op,
+            target,
+            module,
+            inputs,
+            attrs,
+            kind,
+            shape,
+            dtype,
+            caller.name,
+            _batch_axis(node),
+        )
+
+    def computes_a_constant(self, call: NeuronCall) -> bool:
+        """A neuron that reads weights alone: its operators stay, so that their values can be
+        computed.
+        """
+        return all(isinstance(self.by_id[node.name].kind, Constant) for node in self.read_by(call))
+
+    def read_by(self, call: NeuronCall) -> list[fx.Node]:
+        return [node for node in call.inputs() if node.name not in self.weights]
+
+    def neuron(self, node: fx.Node, call: NeuronCall) -> Node:
+        """A whole call of a neuron that is written in PyTorch's operators, for one of the
+        values that leave it.
+        """
+        read = sorted(
+            self.read_by(call), key=lambda n: isinstance(self.by_id[n.name].kind, Constant)
+        )
+        inputs = {f"x{i or ''}": source.name for i, source in enumerate(read)}
+        neuron = call.neuron
+        attrs = {"levels": neuron.levels, "unit": neuron.unit, "spec": neuron.spec()}
+        target = f"{type(neuron).__module__}::{type(neuron).__qualname__}"
+        op, kind = (
+            ("neuron", call.kind)
+            if node is self.neuron_calls.spikes(call)
+            else ("membrane", Membrane())
+        )
+        shape, dtype = _shape_and_dtype(node)
+        return Node(
+            node.name,
+            op,
+            target,
+            call.module,
+            inputs,
+            attrs,
+            kind,
+            shape,
+            dtype,
+            call.nodes[0].name,
+            _batch_axis(node),
+        )
 
     def arguments(self, node: fx.Node) -> tuple[dict[str, str], dict[str, Any]]:
-        """A call's arguments under their schema names: ids of producing nodes, and everything else."""
+        """A call's arguments under their schema names: ids of producing nodes, and everything
+        else.
+        """
         inputs: dict[str, str] = {}
         attrs: dict[str, Any] = {}
         assert isinstance(node.target, torch._ops.OpOverload)
@@ -200,21 +302,24 @@ def _is_tensor(value: Any) -> bool:
     return isinstance(value, fx.Node) and isinstance(value.meta.get("val"), Tensor)
 
 
-def _target_name(target: Any) -> str:
-    """``"aten::add"`` for ``aten.add_.Tensor``: without overload, and in-place operators under their plain name."""
-    namespace, name = target._schema.name.split("::")
-    return f"{namespace}::{name if name.startswith('__') else name.rstrip('_')}"
-
-
 def _module_path(node: fx.Node) -> str:
+    """Qualified name of the module that made the call; the second call of a module, ``name@1``,
+    has its name too.
+    """
     stack = node.meta.get("nn_module_stack") or {}
     paths = [path for path, _ in stack.values()]
-    return paths[-1] if paths else ""
+    return re.sub(r"@\d+", "", paths[-1]) if paths else ""
 
 
 def _shape_and_dtype(node: fx.Node) -> tuple[tuple[int, ...], torch.dtype]:
     value = node.meta["val"]
     return tuple(plain(size) for size in value.shape), value.dtype
+
+
+def _batch_axis(node: fx.Node) -> int | None:
+    """The first axis whose size is not a number."""
+    sizes = node.meta["val"].shape
+    return next((i for i, size in enumerate(sizes) if isinstance(size, torch.SymInt)), None)
 
 
 def plain(value: Any) -> Any:

@@ -7,11 +7,12 @@ from spikedriven.errors import InputError
 
 
 class DropPath(nn.Module):
-    """Drop a residual branch per sample, at all time steps together, and scale what stays by 1 / keep.
+    """Drop a residual branch per sample, at all time steps together, and scale what stays by 1 /
+    keep.
 
     rate: probability in [0, 1). x: [T, B, ...].
-    per: "sample", or "batch" for what the E-SpikeFormer Large release does (its first axis is T = 1, so one draw
-    decides for the whole mini-batch).
+    per: "sample", or "batch" for what the E-SpikeFormer Large release does (its first axis is T =
+    1, so one draw decides for the whole mini-batch).
     """
 
     def __init__(self, rate: float = 0.0, per: str = "sample") -> None:

@@ -9,15 +9,20 @@ from spikedriven.neurons import NeuronFactory
 class SpikeMLP(nn.Module):
     """neuron -> conv -> BN -> neuron -> conv -> BN. [T, B, C, H, W] -> the same shape.
 
-    kernel: 1 works per position; 3 is the channel convolution of the conv stages. bias: of both convolutions.
-    inner_residual: add the input before the second half as well (SDT with mlp_ratio 1: two residual units in a row).
-    The caller adds the outer residual.
+    kernel: 1 works per position; 3 is the channel convolution of the conv stages. bias: of both
+    convolutions. inner_residual: add the input before the second half as well (SDT with mlp_ratio
+    1: two residual units in a row). The caller adds the outer residual.
     """
 
     def __init__(
-        self, dim: int, hidden: int, neuron: NeuronFactory, inner_residual: bool = False, kernel: int = 1,
+        self,
+        dim: int,
+        hidden: int,
+        neuron: NeuronFactory,
+        inner_residual: bool = False,
+        kernel: int = 1,
         bias: bool = True,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.fc1 = FireProject(neuron(), ConvBN(dim, hidden, kernel, bias=bias))
         self.fc2 = FireProject(neuron(), ConvBN(hidden, dim, kernel, bias=bias))

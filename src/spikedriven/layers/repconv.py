@@ -1,21 +1,25 @@
-"""Re-parameterisable convolutions: chains of linear layers that act as one convolution once they are folded.
+"""Re-parameterisable convolutions: chains of linear layers that act as one convolution once they
+are folded.
 
-In a chain nothing fires between the parts, so it reads spikes and is worth one dense convolution at inference.
+In a chain nothing fires between the parts, so it reads spikes and is worth one dense convolution at
+inference.
 """
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from spikedriven.layers.norm import batch_norm
+from spikedriven.kernels.norm import batch_norm
 from spikedriven.layers.units import ConvBN, over_time
 
 
 class BatchNormPad2d(nn.BatchNorm2d):
-    """Batch norm, then a border of one pixel that holds the norm's image of zero. [N, C, H, W] -> [N, C, H+2, W+2].
+    """Batch norm, then a border of one pixel that holds the norm's image of zero. [N, C, H, W] ->
+    [N, C, H+2, W+2].
 
-    The border makes the chain equal to one zero-padded convolution after folding. As released: in training too the
-    border comes from the running statistics, already updated by this batch, and no gradient flows through it.
+    The border makes the chain equal to one zero-padded convolution after folding. As released: in
+    training too the border comes from the running statistics, already updated by this batch, and no
+    gradient flows through it.
     """
 
     running_mean: Tensor
@@ -35,7 +39,8 @@ class BatchNormPad2d(nn.BatchNorm2d):
 class RepConvBN(nn.Module):
     """RepConv (Meta-SpikeFormer): 1x1 -> padded BN -> depthwise 3x3 -> 1x1 -> BN -> BN, no biases.
 
-    [T, B, in, H, W] -> [T, B, out, H, W]; one dense 3x3 convolution after folding. The second norm is the release's.
+    [T, B, in, H, W] -> [T, B, out, H, W]; one dense 3x3 convolution after folding. The second norm
+    is the release's.
     """
 
     def __init__(self, in_chans: int, out_chans: int) -> None:
@@ -56,9 +61,11 @@ class RepConvBN(nn.Module):
 
 
 class RepPointwise(nn.Module):
-    """Two 1x1 convolutions, each with its BN (E-SpikeFormer Large). [T, B, in, H, W] -> [T, B, out, H, W].
+    """Two 1x1 convolutions, each with its BN (E-SpikeFormer Large). [T, B, in, H, W] -> [T, B, out,
+    H, W].
 
-    hidden: channels between them; last_bn: a further BN at the end. One 1x1 convolution after folding.
+    hidden: channels between them; last_bn: a further BN at the end. One 1x1 convolution after
+    folding.
     """
 
     def __init__(self, in_chans: int, out_chans: int, hidden: int, last_bn: bool = True) -> None:

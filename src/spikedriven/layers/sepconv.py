@@ -2,13 +2,14 @@
 
 from torch import Tensor, nn
 
-from spikedriven.layers.depthwise import DepthwiseConv2d
+from spikedriven.kernels.depthwise import DepthwiseConv2d
 from spikedriven.layers.units import ConvBN, FireProject, in_a_row, over_time
 from spikedriven.neurons import NeuronFactory
 
 
 class SeparableConvBN(nn.Module):
-    """Depthwise convolution, 1x1 convolution, BN, nothing in between. [T, B, in, H, W] -> [T, B, out, H, W].
+    """Depthwise convolution, 1x1 convolution, BN, nothing in between. [T, B, in, H, W] -> [T, B,
+    out, H, W].
 
     It reads spikes and is worth one dense convolution of the same kernel after folding.
     """
@@ -23,7 +24,8 @@ class SeparableConvBN(nn.Module):
 
 
 class SepConv(nn.Module):
-    """Meta-SpikeFormer's: two neurons; the 1x1 convolution reads the real output of the depthwise one.
+    """Meta-SpikeFormer's: two neurons; the 1x1 convolution reads the real output of the depthwise
+    one.
 
     Real-valued [T, B, C, H, W] in and out; the caller adds the residual.
     """

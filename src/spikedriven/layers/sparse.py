@@ -1,8 +1,10 @@
-"""Conv layers that see visible patches only, for masked pre-training (in the manner of SparK, ICLR 2023).
+"""Conv layers that see visible patches only, for masked pre-training (in the manner of SparK, ICLR
+2023).
 
-Each takes ``active``, bool [B, h, w] over patches, beside its map; without it, it is the ordinary layer. Hidden places
-are 0 before and after, and batch norm, in training and evaluation, sees the visible ones alone. Parameters have the
-names and shapes of the ordinary layers, so weights move between the two.
+Each takes ``active``, bool [B, h, w] over patches, beside its map; without it, it is the ordinary
+layer. Hidden places are 0 before and after, and batch norm, in training and evaluation, sees the
+visible ones alone. Parameters have the names and shapes of the ordinary layers, so weights move
+between the two.
 """
 
 from collections.abc import Sequence
@@ -16,19 +18,25 @@ from spikedriven.neurons import NeuronFactory
 
 
 def on_map(active: Tensor, size: Sequence[int]) -> Tensor:
-    """Patches [B, h, w] -> positions [B, H, W] of a map with a whole number of positions per patch."""
+    """Patches [B, h, w] -> positions [B, H, W] of a map with a whole number of positions per
+    patch.
+    """
     return active.repeat_interleave(size[0] // active.shape[1], 1).repeat_interleave(
         size[1] // active.shape[2], 2
     )
 
 
 def call_sparse(layer: nn.Module, x: Tensor, active: Tensor | None) -> Tensor:
-    """``layer(x, active)``; without visible patches ``layer(x)``, which also a folded or expanded layer understands."""
+    """``layer(x, active)``; without visible patches ``layer(x)``, which also a folded or
+    expanded layer understands.
+    """
     return layer(x) if active is None else layer(x, active)
 
 
 class SparseConvBN(ConvBN):
-    """Convolution, then batch norm over visible positions. [T, B, in, H, W] -> [T, B, out, H/stride, W/stride]."""
+    """Convolution, then batch norm over visible positions. [T, B, in, H, W] -> [T, B, out,
+    H/stride, W/stride].
+    """
 
     def forward(self, x: Tensor, active: Tensor | None = None) -> Tensor:
         if active is None:

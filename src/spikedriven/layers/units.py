@@ -1,20 +1,24 @@
-"""The two units every family is built from: a weight layer followed by a neuron, and a neuron followed by one.
+"""The two units every family is built from: a weight layer followed by a neuron, and a neuron
+followed by one.
 
-All tensors are [T, B, C, H, W]. Convolution, batch norm and pooling see time folded into the batch, so batch statistics
-run over T, B, H and W.
+All tensors are [T, B, C, H, W]. Convolution, batch norm and pooling see time folded into the batch,
+so batch statistics run over T, B, H and W.
 """
 
 from collections.abc import Callable
 from itertools import pairwise
+from typing import cast
 
 import torch
 from torch import Tensor, nn
 
-from spikedriven.layers.depthwise import DepthwiseConv2d
-from spikedriven.layers.norm import batch_norm, unwatched
+from spikedriven.errors import InputError
+from spikedriven.kernels.arrays import is_still
+from spikedriven.kernels.depthwise import DepthwiseConv2d
+from spikedriven.kernels.norm import batch_norm, unwatched
+from spikedriven.kernels.pool import max_pool
 from spikedriven.layers.norm_fire import can_fuse, norm_fire
-from spikedriven.layers.pool import max_pool
-from spikedriven.neurons.native_cpu import is_still
+from spikedriven.neurons import Neuron
 
 
 def over_time(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
@@ -23,7 +27,9 @@ def over_time(function: Callable[[Tensor], Tensor], x: Tensor) -> Tensor:
 
 
 class ConvBN(nn.Module):
-    """Convolution (same padding) and batch norm. [T, B, in, H, W] -> [T, B, out, H/stride, W/stride]."""
+    """Convolution (same padding) and batch norm. [T, B, in, H, W] -> [T, B, out, H/stride,
+    W/stride].
+    """
 
     def __init__(
         self,
@@ -50,7 +56,9 @@ class ConvBN(nn.Module):
 
 
 def project_and_fire(project: nn.Module, neuron: nn.Module, x: Tensor) -> Tensor:
-    """``neuron(project(x))``, [T, B, C, H, W] -> spikes; norm and neuron as one operation where that is offered."""
+    """``neuron(project(x))``, [T, B, C, H, W] -> spikes; norm and neuron as one operation where
+    that is offered.
+    """
     if not (
         isinstance(project, ConvBN)
         and can_fuse(project.bn, neuron, x)
@@ -58,7 +66,7 @@ def project_and_fire(project: nn.Module, neuron: nn.Module, x: Tensor) -> Tensor
     ):
         return neuron(project(x))
     maps = over_time(project.conv, x[:1] if is_still(x) else x)
-    return norm_fire(maps, project.bn, neuron, x.shape[0])
+    return norm_fire(maps, project.bn, cast(Neuron, neuron), x.shape[0])
 
 
 class MaxPool(nn.MaxPool2d):
@@ -73,8 +81,22 @@ def halving_pool() -> MaxPool:
     return MaxPool(3, stride=2, padding=1)
 
 
+def stage_pools(flags: str) -> list[nn.Module]:
+    """One pool a stage: halving where the flag is "1", none where it is "0". "0011": stride 4."""
+    if not isinstance(flags, str) or len(flags) != 4 or set(flags) - {"0", "1"}:
+        raise InputError(f"stem_pools must be four flags 0 or 1, such as '1111', found {flags!r}")
+    return [halving_pool() if flag == "1" else nn.Identity() for flag in flags]
+
+
+def stage_strides(flags: str) -> list[int]:
+    """Total stride behind each stage of such a stem."""
+    return [2 ** flags[: i + 1].count("1") for i in range(len(flags))]
+
+
 class ProjectFire(nn.Module):
-    """Weight layer, then neuron, then (optionally) a pool on the spikes: real or spike input, spike output."""
+    """Weight layer, then neuron, then (optionally) a pool on the spikes: real or spike input,
+    spike output.
+    """
 
     def __init__(
         self, project: nn.Module, neuron: nn.Module, pool: nn.Module | None = None
@@ -88,7 +110,9 @@ class ProjectFire(nn.Module):
 
 
 class FireProject(nn.Module):
-    """Neuron, then (optionally) a pool on the spikes, then weight layer: real input, real output, spikes in between."""
+    """Neuron, then (optionally) a pool on the spikes, then weight layer: real input, real
+    output, spikes in between.
+    """
 
     def __init__(
         self, neuron: nn.Module, project: nn.Module, pool: nn.Module | None = None

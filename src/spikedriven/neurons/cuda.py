@@ -1,8 +1,10 @@
-"""The neurons' operators on GPUs: `triton_kernels` behind the names registered in `lif` and `integer`.
+"""The neurons' operators on GPUs: `kernels.triton_neurons` behind the names registered in `lif` and
+`integer`.
 
-Registered where Triton is installed (PyTorch's wheels for GPUs on Linux bring it); elsewhere GPUs run the plain
-implementation. Triton is imported by the first call. ``lif_op.set_kernel_enabled("cuda", False)`` is a context in which
-the plain implementation runs instead.
+Registered where Triton is installed (PyTorch's wheels for GPUs on Linux bring it); elsewhere GPUs
+run the plain implementation. Triton is imported by the first call.
+``lif_op.set_kernel_enabled("cuda", False)`` is a context in which the plain implementation runs
+instead.
 """
 
 from importlib.util import find_spec
@@ -11,12 +13,15 @@ import torch
 from torch import Tensor
 
 from spikedriven.neurons.dynamics import LIFOptions, membrane_dtype
-from spikedriven.neurons.integer import integer_spike, integer_spike_backward
-from spikedriven.neurons.lif import lif_backward_op, lif_op
+from spikedriven.neurons.integer import divided, integer_spike, integer_spike_backward
+from spikedriven.neurons.lif import lif_backward_op, lif_backward_plain, lif_op
 
 #: Backward keeps so many time steps in registers; longer inputs are worked on in chunks of so many.
 MAX_STEPS = 16
 FORWARD_BLOCK, BACKWARD_BLOCK = 1024, 512  # elements a program
+#: Surrogates whose slopes the kernels have; gradients with another one take the plain
+#: implementation.
+SURROGATES = ("sigmoid", "atan")
 #: No fused multiply-add: it rounds once where the readable neuron rounds twice.
 COMPILER = {"num_warps": 4, "enable_fp_fusion": False}
 
@@ -44,7 +49,9 @@ def _strides_of_copy(x: Tensor) -> tuple[int, ...]:
 
 
 def _step_after_step(x: Tensor) -> Tensor:
-    """x with time outermost and no gaps in a step, or with one step for all (stride 0); itself where it lies so."""
+    """x with time outermost and no gaps in a step, or with one step for all (stride 0); itself
+    where it lies so.
+    """
     dense = x.stride()[1:] == _strides_of_copy(x[0])
     return x if dense and (len(x) == 1 or x.stride(0) in (0, x[0].numel())) else x.contiguous()
 
@@ -57,9 +64,12 @@ def _strides_after_step(x: Tensor) -> tuple[int, ...]:
 def _fixed(options: LIFOptions) -> dict[str, object]:
     """What both LIF kernels are compiled for."""
     return {
-        "TAU": options.tau, "V_THRESHOLD": options.v_threshold, "V_RESET": options.v_reset, "REST": options.rest,
+        "TAU": options.tau,
+        "V_THRESHOLD": options.v_threshold,
+        "V_RESET": options.v_reset,
+        "REST": options.rest,
         "DECAY_INPUT": options.decay_input,
-    }  # fmt: skip
+    }
 
 
 def _steps(x: Tensor) -> dict[str, object]:
@@ -87,7 +97,7 @@ def _charge_through(
     options: LIFOptions,
 ) -> None:
     """Writes spikes, where asked for, and the last membrane. All in the memory layout of x."""
-    from spikedriven.neurons.triton_kernels import lif_forward
+    from spikedriven.kernels.triton_neurons import lif_forward
 
     for part in _chunks(x):
         out = None if spikes is None else spikes[part]
@@ -128,7 +138,10 @@ def lif_backward(
     *values,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """`spikedriven::lif_backward`."""
-    steps, k, options = _step_after_step(x), _decay_rate(x, w), LIFOptions(*values)
+    options = LIFOptions(*values)
+    if options.surrogate not in SURROGATES:
+        return lif_backward_plain(grad_spikes, grad_v, x, v, w, options)
+    steps, k = _step_after_step(x), _decay_rate(x, w)
     starts = _membranes_at_chunks(steps, _arranged_membrane(v, steps), k, options)
     if grad_spikes is not None:
         grad_spikes = _arranged(grad_spikes, _strides_after_step(steps))
@@ -142,7 +155,9 @@ def lif_backward(
 def _membranes_at_chunks(
     x: Tensor, v: Tensor | None, k: Tensor | None, options: LIFOptions
 ) -> list[Tensor | None]:
-    """The membrane before each chunk of time steps, computed again: none but v for up to MAX_STEPS steps."""
+    """The membrane before each chunk of time steps, computed again: none but v for up to
+    MAX_STEPS steps.
+    """
     starts = [v]
     for part in _chunks(x)[:-1]:
         last = torch.empty_like(x[0], dtype=membrane_dtype(x))
@@ -152,11 +167,17 @@ def _membranes_at_chunks(
 
 
 def _unwind(
-    x: Tensor, starts: list[Tensor | None], k: Tensor | None, grad_spikes: Tensor | None, grad_v: Tensor | None,
+    x: Tensor,
+    starts: list[Tensor | None],
+    k: Tensor | None,
+    grad_spikes: Tensor | None,
+    grad_v: Tensor | None,
     options: LIFOptions,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    """From the last chunk to the first. Returns the gradients of x, of the first membrane and of k."""
-    from spikedriven.neurons.triton_kernels import lif_backward
+) -> tuple[Tensor, Tensor, Tensor]:
+    """From the last chunk to the first. Returns the gradients of x, of the first membrane and
+    of k.
+    """
+    from spikedriven.kernels.triton_neurons import lif_backward
 
     grad_x = torch.empty_strided(x.shape, _strides_after_step(x), dtype=x.dtype, device=x.device)
     grad_v0 = torch.empty_like(x[0], dtype=membrane_dtype(x))
@@ -166,21 +187,35 @@ def _unwind(
         list(zip(_chunks(x), starts, parts_of_grad_k, strict=True))
     ):
         _launch(
-            lif_backward, grad_v0.numel(), BACKWARD_BLOCK, x[part], v, k,
-            None if grad_spikes is None else grad_spikes[part], grad_v, grad_x[part], grad_v0, part_of_grad_k,
-            **_steps(x[part]), DETACH_RESET=options.detach_reset, SURROGATE=options.surrogate, ALPHA=options.alpha,
+            lif_backward,
+            grad_v0.numel(),
+            BACKWARD_BLOCK,
+            x[part],
+            v,
+            k,
+            None if grad_spikes is None else grad_spikes[part],
+            grad_v,
+            grad_x[part],
+            grad_v0,
+            part_of_grad_k,
+            **_steps(x[part]),
+            DETACH_RESET=options.detach_reset,
+            SURROGATE=options.surrogate,
+            ALPHA=options.alpha,
             **_fixed(options),
-        )  # fmt: skip
+        )
         grad_v = grad_v0
     return grad_x, grad_v0, parts_of_grad_k.sum()
 
 
-def integer(x: Tensor, levels: int, norm: float, rounding: str, gradient: str) -> Tensor:
+def integer(
+    x: Tensor, levels: int, norm: float, rounding: str, gradient: str, threshold: float = 1.0
+) -> Tensor:
     """`spikedriven::integer_spike`."""
-    from spikedriven.neurons.triton_kernels import integer_forward
+    from spikedriven.kernels.triton_neurons import integer_forward
 
     out = torch.empty_like(x)
-    given = _arranged(x, out.stride())
+    given = _arranged(divided(x, threshold) if threshold != 1.0 else x, out.stride())
     _launch(
         integer_forward,
         out.numel(),
@@ -195,20 +230,22 @@ def integer(x: Tensor, levels: int, norm: float, rounding: str, gradient: str) -
 
 
 def integer_backward(
-    upstream: Tensor, x: Tensor, levels: int, norm: float, gradient: str
+    upstream: Tensor, x: Tensor, levels: int, norm: float, gradient: str, threshold: float = 1.0
 ) -> Tensor:
     """`spikedriven::integer_spike_backward`."""
-    from spikedriven.neurons.triton_kernels import integer_backward
+    from spikedriven.kernels.triton_neurons import integer_backward
 
     out = torch.empty_like(upstream)
-    tensors = _arranged(upstream, out.stride()), _arranged(x, out.stride()), out
+    given = _arranged(divided(x, threshold) if threshold != 1.0 else x, out.stride())
+    tensors = _arranged(upstream, out.stride()), given, out
+    divisor = norm * threshold
     _launch(
         integer_backward,
         out.numel(),
         FORWARD_BLOCK,
         *tensors,
         LEVELS=levels,
-        NORM=norm,
+        NORM=divisor,
         GRADIENT=gradient,
     )
     return out

@@ -2,14 +2,17 @@
 
 Per element, for t = 1..T with V_0 = 0 (or a membrane handed in):
 
-* charge  ``H_t = V_{t-1} + (X_t - (V_{t-1} - V_reset)) / tau``   (``decay_input=False``: X_t is not divided by tau)
+* charge  ``H_t = V_{t-1} + (X_t - (V_{t-1} - V_reset)) / tau``   (``decay_input=False``: X_t is not
+  divided by tau)
 * fire    ``S_t = 1 if H_t >= V_threshold else 0``                (equality fires)
-* reset   hard ``V_t = V_reset where S_t, else H_t``; soft (``v_reset=None``) ``V_t = H_t - S_t V_threshold``
+* reset   hard ``V_t = V_reset where S_t, else H_t``; soft (``v_reset=None``) ``V_t = H_t - S_t
+  V_threshold``
 
 Both the readable neuron (`naive`) and the operator (`lif`) are written from these functions.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import cast
 
 import torch
 from torch import Tensor
@@ -20,7 +23,9 @@ from spikedriven.neurons.surrogate import resolve_alpha
 
 @dataclass(frozen=True)
 class LIFOptions:
-    """Everything about a LIF neuron except its input, its membrane and a learnable time constant."""
+    """Everything about a LIF neuron except its input, its membrane and a learnable time
+    constant.
+    """
 
     tau: float = 2.0
     v_threshold: float = 1.0
@@ -44,6 +49,14 @@ class LIFOptions:
         """The potential to which the membrane leaks: V_reset, or 0 with a soft reset."""
         return 0.0 if self.v_reset is None else self.v_reset
 
+    def rescaled(self, factor: float) -> "LIFOptions":
+        """Of the neuron that fires for ``factor * x`` as this one does for x, and learns alike."""
+        alpha = cast(float, self.alpha)  # resolved above
+        v_reset = None if self.v_reset is None else self.v_reset * factor
+        return replace(
+            self, v_threshold=self.v_threshold * factor, v_reset=v_reset, alpha=alpha / factor
+        )
+
 
 def leak(difference: Tensor, options: LIFOptions, k: Tensor | None) -> Tensor:
     """``difference / tau``; a parametric neuron multiplies by ``k = sigmoid(w)`` instead."""
@@ -51,7 +64,9 @@ def leak(difference: Tensor, options: LIFOptions, k: Tensor | None) -> Tensor:
 
 
 def charge(v: Tensor | None, x: Tensor, options: LIFOptions, k: Tensor | None = None) -> Tensor:
-    """H_t from V_{t-1} and X_t. ``v=None`` stands for the resting membrane, for which some terms vanish exactly."""
+    """H_t from V_{t-1} and X_t. ``v=None`` stands for the resting membrane, for which some
+    terms vanish exactly.
+    """
     if v is None:
         driven = leak(x, options, k) if options.decay_input else x
         return driven + options.rest if options.rest else driven

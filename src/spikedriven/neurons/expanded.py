@@ -1,28 +1,35 @@
-"""An integer neuron as D binary sub-steps: ``s_d = 1 where the integer neuron's count is at least d``, d = 1..D.
+"""An integer neuron as D binary sub-steps: ``s_d = 1 where the integer neuron's count is at least
+d``, d = 1..D.
 
-The sum of the sub-steps is the count, so any linear layer gives the same result whether it reads the count once or
-the D binary sub-steps one after the other. See docs/t_by_d.md.
+The sum of the sub-steps is the count, so any linear layer gives the same result whether it reads
+the count once or the D binary sub-steps one after the other. See docs/t_by_d.md.
 """
 
 import torch
 from torch import Tensor
 
-from spikedriven.neurons.integer import IntegerNeuron
-from spikedriven.neurons.modules import Neuron
+from spikedriven.errors import InputError
+from spikedriven.kernels.followed import transformed
+from spikedriven.neurons.base import Neuron
+from spikedriven.neurons.dynamics import membrane_dtype
 
 
 def expand_spike_plain(x: Tensor, levels: int, threshold: float, rounding: str) -> Tensor:
     """Plain operators: x [T, ...] -> [T * D, ...], sub-steps of one time step in a row.
 
-    The count reaches d where ``x / threshold >= d - 1/2``; a tie rounds up, except, with rounding "half_even", to an
-    even count only.
+    The same division by the threshold as in the integer neuron, then one comparison per sub-step:
+    the count reaches d where ``y >= d - 1/2``; a tie rounds up, except, with rounding "half_even",
+    to an even count only.
     """
-    steps = []
-    for d in range(1, levels + 1):
-        bound = (d - 0.5) * threshold
-        rises = x > bound if rounding == "half_even" and d % 2 else x >= bound
-        steps.append(rises.to(x.dtype))
+    y = x.to(membrane_dtype(x)) / threshold
+    steps = [_reaches(y, d, rounding).to(x.dtype) for d in range(1, levels + 1)]
     return torch.stack(steps, dim=1).flatten(0, 1)
+
+
+def _reaches(y: Tensor, d: int, rounding: str) -> Tensor:
+    if rounding == "half_up":
+        return y + 0.5 >= d  # the sum that the integer neuron rounds down, with its rounding
+    return y > d - 0.5 if d % 2 else y >= d - 0.5
 
 
 @torch.library.custom_op("spikedriven::expand_spike", mutates_args=())
@@ -36,23 +43,49 @@ def _(x, levels, threshold, rounding):
     return x.new_empty(x.shape[0] * levels, *x.shape[1:])
 
 
-class ExpandedNeuron(Neuron):
-    """Binary sub-steps of an integer neuron. [T, ...] -> [T * levels, ...] in {0, 1}. Inference only.
-
-    threshold: what the integer neuron's input was divided by (factors in front of it are folded in here).
+class _ForInference(torch.autograd.Function):
+    """`expand_spike_plain` where torch.func follows the operators: it has no derivative, and
+    says so.
     """
 
-    def __init__(self, levels: int, threshold: float = 1.0, rounding: str = "half_even") -> None:
-        super().__init__()
-        self.levels, self.threshold, self.rounding = levels, threshold, rounding
+    generate_vmap_rule = True
 
-    @classmethod
-    def of(cls, neuron: IntegerNeuron, input_factor: float = 1.0) -> "ExpandedNeuron":
-        """For a neuron whose input now lacks the constant factor ``input_factor``."""
-        return cls(neuron.levels, 1.0 / input_factor, neuron.rounding)
+    @staticmethod
+    def forward(x, levels, threshold, rounding):  # type: ignore[override]
+        return expand_spike_plain(x, levels, threshold, rounding)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):  # type: ignore[override]
+        pass
+
+    @staticmethod
+    def backward(ctx, *_):  # type: ignore[override]
+        raise InputError(
+            "binary sub-steps are for inference: differentiate the network before `expand`"
+        )
+
+    jvp = backward
+
+
+class ExpandedNeuron(Neuron):
+    """Binary sub-steps of an integer neuron. [T, ...] -> [T * sub_steps, ...] in {0, 1}. Inference
+    only.
+
+    sub_steps: D, the levels of the integer neuron. threshold: what its input is divided by.
+    rounding: as there.
+    """
+
+    def __init__(self, sub_steps: int, threshold: float = 1.0, rounding: str = "half_even") -> None:
+        super().__init__()
+        self.sub_steps, self.threshold, self.rounding = sub_steps, threshold, rounding
+
+    def rescale(self, factor: float) -> None:
+        """Fire for ``factor * x`` as it did for x: the threshold moves along."""
+        self.threshold *= factor
 
     def forward(self, x: Tensor) -> Tensor:
-        return expand_spike(x, self.levels, self.threshold, self.rounding)
+        fire = _ForInference.apply if transformed() else expand_spike
+        return fire(x, self.sub_steps, self.threshold, self.rounding)
 
     def extra_repr(self) -> str:
-        return f"levels={self.levels}, threshold={self.threshold:g}, rounding={self.rounding}"
+        return f"sub_steps={self.sub_steps}, threshold={self.threshold:g}, rounding={self.rounding}"

@@ -1,40 +1,28 @@
-"""The readable LIF neuron: a loop over time that autograd differentiates; the truth the operator is held to."""
+"""The readable LIF neuron: a loop over time that autograd differentiates; the truth the
+operator is held to.
+"""
 
 import torch
 from torch import Tensor
 
 from spikedriven.neurons.dynamics import LIFOptions, charge, membrane_dtype
-from spikedriven.neurons.surrogate import SURROGATES
-
-
-class Heaviside(torch.autograd.Function):
-    """1 where u >= 0; backward is the named surrogate's slope."""
-
-    @staticmethod
-    def forward(ctx, u: Tensor, surrogate: str, alpha: float) -> Tensor:  # type: ignore[override]
-        ctx.save_for_backward(u)
-        ctx.surrogate, ctx.alpha = surrogate, alpha
-        return (u >= 0).to(u.dtype)
-
-    @staticmethod
-    def backward(ctx, upstream: Tensor):  # type: ignore[override]
-        (u,) = ctx.saved_tensors
-        return SURROGATES[ctx.surrogate](u, ctx.alpha, upstream, torch.empty_like(u)), None, None
+from spikedriven.neurons.heaviside import fire
 
 
 def lif_naive(
     x: Tensor, v: Tensor | None = None, w: Tensor | None = None, options: LIFOptions = LIFOptions()
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """x: [T, ...] input current; v: [...] membrane before the first step (None: at rest); w: scalar with
-    ``1/tau = sigmoid(w)`` for the parametric neuron, or None.
+    """x: [T, ...] input current; v: [...] membrane before the first step (None: at rest); w: scalar
+    with ``1/tau = sigmoid(w)`` for the parametric neuron, or None.
 
-    Returns spikes [T, ...] in x's dtype, the membrane after each step [T, ...], and the last membrane [...].
+    Returns spikes [T, ...] in x's dtype, the membrane after each step [T, ...], and the last
+    membrane [...].
     """
     k = None if w is None else torch.sigmoid(w)
     inputs, spikes, membranes = x.to(membrane_dtype(x)), [], []
     for x_t in inputs.unbind(0):
         h = charge(v, x_t, options, k)
-        s = Heaviside.apply(h - options.v_threshold, options.surrogate, options.alpha)
+        s = fire(h - options.v_threshold, options.surrogate, options.alpha)
         reset_by = s.detach() if options.detach_reset else s
         if options.v_reset is None:
             v = h - reset_by * options.v_threshold
@@ -48,7 +36,8 @@ def lif_naive(
 def lif_plain(
     x: Tensor, v: Tensor | None, w: Tensor | None, options: LIFOptions
 ) -> tuple[Tensor, Tensor]:
-    """Inference only, in plain operators (compare, cast, where): what exporters put in the operator's place.
+    """Inference only, in plain operators (compare, cast, where): what exporters put in the
+    operator's place.
 
     Shapes as `lif_naive`; returns spikes and the last membrane.
     """

@@ -5,23 +5,32 @@ from contextlib import contextmanager
 
 from torch import Tensor, nn
 
-from spikedriven.neurons.integer import IntegerNeuron
-from spikedriven.neurons.modules import Neuron
+from spikedriven.neurons.base import Neuron
 
 #: Qualified name, the neuron, its output [T, B, ...].
 See = Callable[[str, Neuron, Tensor], None]
 
 
 def neurons_of(model: nn.Module) -> dict[str, Neuron]:
-    """The neurons of this package in a network, by qualified name."""
-    return {name: module for name, module in model.named_modules() if isinstance(module, Neuron)}
+    """The neurons in a network, by qualified name. One that is a part of another neuron is not
+    listed.
+    """
+    found: dict[str, Neuron] = {}
+    outer = None  # modules come before their parts
+    for name, module in model.named_modules():
+        if isinstance(module, Neuron) and (outer is None or not name.startswith(outer)):
+            found[name] = module
+            outer = f"{name}." if name else ""
+    return found
 
 
 @contextmanager
 def neuron_outputs(model: nn.Module, see: See) -> Iterator[None]:
     """Inside the block ``see(name, neuron, output)`` is called at each call of a neuron."""
     hooks = [
-        neuron.register_forward_hook(lambda m, _inputs, output, name=name: see(name, m, output))
+        neuron.register_forward_hook(
+            lambda m, _inputs, output, name=name: see(name, m, output), prepend=True
+        )
         for name, neuron in neurons_of(model).items()
     ]
     try:
@@ -31,15 +40,15 @@ def neuron_outputs(model: nn.Module, see: See) -> Iterator[None]:
             hook.remove()
 
 
-def largest_count(neuron: Neuron) -> int:
-    """The most spikes of one neuron in one time step: D of an integer neuron, else 1."""
-    return neuron.levels if isinstance(neuron, IntegerNeuron) else 1
-
-
 def counts(neuron: Neuron, output: Tensor) -> Tensor:
     """A neuron's output as whole numbers of spikes, same shape and dtype.
 
-    An integer neuron puts out ``count / norm``; the product is rounded, since 1 / norm need not be
-    exact. Other neurons put out 0 or 1.
+    The product is rounded, since a count over its divisor need not be exact. Spikes of worth 1 are
+    counts already.
     """
-    return (output * neuron.norm).round() if isinstance(neuron, IntegerNeuron) else output
+    return output if neuron.unit == 1.0 else (output * neuron.divisor).round()
+
+
+def share_of(neuron: Neuron, mean: float) -> float:
+    """A mean output as a share of the largest: a firing rate, or a mean count over the levels."""
+    return mean * neuron.divisor / neuron.levels

@@ -1,11 +1,14 @@
-"""The compiled neurons against the readable ones: spikes and membranes bit for bit, gradients to float32's rounding."""
+"""The compiled neurons against the readable ones: spikes and membranes bit for bit, gradients
+to float32's rounding.
+"""
 
 from itertools import product
 
 import pytest
 import torch
 
-from spikedriven.neurons import LIFOptions, lif, lif_naive, native_cpu
+from spikedriven.kernels import extension
+from spikedriven.neurons import LIFOptions, lif, lif_naive, on_cpu
 from spikedriven.neurons.integer import (
     GRADIENTS,
     ROUNDINGS,
@@ -15,7 +18,7 @@ from spikedriven.neurons.integer import (
 )
 
 pytestmark = pytest.mark.skipif(
-    native_cpu.extension() is None, reason="installed without a C++ compiler"
+    extension.extension() is None, reason="installed without a C++ compiler"
 )
 
 #: Every option away from its default once, and together.
@@ -85,10 +88,10 @@ def check_lif(options, learns, steps, starts_charged):
 def test_the_compiled_neurons_are_what_the_operators_use(monkeypatch):
     calls = []
     monkeypatch.setattr(
-        native_cpu, "lif_forward", lambda x, *_: calls.append("lif") or (x.clone(), x[0].clone())
+        on_cpu, "lif_forward", lambda x, *_: calls.append("lif") or (x.clone(), x[0].clone())
     )
     monkeypatch.setattr(
-        native_cpu, "integer_forward", lambda x, *_: calls.append("integer") or x.clone()
+        on_cpu, "integer_forward", lambda x, *_: calls.append("integer") or x.clone()
     )
     for dtype in (torch.float32, torch.bfloat16, torch.float64):
         lif(torch.ones(1, 2, dtype=dtype))
