@@ -14,7 +14,8 @@ from urllib.parse import parse_qs, urlsplit
 
 import requests
 
-CONFIRMATION = """<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head><body>
+CONFIRMATION = """<!DOCTYPE html><html><head><title>Google Drive - Virus scan warning</title></head>
+<body>
 <p class="uc-warning-caption">Google Drive can't scan this file for viruses.</p>
 <form id="download-form" action="https://drive.usercontent.google.com/download" method="get">\
 <input type="submit" value="Download anyway"/><input type="hidden" name="id" value="{id}">\
@@ -22,8 +23,12 @@ CONFIRMATION = """<!DOCTYPE html><html><head><title>Google Drive - Virus scan wa
 <input type="hidden" name="uuid" value="5f0c"></form></body></html>"""
 QUOTA = """<!DOCTYPE html><html><head><title>Google Drive - Quota exceeded</title></head><body>
 <p class="uc-error-caption">Sorry, you can't view or download this file at this time.</p>
-<p class="uc-error-subcaption">Too many users have viewed or downloaded this file recently.</p></body></html>"""
-LOGIN = "<!DOCTYPE html><html><head><title>Sign in - Google Accounts</title></head><body><form></form></body></html>"
+<p class="uc-error-subcaption">Too many users have viewed or downloaded this file recently.</p>
+</body></html>"""
+LOGIN = (
+    "<!DOCTYPE html><html><head><title>Sign in - Google "
+    "Accounts</title></head><body><form></form></body></html>"
+)
 
 
 @dataclass

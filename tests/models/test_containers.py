@@ -69,25 +69,43 @@ WRAPPERS = {
     "bare": (lambda w: w, []),
     "timm": (lambda w: {**TIMM, "state_dict": w, "args": argparse.Namespace(T=4)}, ["timm"]),
     "model entry": (lambda w: {"model": w, "epoch": 3, "max_test_acc1": np.float32(81.3)}, []),
-    "DataParallel": (lambda w: {"state_dict": before("module.", w)}, ["prefix module. (DataParallel"]),
+    "DataParallel": (
+        lambda w: {"state_dict": before("module.", w)},
+        ["prefix module. (DataParallel"],
+    ),
     "torch.compile": (lambda w: before("_orig_mod.", w), ["prefix _orig_mod. (torch.compile)"]),
     "compiled blocks": (lambda w: inside("_orig_mod.", w), ["prefix _orig_mod. (torch.compile)"]),
     "FSDP": (lambda w: inside("_fsdp_wrapped_module.", w), ["prefix _fsdp_wrapped_module. (FSDP)"]),
-    "recomputed": (lambda w: inside("_checkpoint_wrapped_module.", w), ["(activation checkpointing)"]),
-    "Lightning": (lambda w: {**LIGHTNING, "state_dict": before("model.", w)}, ["Lightning", "prefix model."]),
-    "Lightning net": (lambda w: {**LIGHTNING, "state_dict": before("net.", w)}, ["Lightning", "prefix net."]),
+    "recomputed": (
+        lambda w: inside("_checkpoint_wrapped_module.", w),
+        ["(activation checkpointing)"],
+    ),
+    "Lightning": (
+        lambda w: {**LIGHTNING, "state_dict": before("model.", w)},
+        ["Lightning", "prefix model."],
+    ),
+    "Lightning net": (
+        lambda w: {**LIGHTNING, "state_dict": before("net.", w)},
+        ["Lightning", "prefix net."],
+    ),
     "Lightning compiled": (
         lambda w: {**LIGHTNING, "state_dict": before("model._orig_mod.", w)},
         ["Lightning", "prefix model.", "prefix _orig_mod."],
     ),
     "Hugging Face": (lambda w: before("timm_model.", w), ["prefix timm_model. (Hugging Face)"]),
-    "DeepSpeed": (lambda w: {"module": before("module.", w), "ds_version": "0.14", "dp_world_size": 8}, ["DeepSpeed"]),
-    "MMEngine": (lambda w: {"meta": {"mmengine_version": "0.10"}, "state_dict": w, "message_hub": {}}, ["MMEngine"]),
+    "DeepSpeed": (
+        lambda w: {"module": before("module.", w), "ds_version": "0.14", "dp_world_size": 8},
+        ["DeepSpeed"],
+    ),
+    "MMEngine": (
+        lambda w: {"meta": {"mmengine_version": "0.10"}, "state_dict": w, "message_hub": {}},
+        ["MMEngine"],
+    ),
     "three deep": (
         lambda w: {"model": {"state_dict": before("module.model.", w), "epoch": 2}, "step": 7},
         ["prefix module.", "prefix model."],
     ),
-}  # fmt: skip
+}
 
 
 def loaded(model):
@@ -135,12 +153,15 @@ BOTH = {
     "model_ema": lambda w, a: {"model": w, "model_ema": before("module.", a)},
     "ema": lambda w, a: {"model": w, "ema": a},
     "nested": lambda w, a: {"model": {"state_dict": w, "state_dict_ema": a}},
-    "one dictionary": lambda w, a: {"state_dict": before("model.", w) | before("ema_model.module.", a)},
+    "one dictionary": lambda w, a: {
+        "state_dict": before("model.", w) | before("ema_model.module.", a)
+    },
     "MMEngine": lambda w, a: {
-        "meta": {"mmengine_version": "0.10"}, "state_dict": a,
+        "meta": {"mmengine_version": "0.10"},
+        "state_dict": a,
         "ema_state_dict": {"steps": torch.tensor(9), **before("module.", w)},
     },
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("file", BOTH)
@@ -232,10 +253,13 @@ def test_two_sets_of_weights_are_not_chosen_from(raw, averaged):
         ({"a": torch.ones(1), "epoch": 3}, r"found 1 tensors and the other entries \['epoch'\]"),
         ({"weights": {"a": torch.ones(1)}}, r"other entries \['weights'\]"),
         ({0: torch.ones(1), "a": torch.ones(1)}, r"1 of its 2 keys are no text \(int\)"),
-        ({"model": {b"a": torch.ones(1), ("b", 1): torch.ones(1)}}, r"2 of its 2 keys are no text \(bytes, tuple\)"),
+        (
+            {"model": {b"a": torch.ones(1), ("b", 1): torch.ones(1)}},
+            r"2 of its 2 keys are no text \(bytes, tuple\)",
+        ),
         ({"model": nn.Linear(2, 2)}, r"other entries \['model'\]"),
     ],
-)  # fmt: skip
+)
 def test_what_is_no_state_dict(content, message):
     with pytest.raises(CheckpointError, match=f"is no state dict: .*{message}"):
         read_packed(content)

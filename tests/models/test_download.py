@@ -89,7 +89,8 @@ def test_a_server_that_cannot_go_on_does_not_spoil_the_file(drive, tmp_path):
     [
         (
             QUOTA,
-            r"Too many users have viewed or downloaded this file recently\. Often .* held back for a day",
+            r"Too many users have viewed or downloaded this file recently\. Often .* held back for "
+            r"a day",
         ),
         (LOGIN, "Cannot retrieve the public link of the file.* made it private"),
     ],

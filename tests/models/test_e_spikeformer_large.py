@@ -1,4 +1,6 @@
-"""Checkpoints of the Large models: the 83M file with and without its further branch, 196 against 192 channels."""
+"""Checkpoints of the Large models: the 83M file with and without its further branch, 196
+against 192 channels.
+"""
 
 import pytest
 import torch
@@ -17,8 +19,9 @@ def network(name="e_spikeformer_83m", seed=0, **keywords):
 
 @pytest.fixture
 def first_public_file():
-    """As reported of the trained 83M file: the branch's inner norm has 1.5 times the channels of its convolution, so
-    that this branch never ran."""
+    """As reported of the trained 83M file: the branch's inner norm has 1.5 times the channels of
+    its convolution, so that this branch never ran.
+    """
     weights = official_state_dict(network(seed=3))
     for key, value in weights.items():
         if "rep_conv.conv1.1." in key and value.ndim:

@@ -29,9 +29,14 @@ def weights():
 
 def as_timm_saver(weights):
     return {
-        "epoch": 309, "arch": "sdt", "state_dict": weights, "optimizer": {"param_groups": []}, "version": 2,
-        "args": argparse.Namespace(lr=1e-3, model="sdt", T=4), "metric": np.float64(77.1),
-    }  # fmt: skip
+        "epoch": 309,
+        "arch": "sdt",
+        "state_dict": weights,
+        "optimizer": {"param_groups": []},
+        "version": 2,
+        "args": argparse.Namespace(lr=1e-3, model="sdt", T=4),
+        "metric": np.float64(77.1),
+    }
 
 
 CONTAINERS = {

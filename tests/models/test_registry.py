@@ -10,24 +10,49 @@ from spikedriven.neurons import Neuron
 from tests.networks import enliven
 
 SMALL = {"embed_dim": 32, "depth": 1, "num_heads": 4, "num_classes": 5, "img_size": 16}
-NAMES = ["sdt_2_256_cifar", "spikingformer_4_256_cifar"]
+NAMES = ["sdt_2_256_cifar", "spikingformer_4_256_cifar", "spikformer_4_384_cifar"]
 
 
-def test_all_names_of_both_families():
+def test_all_names_of_the_lif_families():
     assert sd.list_models("sdt*") == [
-        "sdt_8_384", "sdt_6_512", "sdt_8_512", "sdt_10_512", "sdt_8_768", "sdt_2_256_cifar", "sdt_2_512_cifar",
-        "sdt_2_256_gesture", "sdt_2_256_cifar10dvs",
-    ]  # fmt: skip
+        "sdt_8_384",
+        "sdt_6_512",
+        "sdt_8_512",
+        "sdt_10_512",
+        "sdt_8_768",
+        "sdt_2_256_cifar",
+        "sdt_2_512_cifar",
+        "sdt_2_256_gesture",
+        "sdt_2_256_cifar10dvs",
+    ]
     assert sd.list_models("spikingformer*") == [
-        "spikingformer_8_384", "spikingformer_8_512", "spikingformer_8_768", "spikingformer_4_256_cifar",
-        "spikingformer_2_384_cifar", "spikingformer_4_384_cifar", "spikingformer_2_256_dvs",
-    ]  # fmt: skip
+        "spikingformer_8_384",
+        "spikingformer_8_512",
+        "spikingformer_8_768",
+        "spikingformer_4_256_cifar",
+        "spikingformer_2_384_cifar",
+        "spikingformer_4_384_cifar",
+        "spikingformer_2_256_dvs",
+    ]
+    assert sd.list_models("spikformer*") == [
+        "spikformer_8_384",
+        "spikformer_8_512",
+        "spikformer_8_768",
+        "spikformer_4_384_cifar",
+        "spikformer_2_256_dvs",
+    ]
+    assert sd.list_models("qkformer*") == [
+        "qkformer_10_384",
+        "qkformer_10_512",
+        "qkformer_10_768",
+        "qkformer_4_384_cifar",
+    ]
 
 
 def test_unknown_names_and_keywords_are_explained():
-    with pytest.raises(InputError, match=r"no model is called 'sdt_8_521'; close: sdt_8_512"):
+    with pytest.raises(InputError, match=r"no model is called 'sdt_8_521'; did you mean sdt_8_512"):
         sd.create_model("sdt_8_521")
-    with pytest.raises(InputError, match=r"no keyword 'embed_dims'; did you mean 'embed_dim'\?"):
+    with pytest.raises(InputError, match=r"no keyword 'embed_dims'; did you mean embed_dim\?"):
         sd.create_model("sdt_8_512", embed_dims=3)
     with pytest.raises(InputError, match="no trained weights"):
         timm.create_model("sdt_8_512", pretrained=True)
@@ -38,8 +63,8 @@ def test_unknown_names_and_keywords_are_explained():
     [
         ({"num_heads": 7}, "num_heads 7 must divide"),
         ({"embed_dim": 30}, "multiple of 8"),
-        ({"stem_pools": "012"}, "four characters"),
-        ({"stem_pools": 11}, "four characters"),
+        ({"stem_pools": "012"}, "four flags"),
+        ({"stem_pools": 11}, "four flags"),
         ({"neuron": "izhikevich"}, "is not known"),
         ({"output": "sum"}, "output must be one of"),
         ({"time_steps": 0}, "time_steps must be a whole number"),
@@ -55,9 +80,13 @@ def test_wrong_values_are_refused(name, keywords, message):
 
 @pytest.mark.parametrize(
     "x",
-    [torch.zeros(3, 16, 16), torch.zeros(1, 1, 16, 16), torch.zeros(1, 3, 16, 16, dtype=torch.uint8),
-     torch.zeros(1, 2, 2, 3, 16, 16)],
-)  # fmt: skip
+    [
+        torch.zeros(3, 16, 16),
+        torch.zeros(1, 1, 16, 16),
+        torch.zeros(1, 3, 16, 16, dtype=torch.uint8),
+        torch.zeros(1, 2, 2, 3, 16, 16),
+    ],
+)
 def test_wrong_inputs_are_refused(x):
     with pytest.raises(InputError, match="expected a floating point image"):
         sd.create_model("sdt_2_256_cifar", **SMALL)(x)
@@ -157,6 +186,21 @@ def test_a_stream_belongs_to_its_model_and_is_not_entered_twice():
     branch_a, _ = model.step(frame, state)
     branch_b, _ = model.step(frame, state)
     assert torch.equal(branch_a, branch_b)  # stepping twice from one state gives one answer
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, 3), (3, 1), (2, 4)])
+def test_a_state_belongs_to_its_batch(before, after):
+    """That of one sample would be spread over all others in silence."""
+    model = enliven(sd.create_model("sdt_2_256_cifar", **SMALL).eval())
+    _, state = model.step(torch.randn(before, 3, 16, 16))
+    with pytest.raises(
+        InputError, match=rf"this state is of a batch of {before} \(.*\), the frame has {after}"
+    ):
+        model.step(torch.randn(after, 3, 16, 16), state)
+    with pytest.raises(
+        InputError, match="a state is what `step` returned, or None to begin; found dict"
+    ):
+        model.step(torch.randn(1, 3, 16, 16), {})
 
 
 @pytest.mark.parametrize("name", NAMES)

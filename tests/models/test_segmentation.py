@@ -12,7 +12,7 @@ from spikedriven.models.segmentation import create_segmenter
 from spikedriven.models.segmentation.build import chain_lengths
 from spikedriven.models.segmentation.semantic_fpn import Upsample, resize
 from spikedriven.neurons import IntegerNeuron, Neuron
-from spikedriven.training.start import start_from
+from spikedriven.runs.start import start_from
 from tests.networks import enliven
 
 THIN = {
@@ -173,7 +173,7 @@ def test_neurons_of_neck_and_head():
 
 def test_wrong_options_are_named():
     for keywords, message in (
-        ({"modes": "released"}, "did you mean 'mode'"),
+        ({"modes": "released"}, "did you mean mode"),
         ({"mode": "fixed"}, "mode must be one of"),
         ({"width": 0}, "width must be at least 1"),
         ({"upsampling": "cubic"}, "upsampling must be one of"),
@@ -203,25 +203,40 @@ NAMES = {
     "integer": (
         {"mode": "released"},
         {
-            "backbone.downsample1_1.encode_conv.weight", "backbone.block3.0.layer_scale2",
-            "neck.lateral_convs.0.0.bias", "neck.fpn_convs.3.1.running_mean",
-            "decode_head.scale_heads.0.0.1.weight", "decode_head.scale_heads.3.4.2.running_var",
+            "backbone.downsample1_1.encode_conv.weight",
+            "backbone.block3.0.layer_scale2",
+            "neck.lateral_convs.0.0.bias",
+            "neck.fpn_convs.3.1.running_mean",
+            "decode_head.scale_heads.0.0.1.weight",
+            "decode_head.scale_heads.3.4.2.running_var",
             "decode_head.conv_seg.weight",
         },
     ),
     "lif": (
-        {"mode": "released", "backbone": "meta_spikeformer_15m", "neuron": "lif", "keep_time": True},
         {
-            "backbone.block3.0.attn.q_conv.1.weight", "neck.lateral_convs.1.1.0.conv.bias",
-            "neck.fpn_convs.0.1.0.conv.weight", "decode_head.scale_heads.0.0.1.0.conv.weight",
-            "decode_head.scale_heads.3.2.1.0.bn.running_mean", "decode_head.conv_seg.bias",
+            "mode": "released",
+            "backbone": "meta_spikeformer_15m",
+            "neuron": "lif",
+            "keep_time": True,
+        },
+        {
+            "backbone.block3.0.attn.q_conv.1.weight",
+            "neck.lateral_convs.1.1.0.conv.bias",
+            "neck.fpn_convs.0.1.0.conv.weight",
+            "decode_head.scale_heads.0.0.1.0.conv.weight",
+            "decode_head.scale_heads.3.2.1.0.bn.running_mean",
+            "decode_head.conv_seg.bias",
         },
     ),
     "fcn": (
         {"name": "fcn", "convs": 1},
-        {"decode_head.convs.0.conv.weight", "decode_head.convs.0.bn.bias", "decode_head.conv_seg.weight"},
+        {
+            "decode_head.convs.0.conv.weight",
+            "decode_head.convs.0.bn.bias",
+            "decode_head.conv_seg.weight",
+        },
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("form", NAMES)
@@ -266,7 +281,9 @@ def test_fcn_reads_the_last_map():
 
 
 def test_the_published_fcn():
-    """fcn_SDT_512x512_512_ade20k: a 15M body at T 4, 360 channels, no convolution but the classifier."""
+    """fcn_SDT_512x512_512_ade20k: a 15M body at T 4, 360 channels, no convolution but the
+    classifier.
+    """
     with torch.device("meta"):
         model = create_segmenter("fcn.meta_spikeformer_15m_ade20k_t4")
     assert (model.time_steps, model.num_classes, model.keep_time) == (4, 150, True)
@@ -281,7 +298,7 @@ def test_a_classifier_starts_the_backbone(tmp_path):
         {k: v.contiguous() for k, v in classifier.state_dict().items()}, path
     )
     model = thin().double()
-    with pytest.raises(CheckpointError, match="init_strict"):
+    with pytest.raises(CheckpointError, match=r"--model\.init-strict false"):
         start_from(model, str(path))
     report = start_from(model, str(path), strict=False)
     assert set(report.unexpected) == {"head.weight", "head.bias"} and not report.missing

@@ -1,4 +1,6 @@
-"""Windows, sizes and mirror images at test time: counts by hand, and networks whose answer is known."""
+"""Windows, sizes and mirror images at test time: counts by hand, and networks whose answer is
+known.
+"""
 
 import pytest
 import torch
@@ -54,7 +56,9 @@ def test_windows_of_a_network_without_neighbours_change_nothing():
 
 
 def test_overlapping_windows_are_averaged_over_those_that_see_a_pixel():
-    """A network that answers with its window's first pixel: 6 columns in windows of 4 with stride 2."""
+    """A network that answers with its window's first pixel: 6 columns in windows of 4 with
+    stride 2.
+    """
     image = torch.arange(6.0).view(1, 1, 1, 6).repeat(1, 1, 4, 1)
     answer = slid(
         lambda part: part[..., :1, :1].expand(-1, 1, part.shape[-2], part.shape[-1]), image, 4, 2

@@ -1,4 +1,6 @@
-"""The spike MAE: what is hidden, what the loss sees, the order of tokens, sizes, and the way to a classifier."""
+"""The spike MAE: what is hidden, what the loss sees, the order of tokens, sizes, and the way to
+a classifier.
+"""
 
 import json
 
@@ -14,9 +16,13 @@ from tests.golden import rule
 from tests.networks import enliven
 
 SMALL = {
-    "img_size": 32, "embed_dims": (8, 16, 32), "depths": (1, 1, 2, 2), "strides": (2, 2, 2, 1), "decoder_dim": 16,
+    "img_size": 32,
+    "embed_dims": (8, 16, 32),
+    "depths": (1, 1, 2, 2),
+    "strides": (2, 2, 2, 1),
+    "decoder_dim": 16,
     "decoder_depth": 1,
-}  # fmt: skip
+}
 
 
 def network(name="spike_mae_12_512", **keywords):
@@ -120,7 +126,9 @@ def test_the_released_decoder_permutes_its_tokens():
 
 
 def test_in_the_corrected_form_each_prediction_follows_its_patch():
-    """With no position table and no permutation, exchanging two visible patches' tokens exchanges predictions."""
+    """With no position table and no permutation, exchanging two visible patches' tokens
+    exchanges predictions.
+    """
     images, noise = batch()
     straight, released = network(permute_tokens=False), network()
     active = ~straight(images, noise).mask
@@ -177,9 +185,17 @@ def test_position_tables_are_the_releases():
 
 def test_any_size_and_stride_trains():
     model = sd.create_model(
-        "spike_mae_12_768", in_chans=1, img_size=28, embed_dims=(8, 16, 32), depths=(1, 1, 0, 1),
-        strides=(1, 2, 2, 1), decoder_dim=16, decoder_depth=1, permute_tokens=False, mask_tokens=True,
-    )  # fmt: skip
+        "spike_mae_12_768",
+        in_chans=1,
+        img_size=28,
+        embed_dims=(8, 16, 32),
+        depths=(1, 1, 0, 1),
+        strides=(1, 2, 2, 1),
+        decoder_dim=16,
+        decoder_depth=1,
+        permute_tokens=False,
+        mask_tokens=True,
+    )
     assert (model.patch_size, model.grid) == (4, (7, 7))
     result = model(torch.randn(3, 1, 28, 28))
     assert result.prediction.shape == (3, 49, 16)

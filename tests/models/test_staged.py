@@ -1,4 +1,6 @@
-"""What Meta-SpikeFormer and E-SpikeFormer share: stages, neurons, two heads, initialisation, layer groups."""
+"""What Meta-SpikeFormer and E-SpikeFormer share: stages, neurons, two heads, initialisation,
+layer groups.
+"""
 
 import pytest
 import timm
@@ -16,7 +18,7 @@ STAGED = classifiers("meta_spikeformer*") + classifiers("e_spikeformer*")
 
 
 def small(name, **keywords):
-    return sd.create_model(name, **{**shrunk(name), "num_classes": 5, **keywords})
+    return sd.create_model(name, **{**shrunk(name, 2), "num_classes": 5, **keywords})
 
 
 def live(name, **keywords):
@@ -29,13 +31,23 @@ def images(batch=2, size=32):
 
 def test_all_names():
     assert sd.list_models("meta_spikeformer*") == [
-        "meta_spikeformer_15m", "meta_spikeformer_31m", "meta_spikeformer_55m", "meta_spikeformer_124m",
+        "meta_spikeformer_15m",
+        "meta_spikeformer_31m",
+        "meta_spikeformer_55m",
+        "meta_spikeformer_124m",
         "meta_spikeformer_hardvs_18m",
-    ]  # fmt: skip
+    ]
     assert sorted(sd.list_models("e_spikeformer*")) == [
-        "e_spikeformer_10m", "e_spikeformer_171m", "e_spikeformer_19m", "e_spikeformer_3m", "e_spikeformer_5m",
-        "e_spikeformer_83m", "e_spikeformer_fashion", "e_spikeformer_gesture_6m", "e_spikeformer_hardvs_19m",
-    ]  # fmt: skip
+        "e_spikeformer_10m",
+        "e_spikeformer_171m",
+        "e_spikeformer_19m",
+        "e_spikeformer_3m",
+        "e_spikeformer_5m",
+        "e_spikeformer_83m",
+        "e_spikeformer_fashion",
+        "e_spikeformer_gesture_6m",
+        "e_spikeformer_hardvs_19m",
+    ]
 
 
 #: Measured on the releases: (keywords, parameters).
@@ -231,8 +243,11 @@ def test_drop_path_rises_over_attention_blocks_and_spares_conv_stages():
     assert {b.mlp.drop_path.rate for stage in model.stages[:3] for b in stage.blocks} == {0.0}
     large = small("e_spikeformer_83m", drop_path_rate=0.4, drop_path_per="batch")
     assert large.stages[3].blocks[1].mlp.drop_path.per == "batch"
-    default = [m.rate for m in sd.create_model("e_spikeformer_83m", **shrunk("e_spikeformer_83m")).modules()
-               if hasattr(m, "per")]  # fmt: skip
+    default = [
+        m.rate
+        for m in sd.create_model("e_spikeformer_83m", **shrunk("e_spikeformer_83m", 2)).modules()
+        if hasattr(m, "per")
+    ]
     assert set(default) == {0.0}
 
 
@@ -279,8 +294,11 @@ def test_attention_scale_is_a_keyword():
     ):
         keywords = {"embed_dims": (8, 16, 32, 32)[: 3 if name.endswith("83m") else 4]}
         attention = small(name, **keywords).stages[3].blocks[0].attn.branch
-        assert attention.scale == released  # 2 / sqrt(4) where d is 4
+        assert attention.scale.factor == released  # 2 / sqrt(4) where d is 4
         assert (
-            small(name, attention_scale=0.3, **keywords).stages[3].blocks[0].attn.branch.scale
+            small(name, attention_scale=0.3, **keywords)
+            .stages[3]
+            .blocks[0]
+            .attn.branch.scale.factor
             == 0.3
         )

@@ -172,25 +172,36 @@ def header(content, size=None):
 
 
 OTHERS = {
-    "quota page": (b"<!DOCTYPE html><html><body>Quota exceeded</body></html>", "is a web page, not a checkpoint"),
+    "quota page": (
+        b"<!DOCTYPE html><html><body>Quota exceeded</body></html>",
+        "is a web page, not a checkpoint",
+    ),
     "page with spaces": (b"\n  <html>", "is a web page, not a checkpoint"),
     "gzip": (gzip.compress(b"x"), "is a gzip archive.*unpack it"),
     "tar": (packed(tar), "is a tar archive.*unpack it"),
     "RAR": (b"Rar!\x1a\x07", "is a RAR archive"),
-    "zip of a file": (packed(other_zip), "is a zip archive, and no checkpoint of torch.save: unpack it"),
+    "zip of a file": (
+        packed(other_zip),
+        "is a zip archive, and no checkpoint of torch.save: unpack it",
+    ),
     "empty": (b"", "is truncated or no checkpoint"),
     "text": (b"hello world", "was refused: it is no checkpoint of torch.save"),
     "list": (packed(lambda b: torch.save([1, 2], b)), "holds a list, expected a state dict"),
-    "tensor": (packed(lambda b: torch.save(torch.ones(2), b)), "holds a Tensor, expected a state dict"),
+    "tensor": (
+        packed(lambda b: torch.save(torch.ones(2), b)),
+        "holds a Tensor, expected a state dict",
+    ),
     "pickle": (pickle.dumps({"a": 1}, protocol=4), "was refused|is truncated"),
     "safetensors cut": (
-        header({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}), "not a readable safetensors",
+        header({"a": {"dtype": "F32", "shape": [9], "data_offsets": [0, 36]}}),
+        "not a readable safetensors",
     ),
     "safetensors long": (header({}, 2**40), "not a readable safetensors"),
     "safetensors type": (
-        header({"a": {"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}}) + b"\0" * 4, "not a readable safetensors",
+        header({"a": {"dtype": "F99", "shape": [1], "data_offsets": [0, 4]}}) + b"\0" * 4,
+        "not a readable safetensors",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.filterwarnings("ignore:Detected pickle protocol")

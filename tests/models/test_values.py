@@ -27,19 +27,37 @@ def state():
 ODD = {
     "sparse": (lambda w: w.to_sparse(), "sparse or opaque tensor"),
     "compressed sparse": (lambda w: w.flatten(1).to_sparse_csr(), "sparse or opaque tensor"),
-    "quantized": (lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8), "a quantized tensor"),
+    "quantized": (
+        lambda w: torch.quantize_per_tensor(w, 0.1, 0, torch.qint8),
+        "a quantized tensor",
+    ),
     "nested": (lambda w: torch.nested.nested_tensor([w[0], w[1]]), "a nested tensor"),
     "meta": (lambda w: w.to("meta"), "a tensor without values"),
     "complex": (lambda w: w * (1 + 1j), "complex numbers"),
     "complex NaN": (lambda w: torch.complex(w * float("nan"), w), "complex numbers"),
-    "scales of MX": (lambda w: w.abs().to(torch.float8_e8m0fnu), "numbers of type torch.float8_e8m0fnu"),
-    "uninitialised": (lambda w: nn.UninitializedParameter(), "a parameter that was never initialised"),
+    "scales of MX": (
+        lambda w: w.abs().to(torch.float8_e8m0fnu),
+        "numbers of type torch.float8_e8m0fnu",
+    ),
+    "uninitialised": (
+        lambda w: nn.UninitializedParameter(),
+        "a parameter that was never initialised",
+    ),
     "too large": (lambda w: w.double() + 1e300, "values too large for torch.float32"),
     "NaN": (lambda w: w * float("nan"), "NaN or infinite values"),
-    "infinite": (lambda w: torch.full_like(w, float("inf")).to(torch.float8_e5m2), "NaN or infinite values"),
-    "integers": (lambda w: w.to(torch.int8), "numbers of type torch.int8 where the network has torch.float32"),
-    "truth values": (lambda w: w > 0, "numbers of type torch.bool where the network has torch.float32"),
-}  # fmt: skip
+    "infinite": (
+        lambda w: torch.full_like(w, float("inf")).to(torch.float8_e5m2),
+        "NaN or infinite values",
+    ),
+    "integers": (
+        lambda w: w.to(torch.int8),
+        "numbers of type torch.int8 where the network has torch.float32",
+    ),
+    "truth values": (
+        lambda w: w > 0,
+        "numbers of type torch.bool where the network has torch.float32",
+    ),
+}
 
 
 @pytest.mark.filterwarnings("ignore")  # PyTorch's own, of formats that it is about to change

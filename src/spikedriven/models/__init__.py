@@ -5,19 +5,28 @@ from spikedriven.models import (
     e_spikeformer_large,
     meta_spikeformer,
     published,
+    qkformer,
     sdt,
     spike_mae,
+    spikformer,
     spikingformer,
 )
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.detection import create_detector
 from spikedriven.models.official import LoadReport, load_official, official_state_dict
-from spikedriven.models.registry import create_model, list_models, variant_of
+from spikedriven.models.registry import (
+    Variant,
+    create_model,
+    list_models,
+    register_family,
+    variant_of,
+)
 from spikedriven.models.segmentation import create_segmenter
 
 __all__ = [
     "LoadReport",
     "SpikeDrivenModel",
+    "Variant",
     "create_detector",
     "create_model",
     "create_segmenter",
@@ -28,8 +37,11 @@ __all__ = [
     "meta_spikeformer",
     "official_state_dict",
     "published",
+    "qkformer",
+    "register_family",
     "sdt",
     "spike_mae",
+    "spikformer",
     "spikingformer",
     "variant_of",
 ]

@@ -5,7 +5,6 @@ Each is a safetensors file in our key names, called NAME.TAG.safetensors. Its he
 is.
 """
 
-import os
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from torch import nn
 
 from spikedriven.errors import CheckpointError, InputError
+from spikedriven.files import cache_folder
 from spikedriven.models.containers import read_packed
 from spikedriven.models.header import read_header
 from spikedriven.models.official import bytes_of, load_packed
@@ -23,13 +23,8 @@ AUTHORS = "authors"
 
 
 def authors_folder() -> Path:
-    """Where the files are kept: ``authors`` in SPIKEDRIVEN_CACHE, else in the user's cache folder
-    for spikedriven."""
-    own = os.environ.get("SPIKEDRIVEN_CACHE")
-    if own:
-        return Path(own).expanduser() / AUTHORS
-    base = os.environ.get("XDG_CACHE_HOME") or "~/.cache"
-    return Path(base).expanduser() / "spikedriven" / AUTHORS
+    """Where the files are kept: ``authors`` in the cache folder."""
+    return cache_folder() / AUTHORS
 
 
 def published_file(full_name: str) -> PublishedFile:
@@ -55,7 +50,8 @@ def stored_file(full_name: str) -> Path:
     path = stored_path(full_name)
     if not path.is_file():
         raise InputError(
-            f"the authors' file of {full_name} is not on this machine ({path}); nothing is downloaded unasked. Fetch "
+            f"the authors' file of {full_name} is not on this machine ({path}); nothing is "
+            "downloaded unasked. Fetch "
             f"it with: spikedriven fetch {full_name}"
         )
     return path

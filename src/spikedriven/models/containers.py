@@ -110,7 +110,8 @@ def _choose(entries: dict[str, Kind], weights: Weights, found: Packed) -> tuple[
     keys = [key for key, kind in entries.items() if kind == wanted]
     if len(keys) > 1:
         raise CheckpointError(
-            f"{found.origin} holds more than one set of weights: {', '.join(map(repr, keys))}. Load it with "
+            f"{found.origin} holds more than one set of weights: {', '.join(map(repr, keys))}. "
+            "Load it with "
             "torch.load(..., weights_only=True) and pass the one you mean"
         )
     if averaged:
@@ -135,13 +136,16 @@ def _tensors(content: Mapping[Any, Any], origin: str) -> dict[str, Tensor]:
     if odd:
         kinds = ", ".join(sorted({type(key).__name__ for key in odd}))
         raise CheckpointError(
-            f"{origin} is no state dict: {len(odd)} of its {len(content)} keys are no text ({kinds}); expected "
+            f"{origin} is no state dict: {len(odd)} of its {len(content)} keys are no text "
+            f"({kinds}); expected "
             "tensors by name"
         )
     others = sorted(key for key, value in content.items() if not isinstance(value, Tensor))
     if others or not content:
         raise CheckpointError(
-            f"{origin} is no state dict: expected tensors by name (or a container with 'state_dict', 'model' ...), "
-            f"found {len(content) - len(others)} tensors and the other entries {[key[:80] for key in others[:8]]}"
+            f"{origin} is no state dict: expected tensors by name (or a container with "
+            "'state_dict', 'model' ...), "
+            f"found {len(content) - len(others)} tensors and the other entries "
+            f"{[key[:80] for key in others[:8]]}"
         )
     return dict(content)

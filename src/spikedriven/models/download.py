@@ -54,9 +54,14 @@ def download(url: str, target: Path) -> Path:
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         gdown.download(
-            place, output=str(target), quiet=not sys.stderr.isatty(), use_cookies=False, resume=True,
-            retries=RETRIES, timeout=TIMEOUT,
-        )  # fmt: skip
+            place,
+            output=str(target),
+            quiet=not sys.stderr.isatty(),
+            use_cookies=False,
+            resume=True,
+            retries=RETRIES,
+            timeout=TIMEOUT,
+        )
     except gdown.exceptions.FileURLRetrievalError as error:
         raise CheckpointError(f"Google Drive gives no file at {url}: {_reason(error)}") from error
     except (gdown.exceptions.DownloadError, requests.exceptions.RequestException, OSError) as error:
@@ -101,7 +106,8 @@ def _reason(error: Exception) -> str:
     paragraphs = str(error).split("\n\n")
     said = " ".join(paragraphs[1 if len(paragraphs) > 1 else 0].split()).partition(" Check FAQ")[0]
     return (
-        f"{said.rstrip('.')}. Often so many people have fetched it that it is held back for a day; or its authors "
+        f"{said.rstrip('.')}. Often so many people have fetched it that it is held back for a day; "
+        "or its authors "
         "have made it private"
     )
 

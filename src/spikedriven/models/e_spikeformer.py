@@ -1,14 +1,18 @@
-"""E-SpikeFormer, or SDT-V3, base models and HAR-DVS models (Yao et al., TPAMI 2025): integer training, spike inference.
+"""E-SpikeFormer, or SDT-V3, base models and HAR-DVS models (Yao et al., TPAMI 2025): integer
+training, spike inference.
 
-Stages of spike-separable convolutions, then blocks of a small one, attention with a wide v, and an MLP. Residuals are
-real-valued; a neuron stands in front of each weight layer. The Large models are in `e_spikeformer_large`. Where paper
-and release differ, defaults follow the release:
+Stages of spike-separable convolutions, then blocks of a small one, attention with a wide v, and an
+MLP. Residuals are real-valued; a neuron stands in front of each weight layer. The Large models are
+in `e_spikeformer_large`. Where paper and release differ, defaults follow the release:
 
-* drop path is configured there but never applied: ``drop_path_rate`` is 0 by default and really drops when set;
-* the attention scale is 2 / sqrt(d), twice the usual one, with d channels per head (``attention_scale``);
+* drop path is configured there but never applied: ``drop_path_rate`` is 0 by default and really
+  drops when set;
+* the attention scale is 2 / sqrt(d), twice the usual one, with d channels per head
+  (``attention_scale``);
 * the neuron in front of the classifier hands on undivided counts 0..D;
 * no neuron couples time steps: more than one step of a static image repeats the same work;
-* the HAR-DVS models divide counts by 1 (19M) or 8 (gesture) though their neurons stop at 4 (``norm``).
+* the HAR-DVS models divide counts by 1 (19M) or 8 (gesture) though their neurons stop at 4
+  (``norm``).
 """
 
 from collections.abc import Mapping, Sequence
@@ -38,7 +42,7 @@ from spikedriven.models.staged import (
     make_neurons,
     staged_names,
 )
-from spikedriven.neurons import NeuronFactory
+from spikedriven.neurons import NeuronChoice, NeuronFactory
 
 #: v has four times the channels of q and k.
 V_RATIO = 4
@@ -73,9 +77,14 @@ def conv_block(dim: int, hidden: int, neuron: NeuronFactory) -> nn.Module:
 
 
 def attention_block(
-    dim: int, hidden: int, num_heads: int, neurons: Neurons, scale: float | None, layer_scale: float,
+    dim: int,
+    hidden: int,
+    num_heads: int,
+    neurons: Neurons,
+    scale: float | None,
+    layer_scale: float,
     drop_path: float,
-) -> nn.Module:  # fmt: skip
+) -> nn.Module:
     check_divides(num_heads, dim)
     scale = 2.0 * (dim // num_heads) ** -0.5 if scale is None else scale
     branches = {
@@ -98,24 +107,54 @@ def attention_block(
 
 
 class ESpikeFormer(StagedModel):
-    """E-SpikeFormer; see the module's docstring, `StagedModel` for heads, `SpikeDrivenModel` for inputs and outputs.
+    """E-SpikeFormer; see the module's docstring, `StagedModel` for heads, `SpikeDrivenModel` for
+    inputs and outputs.
 
-    embed_dims, depths, strides: see `StagePlan`; the published stages have depths (1, 1, 2, 6, 2) and total stride 16.
-    neuron: "integer", with levels D, norm (default D), rounding and gradient of `IntegerNeuron`; or "lif" | "plif",
-    with tau. attention_scale: None is 2 / sqrt(d). layer_scale: initial value of a factor per channel on each branch of
-    the attention blocks; 0: no factor. head_init: "trunc_normal" | "xavier" | "default" (PyTorch's).
+    embed_dims, depths, strides: see `StagePlan`; the published stages have depths (1, 1, 2, 6, 2)
+    and total stride 16. neuron: a registered name: "integer", with levels D, norm (default D),
+    rounding and gradient of `IntegerNeuron`; or a binary one, with tau. attention_scale: None is 2
+    / sqrt(d). layer_scale: initial value of a factor per channel on each branch of the attention
+    blocks; 0: no factor. head_init: "trunc_normal" | "xavier" | "default" (PyTorch's).
     """
 
     def __init__(
-        self, num_classes: int = 1000, in_chans: int = 3, img_size: int | tuple[int, int] = 224, time_steps: int = 1,
-        embed_dims: Sequence[int] = (64, 128, 256, 360), depths: Sequence[int] = (1, 1, 2, 6, 2),
-        strides: Sequence[int] = (2, 2, 2, 2, 1), num_heads: int = 8, mlp_ratio: float = 4.0, neuron: str = "integer",
-        levels: int = 4, norm: float | None = None, rounding: str = "half_even", gradient: str = "inclusive",
-        tau: float = 2.0, attention_scale: float | None = None, layer_scale: float = 0.0,
-        head_input: str = "spikes", head_init: str = "trunc_normal", distilled: bool = False, output: str = "mean",
-        drop_path_rate: float = 0.0, input_layout: str = "image",
-    ) -> None:  # fmt: skip
-        super().__init__(num_classes, in_chans, img_size, time_steps, output, input_layout)
+        self,
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        img_size: int | tuple[int, int] = 224,
+        time_steps: int = 1,
+        embed_dims: Sequence[int] = (64, 128, 256, 360),
+        depths: Sequence[int] = (1, 1, 2, 6, 2),
+        strides: Sequence[int] = (2, 2, 2, 2, 1),
+        num_heads: int = 8,
+        mlp_ratio: float = 4.0,
+        neuron: NeuronChoice = "integer",
+        levels: int = 4,
+        norm: float | None = None,
+        rounding: str = "half_even",
+        gradient: str = "inclusive",
+        tau: float = 2.0,
+        attention_scale: float | None = None,
+        layer_scale: float = 0.0,
+        head_input: str = "spikes",
+        head_init: str = "trunc_normal",
+        distilled: bool = False,
+        output: str = "mean",
+        drop_path_rate: float = 0.0,
+        input_layout: str = "image",
+        drop_rate: float = 0.0,
+        global_pool: str = "avg",
+    ) -> None:
+        super().__init__(
+            num_classes,
+            in_chans,
+            img_size,
+            time_steps,
+            output,
+            input_layout,
+            drop_rate,
+            global_pool,
+        )
         plan = StagePlan.of(embed_dims, depths, strides)
         neurons = make_neurons(neuron, tau, levels, norm, rounding, gradient)
 
@@ -157,9 +196,12 @@ _FASHION: dict[str, Any] = {
     "source": "ours, see docs/results.md; not a network of the paper",
 }
 _EVENT_MODEL: dict[str, Any] = {
-    "embed_dims": (64, 128, 256, 360), "time_steps": 8, "input_layout": "events", "layer_scale": 1e-6,
+    "embed_dims": (64, 128, 256, 360),
+    "time_steps": 8,
+    "input_layout": "events",
+    "layer_scale": 1e-6,
     "head_init": "default",
-}  # fmt: skip
+}
 
 register_family(
     ESpikeFormer,
@@ -177,16 +219,27 @@ register_family(
         ),
         "e_spikeformer_fashion": Variant(
             {
-                "embed_dims": (64, 64, 128, 128), "depths": (1, 1, 1, 2, 0), "strides": (1, 2, 2, 1, 1),
-                "num_heads": 4, "mlp_ratio": 2, "levels": 8, "attention_scale": 2**-0.5,
+                "embed_dims": (64, 64, 128, 128),
+                "depths": (1, 1, 1, 2, 0),
+                "strides": (1, 2, 2, 1, 1),
+                "num_heads": 4,
+                "mlp_ratio": 2,
+                "levels": 8,
+                "attention_scale": 2**-0.5,
             },
-            num_classes=10, input_size=(1, 28, 28), crop_pct=1.0, **_FASHION,
+            num_classes=10,
+            input_size=(1, 28, 28),
+            crop_pct=1.0,
+            **_FASHION,
         ),
         "e_spikeformer_gesture_6m": Variant(
             {**_EVENT_MODEL, "norm": 8.0, "depths": (1, 1, 2, 1, 0)},
-            num_classes=11, input_size=(2, 128, 128), crop_pct=1.0, **_EVENTS,
+            num_classes=11,
+            input_size=(2, 128, 128),
+            crop_pct=1.0,
+            **_EVENTS,
         ),
     },
     first_conv="stages.0.down.conv",
     paper="E-SpikeFormer",
-)  # fmt: skip
+)

@@ -59,6 +59,7 @@ def read_header(path: Path) -> Provenance | None:
         return Provenance(name, tag, args, str(content["converted_from"]), "its header")
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(
-            f"{path}: what its header says of the network cannot be read ({type(error).__name__}: {error}). Convert "
+            f"{path}: what its header says of the network cannot be read ({type(error).__name__}: "
+            f"{error}). Convert "
             "the authors' file again"
         ) from error

@@ -18,7 +18,8 @@ def logged_rates(name: str) -> Path:
     any."""
     if name not in networks_with_rates():
         raise InputError(
-            f"no firing rates were published for {name}; they were for {', '.join(networks_with_rates())}. "
+            f"no firing rates were published for {name}; they were for "
+            f"{', '.join(networks_with_rates())}. "
             "Name a file of your own with --rates FILE"
         )
     return _FOLDER / f"{name}.json"

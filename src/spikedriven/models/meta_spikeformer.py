@@ -1,12 +1,16 @@
-"""Meta-SpikeFormer, or SDT-V2 (Yao et al., ICLR 2024): conv stages, then blocks of RepConv attention; LIF neurons.
+"""Meta-SpikeFormer, or SDT-V2 (Yao et al., ICLR 2024): conv stages, then blocks of RepConv
+attention; LIF neurons.
 
-Residuals are real-valued; a neuron stands in front of each weight layer or chain of weight layers. Where paper and
-release differ, defaults follow the release:
+Residuals are real-valued; a neuron stands in front of each weight layer or chain of weight layers.
+Where paper and release differ, defaults follow the release:
 
-* drop path is configured there but never applied: ``drop_path_rate`` is 0 by default and really drops when set;
+* drop path is configured there but never applied: ``drop_path_rate`` is 0 by default and really
+  drops when set;
 * the attention scale is 0.125 for every head width (``attention_scale``);
-* the classifier reads spikes; files from before March 2024 may expect the real-valued mean (``head_input="mean"``);
-* the 1x1 convolution behind a depthwise one, and the inside of a RepConv, read real values: meant to be folded.
+* the classifier reads spikes; files from before March 2024 may expect the real-valued mean
+  (``head_input="mean"``);
+* the 1x1 convolution behind a depthwise one, and the inside of a RepConv, read real values: meant
+  to be folded.
 """
 
 from collections.abc import Sequence
@@ -34,7 +38,7 @@ from spikedriven.models.staged import (
     lif_neurons,
     staged_names,
 )
-from spikedriven.neurons import NeuronFactory
+from spikedriven.neurons import NeuronChoice, NeuronFactory
 
 #: Ours -> the release's names; applied in order (see `official`).
 OFFICIAL_NAMES = [
@@ -79,20 +83,45 @@ def attention_block(
 
 
 class MetaSpikeFormer(StagedModel):
-    """Meta-SpikeFormer; see the module's docstring, `StagedModel` for heads, `SpikeDrivenModel` for inputs and outputs.
+    """Meta-SpikeFormer; see the module's docstring, `StagedModel` for heads, `SpikeDrivenModel` for
+    inputs and outputs.
 
-    embed_dims, depths, strides: see `StagePlan`; the published stages have depths (1, 1, 2, 6, 2) and total stride 16.
-    neuron: "lif" | "plif"; tau: their time constant in steps.
+    embed_dims, depths, strides: see `StagePlan`; the published stages have depths (1, 1, 2, 6, 2)
+    and total stride 16. neuron: a registered name; tau: its time constant in steps.
     """
 
     def __init__(
-        self, num_classes: int = 1000, in_chans: int = 3, img_size: int | tuple[int, int] = 224, time_steps: int = 1,
-        embed_dims: Sequence[int] = (128, 256, 512, 640), depths: Sequence[int] = (1, 1, 2, 6, 2),
-        strides: Sequence[int] = (2, 2, 2, 2, 1), num_heads: int = 8, mlp_ratio: float = 4.0, neuron: str = "lif",
-        tau: float = 2.0, attention_scale: float = 0.125, head_input: str = "spikes", distilled: bool = False,
-        output: str = "mean", drop_path_rate: float = 0.0, input_layout: str = "image",
-    ) -> None:  # fmt: skip
-        super().__init__(num_classes, in_chans, img_size, time_steps, output, input_layout)
+        self,
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        img_size: int | tuple[int, int] = 224,
+        time_steps: int = 1,
+        embed_dims: Sequence[int] = (128, 256, 512, 640),
+        depths: Sequence[int] = (1, 1, 2, 6, 2),
+        strides: Sequence[int] = (2, 2, 2, 2, 1),
+        num_heads: int = 8,
+        mlp_ratio: float = 4.0,
+        neuron: NeuronChoice = "lif",
+        tau: float = 2.0,
+        attention_scale: float = 0.125,
+        head_input: str = "spikes",
+        distilled: bool = False,
+        output: str = "mean",
+        drop_path_rate: float = 0.0,
+        input_layout: str = "image",
+        drop_rate: float = 0.0,
+        global_pool: str = "avg",
+    ) -> None:
+        super().__init__(
+            num_classes,
+            in_chans,
+            img_size,
+            time_steps,
+            output,
+            input_layout,
+            drop_rate,
+            global_pool,
+        )
         plan, neurons = StagePlan.of(embed_dims, depths, strides), lif_neurons(neuron, tau)
 
         def build(stage: int, dim: int, rate: float) -> nn.Module:
@@ -117,18 +146,30 @@ register_family(
     {
         "meta_spikeformer_15m": Variant({"embed_dims": (64, 128, 256, 360)}, **_IMAGENET),
         "meta_spikeformer_31m": Variant(
-            {"embed_dims": (96, 192, 384, 480)}, published="ImageNet 77.2 % at T 4 (third-party report)", **_IMAGENET
+            {"embed_dims": (96, 192, 384, 480)},
+            published="ImageNet 77.2 % at T 4 (third-party report)",
+            **_IMAGENET,
         ),
         "meta_spikeformer_55m": Variant(
-            {"embed_dims": (128, 256, 512, 640)}, published="ImageNet 80.0 % at T 4, distilled", **_IMAGENET
+            {"embed_dims": (128, 256, 512, 640)},
+            published="ImageNet 80.0 % at T 4, distilled",
+            **_IMAGENET,
         ),
         "meta_spikeformer_124m": Variant({"embed_dims": (192, 384, 768, 960)}, **_IMAGENET),
         "meta_spikeformer_hardvs_18m": Variant(
-            {"embed_dims": (80, 160, 320, 400), "depths": (1, 1, 2, 4, 2), "time_steps": 8, "input_layout": "events"},
-            num_classes=300, input_size=(2, 224, 224), mean=(0.0, 0.0), std=(1.0, 1.0),
+            {
+                "embed_dims": (80, 160, 320, 400),
+                "depths": (1, 1, 2, 4, 2),
+                "time_steps": 8,
+                "input_layout": "events",
+            },
+            num_classes=300,
+            input_size=(2, 224, 224),
+            mean=(0.0, 0.0),
+            std=(1.0, 1.0),
             source="DVS/Hardvs of BICLab/Spike-Driven-Transformer-V3",
         ),
     },
     first_conv="stages.0.down.conv",
     paper="Meta-SpikeFormer",
-)  # fmt: skip
+)

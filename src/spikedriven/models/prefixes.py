@@ -125,7 +125,8 @@ def _renamed(packed: Packed, keys: Keys) -> Packed:
     for key, (name, _) in keys.items():
         if name in origin:
             raise CheckpointError(
-                f"{packed.origin} holds {name!r} twice: as {origin[name]!r} and as {key!r}. Keep the one you mean"
+                f"{packed.origin} holds {name!r} twice: as {origin[name]!r} and as {key!r}. Keep "
+                "the one you mean"
             )
         origin[name], tensors[name] = key, packed.tensors[key]
     removed = dict.fromkeys(part for _, parts in keys.values() for part in parts)

@@ -1,4 +1,6 @@
-"""Activation checkpointing of modules with batch norms: the second forward pass must not count as a second batch."""
+"""Activation checkpointing of modules with batch norms: the second forward pass must not count
+as a second batch.
+"""
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -10,8 +12,9 @@ from torch.utils.checkpoint import checkpoint
 
 
 def recomputed(module: nn.Module, *inputs: Tensor) -> Tensor:
-    """``module(*inputs)``, of which only the inputs are kept for the backward pass; same values, gradients and running
-    statistics."""
+    """``module(*inputs)``, of which only the inputs are kept for the backward pass; same values,
+    gradients and running statistics.
+    """
 
     def contexts() -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
         return nullcontext(), _statistics_stand_still(module)
@@ -21,9 +24,11 @@ def recomputed(module: nn.Module, *inputs: Tensor) -> Tensor:
 
 @contextmanager
 def _statistics_stand_still(module: nn.Module) -> Iterator[None]:
-    """Batch norms go on normalising by the batch, and add nothing of it to their running statistics.
+    """Batch norms go on normalising by the batch, and add nothing of it to their running
+    statistics.
 
-    By a momentum of 0, and not by switching the statistics off: what autograd saves must be the same both times.
+    By a momentum of 0, and not by switching the statistics off: what autograd saves must be the
+    same both times.
     """
     norms = [
         m

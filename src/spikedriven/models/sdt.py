@@ -1,9 +1,11 @@
 """Spike-driven Transformer (Yao et al., NeurIPS 2023, arXiv 2307.01694).
 
-LIF neurons, a convolutional stem, and blocks whose attention needs masks and additions only. Residuals are real-valued;
-every weight layer but the first reads spikes. Where paper and release differ, defaults follow the release:
+LIF neurons, a convolutional stem, and blocks whose attention needs masks and additions only.
+Residuals are real-valued; every weight layer but the first reads spikes. Where paper and release
+differ, defaults follow the release:
 
-* drop path is configured there but never applied: ``drop_path_rate`` is 0 by default and really drops when set;
+* drop path is configured there but never applied: ``drop_path_rate`` is 0 by default and really
+  drops when set;
 * the last stem pool works on membranes, not on spikes;
 * attention ignores heads, except with ``pooled_attention`` (the release's CIFAR10-DVS mode);
 * parameters that exist but are never used are kept, frozen, unless ``released_params=False``.
@@ -25,19 +27,22 @@ from spikedriven.layers import (
     UnusedParameters,
     check_divides,
     drop_path_rates,
-    halving_pool,
     mask_and_add_attention,
     pooled_mask_and_add_attention,
+    stage_pools,
+    stage_strides,
 )
 from spikedriven.models import told
-from spikedriven.models.base import SpikeDrivenModel, classifier
+from spikedriven.models.base import SpikeDrivenModel, classifier, feature_maps
 from spikedriven.models.official import OfficialNames
 from spikedriven.models.registry import Variant, register_family
-from spikedriven.neurons import NeuronFactory, neuron_factory
+from spikedriven.neurons import NeuronChoice, NeuronFactory, neuron_factory
 
 
 class StemMembrane(nn.Module):
-    """Last stem stage: conv and BN, pooled before any neuron. [T, B, in, H, W] -> [T, B, out, H', W']."""
+    """Last stem stage: conv and BN, pooled before any neuron. [T, B, in, H, W] -> [T, B, out,
+    H', W'].
+    """
 
     def __init__(self, in_chans: int, out_chans: int, pool: nn.Module) -> None:
         super().__init__()
@@ -124,23 +129,49 @@ OFFICIAL_NAMES = [
 
 
 class SDT(SpikeDrivenModel):
-    """Spike-driven Transformer; see the module's docstring, and `SpikeDrivenModel` for inputs and outputs.
+    """Spike-driven Transformer; see the module's docstring, and `SpikeDrivenModel` for inputs and
+    outputs.
 
     stem_pools: four characters, "1" where a stem stage halves the resolution ("1111": stride 16).
-    pooled_attention: the release's CIFAR10-DVS attention. released_params: hold the release's unused parameters.
-    mlp_ratio 1 adds a second residual inside the MLP, as the release does.
+    pooled_attention: the release's CIFAR10-DVS attention. released_params: hold the release's
+    unused parameters. mlp_ratio 1 adds a second residual inside the MLP, as the release does.
     """
 
     def __init__(
-        self, num_classes: int = 1000, in_chans: int = 3, img_size: int | tuple[int, int] = 224, time_steps: int = 4,
-        embed_dim: int = 512, depth: int = 8, num_heads: int = 8, mlp_ratio: float = 4.0, stem_pools: str = "1111",
-        neuron: str = "lif", tau: float = 2.0, output: str = "mean", pooled_attention: bool = False,
-        drop_path_rate: float = 0.0, released_params: bool = True, input_layout: str = "image",
-    ) -> None:  # fmt: skip
-        super().__init__(num_classes, in_chans, img_size, time_steps, output, input_layout)
+        self,
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        img_size: int | tuple[int, int] = 224,
+        time_steps: int = 4,
+        embed_dim: int = 512,
+        depth: int = 8,
+        num_heads: int = 8,
+        mlp_ratio: float = 4.0,
+        stem_pools: str = "1111",
+        neuron: NeuronChoice = "lif",
+        tau: float = 2.0,
+        output: str = "mean",
+        pooled_attention: bool = False,
+        drop_path_rate: float = 0.0,
+        released_params: bool = True,
+        input_layout: str = "image",
+        drop_rate: float = 0.0,
+        global_pool: str = "avg",
+    ) -> None:
+        super().__init__(
+            num_classes,
+            in_chans,
+            img_size,
+            time_steps,
+            output,
+            input_layout,
+            drop_rate,
+            global_pool,
+        )
         if embed_dim % 8 or depth < 1:
             raise InputError(
-                f"embed_dim must be a multiple of 8 and depth at least 1, found {embed_dim} and {depth}"
+                f"embed_dim must be a multiple of 8 and depth at least 1, found {embed_dim} and "
+                f"{depth}"
             )
         make = neuron_factory(neuron, tau=tau)
         unused = _unused_parameters(make, num_heads) if released_params else {}
@@ -166,7 +197,9 @@ class SDT(SpikeDrivenModel):
         )
         self.head_neuron = make()
         self.head = classifier(embed_dim, num_classes)
-        self.feature_info = _feature_info(embed_dim, stem_pools, depth)
+        names = ["stem.0", "stem.1", "stem.2", f"blocks.{depth - 1}"]
+        widths = [embed_dim // 8, embed_dim // 4, embed_dim // 2, embed_dim]
+        self.feature_info = feature_maps(names, widths, stage_strides(stem_pools))
         self.apply(_init_weights)
 
     def official_names(self) -> OfficialNames:
@@ -178,17 +211,9 @@ class SDT(SpikeDrivenModel):
         first, talking = "patch_embed.proj_conv.weight", "block.0.attn.talking_heads.weight"
         if first not in tensors:
             return {}
-        dim = 8 * tensors[first].shape[0]
-        return told.classifier(tensors) | told.known(
-            in_chans=told.width(tensors, first, 1),
-            embed_dim=dim,
-            depth=told.count(tensors, r"block\."),
-            mlp_ratio=told.mlp_ratio(
-                told.width(tensors, "block.0.mlp.fc1_conv.weight"), dim, own["mlp_ratio"]
-            ),
+        return told.of_one_width(tensors, own, first, "block.0.mlp.fc1_conv.weight") | told.known(
             num_heads=told.width(tensors, talking),
             released_params=talking in tensors,
-            neuron=told.lif_kind(tensors, own["neuron"]),
         )
 
     @classmethod
@@ -206,22 +231,20 @@ class SDT(SpikeDrivenModel):
 
     def head_forward(self, pooled: Tensor, pre_logits: bool = False) -> Tensor:
         spikes = self.head_neuron(pooled)
-        return spikes if pre_logits else self.head(spikes)
+        return spikes if pre_logits else self.head(self.dropped(spikes))
 
 
 def _stem(in_chans: int, dim: int, pools: str, neuron: NeuronFactory) -> nn.ModuleList:
-    if not isinstance(pools, str) or len(pools) != 4 or set(pools) - {"0", "1"}:
-        raise InputError(
-            f"stem_pools must be four characters 0 or 1, such as '1111', found {pools!r}"
-        )
     widths = [in_chans, dim // 8, dim // 4, dim // 2, dim]
-    pool = [halving_pool() if flag == "1" else nn.Identity() for flag in pools]
+    pool = stage_pools(pools)
     stages = [ProjectFire(ConvBN(widths[i], widths[i + 1], 3), neuron(), pool[i]) for i in range(3)]
     return nn.ModuleList([*stages, StemMembrane(widths[3], widths[4], pool[3])])
 
 
 def _unused_parameters(neuron: NeuronFactory, num_heads: int) -> dict[str, dict[str, Tensor]]:
-    """The release's talking-heads convolution, and the time constants of its two neurons that never run."""
+    """The release's talking-heads convolution, and the time constants of its two neurons that
+    never run.
+    """
     constants = {name: value.detach() for name, value in neuron().named_parameters()}
     return {
         "position": {f"rpe_lif_{name}": value.clone() for name, value in constants.items()},
@@ -230,18 +253,10 @@ def _unused_parameters(neuron: NeuronFactory, num_heads: int) -> dict[str, dict[
     }
 
 
-def _feature_info(dim: int, pools: str, depth: int) -> list[dict]:
-    strides = [2 ** pools[: i + 1].count("1") for i in range(4)]
-    names = ["stem.0", "stem.1", "stem.2", f"blocks.{depth - 1}"]
-    widths = [dim // 8, dim // 4, dim // 2, dim]
-    return [
-        {"num_chs": c, "reduction": r, "module": name}
-        for c, r, name in zip(widths, strides, names, strict=True)
-    ]
-
-
 def _init_weights(module: nn.Module) -> None:
-    """The release's: convolutions truncated normal of 0.02, biases 0; the classifier keeps PyTorch's default."""
+    """The release's: convolutions truncated normal of 0.02, biases 0; the classifier keeps
+    PyTorch's default.
+    """
     if isinstance(module, nn.Conv2d):
         nn.init.trunc_normal_(module.weight, std=0.02)
         if module.bias is not None:
@@ -266,23 +281,50 @@ _EVENTS: dict[str, Any] = {
 register_family(
     SDT,
     {
-        "sdt_8_384": Variant({"embed_dim": 384, "depth": 8}, published="ImageNet 72.28 %, 3.90 mJ", **_IMAGENET),
-        "sdt_6_512": Variant({"embed_dim": 512, "depth": 6}, published="ImageNet 74.11 %, 3.56 mJ", **_IMAGENET),
-        "sdt_8_512": Variant({"embed_dim": 512, "depth": 8}, published="ImageNet 74.57 %, 4.50 mJ", **_IMAGENET),
-        "sdt_10_512": Variant({"embed_dim": 512, "depth": 10}, published="ImageNet 74.66 %, 5.53 mJ", **_IMAGENET),
-        "sdt_8_768": Variant({"embed_dim": 768, "depth": 8}, published="ImageNet 77.07 %, 6.09 mJ", **_IMAGENET),
+        "sdt_8_384": Variant(
+            {"embed_dim": 384, "depth": 8}, published="ImageNet 72.28 %, 3.90 mJ", **_IMAGENET
+        ),
+        "sdt_6_512": Variant(
+            {"embed_dim": 512, "depth": 6}, published="ImageNet 74.11 %, 3.56 mJ", **_IMAGENET
+        ),
+        "sdt_8_512": Variant(
+            {"embed_dim": 512, "depth": 8}, published="ImageNet 74.57 %, 4.50 mJ", **_IMAGENET
+        ),
+        "sdt_10_512": Variant(
+            {"embed_dim": 512, "depth": 10}, published="ImageNet 74.66 %, 5.53 mJ", **_IMAGENET
+        ),
+        "sdt_8_768": Variant(
+            {"embed_dim": 768, "depth": 8}, published="ImageNet 77.07 %, 6.09 mJ", **_IMAGENET
+        ),
         "sdt_2_256_cifar": Variant({"embed_dim": 256, "depth": 2, "stem_pools": "0011"}, **_CIFAR),
         "sdt_2_512_cifar": Variant({"embed_dim": 512, "depth": 2, "stem_pools": "0011"}, **_CIFAR),
         "sdt_2_256_gesture": Variant(
-            {"embed_dim": 256, "depth": 2, "stem_pools": "0111", "time_steps": 16, "input_layout": "events"},
-            num_classes=11, input_size=(2, 128, 128), **_EVENTS,
+            {
+                "embed_dim": 256,
+                "depth": 2,
+                "stem_pools": "0111",
+                "time_steps": 16,
+                "input_layout": "events",
+            },
+            num_classes=11,
+            input_size=(2, 128, 128),
+            **_EVENTS,
         ),
         "sdt_2_256_cifar10dvs": Variant(
-            {"embed_dim": 256, "depth": 2, "stem_pools": "0011", "time_steps": 10, "input_layout": "events",
-             "pooled_attention": True, "output": "per_step"},
-            num_classes=10, input_size=(2, 64, 64), **_EVENTS,
+            {
+                "embed_dim": 256,
+                "depth": 2,
+                "stem_pools": "0011",
+                "time_steps": 10,
+                "input_layout": "events",
+                "pooled_attention": True,
+                "output": "per_step",
+            },
+            num_classes=10,
+            input_size=(2, 64, 64),
+            **_EVENTS,
         ),
     },
     first_conv="stem.0.project.conv",
     paper="Spike-driven Transformer",
-)  # fmt: skip
+)

@@ -1,13 +1,16 @@
-"""Spike masked autoencoder (SDT-V3, TPAMI 2025): pre-trains the E-SpikeFormer Large models on images without labels.
+"""Spike masked autoencoder (SDT-V3, TPAMI 2025): pre-trains the E-SpikeFormer Large models on
+images without labels.
 
-Half of the patches are hidden, a sparse spiking encoder reads the rest, a small float transformer predicts the pixels
-of the hidden ones. A patch is what one token of the encoder covers: the product of ``strides`` in each direction.
-Where paper and release differ, or the release has a slip, defaults follow the release: checkpoints depend on it.
+Half of the patches are hidden, a sparse spiking encoder reads the rest, a small float transformer
+predicts the pixels of the hidden ones. A patch is what one token of the encoder covers: the product
+of ``strides`` in each direction. Where paper and release differ, or the release has a slip,
+defaults follow the release: checkpoints depend on it.
 
-* the decoder receives the tokens in a random order, though the target is in order: ``permute_tokens=False`` puts it
-  right, and is what an own pre-training wants;
+* the decoder receives the tokens in a random order, though the target is in order:
+  ``permute_tokens=False`` puts it right, and is what an own pre-training wants;
 * its mask token never meets a token: ``mask_tokens=True`` puts it where patches are hidden;
-* its encoder has a position table that nothing reads: kept, frozen, unless ``released_params=False``;
+* its encoder has a position table that nothing reads: kept, frozen, unless
+  ``released_params=False``;
 * the 768 model has 192 channels where the classifier has 196 (see `e_spikeformer_large`).
 """
 
@@ -44,12 +47,14 @@ from spikedriven.models.staged import (
     make_neurons,
     stage_feature_info,
 )
-from spikedriven.neurons import NeuronFactory
+from spikedriven.neurons import NeuronChoice, NeuronFactory
+from spikedriven.neurons.registry import takes_option
 
 
 class MaskedPrediction(NamedTuple):
-    """loss: mean squared error over hidden patches; prediction: normalised pixels [B, N, row x column x channel] of
-    every patch; mask: bool [B, N], True where a patch was hidden."""
+    """loss: mean squared error over hidden patches; prediction: normalised pixels [B, N, row x
+    column x channel] of every patch; mask: bool [B, N], True where a patch was hidden.
+    """
 
     loss: Tensor
     prediction: Tensor
@@ -98,11 +103,15 @@ class Decoder(nn.Module):
         self.apply(_init_linear)
 
     def forward(self, tokens: Tensor, active: Tensor, rank: Tensor) -> Tensor:
-        """active: bool [B, N], False for hidden patches; rank: int64 [B, N], each patch's place in the draw."""
+        """active: bool [B, N], False for hidden patches; rank: int64 [B, N], each patch's place
+        in the draw.
+        """
         x = self.embed(tokens)
         if self.mask_tokens:
             x = torch.where(active[..., None], x, self.mask_token)
-        else:  # The release appends one per token the encoder left out; it leaves out none, so the gradient is 0.
+        # The release appends one per token the encoder left out; it leaves out none, so the
+        # gradient is 0.
+        else:
             x = torch.cat([x, self.mask_token.expand(len(x), 0, -1)], dim=1)
         if self.permute_tokens:
             x = x.gather(1, rank[..., None].expand_as(x))
@@ -110,7 +119,9 @@ class Decoder(nn.Module):
 
 
 def sincos_table(grid: tuple[int, int], dim: int) -> Tensor:
-    """Fixed positions [1, h * w, dim] of the MAE literature: sines and cosines of the column, then of the row."""
+    """Fixed positions [1, h * w, dim] of the MAE literature: sines and cosines of the column,
+    then of the row.
+    """
     if dim % 4:
         raise InputError(
             f"a table of sines and cosines needs a width that is a multiple of 4, found {dim}"
@@ -145,25 +156,44 @@ OFFICIAL_NAMES = [
 
 
 class SpikeMAE(SpikeDrivenModel):
-    """Spike masked autoencoder; see the module's docstring. Input: images [B, C, H, W] of ``img_size``.
+    """Spike masked autoencoder; see the module's docstring. Input: images [B, C, H, W] of
+    ``img_size``.
 
-    Encoder keywords are those of `ESpikeFormerLarge`, its last stages without layer scale and drop path.
-    mask_ratio: share of patches that are hidden. decoder_dim, decoder_depth, decoder_num_heads: of the decoder.
-    ``forward_features``, feature maps and streaming are those of the encoder on whole images; so are the spike graph,
-    firing rates and exported files, since the forward itself draws random masks.
+    Encoder keywords are those of `ESpikeFormerLarge`, its last stages without layer scale and drop
+    path. mask_ratio: share of patches that are hidden. decoder_dim, decoder_depth,
+    decoder_num_heads: of the decoder. ``forward_features``, feature maps and streaming are those of
+    the encoder on whole images; so are the spike graph, firing rates and exported files, since the
+    forward itself draws random masks.
     """
 
     graph_method = "encode_image"
 
     def __init__(
-        self, in_chans: int = 3, img_size: int | tuple[int, int] = 224, time_steps: int = 1,
-        embed_dims: Sequence[int] = (128, 256, 512), depths: Sequence[int] = (1, 1, 2, 12),
-        strides: Sequence[int] = (2, 2, 2, 2), num_heads: int = 8, mlp_ratio: float = 4.0, neuron: str = "integer",
-        levels: int = 4, norm: float | None = None, rounding: str = "half_up", gradient: str = "strict",
-        tau: float = 2.0, attention_scale: float = 0.125, rep_branch: bool = False, mask_ratio: float = 0.5,
-        decoder_dim: int = 256, decoder_depth: int = 4, decoder_num_heads: int = 4, permute_tokens: bool = True,
-        mask_tokens: bool = False, released_params: bool = True,
-    ) -> None:  # fmt: skip
+        self,
+        in_chans: int = 3,
+        img_size: int | tuple[int, int] = 224,
+        time_steps: int = 1,
+        embed_dims: Sequence[int] = (128, 256, 512),
+        depths: Sequence[int] = (1, 1, 2, 12),
+        strides: Sequence[int] = (2, 2, 2, 2),
+        num_heads: int = 8,
+        mlp_ratio: float = 4.0,
+        neuron: NeuronChoice = "integer",
+        levels: int = 4,
+        norm: float | None = None,
+        rounding: str = "half_up",
+        gradient: str = "strict",
+        tau: float = 2.0,
+        attention_scale: float = 0.125,
+        rep_branch: bool = False,
+        mask_ratio: float = 0.5,
+        decoder_dim: int = 256,
+        decoder_depth: int = 4,
+        decoder_num_heads: int = 4,
+        permute_tokens: bool = True,
+        mask_tokens: bool = False,
+        released_params: bool = True,
+    ) -> None:
         super().__init__(0, in_chans, img_size, time_steps, "mean", "image")
         plan = StagePlan.of(embed_dims, depths, strides)
         neurons = make_neurons(neuron, tau, levels, norm, rounding, gradient)
@@ -193,10 +223,13 @@ class SpikeMAE(SpikeDrivenModel):
         self.head = nn.Identity()
 
     def forward(self, x: Tensor, noise: Tensor | None = None) -> MaskedPrediction:
-        """x: [B, C, H, W]. noise: [B, N], the patches with the smallest values stay visible; None draws it, uniform."""
+        """x: [B, C, H, W]. noise: [B, N], the patches with the smallest values stay visible;
+        None draws it, uniform.
+        """
         if x.ndim != 4 or tuple(x.shape[-2:]) != self.img_size:
             raise InputError(
-                f"masked pre-training takes images [B, {self.in_chans}, {self.img_size[0]}, {self.img_size[1]}], found "
+                f"masked pre-training takes images [B, {self.in_chans}, {self.img_size[0]}, "
+                f"{self.img_size[1]}], found "
                 f"{list(x.shape)}; set img_size to the size of the images"
             )
         if noise is None:
@@ -209,7 +242,9 @@ class SpikeMAE(SpikeDrivenModel):
         return MaskedPrediction(error[~active].mean(), prediction, ~active)
 
     def encode(self, x: Tensor, active: Tensor) -> Tensor:
-        """Images [B, C, H, W] and the visible patches, bool [B, N] -> tokens [B, N, dim], hidden ones too."""
+        """Images [B, C, H, W] and the visible patches, bool [B, N] -> tokens [B, N, dim],
+        hidden ones too.
+        """
         active = active.unflatten(1, self.grid)
         x = self.arrange(x) * on_map(active, x.shape[-2:]).unsqueeze(1)
         for stage in self.stages:
@@ -217,26 +252,33 @@ class SpikeMAE(SpikeDrivenModel):
         return self.norm(x.mean(0)).flatten(2).transpose(1, 2)
 
     def encode_image(self, x: Tensor) -> Tensor:
-        """Images [B, C, H, W], nothing hidden -> the encoder's feature map, mean over T: [B, dim, h, w]."""
-        return self.forward_features(x).mean(0)
+        """Images [B, C, H, W], nothing hidden -> the encoder's feature map, mean over T: [B,
+        dim, h, w].
+        """
+        return self.over_time(self.forward_features(x))
 
     def target(self, x: Tensor) -> Tensor:
-        """Pixels of each patch, in the order row, column, channel, normalised over the patch: [B, N, pixels]."""
+        """Pixels of each patch, in the order row, column, channel, normalised over the patch:
+        [B, N, pixels].
+        """
         pixels = self.patches(x)
         mean, deviation = _patch_statistics(pixels)
         return (pixels - mean) / deviation
 
     def pixels(self, prediction: Tensor, x: Tensor) -> Tensor:
-        """A prediction [B, N, pixels] as images [B, C, H, W], with the normalisation of `target` undone.
+        """A prediction [B, N, pixels] as images [B, C, H, W], with the normalisation of `target`
+        undone.
 
-        x: the images that were predicted, [B, C, H, W]. Mean and deviation of each patch are theirs: what is predicted
-        is the structure of a patch, not its brightness and contrast.
+        x: the images that were predicted, [B, C, H, W]. Mean and deviation of each patch are
+        theirs: what is predicted is the structure of a patch, not its brightness and contrast.
         """
         mean, deviation = _patch_statistics(self.patches(x))
         return self.unpatched(prediction * deviation + mean)
 
     def patches(self, x: Tensor) -> Tensor:
-        """Images [B, C, H, W] -> the pixels of each patch, in the order row, column, channel: [B, N, pixels]."""
+        """Images [B, C, H, W] -> the pixels of each patch, in the order row, column, channel:
+        [B, N, pixels].
+        """
         size = self.patch_size
         split = x.unflatten(3, (-1, size)).unflatten(2, (-1, size))  # [B, C, h, row, w, column]
         return split.permute(0, 2, 4, 3, 5, 1).flatten(3).flatten(1, 2)
@@ -253,7 +295,9 @@ class SpikeMAE(SpikeDrivenModel):
 
     @classmethod
     def told_by(cls, tensors: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Any]:
-        """Of encoder and decoder, and the image size that the decoder's table of positions is for."""
+        """Of encoder and decoder, and the image size that the decoder's table of positions is
+        for.
+        """
         found = told.stages(tensors, own)
         if not found:
             return {}
@@ -268,7 +312,7 @@ class SpikeMAE(SpikeDrivenModel):
     @classmethod
     def asks_for(cls, own: Mapping[str, Any]) -> tuple[str, ...]:
         """Levels of integer neurons, time steps of the others."""
-        return ("levels",) if own["neuron"] == "integer" else ("time_steps",)
+        return ("levels",) if takes_option(own["neuron"], "levels") else ("time_steps",)
 
     def official_names(self) -> OfficialNames:
         return OfficialNames(OFFICIAL_NAMES, conv1d=CONV1D)
@@ -281,7 +325,9 @@ class SpikeMAE(SpikeDrivenModel):
 
 
 def _patch_statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation over the pixels of each patch: [B, N, pixels] -> two of [B, N, 1]."""
+    """Mean and standard deviation over the pixels of each patch: [B, N, pixels] -> two of [B,
+    N, 1].
+    """
     variance, mean = torch.var_mean(patches, dim=-1, keepdim=True)
     return mean, (variance + 1e-6).sqrt()
 
@@ -289,13 +335,16 @@ def _patch_statistics(patches: Tensor) -> tuple[Tensor, Tensor]:
 def _patch_grid(img_size: tuple[int, int], patch_size: int) -> tuple[int, int]:
     if img_size[0] % patch_size or img_size[1] % patch_size:
         raise InputError(
-            f"img_size {img_size} must be a multiple of the patch size {patch_size} (product of strides)"
+            f"img_size {img_size} must be a multiple of the patch size {patch_size} (product of "
+            "strides)"
         )
     return img_size[0] // patch_size, img_size[1] // patch_size
 
 
 def _image_size(patches: int | None, own: Mapping[str, Any]) -> int | tuple[int, int] | None:
-    """``own["img_size"]`` where it has so many patches; else a square that has; None: no square has."""
+    """``own["img_size"]`` where it has so many patches; else a square that has; None: no square
+    has.
+    """
     patch, size = math.prod(own["strides"]), own["img_size"]
     height, width = (size, size) if isinstance(size, int) else size
     if patches is None or (height // patch) * (width // patch) == patches:
@@ -309,7 +358,8 @@ def _num_visible(grid: tuple[int, int], mask_ratio: float) -> int:
     visible = int(patches * (1 - mask_ratio))
     if not 0 < visible < patches:
         raise InputError(
-            f"mask_ratio {mask_ratio} shows {visible} of {patches} patches; it must show some, not all"
+            f"mask_ratio {mask_ratio} shows {visible} of {patches} patches; it must show some, not "
+            "all"
         )
     return visible
 
@@ -321,7 +371,9 @@ def _sparse_stages(
     neuron: NeuronFactory,
     attention: Callable[[int], nn.Module],
 ) -> nn.ModuleList:
-    """The stages of the Large classifier, under the same parameter names, with sparse conv layers."""
+    """The stages of the Large classifier, under the same parameter names, with sparse conv
+    layers.
+    """
     stages = nn.ModuleList()
     for i, (dim, depth, stride) in enumerate(
         zip(plan.widths, plan.depths, plan.strides, strict=True)

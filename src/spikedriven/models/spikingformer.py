@@ -1,12 +1,14 @@
 """Spikingformer (Zhou et al., arXiv 2304.11954): spike-driven residual learning.
 
-Every weight layer of the body reads spikes: each unit fires first and projects second, and residuals stay real-valued.
-Where paper and release differ, defaults follow the release:
+Every weight layer of the body reads spikes: each unit fires first and projects second, and
+residuals stay real-valued. Where paper and release differ, defaults follow the release:
 
 * the classifier reads the real-valued mean over positions (no neuron in front of it);
-* drop path is configured there but never applied: ``drop_path_rate`` is 0 by default and really drops when set;
+* drop path is configured there but never applied: ``drop_path_rate`` is 0 by default and really
+  drops when set;
 * the attention scale is 0.125 for every head width;
-* two layer norms per block are never called; their parameters are kept, frozen, unless ``released_params=False``.
+* two layer norms per block are never called; their parameters are kept, frozen, unless
+  ``released_params=False``.
 """
 
 from collections.abc import Mapping
@@ -25,14 +27,14 @@ from spikedriven.layers import (
     SpikingSelfAttention,
     UnusedParameters,
     drop_path_rates,
-    halving_pool,
+    stage_pools,
+    stage_strides,
 )
-from spikedriven.layers.pool import spatial_mean
 from spikedriven.models import told
-from spikedriven.models.base import Logits, SpikeDrivenModel, classifier
+from spikedriven.models.base import SpikeDrivenModel, classifier, feature_maps
 from spikedriven.models.official import OfficialNames
 from spikedriven.models.registry import Variant, register_family
-from spikedriven.neurons import NeuronFactory, neuron_factory
+from spikedriven.neurons import NeuronChoice, NeuronFactory, neuron_factory
 
 ATTENTION_SCALE = 0.125
 
@@ -87,20 +89,46 @@ CONV1D = r"attn\.(q|k|v|proj)_conv\.weight$"
 class Spikingformer(SpikeDrivenModel):
     """Spikingformer; see the module's docstring, and `SpikeDrivenModel` for inputs and outputs.
 
-    stem_pools: four characters, "1" where a tokenizer unit after the first halves the resolution ("1111": stride 16).
-    released_params: hold the release's unused layer norms.
+    stem_pools: four characters, "1" where a tokenizer unit after the first halves the resolution
+    ("1111": stride 16). released_params: hold the release's unused layer norms.
     """
 
+    mean_before_head = True
+
     def __init__(
-        self, num_classes: int = 1000, in_chans: int = 3, img_size: int | tuple[int, int] = 224, time_steps: int = 4,
-        embed_dim: int = 512, depth: int = 8, num_heads: int = 8, mlp_ratio: float = 4.0, stem_pools: str = "1111",
-        neuron: str = "lif", tau: float = 2.0, output: str = "mean", drop_path_rate: float = 0.0,
-        released_params: bool = True, input_layout: str = "image",
-    ) -> None:  # fmt: skip
-        super().__init__(num_classes, in_chans, img_size, time_steps, output, input_layout)
+        self,
+        num_classes: int = 1000,
+        in_chans: int = 3,
+        img_size: int | tuple[int, int] = 224,
+        time_steps: int = 4,
+        embed_dim: int = 512,
+        depth: int = 8,
+        num_heads: int = 8,
+        mlp_ratio: float = 4.0,
+        stem_pools: str = "1111",
+        neuron: NeuronChoice = "lif",
+        tau: float = 2.0,
+        output: str = "mean",
+        drop_path_rate: float = 0.0,
+        released_params: bool = True,
+        input_layout: str = "image",
+        drop_rate: float = 0.0,
+        global_pool: str = "avg",
+    ) -> None:
+        super().__init__(
+            num_classes,
+            in_chans,
+            img_size,
+            time_steps,
+            output,
+            input_layout,
+            drop_rate,
+            global_pool,
+        )
         if embed_dim % 8 or depth < 1:
             raise InputError(
-                f"embed_dim must be a multiple of 8 and depth at least 1, found {embed_dim} and {depth}"
+                f"embed_dim must be a multiple of 8 and depth at least 1, found {embed_dim} and "
+                f"{depth}"
             )
         make = neuron_factory(neuron, tau=tau)
         self.stem_pools = stem_pools
@@ -115,7 +143,9 @@ class Spikingformer(SpikeDrivenModel):
             for rate in drop_path_rates(drop_path_rate, depth)
         )
         self.head = classifier(embed_dim, num_classes)
-        self.feature_info = _feature_info(embed_dim, stem_pools, depth)
+        names = ["stem.1", "stem.2", "stem.3", f"blocks.{depth - 1}"]
+        widths = [embed_dim // 4, embed_dim // 2, embed_dim, embed_dim]
+        self.feature_info = feature_maps(names, widths, stage_strides(stem_pools))
         self.apply(_init_weights)
 
     def official_names(self) -> OfficialNames:
@@ -128,17 +158,9 @@ class Spikingformer(SpikeDrivenModel):
         first = next((key for key in FIRST_CONVOLUTIONS if key in tensors), None)
         if first is None:
             return {}
-        dim = 8 * tensors[first].shape[0]
-        return told.classifier(tensors) | told.known(
-            in_chans=told.width(tensors, first, 1),
-            embed_dim=dim,
-            depth=told.count(tensors, r"block\."),
-            mlp_ratio=told.mlp_ratio(
-                told.width(tensors, "block.0.mlp.mlp1_conv.weight"), dim, own["mlp_ratio"]
-            ),
-            released_params="block.0.norm1.weight" in tensors,
-            neuron=told.lif_kind(tensors, own["neuron"]),
-        )
+        hidden = "block.0.mlp.mlp1_conv.weight"
+        held = {"released_params": "block.0.norm1.weight" in tensors}
+        return told.of_one_width(tensors, own, first, hidden) | held
 
     @classmethod
     def asks_for(cls, own: Mapping[str, Any]) -> tuple[str, ...]:
@@ -149,30 +171,11 @@ class Spikingformer(SpikeDrivenModel):
         stem = [(f"stem.{i}", unit) for i, unit in enumerate(self.stem)]
         return [*stem, *((f"blocks.{i}", block) for i, block in enumerate(self.blocks))]
 
-    def forward_head(self, x: Tensor, pre_logits: bool = False) -> Logits:
-        """As the base class, but the mean over time is taken before the linear layer, as in the release."""
-        if pre_logits or self.output == "per_step":
-            return super().forward_head(x, pre_logits)
-        return self.head(spatial_mean(x).mean(0))
-
-    def head_forward(self, pooled: Tensor, pre_logits: bool = False) -> Tensor:
-        return pooled if pre_logits else self.head(pooled)
-
 
 def _tokenizer(in_chans: int, dim: int, pools: str, neuron: NeuronFactory) -> nn.ModuleList:
-    if not isinstance(pools, str) or len(pools) != 4 or set(pools) - {"0", "1"}:
-        raise InputError(
-            f"stem_pools must be four characters 0 or 1, such as '1111', found {pools!r}"
-        )
     widths = [dim // 8, dim // 4, dim // 2, dim, dim]
-    units = [
-        FireProject(
-            neuron(),
-            ConvBN(widths[i], widths[i + 1], 3),
-            halving_pool() if pools[i] == "1" else None,
-        )
-        for i in range(4)
-    ]
+    pool = stage_pools(pools)
+    units = [FireProject(neuron(), ConvBN(widths[i], widths[i + 1], 3), pool[i]) for i in range(4)]
     return nn.ModuleList([ConvBN(in_chans, widths[0], 3), *units])
 
 
@@ -197,18 +200,10 @@ def _layer_norms(dim: int) -> dict[str, Tensor]:
     }
 
 
-def _feature_info(dim: int, pools: str, depth: int) -> list[dict]:
-    strides = [2 ** pools[: i + 1].count("1") for i in range(4)]
-    names = ["stem.1", "stem.2", "stem.3", f"blocks.{depth - 1}"]
-    widths = [dim // 4, dim // 2, dim, dim]
-    return [
-        {"num_chs": c, "reduction": r, "module": name}
-        for c, r, name in zip(widths, strides, names, strict=True)
-    ]
-
-
 def _init_weights(module: nn.Module) -> None:
-    """The release's: the classifier truncated normal of 0.02, bias 0; convolutions keep PyTorch's default."""
+    """The release's: the classifier truncated normal of 0.02, bias 0; convolutions keep
+    PyTorch's default.
+    """
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
         nn.init.zeros_(module.bias)
@@ -226,27 +221,48 @@ _CIFAR: dict[str, Any] = {
 register_family(
     Spikingformer,
     {
-        "spikingformer_8_384": Variant({"embed_dim": 384}, published="ImageNet 72.45 %, 4.69 mJ", **_IMAGENET),
-        "spikingformer_8_512": Variant({"embed_dim": 512}, published="ImageNet 74.79 %, 7.46 mJ", **_IMAGENET),
-        "spikingformer_8_768": Variant({"embed_dim": 768}, published="ImageNet 75.85 %, 13.68 mJ", **_IMAGENET),
+        "spikingformer_8_384": Variant(
+            {"embed_dim": 384}, published="ImageNet 72.45 %, 4.69 mJ", **_IMAGENET
+        ),
+        "spikingformer_8_512": Variant(
+            {"embed_dim": 512}, published="ImageNet 74.79 %, 7.46 mJ", **_IMAGENET
+        ),
+        "spikingformer_8_768": Variant(
+            {"embed_dim": 768}, published="ImageNet 75.85 %, 13.68 mJ", **_IMAGENET
+        ),
         "spikingformer_4_256_cifar": Variant(
             {"embed_dim": 256, "depth": 4, "stem_pools": "0011"},
-            published="CIFAR-10 94.77 %, CIFAR-100 77.43 %", **_CIFAR,
+            published="CIFAR-10 94.77 %, CIFAR-100 77.43 %",
+            **_CIFAR,
         ),
         "spikingformer_2_384_cifar": Variant(
             {"embed_dim": 384, "depth": 2, "num_heads": 12, "stem_pools": "0011"},
-            published="CIFAR-10 95.22 %, CIFAR-100 78.34 %", **_CIFAR,
+            published="CIFAR-10 95.22 %, CIFAR-100 78.34 %",
+            **_CIFAR,
         ),
         "spikingformer_4_384_cifar": Variant(
             {"embed_dim": 384, "depth": 4, "num_heads": 12, "stem_pools": "0011"},
-            published="CIFAR-10 95.81 %, CIFAR-100 79.21 % (400 epochs)", **_CIFAR,
+            published="CIFAR-10 95.81 %, CIFAR-100 79.21 % (400 epochs)",
+            **_CIFAR,
         ),
         "spikingformer_2_256_dvs": Variant(
-            {"embed_dim": 256, "depth": 2, "num_heads": 16, "time_steps": 16, "tau": 1.5, "input_layout": "events"},
-            num_classes=10, input_size=(2, 128, 128), crop_pct=1.0, mean=(0.0, 0.0), std=(1.0, 1.0),
-            published="CIFAR10-DVS 81.3 %, DVS128 Gesture 98.3 % (T 16)", source="README of the release",
+            {
+                "embed_dim": 256,
+                "depth": 2,
+                "num_heads": 16,
+                "time_steps": 16,
+                "tau": 1.5,
+                "input_layout": "events",
+            },
+            num_classes=10,
+            input_size=(2, 128, 128),
+            crop_pct=1.0,
+            mean=(0.0, 0.0),
+            std=(1.0, 1.0),
+            published="CIFAR10-DVS 81.3 %, DVS128 Gesture 98.3 % (T 16)",
+            source="README of the release",
         ),
     },
     first_conv="stem.0.conv",
     paper="Spikingformer",
-)  # fmt: skip
+)

@@ -1,6 +1,8 @@
-"""What Meta-SpikeFormer, E-SpikeFormer and the spike MAE share: the plan of stages, their neurons, one or two heads.
+"""What Meta-SpikeFormer, E-SpikeFormer and the spike MAE share: the plan of stages, their neurons,
+one or two heads.
 
-Each stage down-samples and then runs its blocks: three stages of convolutions, then stages of attention.
+Each stage down-samples and then runs its blocks: three stages of convolutions, then stages of
+attention.
 """
 
 import math
@@ -13,46 +15,60 @@ import torch
 from torch import Tensor, nn
 
 from spikedriven.errors import InputError
-from spikedriven.layers import ConvBN, FireProject, drop_path_rates
+from spikedriven.layers import ConvBN, FireProject, Scale, drop_path_rates
 from spikedriven.models import told
 from spikedriven.models.base import SpikeDrivenModel, classifier
 from spikedriven.models.official import Rules
-from spikedriven.neurons import IntegerNeuron, NeuronFactory, neuron_factory
+from spikedriven.neurons import NeuronChoice, NeuronFactory, neuron_factory
+from spikedriven.neurons.registry import takes_option
 
 CONV_STAGES = 3
 HEAD_INPUTS = ("spikes", "mean")
 
 
 class Neurons(NamedTuple):
-    """The factories of one network: in the body, behind attention products, in front of the classifier."""
+    """The factories of one network: in the body, behind attention products, in front of the
+    classifier.
+    """
 
     body: NeuronFactory
     attention: NeuronFactory
     head: NeuronFactory
 
 
-def lif_neurons(kind: str, tau: float) -> Neurons:
-    """LIF or parametric LIF; threshold 1, and 0.5 behind attention (Meta-SpikeFormer)."""
-    body = neuron_factory(kind, tau=tau)
-    return Neurons(body, neuron_factory(kind, tau=tau, v_threshold=0.5), body)
+def lif_neurons(choice: NeuronChoice, tau: float) -> Neurons:
+    """Threshold 1, and 0.5 behind attention (Meta-SpikeFormer)."""
+    body = neuron_factory(choice, tau)
+    return Neurons(body, neuron_factory(choice, tau, v_threshold=0.5), body)
 
 
 def make_neurons(
-    kind: str, tau: float, levels: int, norm: float | None, rounding: str, gradient: str
+    choice: NeuronChoice, tau: float, levels: int, norm: float | None, rounding: str, gradient: str
 ) -> Neurons:
-    """Of the kind "integer" (with the last four options), "lif" or "plif" (with tau)."""
-    if kind == "integer":
-        return integer_neurons(levels, norm, rounding, gradient)
-    if kind not in ("lif", "plif"):
-        raise InputError(f"neuron {kind!r} is not known; choose one of 'integer', 'lif', 'plif'")
-    return lif_neurons(kind, tau)
+    """Of a registered name: with tau, or, where its neurons count to ``levels``, with the last
+    four options.
+    """
+    if takes_option(choice, "levels"):
+        return integer_neurons(choice, levels, norm, rounding, gradient)
+    return lif_neurons(choice, tau)
 
 
-def integer_neurons(levels: int, norm: float | None, rounding: str, gradient: str) -> Neurons:
-    """SFA neurons; the one in front of the classifier hands on undivided counts (both E-SpikeFormer releases)."""
-    make = partial(IntegerNeuron, levels=levels, rounding=rounding, gradient=gradient)
-    body = partial(make, norm=norm)
-    return Neurons(body, body, partial(make, norm=1))
+def integer_neurons(
+    choice: NeuronChoice, levels: int, norm: float | None, rounding: str, gradient: str
+) -> Neurons:
+    """SFA neurons; the one in front of the classifier hands on undivided counts (both
+    E-SpikeFormer releases).
+    """
+    wanted: dict[str, Any] = {
+        "levels": levels,
+        "norm": norm,
+        "rounding": rounding,
+        "gradient": gradient,
+    }
+    body = neuron_factory(
+        choice, **{name: value for name, value in wanted.items() if takes_option(choice, name)}
+    )
+    return Neurons(body, body, partial(body, norm=1) if takes_option(choice, "norm") else body)
 
 
 @dataclass(frozen=True)
@@ -67,20 +83,28 @@ class StagePlan:
     def of(
         cls, embed_dims: Sequence[int], depths: Sequence[int], strides: Sequence[int]
     ) -> "StagePlan":
-        """The first stage has half of ``embed_dims[0]`` channels, the others have ``embed_dims``."""
+        """The first stage has half of ``embed_dims[0]`` channels, the others have
+        ``embed_dims``.
+        """
         plan = cls((embed_dims[0] // 2, *embed_dims), tuple(depths), tuple(strides))
         if not len(plan.widths) == len(plan.depths) == len(plan.strides):
             stages = len(plan.widths)
-            raise InputError(f"{len(embed_dims)} embed_dims make {stages} stages, which need {stages} depths and "
-                             f"{stages} strides; found depths {plan.depths}, strides {plan.strides}")  # fmt: skip
+            raise InputError(
+                f"{len(embed_dims)} embed_dims make {stages} stages, which need {stages} depths "
+                "and "
+                f"{stages} strides; found depths {plan.depths}, strides {plan.strides}"
+            )
         if min(plan.widths) < 1 or min(plan.depths) < 0 or min(plan.strides) < 1:
             raise InputError(
-                f"embed_dims must be at least 2, depths at least 0 and strides at least 1; found {plan}"
+                "embed_dims must be at least 2, depths at least 0 and strides at least 1; found "
+                f"{plan}"
             )
         return plan
 
     def drop_path_rates(self, rate: float) -> list[list[float]]:
-        """Per stage and block: rising linearly over all attention blocks; conv blocks drop nothing."""
+        """Per stage and block: rising linearly over all attention blocks; conv blocks drop
+        nothing.
+        """
         rates = iter(drop_path_rates(rate, sum(self.depths[CONV_STAGES:])))
         return [
             [0.0 if i < CONV_STAGES else next(rates) for _ in range(n)]
@@ -89,7 +113,9 @@ class StagePlan:
 
 
 class Stage(nn.Module):
-    """Down-sampling, then blocks. [T, B, in, H, W] -> [T, B, out, H/stride, W/stride], real-valued."""
+    """Down-sampling, then blocks. [T, B, in, H, W] -> [T, B, out, H/stride, W/stride],
+    real-valued.
+    """
 
     def __init__(self, down: nn.Module, blocks: Iterable[nn.Module]) -> None:
         super().__init__()
@@ -139,9 +165,10 @@ def stage_feature_info(plan: StagePlan) -> list[dict]:
 class StagedModel(SpikeDrivenModel):
     """A classifier of stages with one head, or two for distillation.
 
-    A subclass sets ``stages`` and calls `finish`. distilled: a second head, ``head_kd``, for a teacher's labels; then
-    training returns the pair (logits, logits of the second head), evaluation their mean. head_input: what ``head``
-    reads, "spikes" or the real-valued "mean" over positions; ``head_kd`` always reads spikes.
+    A subclass sets ``stages`` and calls `finish`. distilled: a second head, ``head_kd``, for a
+    teacher's labels; then training returns the pair (logits, logits of the second head), evaluation
+    their mean. head_input: what ``head`` reads, "spikes" or the real-valued "mean" over positions;
+    ``head_kd`` always reads spikes.
     """
 
     stages: nn.ModuleList
@@ -156,25 +183,31 @@ class StagedModel(SpikeDrivenModel):
     ) -> None:
         """Everything behind the stages."""
         if head_input not in HEAD_INPUTS or head_init not in HEAD_INITS:
-            raise InputError(f"head_input must be one of {HEAD_INPUTS} and head_init one of {tuple(HEAD_INITS)}, "
-                             f"found {head_input!r} and {head_init!r}")  # fmt: skip
+            raise InputError(
+                f"head_input must be one of {HEAD_INPUTS} and head_init one of "
+                f"{tuple(HEAD_INITS)}, "
+                f"found {head_input!r} and {head_init!r}"
+            )
         self.distilled, self.head_input, self.head_init = distilled, head_input, head_init
-        self.head_neuron = head_neuron
+        self.head_neuron, self.halve = head_neuron, Scale(0.5)
         self.feature_info = stage_feature_info(plan)
         self.reset_classifier(self.num_classes)
 
     @classmethod
     def told_by(cls, tensors: Mapping[str, Tensor], own: Mapping[str, Any]) -> dict[str, Any]:
-        """As the base class. Strides and heads show nowhere; no published network of these families varies them."""
+        """As the base class. Strides and heads show nowhere; no published network of these
+        families varies them.
+        """
         stages = told.stages(tensors, own)
         distilled = {"distilled": "head_kd.weight" in tensors} if stages else {}
         return told.classifier(tensors) | stages | distilled
 
     @classmethod
     def asks_for(cls, own: Mapping[str, Any]) -> tuple[str, ...]:
-        """Levels of integer neurons, time steps of the others. Integer neurons couple no steps: on an image more of
-        them repeat the same work, but events are cut into as many."""
-        if own["neuron"] != "integer":
+        """Levels of integer neurons, time steps of the others. Integer neurons couple no steps: on
+        an image more of them repeat the same work, but events are cut into as many.
+        """
+        if not takes_option(own["neuron"], "levels"):
             return ("time_steps",)
         return ("levels", "time_steps") if own["input_layout"] == "events" else ("levels",)
 
@@ -192,14 +225,17 @@ class StagedModel(SpikeDrivenModel):
         if pre_logits:
             return features
         if not self.distilled or not self.num_classes:
-            return self.head(features)
-        pair = self.head(features), self.head_kd(spikes)
-        return pair if self.training else mean_of_pair(pair)
+            return self.head(self.dropped(features))
+        pair = self.head(self.dropped(features)), self.head_kd(self.dropped(spikes))
+        return pair if self.training else self.mean_of_pair(pair)
 
     def step_logits(self, frames: Tensor) -> Tensor:
         """As the base class; of a distilled model the mean of both heads, in training too."""
-        logits = self.head_forward(self.forward_features(frames).mean(dim=(-2, -1)))
-        return (mean_of_pair(logits) if isinstance(logits, tuple) else logits)[0]
+        logits = self.head_forward(self.over_space(self.forward_features(frames)))
+        return (self.mean_of_pair(logits) if isinstance(logits, tuple) else logits)[0]
+
+    def mean_of_pair(self, pair: tuple[Tensor, Tensor]) -> Tensor:
+        return self.halve(pair[0] + pair[1])
 
     def get_classifier(self) -> nn.Module | tuple[nn.Module, nn.Module]:
         """The head; both heads of a distilled model (timm's convention)."""
@@ -215,7 +251,9 @@ class StagedModel(SpikeDrivenModel):
 
     @torch.jit.ignore
     def group_matcher(self, coarse: bool = False) -> dict:
-        """Layer groups: all conv stages, then each attention block with the down-sampling in front of it."""
+        """Layer groups: all conv stages, then each attention block with the down-sampling in
+        front of it.
+        """
         stem = r"^stages\.[0-2]\.|^stages\.3\.down"
         if coarse:
             return {"stem": stem, "blocks": r"^stages\.(\d+)"}
@@ -223,10 +261,6 @@ class StagedModel(SpikeDrivenModel):
             "stem": stem,
             "blocks": [(r"^stages\.(\d+)\.blocks\.(\d+)", None), (r"^stages\.(\d+)\.down", (0,))],
         }
-
-
-def mean_of_pair(pair: tuple[Tensor, Tensor]) -> Tensor:
-    return (pair[0] + pair[1]) / 2
 
 
 def _zero_bias(init: Callable[[Tensor], Tensor]) -> Callable[[nn.Linear], None]:
@@ -246,8 +280,9 @@ HEAD_INITS: dict[str, Callable[[nn.Linear], None]] = {
 
 
 def staged_names(word: str, down_word: str | None = None) -> Rules:
-    """Ours -> the releases' names, as far as all of them agree. word: what they call a neuron ("lif" or "spike"),
-    down_word: what they call it in down-sampling, where that differs."""
+    """Ours -> the releases' names, as far as all of them agree. word: what they call a neuron
+    ("lif" or "spike"), down_word: what they call it in down-sampling, where that differs.
+    """
     return [
         (r"\.branch\b", ""),
         (r"^stages\.0\.down\.(conv|bn)", r"downsample1_1.encode_\1"),

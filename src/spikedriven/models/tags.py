@@ -1,15 +1,15 @@
 """Files that authors published, by name: ``NAME.TAG``, as in timm (``sdt_8_768.in1k_288``).
 
-A tag says what the shapes in a file cannot: how many time steps and levels the network runs with, its heads, the order
-of its classes, and how its figure was measured. The families' modules register theirs.
+A tag says what the shapes in a file cannot: how many time steps and levels the network runs with,
+its heads, the order of its classes, and how its figure was measured. The families' modules register
+theirs.
 """
 
-import difflib
 import fnmatch
 from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
-from spikedriven.errors import InputError
+from spikedriven.errors import InputError, did_you_mean
 
 Task = Literal["classification", "pretraining", "detection", "segmentation"]
 TASKS: tuple[str, ...] = get_args(Task)
@@ -72,7 +72,8 @@ def list_files(filter: str = "*") -> list[PublishedFile]:
 
 
 def stated_by(name: str) -> tuple[str, dict[str, Any]]:
-    """(registered name, keywords that its published file states) of NAME or NAME.TAG; no keywords without a tag.
+    """(registered name, keywords that its published file states) of NAME or NAME.TAG; no keywords
+    without a tag.
 
     InputError for an unknown tag.
     """
@@ -87,11 +88,10 @@ def find_file(full_name: str) -> PublishedFile:
     """The file NAME.TAG. InputError, with close names, for an unknown one."""
     if full_name not in _FILES:
         name = full_name.partition(".")[0]
-        close = [f.full_name for f in list_files(f"{name}.*")] or difflib.get_close_matches(
-            full_name, _FILES, n=3
-        )
-        hint = f"; known: {', '.join(close)}" if close else ""
+        known = [file.full_name for file in list_files(f"{name}.*")]
+        hint = f"known: {', '.join(known)}" if known else did_you_mean(full_name, _FILES)
         raise InputError(
-            f"no published file is called {full_name!r}{hint}. spikedriven models --files lists them all"
+            f"no published file is called {full_name!r}; {hint}. `spikedriven models --files` "
+            "lists them all"
         )
     return _FILES[full_name]

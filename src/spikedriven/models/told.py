@@ -1,4 +1,6 @@
-"""What the tensors of a file tell about the network they are of: helpers for the families' `told_by`."""
+"""What the tensors of a file tell about the network they are of: helpers for the families'
+`told_by`.
+"""
 
 import math
 import re
@@ -6,6 +8,8 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from torch import Tensor
+
+from spikedriven.neurons import NeuronChoice
 
 Tensors = Mapping[str, Tensor]
 
@@ -35,8 +39,14 @@ def mlp_ratio(hidden: int | None, dim: int | None, own: float) -> float | None:
     return ratio if int(dim * ratio) == hidden else math.nextafter(ratio, math.inf)
 
 
-def lif_kind(tensors: Tensors, own: str) -> str:
-    """ "plif" where neurons have a time constant of their own (``w``); else ``own``, or "lif" in its place."""
+def lif_kind(tensors: Tensors, own: NeuronChoice) -> NeuronChoice:
+    """ "plif" where neurons have a time constant of their own (``w``); else ``own``, or "lif" in
+    its place.
+
+    A neuron that no release has (its ``w`` would mean something else) stays as it is.
+    """
+    if own not in ("lif", "plif", "integer"):
+        return own
     if any(key.endswith(".w") for key in tensors):
         return "plif"
     return "lif" if own == "plif" else own
@@ -49,6 +59,28 @@ def has(tensors: Tensors, pattern: str) -> bool:
 def classifier(tensors: Tensors) -> dict[str, Any]:
     """num_classes, where there is a head."""
     return known(num_classes=width(tensors, "head.weight"))
+
+
+def of_one_width(
+    tensors: Tensors,
+    own: Mapping[str, Any],
+    first: str,
+    hidden: str,
+) -> dict[str, Any]:
+    """Of the families with one width and one row of blocks: num_classes, in_chans, embed_dim,
+    depth, mlp_ratio, neuron.
+
+    own: keywords of the registered name; values that fit the file are kept. first: key of the first
+    convolution, an eighth as wide as the blocks. hidden: key of the first weights of an MLP.
+    """
+    dim = 8 * tensors[first].shape[0]
+    return classifier(tensors) | known(
+        in_chans=width(tensors, first, 1),
+        embed_dim=dim,
+        depth=count(tensors, r"block\."),
+        mlp_ratio=mlp_ratio(width(tensors, hidden), dim, own["mlp_ratio"]),
+        neuron=lif_kind(tensors, own["neuron"]),
+    )
 
 
 def stages(tensors: Tensors, own: Mapping[str, Any]) -> dict[str, Any]:
@@ -86,8 +118,12 @@ def _third_stage(tensors: Tensors) -> int:
 
 def _staged_ratio(tensors: Tensors, dims: Sequence[int | None], own: float) -> float | None:
     """From an attention block, else from a conv block."""
-    for key in ("block3.0.mlp.fc1_conv.weight", "block4.0.mlp.fc1_conv.weight", "ConvBlock1_2.0.conv1.weight",
-                "ConvBlock1_2.0.conv1.0.0.weight"):  # fmt: skip
+    for key in (
+        "block3.0.mlp.fc1_conv.weight",
+        "block4.0.mlp.fc1_conv.weight",
+        "ConvBlock1_2.0.conv1.weight",
+        "ConvBlock1_2.0.conv1.0.0.weight",
+    ):
         hidden, dim = width(tensors, key), width(tensors, key, 1)
         if hidden:
             return mlp_ratio(hidden, dim, own)
@@ -95,15 +131,18 @@ def _staged_ratio(tensors: Tensors, dims: Sequence[int | None], own: float) -> f
 
 
 def layer_scale(tensors: Tensors, own: float) -> float:
-    """0 where the blocks have no factors per channel; else ``own``, or the release's initial value in place of 0."""
+    """0 where the blocks have no factors per channel; else ``own``, or the release's initial
+    value in place of 0.
+    """
     return (own or 1e-6) if has(tensors, r"\.layer_scale\d$") else 0.0
 
 
 def runs(tensors: Tensors, branch: str) -> bool:
-    """Whether a branch with the keys ``branch`` can run, and did while the rest of the network was trained.
+    """Whether a branch with the keys ``branch`` can run, and did while the rest of the network was
+    trained.
 
-    A norm whose width is not that of the convolution in front of it cannot run; one that counted no batch while others
-    did was never called.
+    A norm whose width is not that of the convolution in front of it cannot run; one that counted no
+    batch while others did was never called.
     """
     if not has(tensors, branch):
         return False

@@ -136,14 +136,17 @@ def _check_archive(path: Path, needed: int) -> None:
         )
     if "data.pkl" not in names:
         raise CheckpointError(
-            f"{path} is a zip archive, and no checkpoint of torch.save: unpack it and give the file inside"
+            f"{path} is a zip archive, and no checkpoint of torch.save: unpack it and give the "
+            "file inside"
         )
     size, unpacked = path.stat().st_size, sum(member.file_size for member in members)
     allowed = max(size, COPIES * needed + ROOM)
     if unpacked > allowed:
         raise CheckpointError(
-            f"{path} was refused: its {_megabytes(size)} would unpack to {_megabytes(unpacked)}, at most "
-            f"{_megabytes(allowed)} are expected here. torch.save never compresses; if you trust the file, load it "
+            f"{path} was refused: its {_megabytes(size)} would unpack to {_megabytes(unpacked)}, "
+            "at most "
+            f"{_megabytes(allowed)} are expected here. torch.save never compresses; if you trust "
+            "the file, load it "
             "with torch.load and save its state dict again"
         )
 
@@ -171,9 +174,13 @@ def _refusal(path: Path, error: Exception) -> str:
     """torch's own message advises to read the file unsafely: only what it names is passed on."""
     name = re.search(r"GLOBAL (\S+)", str(error))
     if name is None:
-        return f"{path} was refused: it is no checkpoint of torch.save ({type(error).__name__}: {_first_line(error)})"
+        return (
+            f"{path} was refused: it is no checkpoint of torch.save ({type(error).__name__}: "
+            f"{_first_line(error)})"
+        )
     return (
-        f"{path} was refused: it holds more than tensors and plain values ({name[1]}), and unpickling it could run "
+        f"{path} was refused: it holds more than tensors and plain values ({name[1]}), and "
+        "unpickling it could run "
         "code. Save its state dict alone, in an environment you trust"
     )
 

@@ -28,9 +28,13 @@ def why_not_plain(value: Tensor) -> str:
     return next((reason for reason, holds in reasons.items() if holds), "")
 
 
-def with_map_axes(value: Tensor, target: Tensor) -> Tensor:
-    """[out, in, 1] -> [out, in, 1, 1] and back: a 1x1 convolution over tokens is one over the
-    map."""
+def with_map_axes(value: Tensor, target: Tensor, linear: bool = False) -> Tensor:
+    """[out, in, 1] -> [out, in, 1, 1] and back: a 1x1 convolution over tokens is one over the map.
+
+    linear: the value is the weight of a linear layer, [out, in], which is one too.
+    """
+    if linear and target.shape == (*value.shape, 1, 1) and value.ndim == 2:
+        return value[..., None, None]
     if target.shape == (*value.shape, 1) and value.ndim == 3 and value.shape[-1] == 1:
         return value.unsqueeze(-1)
     if value.shape == (*target.shape, 1) and target.ndim == 3 and target.shape[-1] == 1:

@@ -46,7 +46,9 @@ def small(name: str = "mask_rcnn", **changes: Any) -> Detector:
 
 
 def awake(model: Detector, images: Tensor) -> Detector:
-    """The model with batch norms set to the statistics of `dense` on these images, in evaluation mode."""
+    """The model with batch norms set to the statistics of `dense` on these images, in
+    evaluation mode.
+    """
     for module in model.modules():
         if isinstance(module, nn.modules.batchnorm._BatchNorm):
             module.momentum = None

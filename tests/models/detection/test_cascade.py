@@ -33,9 +33,21 @@ def stage(
     pool = MultiScaleRoIAlign(["0"], 7, 2)
     masks = torch.zeros(len(logits), 3, 28, 28) if masks is None else masks
     return RoIHeads(
-        pool, nn.Identity(), Fixed(logits, deltas), rule.iou, rule.iou, 4, 0.25, rule.box_weights, 0.0, 0.5, 10,
-        pool, nn.Identity(), Fixed(masks),
-    ).eval()  # fmt: skip
+        pool,
+        nn.Identity(),
+        Fixed(logits, deltas),
+        rule.iou,
+        rule.iou,
+        4,
+        0.25,
+        rule.box_weights,
+        0.0,
+        0.5,
+        10,
+        pool,
+        nn.Identity(),
+        Fixed(masks),
+    ).eval()
 
 
 def test_the_values_of_the_two_published_configurations():
@@ -52,8 +64,9 @@ def test_the_values_of_the_two_published_configurations():
 
 
 def test_parameters_of_the_published_network():
-    """Behind the pyramid: proposals 0.59 M; per stage 4 x (256 x 256 x 9 + 512), the FC layer 49 x 256 x 1024 + 1024,
-    outputs 1025 x (81 + 320), and a mask head of 2.64 M."""
+    """Behind the pyramid: proposals 0.59 M; per stage 4 x (256 x 256 x 9 + 512), the FC layer 49 x
+    256 x 1024 + 1024, outputs 1025 x (81 + 320), and a mask head of 2.64 M.
+    """
     with torch.device("meta"):
         model = create_detector("cascade_mask_rcnn", backbone="e_spikeformer_19m", mode="released")
     boxes = 4 * (256 * 256 * 9 + 512) + 49 * 256 * 1024 + 1024 + 1025 * (81 + 320)
@@ -72,7 +85,9 @@ def test_box_convs_are_an_option():
 
 
 def test_boxes_move_by_the_deltas_of_their_class_and_stay_inside_the_image():
-    """A delta of 1 means 0.1 of the width in the first stage; class 2 of the first RoI, class 1 of the second."""
+    """A delta of 1 means 0.1 of the width in the first stage; class 2 of the first RoI, class 1
+    of the second.
+    """
     logits = torch.tensor([[9.0, 0.0, 1.0], [9.0, 1.0, 0.0]])
     deltas = torch.zeros(2, 3, 4)
     deltas[0, 2], deltas[0, 1] = torch.tensor([1.0, 0.0, 0.0, 0.0]), 5.0
@@ -106,7 +121,9 @@ def test_later_stages_move_less():
 
 
 def test_the_box_loss_is_ten_times_one_minus_giou_over_all_rois():
-    """RoI 0 lies on its object; RoI 1 (20 x 20) is half of an object of 40 x 20: IoU 0.5 and no empty hull."""
+    """RoI 0 lies on its object; RoI 1 (20 x 20) is half of an object of 40 x 20: IoU 0.5 and no
+    empty hull.
+    """
     rois = [torch.tensor([[0.0, 0.0, 10.0, 10.0], [40.0, 40.0, 60.0, 60.0], [0.0, 0.0, 5.0, 5.0]])]
     truth = [torch.tensor([[0.0, 0.0, 10.0, 10.0], [40.0, 40.0, 80.0, 60.0], [0.0, 0.0, 9.0, 9.0]])]
     labels = [torch.tensor([1, 2, 0])]

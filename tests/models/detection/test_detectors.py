@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from PIL import Image
 from torch import nn
 
 from spikedriven.errors import InputError
@@ -92,19 +93,104 @@ def test_predict_takes_floats_and_refuses_batches():
     image = torch.randint(0, 256, (3, 40, 64), dtype=torch.uint8)
     a, b = predict(model, image), predict(model, image.float() / 255)
     assert torch.equal(a["boxes"], b["boxes"]) and not model.training
-    with pytest.raises(InputError, match=r"one RGB image \[3, H, W\], found \[1, 3, 40, 64\]"):
+    with pytest.raises(InputError, match=r"one image \[3, H, W\], found \[1, 3, 40, 64\]"):
         predict(model, image[None])
 
 
 def test_retinanet_counts_labels_from_one():
     model = small("retinanet", score_thresh=0.0)
     nn.init.zeros_(model.head.classification_head.branch.out.project.bias)
-    images, targets = scenes((64, 64), (64, 64))
+    images, _ = scenes((64, 64), (64, 64))
     labels = {int(label) for found in model(images) for label in found["labels"]}
     assert labels and labels <= {1, 2, 3, 4}
-    targets[0]["labels"][:] = 5
-    with pytest.raises(IndexError):
-        model.train()(images, targets)
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("label", "message"),
+    [
+        (
+            0,
+            r"labels must be 1\.\.4 \(0 is the background\), found 0 to 0; are they counted from "
+            r"0\? Then add 1",
+        ),
+        (5, r"labels must be 1\.\.4 \(0 is the background\), found 5 to 5$"),
+        (-1, "found -1 to -1"),
+    ],
+)
+def test_labels_that_are_no_class_are_refused(name, label, message):
+    model = small(name).train()
+    images, targets = scenes((64, 64), (64, 64))
+    for target in targets:
+        target["labels"][:] = label
+    with pytest.raises(InputError, match=message):
+        model(images, targets)
+
+
+def test_labels_are_whole_numbers():
+    images, targets = scenes((64, 64))
+    targets[0]["labels"] = targets[0]["labels"].float()
+    with pytest.raises(
+        InputError, match=r"labels must be whole numbers from 1 to 4, found torch.float32"
+    ):
+        small().train()(images, targets)
+
+
+@pytest.mark.parametrize("name", ["mask_rcnn", "retinanet"])
+def test_a_detector_of_grey_images(name):
+    """Built, trained, and asked with what it was trained on."""
+    model = small(name, backbone_args={**ESF["backbone_args"], "in_chans": 1})
+    images, targets = scenes((64, 64))
+    grey = images[0][:1]
+    assert all(loss.isfinite() for loss in model.train()([grey], targets).values())
+    pixels = (grey * 255).round().to(torch.uint8)
+    a, b = predict(model, pixels), predict(model, Image.fromarray(pixels[0].numpy()))
+    assert torch.equal(a["boxes"], b["boxes"])
+    with pytest.raises(InputError, match=r"one image \[1, H, W\], found \[3, 64, 64\]"):
+        predict(model, images[0])
+
+
+def test_statistics_belong_to_the_channels():
+    with pytest.raises(
+        InputError, match=r"images of 2 channels, but image_mean and .* have 0 and 0 values: give 2"
+    ):
+        small(backbone_args={**ESF["backbone_args"], "in_chans": 2})
+    with pytest.raises(InputError, match=r"divide those of values in 0\.\.255 by 255"):
+        small(image_mean=(123.675, 116.28, 103.53))
+
+
+@pytest.mark.parametrize("scales", [((8,), (16,)), [[8], [16]], (), (0.0,), "8", (float("inf"),)])
+def test_anchors_are_the_same_on_all_levels(scales):
+    with pytest.raises(
+        InputError, match=r"anchor_scales: expected (several of a number|numbers above 0).*, found"
+    ):
+        small(anchor_scales=scales)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("num_classes", "3"),
+        ("num_classes", 2.5),
+        ("num_classes", True),
+        ("num_classes", 10**12),
+        ("width", "8"),
+        ("out_indices", 1),
+        ("out_indices", [1.5]),
+        ("extra_levels", 1.5),
+        ("roi_size", 1.5),
+        ("image_mean", 0.5),
+        ("backbone", 5),
+        ("proposals", 1.5),
+        ("convs", 1.5),
+        ("keep_time", "yes"),
+        ("tau", float("nan")),
+    ],
+)
+@pytest.mark.parametrize("kind", ["mask_rcnn", "retinanet"])
+def test_values_of_another_type_are_refused_by_name(kind, name, value):
+    with pytest.raises(InputError, match=f"^{name}: expected .*, found"):
+        small(kind, **{name: value})
 
 
 def test_background_has_no_weights_and_stands_first():
@@ -136,7 +222,9 @@ def test_same_image_same_outputs_whatever_else_is_in_the_batch(name):
 
 @pytest.mark.parametrize("name", NAMES)
 def test_keeping_time_changes_nothing_where_steps_are_equal(name):
-    """Integer neurons do not couple time steps, so T copies of an image are T times the same work."""
+    """Integer neurons do not couple time steps, so T copies of an image are T times the same
+    work.
+    """
     args = {**ESF["backbone_args"], "time_steps": 3}
     x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     merged, kept = (
@@ -177,7 +265,7 @@ def test_frozen_norms_stay_still_in_training():
 
 
 def test_options_are_checked():
-    with pytest.raises(InputError, match="no keyword 'widht'; did you mean 'width'"):
+    with pytest.raises(InputError, match="no keyword 'widht'; did you mean width"):
         create_detector("mask_rcnn", widht=64)
     names = "mask_rcnn, cascade_mask_rcnn, retinanet"
     with pytest.raises(InputError, match=f"no detector is called 'yolo'; there are {names}"):
@@ -195,7 +283,15 @@ def test_options_are_checked():
 
 
 @pytest.mark.parametrize(
-    "backbone", ["sdt_8_384", "spikingformer_8_384", "meta_spikeformer_15m", "e_spikeformer_83m"]
+    "backbone",
+    [
+        "sdt_8_384",
+        "spikformer_8_384",
+        "spikingformer_8_384",
+        "qkformer_10_384",
+        "meta_spikeformer_15m",
+        "e_spikeformer_83m",
+    ],
 )
 def test_every_family_carries_a_detector(backbone):
     with torch.device("meta"):

@@ -1,4 +1,6 @@
-"""The release's key names: read from its modules (no detector has been published), complete and reversible."""
+"""The release's key names: read from its modules (no detector has been published), complete and
+reversible.
+"""
 
 import pytest
 import torch

@@ -1,4 +1,6 @@
-"""Anchors and RoI pooling that are told the strides, and neither guess them from map sizes nor round them."""
+"""Anchors and RoI pooling that are told the strides, and neither guess them from map sizes nor
+round them.
+"""
 
 import math
 from collections.abc import Sequence
@@ -9,12 +11,15 @@ from torchvision.models.detection.anchor_utils import AnchorGenerator
 from torchvision.models.detection.image_list import ImageList
 from torchvision.ops import MultiScaleRoIAlign, roi_align
 
-#: Side of the RoI that belongs to the finest level is below twice this, in pixels (FPN paper's 224 at level 4).
+#: Side of the RoI that belongs to the finest level is below twice this, in pixels (FPN paper's 224
+#: at level 4).
 FINEST_SIZE = 56
 
 
 class StrideAnchors(AnchorGenerator):
-    """Anchors of sides ``scale * stride`` for each scale and aspect ratio (height / width), at the given strides."""
+    """Anchors of sides ``scale * stride`` for each scale and aspect ratio (height / width), at
+    the given strides.
+    """
 
     def __init__(
         self, strides: Sequence[int], scales: Sequence[float], ratios: Sequence[float]
@@ -24,8 +29,12 @@ class StrideAnchors(AnchorGenerator):
         self.strides = tuple(strides)
 
     def generate_anchors(
-        self, scales, aspect_ratios, dtype=torch.float32, device=torch.device("cpu")
-    ) -> Tensor:  # noqa: B008
+        self,
+        scales,
+        aspect_ratios,
+        dtype=torch.float32,
+        device=torch.device("cpu"),  # noqa: B008
+    ) -> Tensor:
         """[scales * ratios, 4] around 0, not rounded to whole pixels."""
         sides, ratios = (
             torch.tensor(values, dtype=dtype, device=device) for values in (scales, aspect_ratios)
@@ -46,12 +55,17 @@ class StrideAnchors(AnchorGenerator):
 class PyramidRoIAlign(MultiScaleRoIAlign):
     """RoIAlign on the pyramid level that fits a RoI's size, at the given strides.
 
-    Maps [T * B, C, H, W] and B lists of boxes -> [T * R, C, size, size]: every time step sees the same boxes.
-    sampling_ratio: samples per bin and axis; 0 as many as cells.
+    Maps [T * B, C, H, W] and B lists of boxes -> [T * R, C, size, size]: every time step sees the
+    same boxes. sampling_ratio: samples per bin and axis; 0 as many as cells.
     """
 
-    def __init__(self, strides: Sequence[int], output_size: int, sampling_ratio: int, finest: float = FINEST_SIZE
-                 ) -> None:  # fmt: skip
+    def __init__(
+        self,
+        strides: Sequence[int],
+        output_size: int,
+        sampling_ratio: int,
+        finest: float = FINEST_SIZE,
+    ) -> None:
         super().__init__([str(i) for i in range(len(strides))], output_size, sampling_ratio)
         self.strides, self.finest = tuple(strides), finest
 

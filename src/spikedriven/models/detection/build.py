@@ -1,7 +1,8 @@
-"""`create_detector`: from names and numbers to a detector, so that a recipe's ``model`` section rebuilds it."""
+"""`create_detector`: from names and numbers to a detector, so that a recipe's ``model`` section
+rebuilds it.
+"""
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -9,9 +10,9 @@ from typing import Any
 
 from torch import nn
 
-from spikedriven.errors import InputError
+from spikedriven.errors import InputError, did_you_mean
 from spikedriven.models.base import SpikeDrivenModel
-from spikedriven.models.dense_keywords import gathered
+from spikedriven.models.dense_keywords import DEFAULT_BODY, check_types, gathered
 from spikedriven.models.detection.anchors import PyramidRoIAlign, StrideAnchors, octave_scales
 from spikedriven.models.detection.cascade import STAGES, StageRule
 from spikedriven.models.detection.detectors import (
@@ -34,7 +35,13 @@ from spikedriven.models.detection.pyramid import PyramidBackbone, SpikeFPN, pyra
 from spikedriven.models.registry import create_model
 from spikedriven.models.staged import make_neurons
 from spikedriven.models.tags import stated_by
+from spikedriven.neurons import NeuronChoice
+from spikedriven.neurons.registry import takes_option
+from spikedriven.pictures import check_statistics
 
+#: ImageNet's mean and standard deviation, by the channels of the body: of RGB, and of grey their
+#: averages.
+STATISTICS = {3: ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225)), 1: ((0.449,), (0.226,))}
 #: The strides that the released configurations declare for the pyramid, whatever the body's are.
 DECLARED_STRIDES = (4, 8, 16, 32, 64, 128)
 
@@ -43,24 +50,30 @@ DECLARED_STRIDES = (4, 8, 16, 32, 64, 128)
 class DetectorOptions:
     """Keywords of `create_detector`."""
 
-    backbone: str = "e_spikeformer_10m"
+    backbone: str = DEFAULT_BODY
     """A registered model name."""
     num_classes: int = 80
     """Classes of objects, background not counted."""
     mode: str = "corrected"
-    """"corrected", or "released": the published modules with their defects (docs/detection.md lists them)."""
+    """"corrected", or "released": the published modules with their defects (docs/detection.md
+    lists them).
+    """
     backbone_args: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Keywords of the backbone."""
     out_indices: tuple[int, ...] | None = None
     """Taps, into the backbone's feature_info. None: all with stride 4 (RetinaNet: 8) or more."""
     keep_time: bool = False
-    """Keep T in neck and heads and merge at their outputs, as SDT-V2 detectors do. False: merge at the taps."""
+    """Keep T in neck and heads and merge at their outputs, as SDT-V2 detectors do. False: merge
+    at the taps.
+    """
     width: int = 256
     """Channels of the pyramid."""
     extra_levels: int | None = None
     """Pyramid levels behind the taps. None: up to stride 64 (RetinaNet: 128)."""
-    neuron: str | None = None
-    """"integer", "lif" or "plif" in neck and heads. None: integer; LIF in the heads of the released RetinaNet."""
+    neuron: NeuronChoice | None = None
+    """A registered neuron, for neck and heads. None: integer; LIF in the heads of the released
+    RetinaNet.
+    """
     levels: int = 4
     """D of integer neurons."""
     tau: float = 2.0
@@ -68,7 +81,9 @@ class DetectorOptions:
     head_width: int = 1024
     """Features of the box head."""
     box_convs: int | None = None
-    """3x3 convolutions in front of the box head's fully connected layers. None: 0; Cascade Mask R-CNN: 4."""
+    """3x3 convolutions in front of the box head's fully connected layers. None: 0; Cascade Mask
+    R-CNN: 4.
+    """
     mask_width: int | None = None
     """Channels of the mask head. None: width."""
     convs: int = 4
@@ -78,14 +93,17 @@ class DetectorOptions:
     anchor_ratios: tuple[float, ...] = (0.5, 1.0, 2.0)
     """Height over width."""
     finest: float = 56.0
-    """RoIs with a side below twice this are read from the finest level; the next doubles it, and so on."""
+    """RoIs with a side below twice this are read from the finest level; the next doubles it,
+    and so on.
+    """
     roi_size: int = 7
     """Side of the box head's RoI features; the mask head's are twice as large."""
     roi_sampling: int | None = None
     """Samples per bin and axis of RoIAlign. None: 2; in released mode 0, as many as cells."""
     proposals: int = 1000
-    """Proposals per image kept by the region proposal network. In training it looks at twice as many, and the Cascade
-    Mask R-CNN keeps twice as many."""
+    """Proposals per image kept by the region proposal network. In training it looks at twice as
+    many, and the Cascade Mask R-CNN keeps twice as many.
+    """
     rpn_samples: int = 256
     """Anchors per image in the RPN's loss."""
     roi_samples: int = 512
@@ -99,16 +117,33 @@ class DetectorOptions:
     """Evaluation resizes the short side to this ..."""
     max_size: int = 1333
     """... unless the long side would become larger than this."""
-    image_mean: tuple[float, ...] = (0.485, 0.456, 0.406)
-    image_std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    image_mean: tuple[float, ...] | None = None
+    """One value for each channel of the backbone. None: ImageNet's (0.485, 0.456, 0.406), of
+    grey (0.449,).
+    """
+    image_std: tuple[float, ...] | None = None
+    """None: (0.229, 0.224, 0.225), of grey (0.226,)."""
     graph_rois: int = 100
     """RoIs per image in the spike graph (audit, energy, ONNX)."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.mode not in MODES:
             raise InputError(f"mode must be one of {MODES}, found {self.mode!r}")
-        for name in ("num_classes", "width", "levels", "head_width", "convs", "proposals", "rpn_samples", "roi_samples",
-                     "detections", "min_size", "graph_rois", "roi_size"):  # fmt: skip
+        for name in (
+            "num_classes",
+            "width",
+            "levels",
+            "head_width",
+            "convs",
+            "proposals",
+            "rpn_samples",
+            "roi_samples",
+            "detections",
+            "min_size",
+            "graph_rois",
+            "roi_size",
+        ):
             if getattr(self, name) < 1:
                 raise InputError(f"{name} must be at least 1, found {getattr(self, name)}")
         if self.box_convs is not None and self.box_convs < 0:
@@ -117,19 +152,28 @@ class DetectorOptions:
             raise InputError(
                 f"max_size must be at least min_size={self.min_size}, found {self.max_size}"
             )
+        for name in ("anchor_scales", "anchor_ratios"):
+            _check_sides(name, getattr(self, name))
 
     @property
     def corrected(self) -> bool:
         return self.mode == "corrected"
 
 
+def _check_sides(name: str, values: Any) -> None:
+    """InputError for anchors without a size."""
+    if values is not None and not (values and min(values) > 0):
+        raise InputError(f"{name}: expected numbers above 0, found {values!r}")
+
+
 def create_detector(name: str, **keywords: Any) -> Detector:
     """A detector with random weights.
 
-    name: "mask_rcnn", "cascade_mask_rcnn" or "retinanet"; or NAME.TAG of a published configuration, whose keywords
-    are taken where ``keywords`` do not give others. keywords: those of `DetectorOptions`
-    (``backbone="e_spikeformer_10m"``, ``num_classes=80``, ``mode="corrected"`` ...), and the body's time_steps and
-    img_size; InputError for others. Images are lists of [3, H, W] in 0..1.
+    name: "mask_rcnn", "cascade_mask_rcnn" or "retinanet"; or NAME.TAG of a published configuration,
+    whose keywords are taken where ``keywords`` do not give others. keywords: those of
+    `DetectorOptions` (``backbone="e_spikeformer_10m"``, ``num_classes=80``, ``mode="corrected"``
+    ...), and the body's time_steps and img_size; InputError for others. Images are lists of [3, H,
+    W] in 0..1.
     """
     name, stated = stated_by(name)
     keywords = gathered(stated, keywords)
@@ -137,11 +181,7 @@ def create_detector(name: str, **keywords: Any) -> Detector:
         raise InputError(f"no detector is called {name!r}; there are {', '.join(DETECTORS)}")
     known = {field.name for field in dataclasses.fields(DetectorOptions)}
     for key in keywords.keys() - known:
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise InputError(
-            f"{name} has no keyword {key!r}{hint} It understands: {', '.join(sorted(known))}"
-        )
+        raise InputError(f"{name} has no keyword {key!r}; {did_you_mean(key, sorted(known))}")
     tuples: dict[str, Any] = {
         key: tuple(value) if isinstance(value, list) else value for key, value in keywords.items()
     }
@@ -152,7 +192,7 @@ def _mask_rcnn(options: DetectorOptions) -> Detector:
     backbone, parts, strides = _rcnn_backbone(options)
     first = _rcnn_head(options, parts, strides, STAGES[0], convs=0, fcs=2)
     model = SpikeMaskRCNN(
-        backbone, **_proposals(options, parts, strides), **first, **_transform(options)
+        backbone, **_proposals(options, parts, strides), **first, **_transform(options, backbone)
     )
     return _described(model, options)
 
@@ -164,7 +204,9 @@ def _cascade_mask_rcnn(options: DetectorOptions) -> Detector:
         "rpn_post_nms_top_n_train": 2 * options.proposals
     }
     later = [roi_heads(head) for head in heads[1:]]
-    model = SpikeCascadeMaskRCNN(backbone, later, **proposals, **heads[0], **_transform(options))
+    model = SpikeCascadeMaskRCNN(
+        backbone, later, **proposals, **heads[0], **_transform(options, backbone)
+    )
     return _described(model, options)
 
 
@@ -199,8 +241,9 @@ def _rcnn_head(
     convs: int,
     fcs: int,
 ) -> dict[str, Any]:
-    """torchvision's keywords of one box and mask head. convs, fcs: layers of the box head where the options are
-    silent."""
+    """torchvision's keywords of one box and mask head. convs, fcs: layers of the box head where the
+    options are silent.
+    """
     roi_strides = strides[:4] if not options.corrected else [s for s in strides if s <= 32]
     sampling = (
         options.roi_sampling if options.roi_sampling is not None else 2 if options.corrected else 0
@@ -242,7 +285,7 @@ def _retinanet(options: DetectorOptions) -> Detector:
         head=SpikeRetinaHead(options.width, options.convs, per_cell, options.num_classes, parts),
         score_thresh=options.score_thresh,
         detections_per_img=options.detections,
-        **_transform(options),
+        **_transform(options, backbone),
     )
     return _described(model, options)
 
@@ -261,12 +304,14 @@ def _body(options: DetectorOptions) -> SpikeDrivenModel:
     return body
 
 
-def _parts(options: DetectorOptions, kind: str, body: SpikeDrivenModel) -> Parts:
-    """The neurons of neck and heads; the released neck has integer neurons that clip at 1 in evaluation."""
+def _parts(options: DetectorOptions, kind: NeuronChoice, body: SpikeDrivenModel) -> Parts:
+    """The neurons of neck and heads; the released neck has integer neurons that clip at 1 in
+    evaluation.
+    """
     norm = None if options.corrected else 1.0
     neuron = make_neurons(kind, options.tau, options.levels, norm, "half_even", "inclusive").body
     neck: Any = neuron
-    if not options.corrected and (options.neuron or "integer") == "integer":
+    if not options.corrected and takes_option(options.neuron or "integer", "levels"):
         neck = partial(ClippingNeuron, levels=options.levels, norm=norm)
     return Parts(options.mode, neuron, neck, body.time_steps if options.keep_time else 1)
 
@@ -308,7 +353,8 @@ def _taps(info: Sequence[dict], given: tuple[int, ...] | None, least_stride: int
     if not given or list(given) != sorted(set(given)) or not 0 <= given[0] <= given[-1] < len(info):
         strides = [tap["reduction"] for tap in info]
         raise InputError(
-            f"out_indices must rise and lie in 0..{len(info) - 1} (strides {strides}), found {given}"
+            f"out_indices must rise and lie in 0..{len(info) - 1} (strides {strides}), found "
+            f"{given}"
         )
     return list(given)
 
@@ -321,11 +367,21 @@ def _xavier(module: nn.Module) -> None:
                 nn.init.zeros_(child.bias)
 
 
-def _transform(options: DetectorOptions) -> dict[str, Any]:
+def _transform(options: DetectorOptions, backbone: PyramidBackbone) -> dict[str, Any]:
     """torchvision's keywords: training images arrive in their final size."""
+    channels = backbone.body.in_chans
+    own = STATISTICS.get(channels, ((), ()))
+    mean, std = options.image_mean or own[0], options.image_std or own[1]
+    if not len(mean) == len(std) == channels:
+        raise InputError(
+            f"the backbone takes images of {channels} channels, but image_mean and image_std "
+            "(data.mean and data.std "
+            f"of a recipe) have {len(mean)} and {len(std)} values: give {channels} of each"
+        )
+    check_statistics(mean, std)
     return {
-        "min_size": options.min_size, "max_size": options.max_size, "image_mean": list(options.image_mean),
-        "image_std": list(options.image_std), "_skip_resize": True,
+        "min_size": options.min_size, "max_size": options.max_size, "image_mean": list(mean),
+        "image_std": list(std), "_skip_resize": True,
     }  # fmt: skip
 
 

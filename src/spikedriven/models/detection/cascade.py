@@ -1,7 +1,9 @@
-"""Cascade R-CNN (Cai and Vasconcelos, CVPR 2018): three heads in a row, each on the boxes of the one before it.
+"""Cascade R-CNN (Cai and Vasconcelos, CVPR 2018): three heads in a row, each on the boxes of the
+one before it.
 
-The rules are MMDetection 3's, with the values of SDT-V3's two Cascade Mask R-CNN configurations. Each stage is one of
-torchvision's `RoIHeads`: its sampler, coder, mask loss and suppression are used as they are.
+The rules are MMDetection 3's, with the values of SDT-V3's two Cascade Mask R-CNN configurations.
+Each stage is one of torchvision's `RoIHeads`: its sampler, coder, mask loss and suppression are
+used as they are.
 """
 
 from collections.abc import Sequence
@@ -17,7 +19,9 @@ from torchvision.ops import clip_boxes_to_image, generalized_box_iou_loss
 
 @dataclass(frozen=True)
 class StageRule:
-    """iou: from which overlap on a RoI is an object. weight: of the stage's losses. stds: of its box deltas."""
+    """iou: from which overlap on a RoI is an object. weight: of the stage's losses. stds: of
+    its box deltas.
+    """
 
     iou: float
     weight: float
@@ -40,16 +44,21 @@ BOX_LOSS = 10.0
 
 
 class CascadeRoIHeads(nn.Module):
-    """Stages in a row. Training: the losses of all. Evaluation: boxes of the last stage, scored by all of them."""
+    """Stages in a row. Training: the losses of all. Evaluation: boxes of the last stage, scored
+    by all of them.
+    """
 
     def __init__(self, stages: Sequence[RoIHeads]) -> None:
         super().__init__()
         self.stages = nn.ModuleList(stages)
 
     def forward(
-        self, features: dict[str, Tensor], proposals: list[Tensor], image_shapes: list[tuple[int, int]],
+        self,
+        features: dict[str, Tensor],
+        proposals: list[Tensor],
+        image_shapes: list[tuple[int, int]],
         targets: list[dict[str, Tensor]] | None = None,
-    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:  # fmt: skip
+    ) -> tuple[list[dict[str, Tensor]], dict[str, Tensor]]:
         """As torchvision's: (detections, {}) in evaluation, ([], losses) in training."""
         if not self.training:
             return self._detect(features, proposals, image_shapes), {}
@@ -136,7 +145,8 @@ def refined(
     stage: Any, logits: Tensor, deltas: Tensor, rois: list[Tensor], shapes: list[tuple[int, int]],
     labels: list[Tensor] | None = None,
 ) -> list[Tensor]:  # fmt: skip
-    """The RoIs after a stage's deltas, inside the image: those of the label (training), else of the best class.
+    """The RoIs after a stage's deltas, inside the image: those of the label (training), else of the
+    best class.
 
     A RoI that is background in training takes the best class too.
     """
@@ -152,7 +162,9 @@ def refined(
 def giou_loss(
     stage: Any, deltas: Tensor, rois: list[Tensor], labels: list[Tensor], truth: list[Tensor]
 ) -> Tensor:  # fmt: skip
-    """`BOX_LOSS` times 1 - GIoU, summed over the RoIs on objects and divided by the number of all RoIs."""
+    """`BOX_LOSS` times 1 - GIoU, summed over the RoIs on objects and divided by the number of
+    all RoIs.
+    """
     known = torch.cat(labels)
     kept = torch.where(known > 0)[0]
     boxes = stage.box_coder.decode_single(
@@ -163,9 +175,14 @@ def giou_loss(
 
 
 def _mask_loss(
-    stage: Any, features: dict[str, Tensor], rois: list[Tensor], matched: list[Tensor], labels: list[Tensor],
-    shapes: Any, targets: list[dict[str, Tensor]],
-) -> Tensor:  # fmt: skip
+    stage: Any,
+    features: dict[str, Tensor],
+    rois: list[Tensor],
+    matched: list[Tensor],
+    labels: list[Tensor],
+    shapes: Any,
+    targets: list[dict[str, Tensor]],
+) -> Tensor:
     kept = [torch.where(label > 0)[0] for label in labels]
     on_objects = [r[k] for r, k in zip(rois, kept, strict=True)]
     return maskrcnn_loss(
@@ -188,6 +205,8 @@ def _of_class(deltas: Tensor, label: Tensor) -> Tensor:
 
 
 def _without(proposals: Tensor, rois: Tensor, objects: Tensor) -> Tensor:
-    """Leaves out the RoIs that are the objects themselves: the next stage's sampler adds them again."""
+    """Leaves out the RoIs that are the objects themselves: the next stage's sampler adds them
+    again.
+    """
     same = (rois[:, None] == objects.to(rois)[None]).all(dim=2).any(dim=1)
     return proposals[~same]

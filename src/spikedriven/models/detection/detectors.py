@@ -1,7 +1,8 @@
 """The detectors: torchvision's control flow and box arithmetic around spiking parts.
 
-``model(images, targets)`` with lists of images [3, H, W] in 0..1 and torchvision's target dictionaries gives the
-losses in training and detections in evaluation. What the spike graph sees is `dense`: everything that has weights.
+``model(images, targets)`` with lists of images [3, H, W] in 0..1 and torchvision's target
+dictionaries gives the losses in training and detections in evaluation. What the spike graph sees is
+`dense`: everything that has weights.
 """
 
 import math
@@ -19,25 +20,35 @@ from torchvision.transforms.v2 import functional as transforms
 from spikedriven.errors import InputError
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.detection.cascade import CascadeRoIHeads
+from spikedriven.models.detection.compiled import Make, compiled_detector
 from spikedriven.models.detection.names import DetectorNames
 from spikedriven.models.detection.parts import freeze_norms
+from spikedriven.pictures import as_picture
 
 
 class Detector(nn.Module):
     """What all detectors have in common.
 
-    num_classes: of objects; labels are 1..num_classes. img_size: height and width of `example_input`. graph_rois: RoIs
-    per image on which the graph shows the heads behind the proposals.
+    num_classes: of objects; labels are 1..num_classes. img_size: height and width of
+    `example_input`. graph_rois: RoIs per image on which the graph shows the heads behind the
+    proposals.
     """
 
-    #: What `spikedriven.graph.trace` traces: box arithmetic has no weights and a data-dependent number of results.
+    #: What `spikedriven.graph.trace` traces: box arithmetic has no weights and a data-dependent
+    #: number of results.
     graph_method = "dense"
     input_layout = "image"
     backbone: Any
     transform: Any
 
-    def describe(self, num_classes: int, img_size: tuple[int, int], frozen_norms: bool, graph_rois: int, released: bool
-                 ) -> None:  # fmt: skip
+    def describe(
+        self,
+        num_classes: int,
+        img_size: tuple[int, int],
+        frozen_norms: bool,
+        graph_rois: int,
+        released: bool,
+    ) -> None:
         self.num_classes, self.img_size, self.frozen_norms = num_classes, img_size, frozen_norms
         self.graph_rois, self.released = graph_rois, released
         if frozen_norms:
@@ -45,7 +56,9 @@ class Detector(nn.Module):
 
     @property
     def encoder(self) -> SpikeDrivenModel:
-        """The classification network without its head: what starting weights of a classifier are loaded into."""
+        """The classification network without its head: what starting weights of a classifier
+        are loaded into.
+        """
         return self.backbone.body
 
     @property
@@ -67,12 +80,6 @@ class Detector(nn.Module):
         """Zeros [B, C, H, W] as `dense` takes them."""
         return next(self.parameters()).new_zeros(batch_size, self.in_chans, *self.img_size)
 
-    def normalized(self, images: Sequence[Tensor]) -> Tensor:
-        """Images [C, H, W] in 0..1 as `dense` takes them: resized as for evaluation, normalised, padded, stacked."""
-        with torch.no_grad():
-            batch, _ = self.transform([image.to(next(self.parameters())) for image in images])
-        return batch.tensors
-
     def official_names(self) -> DetectorNames:
         """MMDetection's key names; of use for the released mode only."""
         return DetectorNames.of(self.encoder.official_names(), len(self.backbone.neck.fpn_convs))
@@ -84,6 +91,18 @@ class Detector(nn.Module):
     def dense(self, images: Tensor) -> Tensor:
         raise NotImplementedError
 
+    def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
+        """As torchvision's. InputError for labels that are none of 1..num_classes: torchvision
+        would take 0 for the background, and end in an IndexError above.
+        """
+        if targets is not None:
+            check_labels(targets, self.num_classes)
+        return super().forward(images, targets)
+
+    def compiled(self, make: Make) -> nn.Module:
+        """A copy that computes its layers with programs; see `spikedriven.compile`."""
+        return compiled_detector(self, make)
+
 
 class SpikeMaskRCNN(Detector, MaskRCNN):
     """Mask R-CNN; built by `create_detector`."""
@@ -94,8 +113,8 @@ class SpikeMaskRCNN(Detector, MaskRCNN):
     def dense(self, images: Tensor) -> Tensor:
         """Everything with weights, on normalised images [B, C, H, W]: flat outputs [B, N].
 
-        In order: objectness and box deltas of each level, then class logits, box deltas and mask logits of
-        ``graph_rois`` RoIs that lie on a fixed lattice.
+        In order: objectness and box deltas of each level, then class logits, box deltas and mask
+        logits of ``graph_rois`` RoIs that lie on a fixed lattice.
         """
         maps = self.backbone(images)
         objectness, deltas = self.rpn.head(list(maps.values()))
@@ -136,7 +155,8 @@ class SpikeMaskRCNN(Detector, MaskRCNN):
 
 
 class SpikeCascadeMaskRCNN(SpikeMaskRCNN):
-    """Cascade Mask R-CNN; built by `create_detector`. `dense` shows the heads of all stages, each on the lattice.
+    """Cascade Mask R-CNN; built by `create_detector`. `dense` shows the heads of all stages, each
+    on the lattice.
 
     later: the stages behind the first, which is what the keywords describe.
     """
@@ -150,7 +170,9 @@ class SpikeCascadeMaskRCNN(SpikeMaskRCNN):
 
 
 def roi_heads(keywords: dict[str, Any]) -> RoIHeads:
-    """torchvision's box and mask head from the keywords that its MaskRCNN takes, with that class's own defaults."""
+    """torchvision's box and mask head from the keywords that its MaskRCNN takes, with that
+    class's own defaults.
+    """
     short = {
         name.removeprefix("box_") if name in _LONGER else name: value
         for name, value in keywords.items()
@@ -169,22 +191,44 @@ class SpikeRetinaNet(Detector, RetinaNet):
     head: Any
 
     def forward(self, images: list[Tensor], targets: list[dict[str, Tensor]] | None = None) -> Any:
-        """As torchvision's, with labels 1..K: its own has a class 0 that no box ever has."""
+        """As torchvision's, with labels 1..K: its own counts them from 0."""
         if targets is not None:
+            check_labels(targets, self.num_classes)
             targets = [{**target, "labels": target["labels"] - 1} for target in targets]
-        result = super().forward(images, targets)
+        result = RetinaNet.forward(self, images, targets)
         if self.training:
             return result
         return [{**found, "labels": found["labels"] + 1} for found in result]
 
     def dense(self, images: Tensor) -> Tensor:
-        """Everything with weights, on normalised images [B, C, H, W]: class logits and box deltas, flat [B, N]."""
+        """Everything with weights, on normalised images [B, C, H, W]: class logits and box
+        deltas, flat [B, N].
+        """
         found = self.head(list(self.backbone(images).values()))
         return torch.cat([value.flatten(1) for value in found.values()], dim=1)
 
 
+def check_labels(targets: Sequence[dict[str, Tensor]], num_classes: int) -> None:
+    """InputError unless all labels are whole numbers of 1..num_classes."""
+    labels = torch.cat([target["labels"].reshape(-1) for target in targets])
+    if labels.is_floating_point() or labels.dtype == torch.bool:
+        raise InputError(
+            f"labels must be whole numbers from 1 to {num_classes}, found {labels.dtype}"
+        )
+    if not len(labels):
+        return
+    low, high = (int(value) for value in labels.aminmax())
+    if low < 1 or high > num_classes:
+        counted = "; are they counted from 0? Then add 1" if low == 0 and high < num_classes else ""
+        raise InputError(
+            f"labels must be 1..{num_classes} (0 is the background), found {low} to {high}{counted}"
+        )
+
+
 def lattice(count: int, side: float, height: int, width: int) -> Tensor:
-    """`count` boxes [count, 4] of one side (or the whole axis, where that is shorter) spread over an image."""
+    """`count` boxes [count, 4] of one side (or the whole axis, where that is shorter) spread
+    over an image.
+    """
     columns = math.ceil(math.sqrt(count))
     rows = math.ceil(count / columns)
     w, h = min(side, width), min(side, height)
@@ -201,13 +245,14 @@ def lattice(count: int, side: float, height: int, width: int) -> Tensor:
 def predict(model: Detector, image: Tensor | Image.Image) -> dict[str, Tensor]:
     """Detections on one image, in its own pixels, best first.
 
-    image: PIL, or [3, H, W] (uint8, or floating point in 0..1). Returns boxes float [N, 4] (x1, y1, x2, y2), labels
-    int64 [N] (1..num_classes), scores [N], and from a Mask R-CNN masks bool [N, H, W].
+    image: PIL, or [C, H, W] (uint8, or floating point in 0..1) with the channels of the network.
+    Returns boxes float [N, 4] (x1, y1, x2, y2), labels int64 [N] (1..num_classes), scores [N], and
+    from a Mask R-CNN masks bool [N, H, W].
     """
     weights = next(model.parameters())
-    pixels = _as_tensor(image).to(weights.device)
-    if pixels.ndim != 3 or pixels.shape[0] != 3:
-        raise InputError(f"expected one RGB image [3, H, W], found {list(pixels.shape)}")
+    pixels = _as_tensor(image, model.in_chans).to(weights.device)
+    if pixels.ndim != 3 or pixels.shape[0] != model.in_chans:
+        raise InputError(f"expected one image [{model.in_chans}, H, W], found {list(pixels.shape)}")
     was_training = model.training
     model.eval()
     try:
@@ -220,7 +265,12 @@ def predict(model: Detector, image: Tensor | Image.Image) -> dict[str, Tensor]:
     return {name: value.cpu() for name, value in found.items()}
 
 
-def _as_tensor(image: Tensor | Image.Image) -> Tensor:
-    """Floating point in 0..1."""
-    pixels = image if isinstance(image, Tensor) else transforms.pil_to_tensor(image.convert("RGB"))
+def _as_tensor(image: Tensor | Image.Image, channels: int) -> Tensor:
+    """Floating point in 0..1; of a PIL image grey for one channel, else RGB."""
+    if isinstance(image, Tensor):
+        pixels = image
+    else:
+        pixels = transforms.pil_to_tensor(
+            as_picture(image).convert("L" if channels == 1 else "RGB")
+        )
     return pixels.float() / 255 if pixels.dtype == torch.uint8 else pixels

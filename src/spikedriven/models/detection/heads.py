@@ -1,8 +1,9 @@
-"""Spiking heads, drop-ins for torchvision's. Maps come as [T * B, C, H, W], RoI features as [T * R, C, S, S]; what
-goes out is the mean over time (SDT-V2 detectors merge there; with the default, T was merged before).
+"""Spiking heads, drop-ins for torchvision's. Maps come as [T * B, C, H, W], RoI features as [T * R,
+C, S, S]; what goes out is the mean over time (SDT-V2 detectors merge there; with the default, T was
+merged before).
 
-Background is class 0 for torchvision, but no parameters are spent on its box or mask: those columns are put in as
-zeros, so that parameters have the published shapes.
+Background is class 0 for torchvision, but no parameters are spent on its box or mask: those columns
+are put in as zeros, so that parameters have the published shapes.
 """
 
 import itertools
@@ -28,11 +29,12 @@ from spikedriven.models.detection.parts import (
     plain_linear,
     relu_between,
 )
-from spikedriven.neurons import LIF
 
 
 class SpikeRPNHead(nn.Module):
-    """neuron -> 3x3 convolution, then two branches neuron -> 1x1: objectness and box deltas of each anchor."""
+    """neuron -> 3x3 convolution, then two branches neuron -> 1x1: objectness and box deltas of
+    each anchor.
+    """
 
     def __init__(self, width: int, anchors: int, parts: Parts) -> None:
         super().__init__()
@@ -51,9 +53,11 @@ class SpikeRPNHead(nn.Module):
 
 
 class SpikeBoxHead(nn.Module):
-    """Convolutions (3x3, batch norm), then fully connected layers on RoI features, each behind a neuron.
+    """Convolutions (3x3, batch norm), then fully connected layers on RoI features, each behind a
+    neuron.
 
-    [T * R, C, S, S] -> [T, R, features]. convs and fcs: how many; Mask R-CNN has 0 and 2, Cascade Mask R-CNN 4 and 1.
+    [T * R, C, S, S] -> [T, R, features]. convs and fcs: how many; Mask R-CNN has 0 and 2, Cascade
+    Mask R-CNN 4 and 1.
     """
 
     def __init__(
@@ -80,10 +84,11 @@ class SpikeBoxHead(nn.Module):
 
 
 class SpikeBoxPredictor(nn.Module):
-    """Class logits [R, K + 1], background first, and box deltas [R, 4 (K + 1)] from [T, R, features].
+    """Class logits [R, K + 1], background first, and box deltas [R, 4 (K + 1)] from [T, R,
+    features].
 
-    corrected: both layers read spikes. released: both read the real output of the layer before them, and the layer
-    keeps the background last, as MMDetection does.
+    corrected: both layers read spikes. released: both read the real output of the layer before
+    them, and the layer keeps the background last, as MMDetection does.
     """
 
     def __init__(self, features: int, num_classes: int, parts: Parts) -> None:
@@ -119,7 +124,9 @@ class SpikeMaskHead(nn.Module):
 
 
 class SpikeMaskPredictor(nn.Module):
-    """neuron -> upsampling by two -> neuron -> 1x1: mask logits [R, K + 1, 2S, 2S], those of the background 0."""
+    """neuron -> upsampling by two -> neuron -> 1x1: mask logits [R, K + 1, 2S, 2S], those of
+    the background 0.
+    """
 
     def __init__(self, hidden: int, num_classes: int, parts: Parts) -> None:
         super().__init__()
@@ -136,7 +143,9 @@ class SpikeMaskPredictor(nn.Module):
 
 
 class _Branch(nn.Module):
-    """The convolutions of one RetinaNet branch. Per level [T * B, C, H, W] -> [B, A * outputs, H, W]."""
+    """The convolutions of one RetinaNet branch. Per level [T * B, C, H, W] -> [B, A * outputs,
+    H, W].
+    """
 
     def __init__(self, width: int, convs: int, out_chans: int, parts: Parts) -> None:
         super().__init__()
@@ -178,7 +187,9 @@ class _Regression(RetinaNetRegressionHead):
 
 
 class SpikeRetinaHead(nn.Module):
-    """Class and box branch, shared by all levels: maps -> {"cls_logits": [B, N, K], "bbox_regression": [B, N, 4]}."""
+    """Class and box branch, shared by all levels: maps -> {"cls_logits": [B, N, K],
+    "bbox_regression": [B, N, 4]}.
+    """
 
     def __init__(
         self, width: int, convs: int, anchors: int, num_classes: int, parts: Parts
@@ -187,10 +198,9 @@ class SpikeRetinaHead(nn.Module):
         self.classification_head = _Classification(width, convs, anchors, num_classes, parts)
         self.regression_head = _Regression(width, convs, anchors, parts)
         if not parts.corrected:
-            # one LIF in front of both outputs; the release also lets its membrane leak from one call to the next
-            shared = self.classification_head.branch.out.neuron
-            assert isinstance(shared, LIF)
-            self.regression_head.branch.out.neuron = shared
+            # one LIF in front of both outputs; the release also lets its membrane leak from one
+            # call to the next
+            self.regression_head.branch.out.neuron = self.classification_head.branch.out.neuron
 
     def forward(self, maps: list[Tensor]) -> dict[str, Tensor]:
         return {

@@ -1,9 +1,11 @@
-"""Keys of the SDT-V3 detectors: MMDetection's names, with the numbers that the released modules add.
+"""Keys of the SDT-V3 detectors: MMDetection's names, with the numbers that the released modules
+add.
 
-The release wraps each layer as (neuron, container of the layer), so that ``.1.0`` stands in front of a weight
-(`neck.lateral_convs.0.1.0.conv.weight`); in the RetinaNet head neurons and containers alternate in one list. Read from
-the modules of the release and SpikingJelly 0.0.0.0.12, whose container counts its layers. No detector has been
-published, so no file could be tried. The body's names are those of the classifier behind ``backbone.``.
+The release wraps each layer as (neuron, container of the layer), so that ``.1.0`` stands in front
+of a weight (`neck.lateral_convs.0.1.0.conv.weight`); in the RetinaNet head neurons and containers
+alternate in one list. Read from the modules of the release and SpikingJelly 0.0.0.0.12, whose
+container counts its layers. No detector has been published, so no file could be tried. The body's
+names are those of the classifier behind ``backbone.``.
 """
 
 from dataclasses import dataclass
@@ -49,14 +51,16 @@ RULES: Rules = [
 
 @dataclass(frozen=True)
 class DetectorNames(OfficialNames):
-    """The body's own table behind a prefix, and `RULES` for the rest. outputs: of the pyramid, before extra levels."""
+    """The body's own table behind a prefix, and `RULES` for the rest. outputs: of the pyramid,
+    before extra levels.
+    """
 
     body: OfficialNames | None = None
     outputs: int = 0
 
     @classmethod
     def of(cls, body: OfficialNames, outputs: int) -> "DetectorNames":
-        return cls(RULES, conv1d=body.conv1d, body=body, outputs=outputs)
+        return cls(RULES, conv1d=body.conv1d, linear=body.linear, body=body, outputs=outputs)
 
     def theirs(self, key: str) -> str:
         if key.startswith(BODY) and self.body is not None:

@@ -1,7 +1,9 @@
-"""What the pyramid and the heads are made of: pairs of a neuron and a weight layer, in one of two modes.
+"""What the pyramid and the heads are made of: pairs of a neuron and a weight layer, in one of two
+modes.
 
-corrected: convolution and batch norm, neurons divided by D, one in front of each weight layer. released: convolution
-with bias and no norm, neurons that hand on undivided counts 0..D, as the SDT-V3 detectors have them.
+corrected: convolution and batch norm, neurons divided by D, one in front of each weight layer.
+released: convolution with bias and no norm, neurons that hand on undivided counts 0..D, as the
+SDT-V3 detectors have them.
 """
 
 from collections.abc import Callable
@@ -18,9 +20,11 @@ MODES = ("corrected", "released")
 
 
 class ClippingNeuron(IntegerNeuron):
-    """The neuron of the released pyramid: counts 0..D while training, but only 0 or 1 in evaluation.
+    """The neuron of the released pyramid: counts 0..D while training, but only 0 or 1 in
+    evaluation.
 
-    Its divisor is 1, and evaluation clips at the divisor where training clips at D (measured on the release).
+    Its divisor is 1, and evaluation clips at the divisor where training clips at D (measured on the
+    release).
     """
 
     @property
@@ -34,14 +38,18 @@ class ClippingNeuron(IntegerNeuron):
 
 
 class PlainConv(FoldedConv):
-    """Convolution with bias (same padding, no norm) on maps with a time axis. [T, B, in, H, W] -> [T, B, out, ...]."""
+    """Convolution with bias (same padding, no norm) on maps with a time axis. [T, B, in, H, W]
+    -> [T, B, out, ...].
+    """
 
     def __init__(self, in_chans: int, out_chans: int, kernel: int = 1, stride: int = 1) -> None:
         super().__init__(in_chans, out_chans, kernel, stride, kernel // 2)
 
 
 class UpConv(nn.ConvTranspose2d):
-    """Transposed 2x2 convolution of stride 2 on maps with a time axis. [T, B, in, H, W] -> [T, B, out, 2H, 2W]."""
+    """Transposed 2x2 convolution of stride 2 on maps with a time axis. [T, B, in, H, W] -> [T,
+    B, out, 2H, 2W].
+    """
 
     def __init__(self, in_chans: int, out_chans: int) -> None:
         super().__init__(in_chans, out_chans, 2, 2)
@@ -51,7 +59,9 @@ class UpConv(nn.ConvTranspose2d):
 
 
 class ShuffleUp(nn.Module):
-    """The same linear map as a 1x1 convolution with batch norm and a pixel shuffle, so that the norm folds."""
+    """The same linear map as a 1x1 convolution with batch norm and a pixel shuffle, so that the
+    norm folds.
+    """
 
     def __init__(self, in_chans: int, out_chans: int) -> None:
         super().__init__()
@@ -62,10 +72,11 @@ class ShuffleUp(nn.Module):
 
 
 class Flat(nn.Module):
-    """A fully connected layer with batch norm on RoI features: a 1x1 convolution. [T, R, F, 1, 1] in and out.
+    """A fully connected layer with batch norm on RoI features: a 1x1 convolution. [T, R, F, 1, 1]
+    in and out.
 
-    One value per feature has no variance: a training batch with a single RoI is normalised by the running statistics,
-    as in evaluation, and leaves them as they are.
+    One value per feature has no variance: a training batch with a single RoI is normalised by the
+    running statistics, as in evaluation, and leaves them as they are.
     """
 
     def __init__(self, in_features: int, out_features: int) -> None:
@@ -135,14 +146,17 @@ class Parts:
 
 
 def relu_between(corrected: bool, layers: list[nn.Module]) -> nn.Sequential:
-    """Layers in a row; the released heads have a ReLU behind each (a neuron that follows clips at 0 anyway)."""
+    """Layers in a row; the released heads have a ReLU behind each (a neuron that follows clips
+    at 0 anyway).
+    """
     if corrected:
         return nn.Sequential(*layers)
     return nn.Sequential(*(module for layer in layers for module in (layer, nn.ReLU())))
 
 
 def no_rois(head: nn.Module, like: Tensor, *shape: int) -> Tensor:
-    """An empty tensor that depends on `like` and on all weights of a head: every process of a run has gradients for it.
+    """An empty tensor that depends on `like` and on all weights of a head: every process of a run
+    has gradients for it.
 
     Images without objects have no RoIs for the mask head, and batch norms nothing to measure.
     """

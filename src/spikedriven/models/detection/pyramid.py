@@ -1,7 +1,7 @@
 """Spiking feature pyramid, and the body in front of it.
 
-Each lateral is neuron -> 1x1 convolution, each output neuron -> 3x3 convolution (SDT-V3's SpikeFPN). Top-down paths
-add real values, as residuals do.
+Each lateral is neuron -> 1x1 convolution, each output neuron -> 3x3 convolution (SDT-V3's
+SpikeFPN). Top-down paths add real values, as residuals do.
 """
 
 from collections import OrderedDict
@@ -20,15 +20,21 @@ from spikedriven.models.detection.parts import Parts
 class SpikeFPN(nn.Module):
     """Maps of several strides -> as many semantically strong maps of one width, and coarser ones.
 
-    in_channels: of each tap. levels: which pyramid level each tap feeds, rising from 0; taps of one level are added.
-    extra_levels: maps behind the last level, each of half the size; extra: "pool" takes every second value of the map
-    before, "conv" is neuron -> 3x3 convolution of stride 2, the first one on the last tap (as RetinaNet has it).
+    in_channels: of each tap. levels: which pyramid level each tap feeds, rising from 0; taps of one
+    level are added. extra_levels: maps behind the last level, each of half the size; extra: "pool"
+    takes every second value of the map before, "conv" is neuron -> 3x3 convolution of stride 2, the
+    first one on the last tap (as RetinaNet has it).
     """
 
     def __init__(
-        self, in_channels: Sequence[int], levels: Sequence[int], width: int, parts: Parts, extra_levels: int = 1,
+        self,
+        in_channels: Sequence[int],
+        levels: Sequence[int],
+        width: int,
+        parts: Parts,
+        extra_levels: int = 1,
         extra: str = "pool",
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         if extra not in ("pool", "conv"):
             raise InputError(f"extra must be 'pool' or 'conv', found {extra!r}")
@@ -70,16 +76,27 @@ def _enlarged(x: Tensor, size: tuple[int, ...]) -> Tensor:
 class PyramidBackbone(nn.Module):
     """Body and neck: images [B, C, H, W] -> named maps [T * B, width, H_i, W_i].
 
-    indices: taps, into the body's ``feature_info``. keep_time: hand all time steps to the neck; False: their mean.
+    indices: taps, into the body's ``feature_info``. keep_time: hand all time steps to the neck;
+    False: their mean.
     """
 
-    def __init__(self, body: SpikeDrivenModel, indices: Sequence[int], neck: SpikeFPN, width: int, keep_time: bool
-                 ) -> None:  # fmt: skip
+    def __init__(
+        self,
+        body: SpikeDrivenModel,
+        indices: Sequence[int],
+        neck: SpikeFPN,
+        width: int,
+        keep_time: bool,
+    ) -> None:
         super().__init__()
         self.indices = body.prune_intermediate_layers(list(indices))
         self.body, self.neck, self.out_channels, self.keep_time = body, neck, width, keep_time
 
     def forward(self, images: Tensor) -> "OrderedDict[str, Tensor]":
+        return OrderedDict((str(i), m.flatten(0, 1)) for i, m in enumerate(self.pyramid(images)))
+
+    def pyramid(self, images: Tensor) -> list[Tensor]:
+        """Images [B, C, H, W] -> maps [T, B, width, H_i, W_i]; T is 1 unless time is kept."""
         taps: Any = self.body.forward_intermediates(
             images,
             self.indices,
@@ -89,10 +106,12 @@ class PyramidBackbone(nn.Module):
         )
         if not self.keep_time:
             taps = [tap.unsqueeze(0) for tap in taps]
-        return OrderedDict((str(i), m.flatten(0, 1)) for i, m in enumerate(self.neck(taps)))
+        return self.neck(taps)
 
 
 def pyramid_levels(reductions: Sequence[int]) -> tuple[list[int], list[int]]:
-    """True strides of the taps -> (pyramid level of each tap, stride of each level): equal strides share a level."""
+    """True strides of the taps -> (pyramid level of each tap, stride of each level): equal
+    strides share a level.
+    """
     strides = sorted(set(reductions))
     return [strides.index(reduction) for reduction in reductions], strides

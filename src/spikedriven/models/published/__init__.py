@@ -1,9 +1,9 @@
-"""The files of weights that the four publications name or link. Importing this package registers them.
+"""The files of weights that the publications name or link. Importing this package registers them.
 
-``spikedriven models --files`` lists them. Detectors and segmenters are called DETECTOR.BACKBONE_DATASET:
-the part before the dot is what `create_detector` or `create_segmenter` takes. A file that is in the
-authors' configurations, but of which no link is public, has the url "": whoever trains with the
-authors' code gets such a file.
+``spikedriven models --files`` lists them. Detectors and segmenters are called
+DETECTOR.BACKBONE_DATASET: the part before the dot is what `create_detector` or `create_segmenter`
+takes. A file that is in the authors' configurations, but of which no link is public, has the url
+"": whoever trains with the authors' code gets such a file.
 """
 
 from spikedriven.models.published import (
@@ -11,7 +11,9 @@ from spikedriven.models.published import (
     dense_meta_spikeformer,
     e_spikeformer,
     meta_spikeformer,
+    qkformer,
     sdt,
+    spikformer,
     spikingformer,
 )
 
@@ -20,6 +22,8 @@ __all__ = [
     "dense_meta_spikeformer",
     "e_spikeformer",
     "meta_spikeformer",
+    "qkformer",
     "sdt",
+    "spikformer",
     "spikingformer",
 ]

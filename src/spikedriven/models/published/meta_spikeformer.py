@@ -1,7 +1,8 @@
-"""Files of Meta-SpikeFormer (SDT-V2, ICLR 2024): those of the 55M network are public, in a folder of Google Drive.
+"""Files of Meta-SpikeFormer (SDT-V2, ICLR 2024): those of the 55M network are public, in a folder
+of Google Drive.
 
-The README says no more of that folder than that it holds checkpoints and logs of 55M. Which file is which, its names
-tell; whether a file has the second head of distillation, its keys tell.
+The README says no more of that folder than that it holds checkpoints and logs of 55M. Which file is
+which, its names tell; whether a file has the second head of distillation, its keys tell.
 """
 
 from typing import Any
@@ -26,17 +27,34 @@ def _imagenet(
 
 register_files(
     _imagenet("meta_spikeformer_55m", "in1k_t1", 1, url=_FOLDER),
-    _imagenet("meta_spikeformer_55m", "in1k_kd_t4", 4, distilled=True, url=_FOLDER, published="top-1 80.0 %"),
+    _imagenet(
+        "meta_spikeformer_55m",
+        "in1k_kd_t4",
+        4,
+        distilled=True,
+        url=_FOLDER,
+        published="top-1 80.0 %",
+    ),
     _imagenet("meta_spikeformer_15m", "in1k_t1", 1),
     _imagenet("meta_spikeformer_15m", "in1k_t4", 4),
     _imagenet("meta_spikeformer_31m", "in1k_t1", 1),
     _imagenet(
-        "meta_spikeformer_31m", "in1k_t4", 4,
+        "meta_spikeformer_31m",
+        "in1k_t4",
+        4,
         published="top-1 77.2 % (paper, by a third party's report)",
     ),
     PublishedFile(
-        name="meta_spikeformer_hardvs_18m", tag="hardvs_t8", args={"time_steps": 8}, dataset="har-dvs", num_classes=300,
-        input_size=(2, 224, 224), crop_pct=0.875, mean=(0.0, 0.0), std=(1.0, 1.0),
-        source="DVS/Hardvs of https://github.com/BICLab/Spike-Driven-Transformer-V3", checked=CODE,
+        name="meta_spikeformer_hardvs_18m",
+        tag="hardvs_t8",
+        args={"time_steps": 8},
+        dataset="har-dvs",
+        num_classes=300,
+        input_size=(2, 224, 224),
+        crop_pct=0.875,
+        mean=(0.0, 0.0),
+        std=(1.0, 1.0),
+        source="DVS/Hardvs of https://github.com/BICLab/Spike-Driven-Transformer-V3",
+        checked=CODE,
     ),
-)  # fmt: skip
+)

@@ -1,7 +1,8 @@
-"""Files of Spike-driven Transformer (NeurIPS 2023): five on ImageNet are public, the others are in its configurations.
+"""Files of Spike-driven Transformer (NeurIPS 2023): five on ImageNet are public, the others are in
+its configurations.
 
-The events of DVS128 Gesture and CIFAR10-DVS come through SpikingJelly there: classes sorted as text, and for
-CIFAR10-DVS the first nine tenths of each class as training part.
+The events of DVS128 Gesture and CIFAR10-DVS come through SpikingJelly there: classes sorted as
+text, and for CIFAR10-DVS the first nine tenths of each class as training part.
 """
 
 from typing import Any
@@ -40,15 +41,23 @@ def _configured(
 def _cifar(name: str, tag: str, configuration: str) -> PublishedFile:
     hundred = configuration.startswith("cifar100")
     return _configured(
-        name, tag, configuration, dataset="cifar100" if hundred else "cifar10", num_classes=100 if hundred else 10,
-        input_size=(3, 32, 32), **(_CIFAR100 if hundred else _CIFAR10),
-    )  # fmt: skip
+        name,
+        tag,
+        configuration,
+        dataset="cifar100" if hundred else "cifar10",
+        num_classes=100 if hundred else 10,
+        input_size=(3, 32, 32),
+        **(_CIFAR100 if hundred else _CIFAR10),
+    )
 
 
 _EVENTS: dict[str, Any] = {"mean": (0.0, 0.0), "std": (1.0, 1.0), "interpolation": "bilinear"}
 _GESTURE: dict[str, Any] = _EVENTS | {
-    "dataset": "dvs128-gesture", "num_classes": 11, "class_order": "as_text", "input_size": (2, 128, 128),
-}  # fmt: skip
+    "dataset": "dvs128-gesture",
+    "num_classes": 11,
+    "class_order": "as_text",
+    "input_size": (2, 128, 128),
+}
 #: The larger images of its README: Resize(320), CenterCrop(288), with torchvision's interpolation.
 _LARGE: dict[str, Any] = {
     "tag": "in1k_288",
@@ -73,7 +82,14 @@ register_files(
     _configured("sdt_2_256_gesture", "gesture_t10", "gesture/2_256_200E_t10", 10, **_GESTURE),
     _configured("sdt_2_256_gesture", "gesture_t16", "gesture/2_256_200E_t16", 16, **_GESTURE),
     _configured(
-        "sdt_2_256_cifar10dvs", "cifar10dvs_t10_tet", "cifar10-dvs/2_256_200E_t10_TET", 10, dataset="cifar10-dvs",
-        num_classes=10, split="authors", input_size=(2, 64, 64), **_EVENTS,
+        "sdt_2_256_cifar10dvs",
+        "cifar10dvs_t10_tet",
+        "cifar10-dvs/2_256_200E_t10_TET",
+        10,
+        dataset="cifar10-dvs",
+        num_classes=10,
+        split="authors",
+        input_size=(2, 64, 64),
+        **_EVENTS,
     ),
-)  # fmt: skip
+)

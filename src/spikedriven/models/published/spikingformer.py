@@ -1,8 +1,8 @@
 """Files of Spikingformer (arXiv 2304.11954): two are public, behind links with a password.
 
-The heads of its CIFAR networks are those of the two configurations of the release: 12 for CIFAR-10, 8 for
-CIFAR-100, at 4 blocks of width 384. For the other widths nothing says how many there are, so these tags
-leave them open. Its CIFAR-100 network was trained with the statistics of CIFAR-10.
+The heads of its CIFAR networks are those of the two configurations of the release: 12 for CIFAR-10,
+8 for CIFAR-100, at 4 blocks of width 384. For the other widths nothing says how many there are, so
+these tags leave them open. Its CIFAR-100 network was trained with the statistics of CIFAR-10.
 """
 
 from typing import Any
@@ -21,9 +21,16 @@ def _file(
     name: str, tag: str, args: dict[str, Any], published: str, checked: str, **fields: Any
 ) -> PublishedFile:
     return PublishedFile(
-        name=name, tag=tag, args=args, published=published, checked=checked, crop_pct=1.0, licence=_LICENCE,
-        source=f"README of {_REPOSITORY}", **fields,
-    )  # fmt: skip
+        name=name,
+        tag=tag,
+        args=args,
+        published=published,
+        checked=checked,
+        crop_pct=1.0,
+        licence=_LICENCE,
+        source=f"README of {_REPOSITORY}",
+        **fields,
+    )
 
 
 def _imagenet(name: str, published: str, checked: str, url: str = "") -> PublishedFile:
@@ -36,18 +43,33 @@ def _cifar(
     hundred = tag.startswith("cifar100")
     args = {"time_steps": 4} | ({} if num_heads is None else {"num_heads": num_heads})
     return _file(
-        name, tag, args, f"top-1 {top1:.2f} %", CODE if num_heads else _HEADS_OPEN,
-        dataset="cifar100" if hundred else "cifar10", num_classes=100 if hundred else 10, input_size=(3, 32, 32),
-        **_CIFAR_STATISTICS, **fields,
-    )  # fmt: skip
+        name,
+        tag,
+        args,
+        f"top-1 {top1:.2f} %",
+        CODE if num_heads else _HEADS_OPEN,
+        dataset="cifar100" if hundred else "cifar10",
+        num_classes=100 if hundred else 10,
+        input_size=(3, 32, 32),
+        **_CIFAR_STATISTICS,
+        **fields,
+    )
 
 
 def _events(tag: str, time_steps: int, top1: float, **fields: Any) -> PublishedFile:
     """16 heads and a time constant of 1.5 are written into the release's code."""
     return _file(
-        "spikingformer_2_256_dvs", tag, {"time_steps": time_steps, "num_heads": 16, "tau": 1.5}, f"top-1 {top1:.1f} %",
-        CODE, input_size=(2, 128, 128), mean=(0.0, 0.0), std=(1.0, 1.0), interpolation="bilinear", **fields,
-    )  # fmt: skip
+        "spikingformer_2_256_dvs",
+        tag,
+        {"time_steps": time_steps, "num_heads": 16, "tau": 1.5},
+        f"top-1 {top1:.1f} %",
+        CODE,
+        input_size=(2, 128, 128),
+        mean=(0.0, 0.0),
+        std=(1.0, 1.0),
+        interpolation="bilinear",
+        **fields,
+    )
 
 
 #: SpikingJelly's: classes sorted as text; of CIFAR10-DVS the first nine tenths of each class train.

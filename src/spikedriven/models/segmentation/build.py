@@ -1,14 +1,15 @@
-"""`create_segmenter`: from names and numbers to a segmenter, so that a recipe's ``model`` section rebuilds it."""
+"""`create_segmenter`: from names and numbers to a segmenter, so that a recipe's ``model``
+section rebuilds it.
+"""
 
 import dataclasses
-import difflib
 import math
 from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from torch import nn
 
-from spikedriven.errors import InputError
+from spikedriven.errors import InputError, did_you_mean
 from spikedriven.layers import ConvBN
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.dense_keywords import gathered
@@ -23,18 +24,20 @@ from spikedriven.models.segmentation.semantic_fpn import Segmenter, SemanticFPNH
 from spikedriven.models.staged import make_neurons
 from spikedriven.models.tags import stated_by
 from spikedriven.neurons import NeuronFactory
+from spikedriven.neurons.registry import takes_option
 
-#: What the released configurations declare, whatever the taps' strides are; only chain lengths follow from them.
+#: What the released configurations declare, whatever the taps' strides are; only chain lengths
+#: follow from them.
 DECLARED_STRIDES = (4, 8, 16, 32)
 
 
 def create_segmenter(name: str = "semantic_fpn", **keywords: Any) -> Segmenter:
     """A segmenter with random weights: [B, 3, H, W] -> logits [B, K, H, W].
 
-    name: "semantic_fpn" or "fcn"; or NAME.TAG of a published configuration, whose keywords are taken where
-    ``keywords`` do not give others. keywords: those of `SemanticFPNOptions` or `FCNOptions`
-    (``backbone="e_spikeformer_10m"``, ``num_classes=150``, ``mode="corrected"`` ...), and the body's time_steps and
-    img_size; InputError for others.
+    name: "semantic_fpn" or "fcn"; or NAME.TAG of a published configuration, whose keywords are
+    taken where ``keywords`` do not give others. keywords: those of `SemanticFPNOptions` or
+    `FCNOptions` (``backbone="e_spikeformer_10m"``, ``num_classes=150``, ``mode="corrected"`` ...),
+    and the body's time_steps and img_size; InputError for others.
     """
     name, stated = stated_by(name)
     keywords = gathered(stated, keywords)
@@ -43,11 +46,7 @@ def create_segmenter(name: str = "semantic_fpn", **keywords: Any) -> Segmenter:
     options, build = SEGMENTERS[name]
     known = {field.name for field in dataclasses.fields(options)}
     for key in keywords.keys() - known:
-        close = difflib.get_close_matches(key, known, n=1)
-        hint = f"; did you mean {close[0]!r}?" if close else ""
-        raise InputError(
-            f"{name} has no keyword {key!r}{hint} It understands: {', '.join(sorted(known))}"
-        )
+        raise InputError(f"{name} has no keyword {key!r}; {did_you_mean(key, sorted(known))}")
     return build(options(**keywords))
 
 
@@ -56,7 +55,7 @@ def _semantic_fpn(options: SemanticFPNOptions) -> Segmenter:
     info = body.feature_info
     indices = _taps(info, options.out_indices)
     neuron = _neuron(options)
-    norm = not options.released or options.neuron == "integer"
+    norm = not options.released or takes_option(options.neuron, "levels")
     parts = _NeckParts(
         options.mode, neuron, neuron, body.time_steps if options.keep_time else 1, norm
     )
@@ -67,7 +66,7 @@ def _semantic_fpn(options: SemanticFPNOptions) -> Segmenter:
     head = SemanticFPNHead(
         options.width, options.width, options.num_classes, lengths, neuron, upsampling
     )
-    names = LIF_NAMES if options.neuron != "integer" else INTEGER_NAMES
+    names = INTEGER_NAMES if takes_option(options.neuron, "levels") else LIF_NAMES
     return Segmenter(body, indices, neck, head, options.num_classes, options.keep_time, names)
 
 
@@ -80,7 +79,8 @@ def _fcn(options: FCNOptions) -> Segmenter:
     channels = info[indices[0]]["num_chs"]
     if options.convs == 0 and options.width not in (None, channels):
         raise InputError(
-            f"width={options.width}: without convolutions (convs=0) the head has the {channels} channels of its tap"
+            f"width={options.width}: without convolutions (convs=0) the head has the {channels} "
+            "channels of its tap"
         )
     head = FCNHead(
         channels, options.width or channels, options.convs, options.num_classes, _neuron(options)
@@ -104,7 +104,9 @@ def _neuron(options: SegmenterOptions) -> NeuronFactory:
 
 @dataclasses.dataclass(frozen=True)
 class _NeckParts(Parts):
-    """Convolution and batch norm; the released neck has a bias in front of the norm, and with LIF neurons no norm."""
+    """Convolution and batch norm; the released neck has a bias in front of the norm, and with
+    LIF neurons no norm.
+    """
 
     norm: bool
 
@@ -134,7 +136,8 @@ def _taps(info: Sequence[dict], given: Sequence[int] | None) -> list[int]:
         ]
     if not given or list(given) != sorted(set(given)) or not 0 <= given[0] <= given[-1] < len(info):
         raise InputError(
-            f"out_indices must rise and lie in 0..{len(info) - 1} (strides {strides}), found {given}"
+            f"out_indices must rise and lie in 0..{len(info) - 1} (strides {strides}), found "
+            f"{given}"
         )
     return list(given)
 

@@ -1,6 +1,8 @@
-"""The head of "Fully Convolutional Networks" (CVPR 2015), with a neuron in front of each weight layer.
+"""The head of "Fully Convolutional Networks" (CVPR 2015), with a neuron in front of each weight
+layer.
 
-MMSegmentation's FCNHead, as SDT-V2's configuration names it: no convolution but the classifier, on the last map.
+MMSegmentation's FCNHead, as SDT-V2's configuration names it: no convolution but the classifier, on
+the last map.
 """
 
 from collections.abc import Sequence
@@ -13,7 +15,9 @@ from spikedriven.neurons import NeuronFactory
 
 
 class FCNHead(nn.Module):
-    """convs times [neuron, 3x3 convolution, batch norm], then neuron and 1x1 convolution, on the last map given."""
+    """convs times [neuron, 3x3 convolution, batch norm], then neuron and 1x1 convolution, on
+    the last map given.
+    """
 
     def __init__(
         self, in_chans: int, width: int, convs: int, num_classes: int, neuron: NeuronFactory

@@ -1,5 +1,6 @@
-"""A segmenter on whole images at test time: at once or in windows, in several sizes, mirrored; averaged as in
-MMSegmentation 1 (`slide_inference`, `SegTTAModel`)."""
+"""A segmenter on whole images at test time: at once or in windows, in several sizes, mirrored;
+averaged as in MMSegmentation 1 (`slide_inference`, `SegTTAModel`).
+"""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -15,7 +16,8 @@ Network = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Inference:
-    """slide: (side, stride) of square windows, whose logits are averaged where they overlap; None: the image at once.
+    """slide: (side, stride) of square windows, whose logits are averaged where they overlap; None:
+    the image at once.
 
     flip: each view is seen mirrored too.
     """
@@ -27,10 +29,11 @@ class Inference:
         check_slide(self.slide)
 
     def scores(self, model: Network, views: Sequence[Tensor], size: tuple[int, int]) -> Tensor:
-        """[B, K, *size] of images that come in one or several sizes, each [B, C, h, w] and prepared as input.
+        """[B, K, *size] of images that come in one or several sizes, each [B, C, h, w] and prepared
+        as input.
 
-        One view gives its logits. Several give the logarithm of the mean of their probabilities, so that softmax and
-        cross entropy read both alike.
+        One view gives its logits. Several give the logarithm of the mean of their probabilities, so
+        that softmax and cross entropy read both alike.
         """
         if len(views) == 1 and not self.flip:
             return self.logits(model, views[0], size)

@@ -1,9 +1,11 @@
-"""Keys of the SDT-V3 segmenters, which follow MMSegmentation 1.1, with the numbers that the released modules add.
+"""Keys of the SDT-V3 segmenters, which follow MMSegmentation 1.1, with the numbers that the
+released modules add.
 
-Read from the modules of the release (QFPN and QFPNHead; with LIF neurons FPN_SNN and FPNHead_SNN) and SpikingJelly
-0.0.0.0.12, whose container counts its layers. No segmenter has been published, so no file could be tried. The
-FCNHead_SNN that one configuration names is not in the release: an FCN head has MMSegmentation's own names. The body's
-names are those of the classifier behind ``backbone.``.
+Read from the modules of the release (QFPN and QFPNHead; with LIF neurons FPN_SNN and FPNHead_SNN)
+and SpikingJelly 0.0.0.0.12, whose container counts its layers. No segmenter has been published, so
+no file could be tried. The FCNHead_SNN that one configuration names is not in the release: an FCN
+head has MMSegmentation's own names. The body's names are those of the classifier behind
+``backbone.``.
 """
 
 from dataclasses import dataclass
@@ -49,7 +51,7 @@ class SegmenterNames(OfficialNames):
 
     @classmethod
     def of(cls, body: OfficialNames, rules: Rules) -> "SegmenterNames":
-        return cls(rules, conv1d=body.conv1d, body=body)
+        return cls(rules, conv1d=body.conv1d, linear=body.linear, body=body)
 
     def theirs(self, key: str) -> str:
         if key.startswith(BODY) and self.body is not None:

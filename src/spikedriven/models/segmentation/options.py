@@ -4,34 +4,41 @@ import dataclasses
 from typing import Any
 
 from spikedriven.errors import InputError
+from spikedriven.models.dense_keywords import DEFAULT_BODY, check_types
 from spikedriven.models.detection.parts import MODES
 from spikedriven.models.segmentation.semantic_fpn import UPSAMPLINGS
+from spikedriven.neurons import NeuronChoice
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)
 class SegmenterOptions:
     """What every segmenter understands."""
 
-    backbone: str = "e_spikeformer_10m"
+    backbone: str = DEFAULT_BODY
     """A registered model name."""
     num_classes: int = 150
     """Classes of pixels."""
     mode: str = "corrected"
-    """"corrected", or "released": as the authors' code builds it (docs/segmentation.md says what differs)."""
+    """"corrected", or "released": as the authors' code builds it (docs/segmentation.md says
+    what differs).
+    """
     backbone_args: dict[str, Any] = dataclasses.field(default_factory=dict)
     """Keywords of the backbone."""
     out_indices: tuple[int, ...] | None = None
     """Taps, into the backbone's feature_info. None: those of the published networks."""
     keep_time: bool = False
-    """Keep T in neck and head and average the logits, as SDT-V2's segmenters do. False: average the taps."""
-    neuron: str = "integer"
-    """"integer", "lif" or "plif" in neck and head."""
+    """Keep T in neck and head and average the logits, as SDT-V2's segmenters do. False: average
+    the taps.
+    """
+    neuron: NeuronChoice = "integer"
+    """A registered neuron, for neck and head."""
     levels: int = 4
     """D of integer neurons."""
     tau: float = 2.0
     """Of LIF neurons."""
 
     def __post_init__(self) -> None:
+        check_types(self)
         if self.mode not in MODES:
             raise InputError(f"mode must be one of {MODES}, found {self.mode!r}")
         self._at_least(1, "num_classes", "levels")

@@ -1,10 +1,13 @@
-"""Spiking semantic FPN: pyramid, then chains of neuron -> convolution per level, summed at the finest level's size.
+"""Spiking semantic FPN: pyramid, then chains of neuron -> convolution per level, summed at the
+finest level's size.
 
-The pair QFPN and QFPNHead of SDT-V3's segmentation (and, with LIF and T kept, FPN_SNN and FPNHead_SNN of SDT-V2); the
-head is that of "Panoptic Feature Pyramid Networks" (CVPR 2019) with neurons in place of ReLU.
+The pair QFPN and QFPNHead of SDT-V3's segmentation (and, with LIF and T kept, FPN_SNN and
+FPNHead_SNN of SDT-V2); the head is that of "Panoptic Feature Pyramid Networks" (CVPR 2019) with
+neurons in place of ReLU.
 """
 
-from collections.abc import Sequence
+import copy
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -52,14 +55,20 @@ def resize(maps: Tensor, size: tuple[int, int], mode: str = "bilinear") -> Tenso
 class SemanticFPNHead(nn.Module):
     """Maps of one width, finest first -> logits at the finest one's size.
 
-    lengths: [neuron, 3x3 convolution, batch norm] per level, each followed by upsampling by two where the level is
-    coarser than the first. Levels are summed; neuron and 1x1 convolution give the classes.
+    lengths: [neuron, 3x3 convolution, batch norm] per level, each followed by upsampling by two
+    where the level is coarser than the first. Levels are summed; neuron and 1x1 convolution give
+    the classes.
     """
 
     def __init__(
-        self, in_chans: int, width: int, num_classes: int, lengths: Sequence[int], neuron: NeuronFactory,
+        self,
+        in_chans: int,
+        width: int,
+        num_classes: int,
+        lengths: Sequence[int],
+        neuron: NeuronFactory,
         upsampling: str,
-    ) -> None:  # fmt: skip
+    ) -> None:
         super().__init__()
         self.scale_heads = nn.ModuleList(
             _chain(in_chans, width, length, neuron, upsampling if level else None)
@@ -98,14 +107,16 @@ def _chain(
 
 
 class Segmenter(nn.Module):
-    """Backbone, neck (a pyramid, or nothing) and head: [B, C, H, W] (or frames [B, T, C, H, W]) -> logits [B, K, H, W].
+    """Backbone, neck (a pyramid, or nothing) and head: [B, C, H, W] (or frames [B, T, C, H, W]) ->
+    logits [B, K, H, W].
 
-    indices: taps, into the backbone's ``feature_info``. keep_time: neck and head run on all time steps and the logits
-    are averaged; False: the taps are. names: ours -> the authors', of neck and head. Every call starts from neurons at
-    rest.
+    indices: taps, into the backbone's ``feature_info``. keep_time: neck and head run on all time
+    steps and the logits are averaged; False: the taps are. names: ours -> the authors', of neck and
+    head. Every call starts from neurons at rest.
 
-    The spike graph (audit, energy, ONNX ...) is that of `dense_logits`: the last operation of ``forward``, enlarging
-    the logits to the image, is arithmetic on the output and no part of the network.
+    The spike graph (audit, energy, ONNX ...) is that of `dense_logits`: the last operation of
+    ``forward``, enlarging the logits to the image, is arithmetic on the output and no part of the
+    network.
     """
 
     graph_method = "dense_logits"
@@ -133,6 +144,14 @@ class Segmenter(nn.Module):
             taps = [tap.unsqueeze(0) for tap in taps]
         return mean_over_time(self.head(self.neck(taps)))
 
+    def compiled(self, make: Callable[[nn.Module], nn.Module]) -> nn.Module:
+        """A copy in evaluation mode that computes its logits with programs; see
+        `spikedriven.compile`.
+        """
+        result = copy.deepcopy(self).eval()
+        object.__setattr__(result, "dense_logits", make(DenseLogits(self)))
+        return result
+
     @property
     def encoder(self) -> SpikeDrivenModel:
         """What the weights of a classifier start (`model.init`)."""
@@ -155,3 +174,14 @@ class Segmenter(nn.Module):
     def no_weight_decay(self) -> set[str]:
         """As of the backbone: time constants of neurons."""
         return {name for name, _ in self.named_parameters() if name.endswith(".w")}
+
+
+class DenseLogits(nn.Module):
+    """A segmenter without the last enlargement: [B, C, H, W] -> [B, K, h, w]."""
+
+    def __init__(self, segmenter: Segmenter) -> None:
+        super().__init__()
+        self.segmenter = segmenter
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.segmenter.dense_logits(x)
