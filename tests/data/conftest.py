@@ -50,7 +50,9 @@ def write_idx(path: Path, array: np.ndarray) -> None:
 
 
 def write_fashion(folder: Path, count: int = 20, suffix: str = ".gz") -> dict[str, np.ndarray]:
-    """The four files of a Fashion-MNIST of `count` images per split; returns the images of both splits."""
+    """The four files of a Fashion-MNIST of `count` images per split; returns the images of both
+    splits.
+    """
     images = {}
     for number, stem in enumerate(("train", "t10k")):
         draw = np.random.Generator(np.random.PCG64(number))

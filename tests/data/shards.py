@@ -1,4 +1,6 @@
-"""Small sets in shards: written by the package `webdataset`, by `datasets`, and by hand where they are to be wrong."""
+"""Small sets in shards: written by the package `webdataset`, by `datasets`, and by hand where
+they are to be wrong.
+"""
 
 import io
 import tarfile
@@ -49,7 +51,9 @@ def write_tar(path: Path, content: Iterable[Member | tarfile.TarInfo]) -> Path:
 def write_wds(
     root: Path, train: tuple[int, ...] = (5, 4, 6), test: tuple[int, ...] = (4, 3)
 ) -> Path:
-    """ROOT/toy-train-0000.tar ... with so many samples each, seeds counted on from 0; val from 1000. Returns ROOT."""
+    """ROOT/toy-train-0000.tar ... with so many samples each, seeds counted on from 0; val from
+    1000. Returns ROOT.
+    """
     root.mkdir(parents=True, exist_ok=True)
     for part, first, counts in (("train", 0, train), ("val", 1000, test)):
         for number, count in enumerate(counts):
@@ -69,7 +73,9 @@ def write_wds(
 def write_hfds(
     root: Path, train: int = 15, test: int = 7, parquet: bool = False, named: bool = True
 ) -> Path:
-    """The same samples as a saved DatasetDict, or as parquet files. named: labels are a ClassLabel. Returns ROOT."""
+    """The same samples as a saved DatasetDict, or as parquet files. named: labels are a
+    ClassLabel. Returns ROOT.
+    """
     names = ["ant", "bee", "cat"]
     label = datasets.ClassLabel(names=names) if named else datasets.Value("int32")
     features = datasets.Features({"image": datasets.Image(), "label": label})

@@ -16,7 +16,9 @@ pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:De
 
 @pytest.fixture
 def root(image_folder: ImageFolderMaker) -> Path:
-    """Two classes of 6 train images; in training, images 2 and 3 (ant) and 11 (the last bee) are cut off."""
+    """Two classes of 6 train images; in training, images 2 and 3 (ant) and 11 (the last bee)
+    are cut off.
+    """
     root = image_folder()
     for name in ("ant/2", "ant/3", "bee/5"):
         truncate(root / "train" / f"{name}.jpg")
@@ -51,9 +53,11 @@ def test_training_replaces_counts_and_reports_once(
 
 def test_replacement_does_not_depend_on_workers_or_start(root: Path):
     runs = [
-        list(build_train_loader(config(root, workers), batch_size=2, seed=3).epoch(1, start)) [2 - start :]
+        list(build_train_loader(config(root, workers), batch_size=2, seed=3).epoch(1, start))[
+            2 - start :
+        ]
         for workers, start in ((0, 0), (2, 0), (0, 2))
-    ]  # fmt: skip
+    ]
     for other in runs[1:]:
         assert all(
             torch.equal(a[0], b[0]) and torch.equal(a[1], b[1])

@@ -22,7 +22,9 @@ DEBIAN_FILE = Path("/usr/share/datasets/fashion-mnist/train-images-idx3-ubyte.gz
 
 @pytest.fixture
 def small_full_set(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
-    """An empty data folder, on a machine without Debian's package, where the full set has 20 images per split."""
+    """An empty data folder, on a machine without Debian's package, where the full set has 20
+    images per split.
+    """
     monkeypatch.setattr(fashion, "DEBIAN_FOLDER", tmp_path / "debian")
     monkeypatch.setattr(fashion, "IMAGES_PER_SPLIT", {"train": 20, "test": 20})
     return tmp_path / "data"

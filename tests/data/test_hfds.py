@@ -40,6 +40,40 @@ def test_images_and_labels_are_those_written(tmp_path: Path, parquet: bool, name
     assert train.where(4) == f"{root}, split train, row 4"
 
 
+def test_several_columns_are_told_and_one_is_named_as_taken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+):
+    features = {
+        "img": datasets.Image(),
+        "mask": datasets.Image(),
+        "coarse": datasets.ClassLabel(names=["animal", "thing"]),
+        "fine": datasets.ClassLabel(names=["cat", "dog", "cup"]),
+    }
+    pictures = [{"bytes": encoded(seed), "path": None} for seed in range(3)]
+    save(tmp_path, features, img=pictures, mask=pictures, coarse=[0, 0, 1], fine=[0, 1, 2])
+    for split in ("train", "test"):
+        assert create_dataset("hfds", split, root=tmp_path).classes == ("animal", "thing")
+    assert len(caplog.messages) == 2  # not once more for the second part
+    assert "has several image columns: img is taken, not mask" in caplog.messages[0]
+    assert "has several label columns: coarse is taken, not fine" in caplog.messages[1]
+    assert "set.remove_columns('coarse')" in caplog.messages[1]
+
+
+@pytest.mark.parametrize("labels", [[0.0, 1.5, 1.0], [0.0, float("inf"), 1.0], [0.0, -1.0, 1.0]])
+def test_labels_that_are_no_whole_numbers_are_refused(tmp_path: Path, labels: list[float]):
+    features = {"image": datasets.Image(), "label": datasets.Value("float64")}
+    save(
+        tmp_path,
+        features,
+        image=[{"bytes": encoded(seed), "path": None} for seed in range(3)],
+        label=labels,
+    )
+    with pytest.raises(
+        DataError, match="column label must hold a class number, 0 or more, in every row"
+    ):
+        create_dataset("hfds", "train", root=tmp_path)
+
+
 def test_resume_shards_and_evaluation_are_exact(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(hfds, "ROWS_TOGETHER", 4)
     cfg = DataConfig(
@@ -102,13 +136,23 @@ def test_a_broken_image_is_named(tmp_path: Path):
     ("features", "columns", "message"),
     [
         ({"label": datasets.Value("int64")}, {"label": [1]}, "no image column among label"),
-        ({"image": datasets.Image()}, {"image": [{"bytes": b"x", "path": None}]}, "no label column"),
-        ({"image": datasets.Image(), "label": datasets.Value("int64")},
-         {"image": [{"bytes": b"x", "path": None}], "label": [-1]}, "class number, 0 or more"),
-        ({"image": datasets.Image(), "label": datasets.Value("string")},
-         {"image": [{"bytes": b"x", "path": None}], "label": ["ant"]}, "class number, 0 or more"),
+        (
+            {"image": datasets.Image()},
+            {"image": [{"bytes": b"x", "path": None}]},
+            "no label column",
+        ),
+        (
+            {"image": datasets.Image(), "label": datasets.Value("int64")},
+            {"image": [{"bytes": b"x", "path": None}], "label": [-1]},
+            "class number, 0 or more",
+        ),
+        (
+            {"image": datasets.Image(), "label": datasets.Value("string")},
+            {"image": [{"bytes": b"x", "path": None}], "label": ["ant"]},
+            "class number, 0 or more",
+        ),
     ],
-)  # fmt: skip
+)
 def test_sets_that_do_not_fit(tmp_path: Path, features: dict, columns: dict, message: str):
     with pytest.raises(DataError, match=f"{tmp_path}, split train: .*{message}"):
         create_dataset("hfds", "train", root=save(tmp_path, features, **columns))

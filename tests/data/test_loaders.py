@@ -1,4 +1,6 @@
-"""Batches depend on (seed, epoch, index) only: not on workers, processes, where an epoch starts, or other draws."""
+"""Batches depend on (seed, epoch, index) only: not on workers, processes, where an epoch
+starts, or other draws.
+"""
 
 import dataclasses
 import multiprocessing
@@ -24,9 +26,18 @@ from spikedriven.errors import InputError, RecipeError
 pytestmark = pytest.mark.filterwarnings("ignore:.*multi-threaded, use of fork:DeprecationWarning")
 
 EVERYTHING = DataConfig(
-    workers=0, fit="pad", pad=2, auto_augment="rand-m9-n1-mstd0.4-inc1", random_erasing=0.5,
-    random_erasing_mode="pixel", mixup=0.5, cutmix=1.0, mixup_prob=0.8, smoothing=0.1, scale=(0.5, 1.0),
-)  # fmt: skip
+    workers=0,
+    fit="pad",
+    pad=2,
+    auto_augment="rand-m9-n1-mstd0.4-inc1",
+    random_erasing=0.5,
+    random_erasing_mode="pixel",
+    mixup=0.5,
+    cutmix=1.0,
+    mixup_prob=0.8,
+    smoothing=0.1,
+    scale=(0.5, 1.0),
+)
 UNMIXED = dataclasses.replace(EVERYTHING, mixup=0.0, cutmix=0.0)
 PLAIN = DataConfig(
     workers=0, fit="pad", hflip=0.0, mean=(0.0,), std=(1.0,)

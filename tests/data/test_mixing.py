@@ -1,4 +1,6 @@
-"""Mixup and cutmix: in pixels as in targets, per batch, pair or image; smoothing; what comes after."""
+"""Mixup and cutmix: in pixels as in targets, per batch, pair or image; smoothing; what comes
+after.
+"""
 
 import dataclasses
 from collections.abc import Iterator

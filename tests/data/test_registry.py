@@ -10,9 +10,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from spikedriven.data import IMAGE_SETS, DataConfig, cifar, create_dataset, data_folder
+from spikedriven.data import DataConfig, cifar, create_dataset, data_folder, find_set
 from spikedriven.data.loaders import _open
-from spikedriven.data.registry import _held_out
+from spikedriven.data.parts import _held_out
 from spikedriven.errors import DataError, InputError
 from tests.data.conftest import ImageFolderMaker, truncate
 
@@ -23,7 +23,7 @@ from tests.data.conftest import ImageFolderMaker, truncate
         ("cifar-10", "cifar10"),
         ("fashion", "fashion-mini"),
         ("ImageNet", "imagenet"),
-        ("zzz", "known sets: fashion"),
+        ("zzz", "known: fashion"),
     ],
 )
 def test_unknown_name_lists_close_ones(name: str, hint: str):
@@ -102,12 +102,12 @@ def test_train_fraction_is_balanced_nested_seeded_and_spares_the_validation_part
 
 
 def test_validation_part_that_would_be_empty_is_refused():
-    with pytest.raises(InputError, match="puts 0 of 10000 train images aside"):
+    with pytest.raises(InputError, match="puts 0 of 10000 train samples aside"):
         create_dataset("fashion-mini", "val", val_fraction=0.0001)
 
 
 def test_registry_states_what_the_embedded_set_holds():
-    entry = IMAGE_SETS["fashion-mini"]
+    entry = find_set("fashion-mini").facts
     train, test = (create_dataset("fashion-mini", split) for split in ("train", "test"))
     assert (len(train), len(test), train.num_classes) == (
         entry.train_images,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from timm.data.distributed_sampler import RepeatAugSampler
 
-from spikedriven.data import DataConfig, EventDataConfig
+from spikedriven.data import DataConfig, build_train_loader, config_for
 from spikedriven.data.loaders import TrainLoader, _EpochOrder
 from spikedriven.data.order import epoch_order
 from spikedriven.data.sampling import Sampling, balanced_order, earlier
@@ -42,6 +42,10 @@ def test_each_process_has_the_samples_of_timms_sampler(
         timms = RepeatAugSampler(range(length), processes, rank, num_repeats=repeats)
         timms.set_epoch(2)
         expected = [renamed[index] for index in timms]
+        if not expected:
+            pytest.skip(
+                "this timm gives no samples of a set below 256 images; newer versions give all"
+            )
         order = _EpochOrder(Sampling(length, repeats), 0, batch, rank, processes)
         order.start(2, 0)
         found = [index for key in order for index in key.indices]
@@ -153,7 +157,7 @@ def test_an_epoch_goes_on_where_it_was_stopped(changes: dict):
 
 
 @pytest.mark.parametrize(
-    "kind", [DataConfig, lambda **values: EventDataConfig(dataset="fashion-events", **values)]
+    "kind", [DataConfig, lambda **values: config_for("fashion-events", **values)]
 )
 def test_values_that_are_refused(kind):
     with pytest.raises(
@@ -161,16 +165,22 @@ def test_values_that_are_refused(kind):
     ):
         kind(sampling="even")
     for repeats in (0.5, float("nan")):
-        with pytest.raises(RecipeError, match=r"aug_repeats: .*a number from 1 to 100"):
+        with pytest.raises(RecipeError, match=r"aug_repeats: .*a number in \[1, 100\]"):
             kind(aug_repeats=repeats)
 
 
 def test_clips_of_an_event_set():
-    cfg = EventDataConfig(
-        dataset="fashion-events", time_steps=4, split_by="time", img_size=34, workers=0, roll=3, cache=False,
-        aug_repeats=2, train_fraction=0.02,
-    )  # fmt: skip
-    from spikedriven.data import build_train_loader
+    cfg = config_for(
+        "fashion-events",
+        time_steps=4,
+        split_by="time",
+        img_size=34,
+        workers=0,
+        roll=3,
+        cache=False,
+        aug_repeats=2,
+        train_fraction=0.02,
+    )
 
     clips, labels = next(build_train_loader(cfg, batch_size=4, seed=0).epoch(0))
     assert labels[0] == labels[1] and labels[2] == labels[3]

@@ -86,7 +86,9 @@ def test_horizontal_flip_has_its_probability():
 
 
 def test_scale_and_ratio_of_one_give_the_largest_centred_square():
-    """All random attempts fail on a picture that is not square, so nothing about the crop is random."""
+    """All random attempts fail on a picture that is not square, so nothing about the crop is
+    random.
+    """
     image = photo(4, (96, 64))
     cfg = DataConfig(dataset="imagenet", img_size=32, in_chans=3, hflip=0.0)
     expected = chw(image.crop((16, 0, 80, 64)).resize((32, 32), BICUBIC))
@@ -132,7 +134,9 @@ def test_auto_augment_changes_images_and_fills_with_the_mean():
 @pytest.mark.parametrize(("in_chans", "mode"), [(1, "L"), (3, "RGB")])
 @pytest.mark.parametrize("text", ["rand-m10-n6-inc1", "rand-m0-n6", "rand-m9-n6-mstd2.0-inc1"])
 def test_every_rand_augment_operation_runs_at_its_limits(in_chans: int, mode: str, text: str):
-    """Posterize at full strength asks for 0 bits, which Pillow 13 refuses; older ones gave black."""
+    """Posterize at full strength asks for 0 bits, which Pillow 13 refuses; older ones gave
+    black.
+    """
     image = photo(7, (32, 32)).convert(mode)
     cfg = DataConfig(in_chans=in_chans, auto_augment=text, hflip=0.0)
     results = draws(cfg, image, 150)

@@ -1,4 +1,6 @@
-"""Webdataset shards: what was written is read, exactly once, from any place on; wrong shards are one message."""
+"""Webdataset shards: what was written is read, exactly once, from any place on; wrong shards
+are one message.
+"""
 
 import gzip
 import io
@@ -22,6 +24,7 @@ from spikedriven.data import (
     create_dataset,
     tar_index,
 )
+from spikedriven.data.images import endings
 from spikedriven.data.tar_index import read_index, shard_index
 from spikedriven.errors import DataError
 from tests.data.shards import encoded, members, picture, write_tar, write_wds
@@ -75,11 +78,53 @@ def test_webdataset_reads_the_same(root: Path):
 
 
 def test_classes_txt_names_classes(root: Path):
-    (root / "classes.txt").write_text("ant\nbee\n\ncat\n")
+    (root / "classes.txt").write_text("\ufeffant\nbee\ncat\n\n", encoding="utf-8")
     assert create_dataset("wds", "train", root=root).classes == ("ant", "bee", "cat")
     (root / "classes.txt").write_text("ant\nbee\n")
     with pytest.raises(DataError, match=r"label 2 found, but .*classes\.txt names 2 classes"):
         create_dataset("wds", "test", root=root)
+
+
+def test_an_empty_line_would_move_the_names_of_all_classes_behind_it(root: Path):
+    (root / "classes.txt").write_text("ant\n\nbee\ncat\n")
+    with pytest.raises(
+        DataError,
+        match=r"classes\.txt, line 2: empty, but line k \+ 1 names the class with label k",
+    ):
+        create_dataset("wds", "train", root=root)
+
+
+@pytest.mark.parametrize(
+    "name", ["x-train-val-0.tar", "train/validation-part-0.tar", "test/training_0.tar"]
+)
+def test_a_shard_of_both_parts_is_refused(root: Path, name: str):
+    write_tar(root / name, members(range(2)))
+    for split in ("train", "test"):
+        with pytest.raises(
+            DataError,
+            match=f"{name}: its name has .* so that it would be trained on and evaluated on",
+        ):
+            create_dataset("wds", split, root=root)
+
+
+def test_a_label_that_would_make_a_million_classes_is_refused_unless_they_have_names(
+    tmp_path: Path,
+):
+    write_tar(tmp_path / "train-0.tar", [("a.png", encoded(0)), ("a.cls", b"30000000")])
+    with pytest.raises(
+        DataError, match=r"label 30000000 found, which would make 30,000,001 classes"
+    ):
+        create_dataset("wds", "train", root=tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["gif", "bmp", "tif", "avif"])
+def test_other_pictures_are_read_too(tmp_path: Path, kind: str):
+    if f".{kind}" not in endings():
+        pytest.skip(f"this Pillow reads no {kind}")
+    buffer = io.BytesIO()
+    picture(3).save(buffer, format={"tif": "tiff"}.get(kind, kind))
+    write_tar(tmp_path / "train-0.tar", [(f"a.{kind}", buffer.getvalue()), ("a.cls", b"0")])
+    assert create_dataset("wds", "train", root=tmp_path)[0][0].size == picture(3).size
 
 
 def test_a_class_in_one_part_only_counts_for_both(root: Path):
@@ -153,9 +198,17 @@ def test_an_unreadable_image_is_replaced_in_training_and_stops_evaluation(root: 
         list(build_eval_loader(config(root), batch_size=4))
 
 
-# The remembered table --------------------------------------------------------------------------------------------
+# The remembered table
+# --------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def old(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if the shards had been written long before their tables."""
+    monkeypatch.setattr(tar_index, "_TICK_NS", 0)
+
+
+@pytest.mark.usefixtures("old")
 def test_the_table_is_remembered_until_the_shard_changes(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -181,6 +234,76 @@ def test_a_damaged_table_is_made_again(root: Path, content: bytes):
     assert (root / CACHE).stat().st_size > 100
 
 
+@pytest.mark.parametrize("replaced", [True, False])
+def test_another_shard_of_the_same_size_and_time_is_read_again(root: Path, replaced: bool):
+    """As `cp -p` and `rsync -t` leave it, and as a program that writes into the file and sets
+    its time back.
+    """
+    shard, other = root / "toy-train-0001.tar", root / "other.tar"
+    state = shard.stat()
+    assert shard_index(shard).labels.tolist() == [2, 0, 1, 2]
+    write_tar(
+        other,
+        [
+            (name, b"1" if name.endswith("cls") else content)
+            for name, content in members(range(5, 9))
+        ],
+    )
+    content = other.read_bytes().ljust(state.st_size, b"\0")[: state.st_size]
+    other.write_bytes(content)
+    os.utime(other, ns=(state.st_atime_ns, state.st_mtime_ns))
+    if replaced:
+        other.replace(shard)
+    else:
+        shard.write_bytes(content)
+        os.utime(shard, ns=(state.st_atime_ns, state.st_mtime_ns))
+    assert (shard.stat().st_size, shard.stat().st_mtime_ns) == (state.st_size, state.st_mtime_ns)
+    assert shard_index(shard).labels.tolist() == [1, 1, 1, 1]
+
+
+@pytest.mark.usefixtures("old")
+def test_no_bit_of_a_table_ends_in_a_raw_error(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """Of each byte one bit; NumPy and zipfile raise about ten kinds of errors. A table that is
+    believed is right.
+    """
+    shard = write_tar(tmp_path / "train-0.tar", members(range(3)))
+    expected = shard_index(shard)
+    (cache,) = tmp_path.glob(".*.npz")
+    content = cache.read_bytes()
+    monkeypatch.setattr(tar_index, "_remember", lambda path, stamp, index: None)
+    for at in range(len(content)):
+        damaged = bytearray(content)
+        damaged[at] ^= 1 << at % 8
+        cache.write_bytes(damaged)
+        found = shard_index(shard)
+        assert all(
+            np.array_equal(getattr(found, f), getattr(expected, f))
+            for f in ("offsets", "sizes", "labels")
+        )
+
+
+@pytest.mark.usefixtures("old")
+def test_a_table_that_leads_out_of_its_shard_is_made_again(root: Path):
+    shard, cache = root / "toy-train-0001.tar", root / CACHE
+    expected = shard_index(shard).offsets.tolist()
+    with np.load(cache) as archive:
+        stamp, table = archive["stamp"], archive["table"]
+    for wrong in (
+        table + np.array([[1 << 40], [0], [0]]),
+        table * [[1], [-1], [1]],
+        np.zeros((3, 1 << 16), np.int64),
+    ):
+        np.savez(cache, stamp=stamp, table=wrong)
+        assert shard_index(shard).offsets.tolist() == expected
+
+
+def test_a_device_is_no_shard(root: Path):
+    (root / "toy-train-0009.tar").symlink_to("/dev/null")
+    with pytest.raises(DataError, match=r"toy-train-0009\.tar: no plain file"):
+        create_dataset("wds", "train", root=root)
+
+
+@pytest.mark.usefixtures("old")
 def test_a_folder_that_cannot_be_written_uses_the_users_cache(
     root: Path, monkeypatch: pytest.MonkeyPatch
 ):
@@ -206,7 +329,8 @@ def test_a_shard_that_changed_under_a_run_is_named(root: Path):
         train[14]
 
 
-# Wrong and hostile shards -----------------------------------------------------------------------------------------
+# Wrong and hostile shards
+# -----------------------------------------------------------------------------------------
 
 
 def special(name: str, kind: bytes, link: str = "") -> tarfile.TarInfo:
@@ -223,25 +347,61 @@ def lying(size: int) -> bytes:
 
 
 WRONG: dict[str, tuple[Callable[[Path], object], str]] = {
-    "parent folder": (lambda p: write_tar(p, [("../../etc/a.png", b"x")]), "leads out of the archive"),
+    "parent folder": (
+        lambda p: write_tar(p, [("../../etc/a.png", b"x")]),
+        "leads out of the archive",
+    ),
     "absolute": (lambda p: write_tar(p, [("/etc/a.png", b"x")]), "leads out of the archive"),
-    "symbolic link": (lambda p: write_tar(p, [special("a.png", tarfile.SYMTYPE, "/etc/passwd")]), "is a link"),
-    "hard link": (lambda p: write_tar(p, [special("a.png", tarfile.LNKTYPE, "/etc/passwd")]), "is a link"),
+    "symbolic link": (
+        lambda p: write_tar(p, [special("a.png", tarfile.SYMTYPE, "/etc/passwd")]),
+        "is a link",
+    ),
+    "hard link": (
+        lambda p: write_tar(p, [special("a.png", tarfile.LNKTYPE, "/etc/passwd")]),
+        "is a link",
+    ),
     "device": (lambda p: write_tar(p, [special("a.png", tarfile.CHRTYPE)]), "is a link, a device"),
     "bomb by size": (lambda p: p.write_bytes(lying(1 << 40)), "bytes, expected 1 to|not a whole"),
     "empty image": (lambda p: write_tar(p, [("a.png", b""), ("a.cls", b"1")]), "has 0 bytes"),
-    "no label": (lambda p: write_tar(p, [*members([1]), ("b.png", b"x")]), "sample 'b' has no label"),
-    "no image": (lambda p: write_tar(p, [("b.cls", b"1"), ("c.png", b"x"), ("c.cls", b"1")]), "'b' has no image"),
-    "two images": (lambda p: write_tar(p, [("b.png", b"x"), ("b.jpg", b"x"), ("b.cls", b"1")]), "two files for its"),
-    "scattered": (lambda p: write_tar(p, [*members([1, 2]), *members([1])]), "do not follow one another"),
-    "words": (lambda p: write_tar(p, [("b.cls", b"ant"), ("b.png", b"x")]), "expected a class number"),
-    "negative": (lambda p: write_tar(p, [("b.cls", b"-1"), ("b.png", b"x")]), "expected a class number"),
-    "long label": (lambda p: write_tar(p, [("b.cls", b"9" * 4096), ("b.png", b"x")]), "expected a class number"),
-    "huge label": (lambda p: write_tar(p, [("b.cls", b"9" * 19), ("b.png", b"x")]), "expected a class number"),
-    "compressed": (lambda p: p.write_bytes(gzip.compress(bytes(10240))), "not a whole uncompressed tar"),
+    "no label": (
+        lambda p: write_tar(p, [*members([1]), ("b.png", b"x")]),
+        "sample 'b' has no label",
+    ),
+    "no image": (
+        lambda p: write_tar(p, [("b.cls", b"1"), ("c.png", b"x"), ("c.cls", b"1")]),
+        "'b' has no image",
+    ),
+    "two images": (
+        lambda p: write_tar(p, [("b.png", b"x"), ("b.jpg", b"x"), ("b.cls", b"1")]),
+        "two files for its",
+    ),
+    "scattered": (
+        lambda p: write_tar(p, [*members([1, 2]), *members([1])]),
+        "do not follow one another",
+    ),
+    "words": (
+        lambda p: write_tar(p, [("b.cls", b"ant"), ("b.png", b"x")]),
+        "expected a class number",
+    ),
+    "negative": (
+        lambda p: write_tar(p, [("b.cls", b"-1"), ("b.png", b"x")]),
+        "expected a class number",
+    ),
+    "long label": (
+        lambda p: write_tar(p, [("b.cls", b"9" * 4096), ("b.png", b"x")]),
+        "expected a class number",
+    ),
+    "huge label": (
+        lambda p: write_tar(p, [("b.cls", b"9" * 19), ("b.png", b"x")]),
+        "expected a class number",
+    ),
+    "compressed": (
+        lambda p: p.write_bytes(gzip.compress(bytes(10240))),
+        "not a whole uncompressed tar",
+    ),
     "text": (lambda p: p.write_bytes(b"hello" * 500), "not a whole uncompressed tar"),
     "empty": (lambda p: p.write_bytes(b""), "not a whole uncompressed tar"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", WRONG)

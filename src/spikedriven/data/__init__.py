@@ -1,42 +1,54 @@
-"""Data sets and loaders."""
+"""Data sets and loaders: images, recordings, images with boxes, images with label maps."""
 
+import spikedriven.data.catalogue
+import spikedriven.data.detection.batches
+import spikedriven.data.events.batches
+import spikedriven.data.segmentation.batches  # noqa: F401  # they register sets, and what makes batches
 from spikedriven.data.config import DataConfig
-from spikedriven.data.detection.loaders import fitted_images_loader
-from spikedriven.data.events.config import EventDataConfig
-from spikedriven.data.loaders import TrainLoader, build_eval_loader, build_train_loader
-from spikedriven.data.registry import (
-    IMAGE_SETS,
-    create_dataset,
-    create_event_dataset,
+from spikedriven.data.contract import (
+    DataSection,
+    DataSet,
+    Facts,
+    all_sets,
+    config_for,
     data_folder,
     find_set,
+    register_data_set,
+    sets_named,
 )
+from spikedriven.data.detection.config import DetectionDataConfig
+from spikedriven.data.events.config import EventDataConfig, FramedEventConfig
+from spikedriven.data.loaders import TrainLoader, build_eval_loader, build_train_loader
+from spikedriven.data.parts import create_dataset
 from spikedriven.data.sections import (
-    all_sets,
     chosen_labels,
     data_config_type,
     evaluation_config,
-    find_any_set,
+    with_dataset,
 )
-from spikedriven.data.segmentation.loaders import eval_maps_loader, train_maps_loader
+from spikedriven.data.segmentation.config import SegmentationDataConfig
 
 __all__ = [
-    "IMAGE_SETS",
     "DataConfig",
+    "DataSection",
+    "DataSet",
+    "DetectionDataConfig",
     "EventDataConfig",
+    "Facts",
+    "FramedEventConfig",
+    "SegmentationDataConfig",
     "TrainLoader",
     "all_sets",
     "build_eval_loader",
     "build_train_loader",
     "chosen_labels",
+    "config_for",
     "create_dataset",
-    "create_event_dataset",
     "data_config_type",
     "data_folder",
-    "eval_maps_loader",
     "evaluation_config",
-    "find_any_set",
     "find_set",
-    "fitted_images_loader",
-    "train_maps_loader",
+    "register_data_set",
+    "sets_named",
+    "with_dataset",
 ]

@@ -1,11 +1,16 @@
 """What a loading process does: it turns a named batch, or an index, into tensors.
 
-A DataError is returned instead of raised: raised in a worker process it would reach the user inside a traceback.
-`loaders.py` raises it in the main process.
+A DataError is returned instead of raised: raised in a worker process it would reach the user inside
+a traceback. `loaders.py` raises it in the main process.
+
+`train_batches` and `eval_samples` are registered for each kind of data, by the class of its data
+section.
 """
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import Any, TypeVar
 
 import numpy as np
@@ -16,10 +21,11 @@ from timm.data.random_erasing import RandomErasing
 from torch.utils.data import Dataset, default_collate
 
 from spikedriven.data.config import DataConfig
+from spikedriven.data.contract import DataSection
 from spikedriven.data.images import ImageDataset
 from spikedriven.data.seeding import isolated_generators, reseed
 from spikedriven.data.transforms import eval_transform, normalize, train_transform
-from spikedriven.errors import DataError
+from spikedriven.errors import DataError, InputError, RecipeError
 
 # A run of unreadable files this long is a broken disk or folder, not a few broken images.
 LONGEST_BROKEN_RUN = 32
@@ -52,16 +58,18 @@ class BrokenImage:
     message: str
 
 
-TrainBatch = tuple[torch.Tensor, torch.Tensor, list[BrokenImage]]
+TrainBatch = tuple[Any, Any, list[BrokenImage]]
 Sample = TypeVar("Sample")
 
 
 def read_or_next(
     dataset: Any, index: int, read: Callable[[int], Sample], skip: bool, broken: list[BrokenImage]
 ) -> Sample:
-    """`read(index)`, or of the next sample that can be read; the unreadable ones are appended to `broken`.
+    """`read(index)`, or of the next sample that can be read; the unreadable ones are appended to
+    `broken`.
 
-    dataset: has a length and `where(index)`. skip: False raises the DataError of the first one instead.
+    dataset: has a length and `where(index)`. skip: False raises the DataError of the first one
+    instead.
     """
     run = [(index + step) % len(dataset) for step in range(min(LONGEST_BROKEN_RUN, len(dataset)))]
     for position in run:
@@ -74,11 +82,107 @@ def read_or_next(
     raise DataError(f"{len(run)} samples in a row cannot be read, the last: {broken[-1].message}")
 
 
-class TrainBatches(Dataset):
-    """Item `key` is the finished batch that a BatchKey names: (images, targets, replaced images)."""
+class TrainSamples(Dataset[Any], ABC):
+    """Base of what makes training batches: item `key` is the finished batch that a BatchKey names,
+    (inputs, targets, replaced samples). dataset: what an epoch goes through; seed: of all draws.
+    """
+
+    def __init__(self, cfg: Any, dataset: Any, seed: int) -> None:
+        self.cfg, self.dataset, self.seed = cfg, dataset, seed
+
+    def __getitem__(self, key: BatchKey) -> TrainBatch | DataError:
+        broken: list[BrokenImage] = []
+        try:
+            with isolated_generators():
+                inputs, targets = self.batch(key, broken)
+        except DataError as error:
+            return error
+        return inputs, targets, broken
+
+    @abstractmethod
+    def batch(self, key: BatchKey, broken: list[BrokenImage]) -> tuple[Any, Any]:
+        """Inputs and targets; samples that others stand in for are appended to `broken`."""
+
+    def read(self, index: int, broken: list[BrokenImage]) -> Any:
+        """Sample `index` of the set, or where the section allows it the next one that can be
+        read.
+        """
+        return read_or_next(
+            self.dataset, index, self.dataset.__getitem__, self.cfg.skip_broken, broken
+        )
+
+    def usage(self) -> str:
+        """How much of its files a network sees, for people; "" where that is all of them."""
+        return ""
+
+
+class EvalSamples(Dataset[Any], ABC):
+    """Base of what evaluation reads: samples in the set's order, as the network takes them.
+
+    Attributes: `dataset`, its `classes`, `num_classes` and `several_labels` (per sample). one_size:
+    whether samples can be stacked.
+    """
+
+    one_size = True
+
+    def __init__(self, dataset: Any) -> None:
+        self.dataset = dataset
+        self.classes, self.num_classes = dataset.classes, dataset.num_classes
+        self.several_labels = getattr(dataset, "several_labels", False)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, index: int) -> Any:
+        try:
+            return self.sample(index)
+        except DataError as error:
+            return error
+
+    def collate(self, samples: list[Any]) -> Any:
+        """What `join` makes of the samples, or the first error among them."""
+        error = next((sample for sample in samples if isinstance(sample, DataError)), None)
+        return self.join(samples) if error is None else error
+
+    @abstractmethod
+    def sample(self, index: int) -> tuple[Any, Any]:
+        """(input, target) of one sample."""
+
+    def usage(self) -> str:
+        """How much of its files a network sees, for people; "" where that is all of them."""
+        return ""
+
+    def join(self, samples: list[tuple[Any, Any]]) -> tuple[Any, Any]:
+        """A batch of them."""
+        inputs, targets = default_collate(samples)
+        return inputs, targets
+
+
+@singledispatch
+def train_batches(cfg: DataSection, dataset: Any, seed: int) -> TrainSamples:
+    """What makes the training batches of a data set, as its data section says."""
+    raise InputError(f"{type(cfg).__name__} is a kind of data without batches for training")
+
+
+@singledispatch
+def eval_samples(cfg: DataSection, dataset: Any, as_evaluated: bool = False) -> EvalSamples:
+    """The samples of a data set for evaluation. as_evaluated: as the figures of its task are
+    measured, where that is not a plain batch (a detector's lists of images, a segmenter's image in
+    several sizes).
+    """
+    raise InputError(f"{type(cfg).__name__} is a kind of data without samples for evaluation")
+
+
+class TrainBatches(TrainSamples):
+    """Of images: float32 `[B, C, H, W]` and targets."""
 
     def __init__(self, cfg: DataConfig, dataset: ImageDataset, seed: int) -> None:
-        self.cfg, self.dataset, self.seed = cfg, dataset, seed
+        super().__init__(cfg, dataset, seed)
+        if cfg.soft_targets and getattr(dataset, "several_labels", False):
+            raise RecipeError(
+                "data: mixup, cutmix and smoothing are for pictures with one label each; set them "
+                "to 0"
+            )
         self.transform = train_transform(cfg)
         self.mix = FastCollateMixup(
             mixup_alpha=cfg.mixup,
@@ -97,24 +201,18 @@ class TrainBatches(Dataset):
             device="cpu",
         )
 
-    def __getitem__(self, key: BatchKey) -> TrainBatch | DataError:
-        broken: list[BrokenImage] = []
-        try:
-            with isolated_generators():
-                samples = [self._sample(index, name, broken) for index, name in key.named()]
-                images, targets = self._collate(key, samples)
-                images = normalize(images, self.cfg)
-                self._erase(images, key)
-        except DataError as error:
-            return error
-        return images, targets, broken
+    def batch(self, key: BatchKey, broken: list[BrokenImage]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Augmented, mixed, normalised and erased."""
+        samples = [self._sample(index, name, broken) for index, name in key.named()]
+        images, targets = self._collate(key, samples)
+        images = normalize(images, self.cfg)
+        self._erase(images, key)
+        return images, targets
 
     def _sample(
         self, index: int, name: tuple[int | str, ...], broken: list[BrokenImage]
     ) -> tuple[np.ndarray, int]:
-        image, label = read_or_next(
-            self.dataset, index, self.dataset.__getitem__, self.cfg.skip_broken, broken
-        )
+        image, label = self.read(index, broken)
         reseed("augment", self.seed, *name)
         return self.transform(image), label
 
@@ -140,28 +238,29 @@ class TrainBatches(Dataset):
             self.erase(image)
 
 
-class EvalImages(Dataset):
-    """(uint8 `[C, H, W]`, label) of each image, in the set's order; `classes` and `num_classes` are the set's."""
+class EvalImages(EvalSamples):
+    """(uint8 `[C, H, W]`, label) of each image; batches float32 `[B, C, H, W]` and int64 `[B]`."""
 
     def __init__(self, dataset: ImageDataset, cfg: DataConfig) -> None:
-        self.images, self.cfg = dataset, cfg
-        self.classes, self.num_classes = dataset.classes, dataset.num_classes
-        self.transform = eval_transform(cfg)
+        super().__init__(dataset)
+        self.cfg, self.transform = cfg, eval_transform(cfg)
 
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def __getitem__(self, index: int) -> tuple[np.ndarray, int] | DataError:
-        try:
-            image, label = self.images[index]
-        except DataError as error:
-            return error
+    def sample(self, index: int) -> tuple[np.ndarray, int]:
+        """The image in the network's size, and its label."""
+        image, label = self.dataset[index]
         return self.transform(image), label
 
-    def collate(self, samples: list) -> tuple[torch.Tensor, torch.Tensor] | DataError:
-        """float32 `[B, C, H, W]` and int64 `[B]`, or the first error among the samples."""
-        errors = [sample for sample in samples if isinstance(sample, DataError)]
-        if errors:
-            return errors[0]
-        images, labels = default_collate(samples)
+    def join(self, samples: list[tuple[Any, Any]]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Stacked and normalised."""
+        images, labels = super().join(samples)
         return normalize(images, self.cfg), labels
+
+
+@train_batches.register
+def _(cfg: DataConfig, dataset: Any, seed: int) -> TrainSamples:
+    return TrainBatches(cfg, dataset, seed)
+
+
+@eval_samples.register
+def _(cfg: DataConfig, dataset: Any, as_evaluated: bool = False) -> EvalSamples:
+    return EvalImages(dataset, cfg)

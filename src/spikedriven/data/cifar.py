@@ -1,7 +1,7 @@
 """CIFAR-10 and CIFAR-100 from the "python version" folders, through torchvision's reader.
 
-Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. The files are pickles: each is compared with
-its published MD5 before torchvision opens any of them.
+Krizhevsky, "Learning Multiple Layers of Features from Tiny Images", 2009. The files are pickles:
+each is compared with its published MD5 before torchvision opens any of them.
 """
 
 import pickle
@@ -32,12 +32,16 @@ class Cifar:
         }
 
     def locate(self, data_folder: Path) -> Path | None:
-        """The set's folder below the data folder when all its files are there (their content is not looked at)."""
+        """The set's folder below the data folder when all its files are there (their content is
+        not looked at).
+        """
         folder = data_folder / self.reader.base_folder
         return folder if all((folder / name).is_file() for name in self._checksums) else None
 
     def load(self, data_folder: Path, split: str, download: bool) -> ArrayImages:
-        """50,000 `"train"` or 10,000 `"test"` images, 32x32 RGB. DataError names the missing or damaged file."""
+        """50,000 `"train"` or 10,000 `"test"` images, 32x32 RGB. DataError names the missing or
+        damaged file.
+        """
         if download:
             self._download(data_folder)
         folder = data_folder / self.reader.base_folder
@@ -53,8 +57,10 @@ class Cifar:
             path = folder / name
             if not path.is_file():
                 raise DataError(
-                    f"{path} is missing. Unpack {self.reader.filename} of {self.reader.url} so that {folder} exists "
-                    "(another data folder: root, or the variable SPIKEDRIVEN_DATA), or allow the download"
+                    f"{path} is missing. Unpack {self.reader.filename} of {self.reader.url} so "
+                    f"that {folder} exists "
+                    "(another data folder: root, or the variable SPIKEDRIVEN_DATA), or allow the "
+                    "download"
                 )
             if not check_integrity(str(path), md5):
                 raise DataError(

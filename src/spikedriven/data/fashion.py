@@ -1,7 +1,8 @@
-"""Fashion-MNIST: the part that ships with the package, and the full set wherever it lies on this machine.
+"""Fashion-MNIST: the part that ships with the package, and the full set wherever it lies on this
+machine.
 
-Xiao, Rasul, Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning Algorithms",
-arXiv 1708.07747. MIT licence.
+Xiao, Rasul, Vollgraf, "Fashion-MNIST: a Novel Image Dataset for Benchmarking Machine Learning
+Algorithms", arXiv 1708.07747. MIT licence.
 """
 
 import gzip
@@ -27,7 +28,9 @@ _UNSIGNED_BYTES = 8  # the IDX type code, third byte of the file
 
 
 def load_embedded(split: str) -> ArrayImages:
-    """The `"train"` (10,000) or `"test"` (2,000) part of fashion-mini, 28x28 grey, out of the package itself."""
+    """The `"train"` (10,000) or `"test"` (2,000) part of fashion-mini, 28x28 grey, out of the
+    package itself.
+    """
     arrays = _embedded_arrays()
     return ArrayImages(
         arrays[f"{split}_images"], arrays[f"{split}_labels"], CLASSES, source=str(EMBEDDED_FILE)
@@ -44,7 +47,8 @@ def _embedded_arrays() -> dict[str, np.ndarray]:
     found = hashlib.sha256(content).hexdigest()
     if found != EMBEDDED_SHA256:
         raise DataError(
-            f"{EMBEDDED_FILE} is damaged: sha256 {found}, expected {EMBEDDED_SHA256}; install the package again"
+            f"{EMBEDDED_FILE} is damaged: sha256 {found}, expected {EMBEDDED_SHA256}; install the "
+            "package again"
         )
     with np.load(io.BytesIO(content), allow_pickle=False) as archive:
         return dict(archive)
@@ -87,7 +91,9 @@ def load_full(data_folder: Path, split: str, download: bool) -> ArrayImages:
 
 
 def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
-    """Reads an IDX file of unsigned bytes (plain or .gz) and checks that it holds exactly `shape`; uint8."""
+    """Reads an IDX file of unsigned bytes (plain or .gz) and checks that it holds exactly
+    `shape`; uint8.
+    """
     header = bytes([0, 0, _UNSIGNED_BYTES, len(shape)]) + np.array(shape, ">u4").tobytes()
     expected = len(header) + int(np.prod(shape))
     try:
@@ -98,8 +104,10 @@ def read_idx(path: Path, shape: tuple[int, ...]) -> np.ndarray:
     if not content.startswith(header) or len(content) != expected:
         more = "more than " if len(content) > expected else ""
         raise DataError(
-            f"{path} is not the expected IDX file: {more}{min(len(content), expected)} bytes beginning "
-            f"{content[: len(header)].hex()}, expected {expected} bytes beginning {header.hex()} (shape {shape}); "
+            f"{path} is not the expected IDX file: {more}{min(len(content), expected)} bytes "
+            "beginning "
+            f"{content[: len(header)].hex()}, expected {expected} bytes beginning {header.hex()} "
+            f"(shape {shape}); "
             "fetch the file again"
         )
     return np.frombuffer(content, np.uint8, offset=len(header)).reshape(shape)
@@ -144,7 +152,8 @@ def _missing_message(data_folder: Path) -> str:
         f"fashion-mnist was not found. It needs {names} (plain or .gz). Do one of:\n"
         f"  1. put them into the data folder, {data_folder / 'FashionMNIST' / 'raw'} "
         "(another data folder: root, or the variable SPIKEDRIVEN_DATA);\n"
-        f"  2. install Debian's package dataset-fashion-mnist, which puts them into {DEBIAN_FOLDER};\n"
-        "  3. allow torchvision's download: spikedriven data --check fashion-mnist --download, or download=True."
-        + "".join(f"\n  Incomplete: {line}." for line in partial)
+        "  2. install Debian's package dataset-fashion-mnist, which puts them into "
+        f"{DEBIAN_FOLDER};\n"
+        "  3. allow torchvision's download: spikedriven data --check fashion-mnist --download, or "
+        "download=True." + "".join(f"\n  Incomplete: {line}." for line in partial)
     )

@@ -1,12 +1,16 @@
-"""Labelled images in Hugging Face's Arrow and parquet files, read by the `datasets` package from a local folder.
+"""Labelled images in Hugging Face's Arrow and parquet files, read by the `datasets` package from a
+local folder.
 
-A folder that `DatasetDict.save_to_disk` wrote, or parquet files as the hub stores them (`data/train-00000-of-00010.
-parquet`), which `datasets` copies to Arrow files in its own cache once. Nothing is fetched.
+A folder that `DatasetDict.save_to_disk` wrote, or parquet files as the hub stores them
+(`data/train-00000-of-00010. parquet`), which `datasets` copies to Arrow files in its own cache
+once. Nothing is fetched.
 """
 
 import importlib
 import io
+import logging
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,15 +22,19 @@ from spikedriven.data.order import run_lengths
 from spikedriven.data.wds import class_names, files_of
 from spikedriven.errors import DataError, InputError
 
-#: Rows that are shuffled as a shard is (see `order.epoch_order`): neighbours lie in the same part of a file.
+_log = logging.getLogger(__name__)
+_NO_DOWNLOAD = " (it cannot be downloaded here: use huggingface-cli download first)"
+#: Rows that are shuffled as a shard is (see `order.epoch_order`): neighbours lie in the same part
+#: of a file.
 ROWS_TOGETHER = 4096
 _SPLITS = {"train": ("train",), "test": ("validation", "val", "test")}
 _LABELS = ("label", "labels", "cls", "fine_label")
 
 
 class TableImages(ImageDataset):
-    """Sample i is the image in row `rows[i]` of a table of the `datasets` package; `root` holds the files of all
-    splits, `name` is the table's."""
+    """Sample i is the image in row `rows[i]` of a table of the `datasets` package; `root` holds the
+    files of all splits, `name` is the table's.
+    """
 
     def __init__(
         self, root: Path, name: str, table: Any, column: str, rows: np.ndarray, targets: np.ndarray,
@@ -49,7 +57,9 @@ class TableImages(ImageDataset):
             ) from error
 
     def _content(self, cell: dict[str, Any] | None) -> bytes:
-        """A table may hold an image, or a path to one: followed only within the set's own folder."""
+        """A table may hold an image, or a path to one: followed only within the set's own
+        folder.
+        """
         if cell is None or (cell["bytes"] is None and cell["path"] is None):
             raise ValueError("the cell is empty")
         if cell["bytes"] is not None:
@@ -75,7 +85,9 @@ class TableImages(ImageDataset):
 
 
 def locate(data_folder: Path) -> Path | None:
-    """The data folder, or hfds/ in it, when a saved DatasetDict or train parquet files are there."""
+    """The data folder, or hfds/ in it, when a saved DatasetDict or train parquet files are
+    there.
+    """
     for folder in (data_folder, data_folder / "hfds"):
         if (folder / "dataset_dict.json").is_file() or files_of(folder, "train", ".parquet"):
             return folder
@@ -83,20 +95,24 @@ def locate(data_folder: Path) -> Path | None:
 
 
 def load(data_folder: Path, split: str, download: bool) -> TableImages:
-    """The split `"train"`, or for `"test"` the one named validation, val or test. Raises DataError for a set without
-    an image column or without labels."""
+    """The split `"train"`, or for `"test"` the one named validation, val or test. Raises DataError
+    for a set without an image column or without labels.
+    """
     root = locate(data_folder)
     if root is None:
         raise DataError(
-            f"hfds: no set was found: expected what DatasetDict.save_to_disk writes, or train-*.parquet, in "
-            f"{data_folder} or {data_folder / 'hfds'}; give the folder with root or the variable SPIKEDRIVEN_DATA"
-            f"{' (it cannot be downloaded here: use huggingface-cli download first)' if download else ''}"
+            "hfds: no set was found: expected what DatasetDict.save_to_disk writes, or "
+            "train-*.parquet, in "
+            f"{data_folder} or {data_folder / 'hfds'}; give the folder with root or the variable "
+            "SPIKEDRIVEN_DATA"
+            f"{_NO_DOWNLOAD if download else ''}"
         )
     parts = _parts(root)
     found = [name for name in _SPLITS[split] if name in parts]
     if not found:
         raise DataError(
-            f"{root} has the splits {', '.join(parts)}; expected one named {' or '.join(_SPLITS[split])}"
+            f"{root} has the splits {', '.join(parts)}; expected one named "
+            f"{' or '.join(_SPLITS[split])}"
         )
     return _images(root, parts, found[0])
 
@@ -127,11 +143,11 @@ def _package() -> Any:
 def _images(root: Path, parts: dict[str, Any], name: str) -> TableImages:
     datasets, table = _package(), parts[name]
     features = table.features
-    column = next((key for key, kind in features.items() if isinstance(kind, datasets.Image)), None)
-    label = next(
-        (key for key, kind in features.items() if isinstance(kind, datasets.ClassLabel)), None
+    column = _only(
+        root, "image", [key for key, kind in features.items() if isinstance(kind, datasets.Image)]
     )
-    label = label or next((key for key in _LABELS if key in features), None)
+    named = [key for key, kind in features.items() if isinstance(kind, datasets.ClassLabel)]
+    label = _only(root, "label", named or [key for key in _LABELS if key in features])
     if column is None or label is None:
         what = (
             "image column"
@@ -146,10 +162,31 @@ def _images(root: Path, parts: dict[str, Any], name: str) -> TableImages:
         classes = class_names(root, targets, lambda: _all_labels(root, parts, label))
     if targets.max(initial=-1) >= len(classes):
         raise DataError(
-            f"{root}, split {name}: label {targets.max()} found, but there are {len(classes)} classes"
+            f"{root}, split {name}: label {targets.max()} found, but there are {len(classes)} "
+            "classes"
         )
     table = table.cast_column(column, datasets.Image(decode=False))
     return TableImages(root, name, table, column, np.arange(len(table)), targets, classes)
+
+
+def _only(root: Path, what: str, columns: list[str]) -> str | None:
+    """The first of the columns; that there are others is told, once."""
+    if len(columns) > 1:
+        _tell_choice(root, what, *columns)
+    return columns[0] if columns else None
+
+
+@cache
+def _tell_choice(root: Path, what: str, taken: str, *others: str) -> None:
+    _log.warning(
+        "%s has several %s columns: %s is taken, not %s. To use another one, take this one out and "
+        "write the set again: set.remove_columns(%r).save_to_disk(...)",
+        root,
+        what,
+        taken,
+        " or ".join(others),
+        taken,
+    )
 
 
 def _all_labels(root: Path, parts: dict[str, Any], label: str) -> np.ndarray:
@@ -160,8 +197,10 @@ def _all_labels(root: Path, parts: dict[str, Any], label: str) -> np.ndarray:
 
 def _labels(root: Path, name: str, table: Any, label: str) -> np.ndarray:
     values = np.asarray(table.with_format("numpy", columns=[label])[:][label])
-    if values.dtype.kind not in "iuf" or not np.isfinite(values).all() or values.min(initial=0) < 0:
+    whole = values.dtype.kind in "iuf" and values.ndim == 1 and bool(np.isfinite(values).all())
+    if not whole or values.min(initial=0) < 0 or (values != np.floor(values)).any():
         raise DataError(
-            f"{root}, split {name}: column {label} must hold a class number, 0 or more, in every row"
+            f"{root}, split {name}: column {label} must hold a class number, 0 or more, in every "
+            "row"
         )
     return values.astype(np.int64)

@@ -1,11 +1,10 @@
-"""ImageNet-1k, or any set of your own, in the layout of the papers: train/CLASS/*.JPEG and val/CLASS/*.JPEG."""
+"""ImageNet-1k, or any set of your own, in the layout of the papers: train/CLASS/*.JPEG and
+val/CLASS/*.JPEG.
+"""
 
-import os
 from pathlib import Path
 
-import numpy as np
-from torchvision.datasets import ImageFolder
-
+from spikedriven.data.class_folders import read_class_folders
 from spikedriven.data.images import FileImages
 from spikedriven.errors import DataError
 
@@ -13,7 +12,9 @@ _FOLDER = {"train": "train", "test": "val"}
 
 
 def locate(data_folder: Path) -> Path | None:
-    """The folder holding train/ and val/: the data folder itself or imagenet/ in it; None when there is neither."""
+    """The folder holding train/ and val/: the data folder itself or imagenet/ in it; None when
+    there is neither.
+    """
     for folder in (data_folder, data_folder / "imagenet"):
         if all((folder / part).is_dir() for part in _FOLDER.values()):
             return folder
@@ -21,9 +22,11 @@ def locate(data_folder: Path) -> Path | None:
 
 
 def load(data_folder: Path, split: str, download: bool) -> FileImages:
-    """The `"train"` images or, for `"test"`, those of val/. Classes are the sorted names of the class folders.
+    """The `"train"` images or, for `"test"`, those of val/. Classes are the sorted names of the
+    class folders; see `class_folders`.
 
-    Raises DataError when a folder is missing, a class folder is empty, or train/ and val/ have other classes.
+    Raises DataError when a folder is missing, a class folder is empty, or train/ and val/ have
+    other classes.
     """
     root = locate(data_folder)
     if root is None:
@@ -38,17 +41,7 @@ def load(data_folder: Path, split: str, download: bool) -> FileImages:
             "give the folder with root or the variable SPIKEDRIVEN_DATA"
         )
     _check_classes(root)
-    folder = root / _FOLDER[split]
-    try:
-        found = ImageFolder(str(folder))
-    except (
-        FileNotFoundError
-    ) as error:  # torchvision raises it for class folders without a single image
-        raise DataError(
-            f"{folder}: {error}; restore the images, or remove the class from train/ and val/"
-        ) from error
-    names = [os.path.relpath(path, folder) for path, _ in found.samples]
-    return FileImages(folder, names, np.asarray(found.targets), found.classes)
+    return read_class_folders(root / _FOLDER[split])
 
 
 def _check_classes(root: Path) -> None:
@@ -59,12 +52,14 @@ def _check_classes(root: Path) -> None:
     for part, names in classes.items():
         if not names:
             raise DataError(
-                f"{root / part} holds no class folders; expected {root / part}/CLASS/*.JPEG (the official validation "
+                f"{root / part} holds no class folders; expected {root / part}/CLASS/*.JPEG (the "
+                "official validation "
                 "archive is flat: sort its images into the folders of their classes)"
             )
     different = sorted(classes["train"] ^ classes["val"])
     if different:
         raise DataError(
             f"{root}: train/ and val/ must hold the same class folders, but only one of them has "
-            f"{', '.join(different[:5])}{' ...' if len(different) > 5 else ''} ({len(different)} in all)"
+            f"{', '.join(different[:5])}{' ...' if len(different) > 5 else ''} ({len(different)} "
+            "in all)"
         )

@@ -1,38 +1,75 @@
-"""Labelled images: a data set gives `(PIL.Image, label)` and knows its classes, labels and the origin of each image."""
+"""Labelled images: a data set gives `(PIL.Image, label)` and knows its classes, labels and the
+origin of each image.
+"""
 
 import io
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Self
 
 import numpy as np
-from PIL import Image
+from PIL import Image, features
 from torch.utils.data import Dataset
 
 from spikedriven.errors import DataError
+from spikedriven.pictures import as_picture, upright
 
 #: What `decode` raises on a file that is no usable image.
 UNREADABLE = (OSError, ValueError, Image.DecompressionBombError)
-#: What images of data sets are made of. Of Pillow's other formats some run programs (EPS) or are not images of pixels.
-FORMATS = ("JPEG", "PNG", "WEBP", "BMP", "PPM", "TIFF", "GIF")
+#: What images of data sets are made of. Of Pillow's other formats some run programs (EPS) or are
+#: not images of pixels.
+FORMATS = (
+    "JPEG",
+    "PNG",
+    "WEBP",
+    "BMP",
+    "PPM",
+    "TIFF",
+    "GIF",
+    *(["AVIF"] if features.check("avif") else []),
+)
 #: Pixels; Pillow's limit too, above which it only warns (up to twice as many).
 LARGEST_IMAGE = 89_478_485
 #: Long side / short side; resizing the short side of a longer one would need gigabytes.
 LARGEST_RATIO = 100
 
 
+@cache
+def endings() -> frozenset[str]:
+    """Endings of the names of pictures that `decode` reads, in small letters with the dot."""
+    return frozenset(
+        ending for ending, kind in Image.registered_extensions().items() if kind in FORMATS
+    )
+
+
 def decode(source: str | Path | io.BytesIO, mode: str | None = None) -> Image.Image:
-    """A whole image, converted to `mode` (None: as it is, and convertible to grey and RGB). Whatever is wrong with the
-    file is one of `UNREADABLE`, and found before memory is taken for pixels where its header says so."""
+    """A whole picture as viewers show it, in mode L or RGB (`mode`; None: the one that fits); see
+    `pictures`.
+
+    Of several pictures in a file it is the first. Whatever is wrong with the file is one of
+    `UNREADABLE`, and found before memory is taken for pixels where its header says so.
+    """
+    picture = _explained(source, as_picture)
+    return picture if mode in (None, picture.mode) else picture.convert(mode)
+
+
+def decode_labels(source: str | Path | io.BytesIO) -> Image.Image:
+    """A label map: the numbers of the pixels as they are stored, whatever colours they stand
+    for.
+    """
+    return _explained(source, lambda image: image.copy())
+
+
+def _explained(
+    source: str | Path | io.BytesIO, read: Callable[[Image.Image], Image.Image]
+) -> Image.Image:
     try:
         with Image.open(source, formats=FORMATS) as image:
             _check_size(*image.size)
             image.load()
-            asked = (
-                "RGB" if mode is None and image.mode == "LAB" else mode
-            )  # Pillow makes no grey of LAB
-            return image if asked is None else image.convert(asked)
+            return read(upright(image))
     except UNREADABLE:
         raise
     except Exception as error:  # Pillow's decoders raise nearly anything on damaged files
@@ -42,7 +79,8 @@ def decode(source: str | Path | io.BytesIO, mode: str | None = None) -> Image.Im
 def _check_size(width: int, height: int) -> None:
     if width * height > LARGEST_IMAGE or max(width, height) > LARGEST_RATIO * min(width, height):
         raise ValueError(
-            f"{width} x {height} pixels; expected at most {LARGEST_IMAGE:,} in all, and one side at most "
+            f"{width} x {height} pixels; expected at most {LARGEST_IMAGE:,} in all, and one side "
+            "at most "
             f"{LARGEST_RATIO} times the other"
         )
 
@@ -50,8 +88,13 @@ def _check_size(width: int, height: int) -> None:
 class ImageDataset(Dataset[tuple[Image.Image, int]]):
     """Base of the image sets; item i is `(PIL.Image, int)`.
 
-    Attributes: `classes` (names, index = label), `num_classes`, `targets` (int64 `[N]`, without opening an image).
+    several_labels: whether an image may have any number of them.
+
+    Attributes: `classes` (names, index = label), `num_classes`, `targets` (int64 `[N]`, without
+    opening an image).
     """
+
+    several_labels = False
 
     def __init__(self, targets: np.ndarray, classes: Sequence[str]) -> None:
         self.targets = np.asarray(targets, dtype=np.int64)
@@ -79,9 +122,15 @@ class ImageDataset(Dataset[tuple[Image.Image, int]]):
         """The same kind of set with only the images at `indices`, in that order."""
         raise NotImplementedError
 
+    def identity(self) -> tuple[bytes, ...]:
+        """Bytes that differ where the samples do; see `spikedriven.data.record`."""
+        return (self.targets.tobytes(),)
+
 
 class ArrayImages(ImageDataset):
-    """Images held in memory: uint8 `[N, H, W]` (grey) or `[N, H, W, 3]` (RGB), read from `source`."""
+    """Images held in memory: uint8 `[N, H, W]` (grey) or `[N, H, W, 3]` (RGB), read from
+    `source`.
+    """
 
     def __init__(
         self,
@@ -98,7 +147,8 @@ class ArrayImages(ImageDataset):
             or len(images) != len(self.targets)
         ):
             raise DataError(
-                f"{source}: {images.dtype} images {images.shape} with {len(self.targets)} labels found, "
+                f"{source}: {images.dtype} images {images.shape} with {len(self.targets)} labels "
+                "found, "
                 "expected uint8 [N, H, W] or [N, H, W, 3] and N labels"
             )
         self.images = images
@@ -120,9 +170,14 @@ class ArrayImages(ImageDataset):
             self.origin[indices],
         )
 
+    def identity(self) -> tuple[bytes, ...]:
+        return (self.targets.tobytes(), np.asarray(self.origin).tobytes())
+
 
 class FileImages(ImageDataset):
-    """One image file per sample; `names[i]`, relative to the folder `root`, belongs to `targets[i]`."""
+    """One image file per sample; `names[i]`, relative to the folder `root`, belongs to
+    `targets[i]`.
+    """
 
     def __init__(
         self,
@@ -133,7 +188,8 @@ class FileImages(ImageDataset):
     ) -> None:
         super().__init__(targets, classes)
         self.root = root
-        # One array of bytes: a list of strings would be copied into every worker as their reference counts change.
+        # One array of bytes: a list of strings would be copied into every worker as their reference
+        # counts change.
         self.names = (
             names
             if isinstance(names, np.ndarray)
@@ -146,7 +202,8 @@ class FileImages(ImageDataset):
             return decode(path)
         except UNREADABLE as error:
             raise DataError(
-                f"{path} cannot be read as an image ({error}); restore the file, or remove it from its class folder"
+                f"{path} cannot be read as an image ({error}); restore the file, or remove it from "
+                "its class folder"
             ) from error
 
     def where(self, index: int) -> str:
@@ -154,3 +211,6 @@ class FileImages(ImageDataset):
 
     def subset(self, indices: np.ndarray) -> Self:
         return type(self)(self.root, self.names[indices], self.targets[indices], self.classes)
+
+    def identity(self) -> tuple[bytes, ...]:
+        return (self.targets.tobytes(), b"\0".join(self.names.tolist()))

@@ -1,4 +1,5 @@
-"""Batches for training and evaluation, the same for every number of workers, processes and restarts.
+"""Batches for training and evaluation, the same for every number of workers, processes and
+restarts.
 
 Each draw is a function of named numbers: the order of (seed, epoch); a sample's augmentation of
 (seed, epoch, index, and which copy of the sample it is, where an epoch has it more than once);
@@ -7,8 +8,7 @@ mixing of (seed, epoch, global batch). See docs/data.md, "Determinism".
 
 import logging
 import signal
-from collections.abc import Iterator
-from functools import singledispatch
+from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
@@ -16,45 +16,55 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from spikedriven.data.batches import BatchKey, BrokenImage, EvalImages, TrainBatches
-from spikedriven.data.config import DataConfig
-from spikedriven.data.events.batches import EvalClips, EventBatches
-from spikedriven.data.events.config import EventDataConfig
-from spikedriven.data.registry import create_dataset, create_event_dataset, train_part
+from spikedriven.data.batches import BatchKey, BrokenImage, eval_samples, train_batches
+from spikedriven.data.contract import DataSection
+from spikedriven.data.parts import create_dataset, train_part
 from spikedriven.data.sampling import Sampling
 from spikedriven.errors import DataError, InputError, RecipeError
 
 _log = logging.getLogger(__name__)
-Batch = tuple[torch.Tensor, torch.Tensor]
-Config = DataConfig | EventDataConfig
+Batch = tuple[Any, Any]
 
 
 def build_train_loader(
-    cfg: Config, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
+    cfg: DataSection, *, batch_size: int, seed: int, rank: int = 0, world_size: int = 1
 ) -> "TrainLoader":
-    """Loader of the train split for one of `world_size` processes, `batch_size` samples per process and step."""
+    """Loader of the train split for one of `world_size` processes, `batch_size` samples per process
+    and step.
+
+    Batches are (images, targets) of images and recordings, (list of images, list of targets) of a
+    detection set, (images, label maps) of a segmentation set.
+    """
     return TrainLoader(
         cfg, _open(cfg, "train", batch_size, rank, world_size), batch_size, seed, rank, world_size
     )
 
 
-@singledispatch
 def build_eval_loader(
-    cfg: Any, split: str = "test", *, batch_size: int, rank: int = 0, world_size: int = 1
+    cfg: DataSection,
+    split: str = "test",
+    *,
+    batch_size: int,
+    rank: int = 0,
+    world_size: int = 1,
+    as_evaluated: bool = False,
 ) -> DataLoader[Batch]:
-    """Loader of (float32 `[B, C, H, W]`, int64 `[B]`) in the set's order; the ranks together see each image once.
-    Of an event set: float32 `[B, T, 2, H, W]`.
+    """Loader of a split in the set's order; the ranks together see each sample once.
 
-    Rank r has images r, r + world_size, ...; the last batch may be short. `.dataset` has `classes` and `num_classes`.
-    An unreadable image raises DataError naming its file. Other kinds of data register their own loader.
+    Batches are float32 `[B, C, H, W]` and int64 `[B]`; of an event set float32 `[B, T, 2, H, W]`;
+    of a segmentation set float32 `[B, 3, h, w]` and int64 `[B, H, W]`, where B is 1 for images of
+    different sizes; of a detection set float32 `[B, 3, S, S]`, each image fitted into one square,
+    and its targets. as_evaluated: as the task measures its figures: of a detection set lists of
+    images in their own sizes, of a segmentation set a list of the images in each of the sizes
+    `test_scales`.
+
+    Rank r has samples r, r + world_size, ...; the last batch may be short. `.dataset` has `classes`
+    and `num_classes`. An unreadable sample raises DataError naming its file.
     """
-    dataset = _open(cfg, split, batch_size, rank, world_size)
-    samples = (
-        EvalClips(dataset, cfg) if isinstance(cfg, EventDataConfig) else EvalImages(dataset, cfg)
-    )
+    samples = eval_samples(cfg, _open(cfg, split, batch_size, rank, world_size), as_evaluated)
     return EvalLoader(
         samples,
-        batch_size=batch_size,
+        batch_size=batch_size if samples.one_size else 1,
         sampler=range(rank, len(samples), world_size),
         collate_fn=samples.collate,
         **worker_options(cfg.workers),
@@ -62,31 +72,44 @@ def build_eval_loader(
 
 
 class TrainLoader:
-    """Training batches by epoch; `len()` is the number of batches per epoch (the incomplete last one is dropped).
+    """Training batches by epoch; `len()` is the number of batches per epoch (the incomplete last
+    one is dropped).
 
-    Attributes: `classes`, `num_classes`; `targets`, the labels of the train samples (int64 `[N]`),
+    Attributes: `dataset`, what an epoch goes through; its `classes` and `num_classes`; `targets`,
+    the labels of the train samples (int64 `[N]`),
     where they have one each; `broken_count` and `broken_files`: how often an unreadable image was
-    replaced in the batches this process was given, and which files they were. `close()` ends the
-    worker processes; so do the end of the program and the loss of the last reference.
+    replaced in the batches this process was given, and which files they were; `usage()`, how much
+    of its files the training sees, in words. `close()` ends the worker processes; so do the end of
+    the program and the loss of the last reference.
     """
 
     def __init__(
-        self, cfg: Any, dataset: Any, batch_size: int, seed: int, rank: int = 0, world_size: int = 1,
+        self,
+        cfg: Any,
+        dataset: Any,
+        batch_size: int,
+        seed: int,
+        rank: int = 0,
+        world_size: int = 1,
         batches: Any = None,
-    ) -> None:  # fmt: skip
-        """batches: the data set whose item `BatchKey` is (images, targets, broken); None: the one of `cfg`."""
+    ) -> None:
+        """batches: what makes them, a `TrainSamples`; None: that of `cfg`, over `dataset`."""
         if cfg.mixes and batch_size % 2:
             raise RecipeError(
-                f"batch_size: found {batch_size}; mixup and cutmix mix pairs and need an even number"
+                f"batch_size: found {batch_size}; mixup and cutmix mix pairs and need an even "
+                "number"
             )
-        self.classes, self.num_classes = dataset.classes, dataset.num_classes
+        batches = train_batches(cfg, dataset, seed) if batches is None else batches
+        dataset = batches.dataset
+        self.dataset, self.classes, self.num_classes = dataset, dataset.classes, dataset.num_classes
         self.broken_count, self.broken_files = 0, set[str]()
+        self._usage: Callable[[], str] = batches.usage
         self.targets: np.ndarray | None = getattr(dataset, "targets", None)
         self._order = _EpochOrder(_sampling(cfg, dataset), seed, batch_size, rank, world_size)
         self._loader: DataLoader | None = DataLoader(
-            _train_batches(cfg, dataset, seed) if batches is None else batches,
+            batches,
             sampler=self._order,
-            batch_size=None,  # one item of TrainBatches is one batch
+            batch_size=None,  # one item is one batch
             persistent_workers=cfg.workers > 0,
             **worker_options(cfg.workers),
         )
@@ -96,15 +119,20 @@ class TrainLoader:
     def __len__(self) -> int:
         return self._order.batches_per_epoch
 
+    def usage(self) -> str:
+        """How much of its files the training sees, for people; "" where that is all of them."""
+        return self._usage()
+
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Batch]:
         """Iterates over the batches `start_batch`, `start_batch + 1`, ... of an epoch.
 
-        Yields images float32 `[B, C, H, W]` and targets: float32 `[B, K]` if mixing or smoothing, else int64 `[B]`.
-        One epoch at a time: a later call ends the iterator of the one before.
+        Yields images float32 `[B, C, H, W]` and targets: float32 `[B, K]` if mixing or smoothing,
+        else int64 `[B]`. One epoch at a time: a later call ends the iterator of the one before.
         """
         if epoch < 0 or not 0 <= start_batch <= len(self):
             raise InputError(
-                f"epoch {epoch}, start_batch {start_batch}: expected epoch >= 0 and 0 <= start_batch <= {len(self)}"
+                f"epoch {epoch}, start_batch {start_batch}: expected epoch >= 0 and 0 <= "
+                f"start_batch <= {len(self)}"
             )
         if self._loader is None:
             raise InputError("this TrainLoader is closed; build a new one")
@@ -155,7 +183,8 @@ class _EpochOrder:
         self.batches_per_epoch = sampling.selected // self.global_size
         if self.batches_per_epoch == 0:
             raise RecipeError(
-                f"batch_size: found {batch_size} for each of {world_size} processes, but an epoch has "
+                f"batch_size: found {batch_size} for each of {world_size} processes, but an epoch "
+                "has "
                 f"{sampling.selected} images"
             )
         self.start(0, 0)
@@ -184,40 +213,27 @@ class EvalLoader(DataLoader):
             yield batch
 
 
-def _train_batches(cfg: Config, dataset: Any, seed: int) -> TrainBatches | EventBatches:
-    return (
-        EventBatches(cfg, dataset, seed)
-        if isinstance(cfg, EventDataConfig)
-        else TrainBatches(cfg, dataset, seed)
-    )
-
-
 def _sampling(cfg: Any, dataset: Any) -> Sampling:
     """What the data section says of it; not every kind of data has a choice."""
     balanced = getattr(cfg, "sampling", "shuffle") == "balanced"
+    if balanced and getattr(dataset, "targets", None) is None:
+        raise RecipeError(
+            "data.sampling: found 'balanced', but samples have no label each; use shuffle"
+        )
     return Sampling(
         len(dataset), getattr(cfg, "aug_repeats", 1.0), dataset.targets if balanced else None,
         getattr(dataset, "shard_lengths", None),
     )  # fmt: skip
 
 
-def _open(cfg: Config, split: str, batch_size: int, rank: int, world_size: int) -> Any:
+def _open(cfg: DataSection, split: str, batch_size: int, rank: int, world_size: int) -> Any:
     if batch_size < 1 or world_size < 1 or not 0 <= rank < world_size:
         raise InputError(
             f"batch_size {batch_size}, rank {rank}, world_size {world_size}: "
             "expected batch_size >= 1 and 0 <= rank < world_size"
         )
-    if isinstance(cfg, EventDataConfig):
-        dataset: Any = create_event_dataset(cfg, split)
-    else:  # several processes must not download the same files at once
-        dataset = create_dataset(
-            cfg.dataset, split, cfg.root, cfg.download and world_size == 1, cfg.val_fraction
-        )
-    return (
-        train_part(dataset, cfg.train_fraction, cfg.train_fraction_seed)
-        if split == "train"
-        else dataset
-    )
+    dataset = create_dataset(cfg.as_one_of_several() if world_size > 1 else cfg, split)
+    return train_part(dataset, cfg) if split == "train" else dataset
 
 
 def worker_options(workers: int) -> dict[str, Any]:
@@ -225,14 +241,17 @@ def worker_options(workers: int) -> dict[str, Any]:
         "num_workers": workers,
         "worker_init_fn": _leave_stopping_to_the_main_process if workers else None,
         "pin_memory": torch.cuda.is_available(),
-        # The DataLoader draws a base seed for its workers: from its own generator, not from the training loop's.
+        # The DataLoader draws a base seed for its workers: from its own generator, not from the
+        # training loop's.
         "generator": torch.Generator().manual_seed(0),
     }
 
 
 def _leave_stopping_to_the_main_process(worker: int) -> None:
-    """Ctrl-C reaches every process of a terminal, and a batch system's SIGTERM every process of a job: what to do about
-    it is the main process's decision alone. A second SIGTERM ends a worker: it is how loaders end one that is stuck."""
+    """Ctrl-C reaches every process of a terminal, and a batch system's SIGTERM every process of a
+    job: what to do about it is the main process's decision alone. A second SIGTERM ends a worker:
+    it is how loaders end one that is stuck.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, _end_next_time)
 

@@ -1,4 +1,6 @@
-"""The order in which an epoch reads its samples: a function of (seed, epoch) and of how the set is cut into shards."""
+"""The order in which an epoch reads its samples: a function of (seed, epoch) and of how the set
+is cut into shards.
+"""
 
 from collections.abc import Sequence
 
@@ -7,7 +9,8 @@ import torch
 
 from spikedriven.data.seeding import permutation
 
-#: Shards whose samples are shuffled among each other: what one reads in a while stays within so many files.
+#: Shards whose samples are shuffled among each other: what one reads in a while stays within so
+#: many files.
 SHUFFLED_TOGETHER = 16
 
 
@@ -16,9 +19,9 @@ def epoch_order(
 ) -> torch.Tensor:
     """Every index 0..length-1 once, int64 `[length]`.
 
-    shards: how many consecutive samples each shard holds, in the set's order. The shards are shuffled, then the
-    samples within each window of `SHUFFLED_TOGETHER` of them, so that a disk reads a few files at a time instead of
-    all. None: one shuffle over everything.
+    shards: how many consecutive samples each shard holds, in the set's order. The shards are
+    shuffled, then the samples within each window of `SHUFFLED_TOGETHER` of them, so that a disk
+    reads a few files at a time instead of all. None: one shuffle over everything.
     """
     if shards is None:
         return permutation(length, "order", seed, epoch)

@@ -1,36 +1,44 @@
-"""Where the samples of a webdataset shard lie: one pass over the headers of the tar, remembered beside it.
+"""Where the samples of a webdataset shard lie: one pass over the headers of the tar, remembered
+beside it.
 
-A shard is an uncompressed tar in which the files of a sample follow one another and share the name up to the first
-dot: `n01440764/10026.jpg`, `n01440764/10026.cls` (the label as a decimal number). Nothing is ever unpacked to the
-disk. Reading by offset instead of streaming is what makes a run continue exactly: a stream's shuffle buffer and its
-place within the shard are state that no position in an epoch describes, while here sample i is the same bytes always.
+A shard is an uncompressed tar in which the files of a sample follow one another and share the name
+up to the first dot: `n01440764/10026.jpg`, `n01440764/10026.cls` (the label as a decimal number).
+Nothing is ever unpacked to the disk. Reading by offset instead of streaming is what makes a run
+continue exactly: a stream's shuffle buffer and its place within the shard are state that no
+position in an epoch describes, while here sample i is the same bytes always.
 """
 
 import hashlib
 import io
 import logging
+import stat
 import tarfile
-import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 import numpy as np
 
+from spikedriven.data.archives import read_archive
+from spikedriven.data.images import endings
 from spikedriven.errors import DataError
-from spikedriven.training.files import replace_file
+from spikedriven.files import cache_folder, change_stamp, replace_file
 
 _log = logging.getLogger(__name__)
-_LAYOUT = 1  # of the cached table
-IMAGES = ("jpg", "jpeg", "png", "webp")
+_LAYOUT = 2  # of the cached table
 LABEL = "cls"
 LARGEST_IMAGE = 1 << 28  # bytes; a file that is opened whole must fit into memory
 _LONGEST_LABEL = 20
+#: A table is trusted where its shard was last changed at least this long before it was written:
+#: within one tick of a file system's clock a shard may change and keep its time. Nanoseconds.
+_TICK_NS = 50_000_000
 
 
 @dataclass(frozen=True)
 class ShardIndex:
-    """Of the N samples of one shard, int64 `[N]` each: first byte and length of the image in the tar, and the label."""
+    """Of the N samples of one shard, int64 `[N]` each: first byte and length of the image in
+    the tar, and the label.
+    """
 
     offsets: np.ndarray
     sizes: np.ndarray
@@ -46,17 +54,21 @@ class _Sample:
 
 
 def shard_index(path: Path) -> ShardIndex:
-    """The table of a shard: the remembered one where the shard has not changed since, else read and remembered.
+    """The table of a shard: the remembered one where the shard has not changed since, else read and
+    remembered.
 
-    Raises DataError naming the shard, and the sample, for anything that is not a whole shard of labelled images.
+    Raises DataError naming the shard, and the sample, for anything that is not a whole shard of
+    labelled images.
     """
     try:
         state = path.stat()
     except OSError as error:
         raise DataError(f"{path}: cannot be read ({error.strerror})") from error
-    stamp = np.array([_LAYOUT, state.st_size, state.st_mtime_ns], dtype=np.int64)
+    if not stat.S_ISREG(state.st_mode):
+        raise DataError(f"{path}: no plain file; expected an uncompressed tar")
+    stamp = np.array([_LAYOUT, *change_stamp(state)], dtype=np.int64)
     for cache in _caches(path):
-        index = _remembered(cache, stamp)
+        index = _remembered(cache, stamp, state.st_size)
         if index is not None:
             return index
     index = read_index(path)
@@ -91,7 +103,8 @@ def _samples(path: Path, tar: tarfile.TarFile) -> Iterator[_Sample]:
                 yield _complete(path, current)
             if key in keys:
                 raise DataError(
-                    f"{path}: the files of sample {key!r} do not follow one another; write the shard again"
+                    f"{path}: the files of sample {key!r} do not follow one another; write the "
+                    "shard again"
                 )
             keys.add(key)
             current = _Sample(key)
@@ -108,7 +121,8 @@ def _check_end(path: Path, tar: tarfile.TarFile) -> None:
     file.seek(tar.offset)
     if file.read(tarfile.BLOCKSIZE) != bytes(tarfile.BLOCKSIZE):
         raise DataError(
-            f"{path}: damaged or cut off at byte {tar.offset}: neither a file nor the end mark of a tar is there; copy "
+            f"{path}: damaged or cut off at byte {tar.offset}: neither a file nor the end mark of "
+            "a tar is there; copy "
             "the shard again"
         )
 
@@ -122,7 +136,8 @@ def _checked_name(path: Path, member: tarfile.TarInfo) -> tuple[str, str]:
         return "", ""
     if not member.isreg() or member.issparse():
         raise DataError(
-            f"{path}: refused: {member.name!r} is a link, a device or a sparse file, expected plain files"
+            f"{path}: refused: {member.name!r} is a link, a device or a sparse file, expected "
+            "plain files"
         )
     stem, _, ending = name.name.partition(".")
     return str(name.parent / stem), ending.lower()
@@ -131,7 +146,7 @@ def _checked_name(path: Path, member: tarfile.TarInfo) -> tuple[str, str]:
 def _take(
     path: Path, tar: tarfile.TarFile, member: tarfile.TarInfo, ending: str, sample: _Sample
 ) -> None:
-    kind = "image" if ending in IMAGES else ending
+    kind = "image" if f".{ending}" in endings() else ending
     if kind in sample.seen:
         raise DataError(
             f"{path}: sample {sample.key!r} has two files for its {kind}; write the shard again"
@@ -140,7 +155,8 @@ def _take(
     if kind == "image":
         if not 0 < member.size <= LARGEST_IMAGE:
             raise DataError(
-                f"{path}: {member.name!r} has {member.size:,} bytes, expected 1 to {LARGEST_IMAGE:,}"
+                f"{path}: {member.name!r} has {member.size:,} bytes, expected 1 to "
+                f"{LARGEST_IMAGE:,}"
             )
         sample.image = member.offset_data, member.size
     elif kind == LABEL:
@@ -156,38 +172,50 @@ def _take(
 def _complete(path: Path, sample: _Sample) -> _Sample:
     if sample.label is None:
         raise DataError(
-            f"{path}: sample {sample.key!r} has no label: expected {sample.key}.{LABEL} beside its image"
+            f"{path}: sample {sample.key!r} has no label: expected {sample.key}.{LABEL} beside its "
+            "image"
         )
     if sample.image is None:
+        known = ", ".join(sorted(endings()))
         raise DataError(
-            f"{path}: sample {sample.key!r} has no image: expected {sample.key}.jpg, .png or .webp"
+            f"{path}: sample {sample.key!r} has no image: expected {sample.key} with one of {known}"
         )
     return sample
 
 
 def _caches(path: Path) -> list[Path]:
-    """Where a table may lie: beside the shard, else (shards that nobody may write beside) in the user's cache."""
+    """Where a table may lie: beside the shard, else (shards that nobody may write beside) in
+    the user's cache.
+    """
     digest = hashlib.blake2b(str(path.resolve()).encode(), digest_size=16).hexdigest()
     return [
         path.with_name(f".{path.name}.index.npz"),
-        Path("~/.cache/spikedriven/shards").expanduser() / f"{digest}.npz",
+        cache_folder() / "shards" / f"{digest}.npz",
     ]
 
 
-def _remembered(cache: Path, stamp: np.ndarray) -> ShardIndex | None:
-    """The table of a cache file, or None where there is none of this shard's size and time."""
+def _remembered(cache: Path, stamp: np.ndarray, size: int) -> ShardIndex | None:
+    """The table of a cache file, or None where there is none of this very shard, whose size is
+    given.
+    """
     try:
-        with np.load(io.BytesIO(cache.read_bytes()), allow_pickle=False) as found:
-            if not np.array_equal(found["stamp"], stamp):
-                return None
-            table = found["table"]
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile):
+        written = cache.stat().st_mtime_ns
+        found = read_archive(cache, most_bytes=size)
+        if not np.array_equal(found["stamp"], stamp) or written - int(stamp[-1]) < _TICK_NS:
+            return None
+        table = found["table"]
+    except (OSError, ValueError, KeyError):
         return None  # absent or damaged: it is made again from the shard
-    return (
-        ShardIndex(*table)
-        if table.dtype == np.int64 and table.ndim == 2 and len(table) == 3
-        else None
-    )
+    return ShardIndex(*table) if _is_table(table, size) else None
+
+
+def _is_table(table: np.ndarray, size: int) -> bool:
+    """Whether it can be one of a shard of this size: no offset leads out of it."""
+    if table.dtype != np.int64 or table.ndim != 2 or len(table) != 3:
+        return False
+    offsets, sizes, labels = table
+    inside = (offsets >= 0) & (sizes > 0) & (sizes <= LARGEST_IMAGE) & (offsets <= size - sizes)
+    return bool(inside.all() and (labels >= 0).all() and (labels < 2**31).all())
 
 
 def _remember(path: Path, stamp: np.ndarray, index: ShardIndex) -> None:

@@ -1,4 +1,5 @@
-"""From a PIL image to network input: timm's transforms per image, then normalisation and erasing per batch.
+"""From a PIL image to network input: timm's transforms per image, then normalisation and erasing
+per batch.
 
 The order is that of the releases' timm loader: crop, flip and RandAugment, AutoAugment or AugMix on
 the PIL image; mixing on uint8 (rounded); normalisation; random erasing last.
@@ -16,6 +17,7 @@ from torchvision import transforms
 from torchvision.transforms.functional import InterpolationMode
 
 from spikedriven.data.config import DataConfig
+from spikedriven.pictures import as_picture
 
 ImageTransform = Callable[[Image.Image], np.ndarray]
 _MODE = {1: "L", 3: "RGB"}
@@ -37,6 +39,8 @@ def train_transform(cfg: DataConfig) -> ImageTransform:
     )
     for step in augment.transforms:
         _allow_zero_bits(_operations(step))
+    if cfg.in_chans == 1:
+        augment.transforms = [_in_colour(step) for step in augment.transforms]
     return _compose(cfg, [*_fit(cfg), *_random_shift(cfg), augment])
 
 
@@ -84,8 +88,19 @@ def _operations(step: object) -> list[AugmentOp]:
     return step.ops if isinstance(step, RandAugment | AugMixAugment) else []
 
 
+def _in_colour(step: Callable) -> Callable:
+    """AugMix of timm before 1.0.27 cannot mix grey images: they are mixed as RGB, with the same
+    values.
+    """
+    if not isinstance(step, AugMixAugment):
+        return step
+    return transforms.Compose([_ToMode("RGB"), step, _ToMode("L")])
+
+
 def _allow_zero_bits(operations: list[AugmentOp]) -> None:
-    """Keeps the darkest posterize of the releases: at full magnitude timm asks for 0 bits, which Pillow 13 refuses."""
+    """Keeps the darkest posterize of the releases: at full magnitude timm asks for 0 bits,
+    which Pillow 13 refuses.
+    """
     for operation in operations:
         if operation.aug_fn is timm_posterize:
             operation.aug_fn = _posterize
@@ -104,4 +119,4 @@ class _ToMode:
         self.mode = mode
 
     def __call__(self, image: Image.Image) -> Image.Image:
-        return image if image.mode == self.mode else image.convert(self.mode)
+        return image if image.mode == self.mode else as_picture(image).convert(self.mode)

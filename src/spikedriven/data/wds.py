@@ -1,7 +1,8 @@
 """Labelled images in webdataset shards, read by offset; see `tar_index` for what a shard is.
 
-For sets such as ImageNet-22k, whose millions of files a file system does not like. Any order of samples can be read,
-so such a set behaves as every other: resume, held-out parts, several processes and evaluation are exact.
+For sets such as ImageNet-22k, whose millions of files a file system does not like. Any order of
+samples can be read, so such a set behaves as every other: resume, held-out parts, several processes
+and evaluation are exact.
 """
 
 import io
@@ -21,11 +22,15 @@ from spikedriven.data.order import run_lengths
 from spikedriven.data.tar_index import ShardIndex, shard_index
 from spikedriven.errors import DataError
 
+#: Without names; a head for more would take gigabytes.
+MOST_CLASSES = 1_000_000
 _WORDS = {"train": ({"train", "training"},), "test": ({"val", "validation", "valid"}, {"test"})}
 
 
 class ShardImages(ImageDataset):
-    """Sample i is the image of `sizes[i]` bytes at `offsets[i]` in the file `shards[shard_of[i]]`."""
+    """Sample i is the image of `sizes[i]` bytes at `offsets[i]` in the file
+    `shards[shard_of[i]]`.
+    """
 
     def __init__(
         self, shards: Sequence[Path], shard_of: np.ndarray, offsets: np.ndarray, sizes: np.ndarray,
@@ -57,6 +62,11 @@ class ShardImages(ImageDataset):
             name = f"byte {offset}"
         return f"{path}, {name}"
 
+    def identity(self) -> tuple[bytes, ...]:
+        names = "\0".join(path.name for path in self.shards)
+        places = (self.shard_of, self.offsets, self.sizes, self.targets)
+        return (names.encode(), *(array.tobytes() for array in places))
+
     def subset(self, indices: np.ndarray) -> Self:
         shard_of, offsets, sizes = (
             self.shard_of[indices],
@@ -81,21 +91,25 @@ def locate(data_folder: Path) -> Path | None:
 
 
 def load(data_folder: Path, split: str, download: bool) -> ShardImages:
-    """The `"train"` shards, or for `"test"` those of the validation part (of the test part, where there is no such).
+    """The `"train"` shards, or for `"test"` those of the validation part (of the test part, where
+    there is no such).
 
     Classes are the lines of classes.txt, else the numbers up to the largest label of either part.
     """
     root = locate(data_folder)
     if root is None:
         raise DataError(
-            f"wds: no shards were found: expected NAME-train-0000.tar ... and NAME-val-0000.tar ..., or train/*.tar "
-            f"and val/*.tar, in {data_folder} or {data_folder / 'wds'}; give the folder with root or the variable "
+            "wds: no shards were found: expected NAME-train-0000.tar ... and NAME-val-0000.tar "
+            "..., or train/*.tar "
+            f"and val/*.tar, in {data_folder} or {data_folder / 'wds'}; give the folder with root "
+            "or the variable "
             f"SPIKEDRIVEN_DATA{' (they cannot be downloaded)' if download else ''}"
         )
     shards = files_of(root, split, ".tar")
     if not shards:
         raise DataError(
-            f"{root} has no val-*.tar and no test-*.tar: there is nothing to evaluate on. Add shards, or hold out "
+            f"{root} has no val-*.tar and no test-*.tar: there is nothing to evaluate on. Add "
+            "shards, or hold out "
             "train samples with val_fraction"
         )
     tables = _tables(shards)
@@ -112,17 +126,33 @@ def load(data_folder: Path, split: str, download: bool) -> ShardImages:
 
 
 def files_of(root: Path, split: str, ending: str) -> list[Path]:
-    """Files of a split, in the folder or one below, told by a word of their path: `x-train-0001.tar`, `val/7.tar`."""
+    """Files of a split, in the folder or one below, told by a word of their path:
+    `x-train-0001.tar`, `val/7.tar`.
+    """
     found = [*root.glob(f"*{ending}"), *root.glob(f"*/*{ending}")] if root.is_dir() else []
     for words in _WORDS[split]:
-        matching = [
-            path
-            for path in found
-            if words & set(re.split(r"[^a-z]+", str(path.relative_to(root)).lower()))
-        ]
+        matching = [path for path in found if words & _words(path, root)]
         if matching:
+            _check_one_part(matching, root)
             return sorted(matching)
     return []
+
+
+def _words(path: Path, root: Path) -> set[str]:
+    return set(re.split(r"[^a-z]+", str(path.relative_to(root)).lower()))
+
+
+def _check_one_part(files: Iterable[Path], root: Path) -> None:
+    """DataError for a file that would be trained on and evaluated on."""
+    train, test = _WORDS["train"][0], set().union(*_WORDS["test"])
+    for path in files:
+        words = _words(path, root)
+        if words & train and words & test:
+            raise DataError(
+                f"{path}: its name has {' and '.join(sorted(words & (train | test)))}, so that it "
+                "would be trained on "
+                "and evaluated on; rename it (or its folder) so that it belongs to one part"
+            )
 
 
 def class_names(
@@ -132,15 +162,27 @@ def class_names(
     listed = root / "classes.txt"
     if not listed.is_file():
         largest = max(labels.max(initial=-1), other_labels().max(initial=-1))
+        if largest >= MOST_CLASSES:
+            raise DataError(
+                f"{root}: label {largest} found, which would make {largest + 1:,} classes, more "
+                f"than {MOST_CLASSES:,}; "
+                f"number the classes from 0, or name them in {listed}"
+            )
         return tuple(str(number) for number in range(int(largest) + 1))
     try:
-        lines = listed.read_text(encoding="utf-8").splitlines()
+        lines = listed.read_text(encoding="utf-8-sig").rstrip().splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise DataError(f"{listed} cannot be read as a text file: {error}") from error
-    names = tuple(line.strip() for line in lines if line.strip())
+    names = tuple(line.strip() for line in lines)
+    if "" in names:
+        raise DataError(
+            f"{listed}, line {names.index('') + 1}: empty, but line k + 1 names the class with "
+            "label k"
+        )
     if labels.max(initial=-1) >= len(names):
         raise DataError(
-            f"{root}: label {labels.max()} found, but {listed} names {len(names)} classes, counted from 0"
+            f"{root}: label {labels.max()} found, but {listed} names {len(names)} classes, counted "
+            "from 0"
         )
     return names
 
@@ -162,6 +204,7 @@ def _read(path: Path, offset: int, size: int) -> bytes:
         content = file.read(size)
     if len(content) != size:
         raise OSError(
-            f"{size:,} bytes expected at byte {offset:,}, {len(content):,} found; has the shard changed?"
+            f"{size:,} bytes expected at byte {offset:,}, {len(content):,} found; has the shard "
+            "changed?"
         )
     return content

@@ -7,20 +7,22 @@ import pytest
 import torch
 from PIL import Image
 
-from spikedriven.data.detection import (
-    DetectionDataConfig,
-    build_detection_eval_loader,
-    build_detection_train_loader,
-    transforms,
-)
-from spikedriven.data.detection.loaders import object_classes
+from spikedriven.data import build_eval_loader, build_train_loader, create_dataset
+from spikedriven.data.detection import DetectionDataConfig, transforms
 from spikedriven.data.detection.transforms import train_sample
 from spikedriven.data.scenes import FashionScenes
 from spikedriven.errors import DataError, RecipeError
 from tests.data.detection.coco_files import write
 
-SCENES = DetectionDataConfig(dataset="fashion-scenes", sizes=(96, 128), test_size=128, max_size=160, train_images=12,
-                             test_images=5, workers=0)  # fmt: skip
+SCENES = DetectionDataConfig(
+    dataset="fashion-scenes",
+    sizes=(96, 128),
+    test_size=128,
+    max_size=160,
+    train_images=12,
+    test_images=5,
+    workers=0,
+)
 
 
 def rectangle(height=100, width=160):
@@ -82,7 +84,9 @@ def test_flip():
 
 
 def test_a_crop_is_drawn_from_what_fits_into_the_image():
-    """Not clamped afterwards: with sides of 60 to 200 in a height of 100, most crops would be as high as it."""
+    """Not clamped afterwards: with sides of 60 to 200 in a height of 100, most crops would be
+    as high as it.
+    """
     torch.manual_seed(0)
     parts = transforms._typed(*rectangle(height=100, width=160))
     sizes = torch.tensor(
@@ -102,9 +106,7 @@ def _all(loader, epoch, start=0):
 def test_batches_depend_on_seed_epoch_and_index_only():
     def load(seed=1, workers=0, rank=0, size=1, batch=4):
         cfg = dataclasses.replace(SCENES, workers=workers)
-        return build_detection_train_loader(
-            cfg, batch_size=batch, seed=seed, rank=rank, world_size=size
-        )
+        return build_train_loader(cfg, batch_size=batch, seed=seed, rank=rank, world_size=size)
 
     whole = _all(load(), 1)
     assert len(whole) == 3 and [len(images) for images, _ in whole] == [4, 4, 4]
@@ -131,10 +133,15 @@ def test_batches_depend_on_seed_epoch_and_index_only():
 def test_evaluation_sees_each_image_once_and_unchanged():
     scenes = FashionScenes("test", 128, 0, 5)
     parts = [
-        [pair for images, targets in build_detection_eval_loader(SCENES, batch_size=2, rank=rank, world_size=2)
-         for pair in zip(images, targets, strict=True)]
+        [
+            pair
+            for images, targets in build_eval_loader(
+                SCENES, batch_size=2, rank=rank, world_size=2, as_evaluated=True
+            )
+            for pair in zip(images, targets, strict=True)
+        ]
         for rank in range(2)
-    ]  # fmt: skip
+    ]
     assert [len(part) for part in parts] == [3, 2]
     for index in range(5):
         image, target = parts[index % 2][index // 2]
@@ -144,7 +151,7 @@ def test_evaluation_sees_each_image_once_and_unchanged():
             target["masks"], labels["masks"]
         )
         assert "label_map" not in target
-    assert object_classes(scenes) == scenes.classes[1:]
+    assert create_dataset(SCENES, "test").classes == scenes.classes[1:]
 
 
 def test_broken_images_are_replaced_in_training_and_stop_evaluation(tmp_path, two_classes):
@@ -152,17 +159,14 @@ def test_broken_images_are_replaced_in_training_and_stop_evaluation(tmp_path, tw
     for part in ("train2017", "val2017"):
         (root / "coco" / part / "0.png").write_bytes(b"no image")
     cfg = DetectionDataConfig(root=root, workers=0, sizes=(40,), test_size=40, max_size=80)
-    loader = build_detection_train_loader(cfg, batch_size=2, seed=0)
+    loader = build_train_loader(cfg, batch_size=2, seed=0)
     ((images, _targets),) = _all(loader, 0)
     assert len(images) == 2 and loader.broken_count == 1
     with pytest.raises(DataError, match=r"0\.png cannot be decoded"):
-        list(build_detection_eval_loader(cfg, batch_size=1))
+        list(build_eval_loader(cfg, batch_size=1, as_evaluated=True))
     with pytest.raises(DataError, match=r"0\.png cannot be decoded"):
         _all(
-            build_detection_train_loader(
-                dataclasses.replace(cfg, skip_broken=False), batch_size=2, seed=0
-            ),
-            0,
+            build_train_loader(dataclasses.replace(cfg, skip_broken=False), batch_size=2, seed=0), 0
         )
 
 
@@ -171,20 +175,20 @@ def test_grey_pictures_have_three_channels(tmp_path, two_classes):
     path = root / "coco" / "val2017" / "0.png"
     Image.fromarray(np.asarray(Image.open(path).convert("L"))).save(path)
     cfg = DetectionDataConfig(root=root, workers=0)
-    images, _ = next(iter(build_detection_eval_loader(cfg, batch_size=1)))
+    images, _ = next(iter(build_eval_loader(cfg, batch_size=1, as_evaluated=True)))
     assert images[0].shape == (3, 40, 60)
 
 
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"dataset": "coco2071"}, "no detection set is called 'coco2071'; did you mean coco2017"),
+        ({"dataset": "coco2071"}, "unknown data set 'coco2071'; did you mean coco2017"),
         ({"std": (0.2, 0.0, 0.2)}, "std above 0"),
-        ({"hflip": 1.5}, "hflip: expected a probability, found 1.5"),
-        ({"sizes": ()}, r"sizes: expected sizes of at least 1 pixel, found \(\)"),
-        ({"crop_range": (600, 384)}, "crop_range: expected the smaller size first"),
-        ({"max_size": 700}, "max_size: expected at least the sizes"),
-        ({"train_images": 0}, "train_images: expected at least 1, found 0"),
+        ({"hflip": 1.5}, "hflip: found 1.5, expected a number"),
+        ({"sizes": ()}, r"sizes: found \(\), expected sizes of at least 1 pixel"),
+        ({"crop_range": (600, 384)}, "crop_range: found .*, expected the smaller size first"),
+        ({"max_size": 700}, "max_size: found 700, expected at least the sizes"),
+        ({"train_images": 0}, "train_images: found 0, expected a whole number"),
     ],
 )
 def test_wrong_configurations(values, message):

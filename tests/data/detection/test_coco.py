@@ -7,7 +7,8 @@ import pytest
 import torch
 from PIL import Image
 
-from spikedriven.data.detection import DetectionDataConfig, create_detection_dataset
+from spikedriven.data import create_dataset
+from spikedriven.data.detection import DetectionDataConfig
 from spikedriven.data.detection.coco import load_coco, rasterize
 from spikedriven.errors import DataError
 from tests.data.detection.coco_files import SIZE, content, write
@@ -68,6 +69,44 @@ def test_two_polygons_are_one_object():
     assert rasterize(squares, *SIZE).sum() == 36 + 48
 
 
+@pytest.mark.parametrize(
+    ("name", "key", "value"),
+    [("images", "id", 7), ("images", "file_name", "0.png"), ("categories", "id", 90)],
+)
+def test_what_is_given_twice_is_named(tmp_path, name: str, key: str, value: object):
+    """Two files merged without numbering them anew: each picture had the boxes of both."""
+
+    def change(instances):
+        instances[name][1][key] = value
+
+    with pytest.raises(
+        DataError, match=f"{name}: the {key} {value!r} is given twice.*number them anew"
+    ):
+        load_coco(_changed(tmp_path, change), "test")
+
+
+def test_a_picture_that_was_turned_after_its_boxes_were_drawn_is_explained(tmp_path):
+    root = write(tmp_path)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    path = root / "coco" / "val2017" / "0.png"
+    Image.open(path).save(path, exif=exif)
+    with pytest.raises(
+        DataError, match=r"40x60 pixels, but .* says 60x40.*turned by its EXIF orientation"
+    ):
+        load_coco(root, "test")[0]
+
+
+def test_a_part_without_objects_is_refused(tmp_path):
+    def change(instances):
+        instances["annotations"] = [a | {"iscrowd": 1} for a in instances["annotations"][1:2]]
+
+    root = _changed(tmp_path, change)
+    for part in ("train", "test"):
+        with pytest.raises(DataError, match="no image with an object in it"):
+            load_coco(root, part)
+
+
 def _changed(path, change):
     instances = content()
     change(instances)
@@ -113,7 +152,7 @@ def _changed(path, change):
             lambda c: c["images"][0].update(file_name=5),
             "image 7: expected numbers as id, .* and a file_name",
         ),
-        (lambda c: c["annotations"][2].pop("area"), "entry 2 of 'annotations' has no area"),
+        (lambda c: c["annotations"][2].pop("bbox"), "entry 2 of 'annotations' has no bbox"),
         (lambda c: c["images"][0].pop("width"), "entry 0 of 'images' has no width"),
         (lambda c: c.pop("categories"), "no list 'categories'"),
         (lambda c: c.update(annotations=[]), "no image with an object in it"),
@@ -136,7 +175,7 @@ def test_names_that_lead_out_of_the_folder_are_refused(tmp_path, name):
 
 @pytest.mark.parametrize(
     "segmentation",
-    [[[1.0, 2.0, 3.0, 4.0]], [[1.0, 2.0, 3.0, 4.0, 5.0]], [], "x", {"size": [1, 2], "counts": [2]},
+    [[[1.0, 2.0, 3.0, 4.0]], [[1.0, 2.0, 3.0, 4.0, 5.0]], "x", {"size": [1, 2], "counts": [2]},
      {"size": list(SIZE), "counts": [3, 4]}],
 )  # fmt: skip
 def test_wrong_masks_are_named_when_they_are_read(tmp_path, segmentation):
@@ -175,11 +214,11 @@ def test_missing_and_broken_files(tmp_path):
 
 
 def test_found_by_name(tmp_path, two_classes):
-    assert len(create_detection_dataset(DetectionDataConfig(root=write(tmp_path)), "train")) == 2
+    assert len(create_dataset(DetectionDataConfig(root=write(tmp_path)), "train")) == 2
 
 
 def test_another_list_of_categories_is_refused(tmp_path):
     with pytest.raises(
         DataError, match=r"instances_train2017\.json has 2 categories; expected the 80 of COCO 2017"
     ):
-        create_detection_dataset(DetectionDataConfig(root=write(tmp_path)), "train")
+        create_dataset(DetectionDataConfig(root=write(tmp_path)), "train")

@@ -32,7 +32,9 @@ def write_cifar10_dvs(root: Path, per_class: int = 10, events: int = 200) -> Pat
 
 
 def write_gesture(root: Path, users: tuple[int, int] = (2, 1), events: int = 200) -> Path:
-    """DvsGesture/ with so many recordings of eleven gestures in the train and the test list; the folder."""
+    """DvsGesture/ with so many recordings of eleven gestures in the train and the test list;
+    the folder.
+    """
     folder, draws = root / "DvsGesture", np.random.default_rng(1)
     for split, count in zip(("train", "test"), users, strict=True):
         names = [f"user{user:02d}_{split}.aedat" for user in range(count)]
@@ -52,7 +54,9 @@ def write_gesture(root: Path, users: tuple[int, int] = (2, 1), events: int = 200
 def write_har(
     root: Path, clips: tuple[int, int] = (6, 2), frames: int = 5, classes: int = 2
 ) -> Path:
-    """HARDVS/rawframes/ACTION/CLIP/N.png with lists; the folder. Frame n of a clip has n + 1 black rows."""
+    """HARDVS/rawframes/ACTION/CLIP/N.png with lists; the folder. Frame n of a clip has n + 1
+    black rows.
+    """
     folder, draws = root / "HARDVS", np.random.default_rng(2)
     for split, count in zip(("train", "test"), clips, strict=True):
         for label in range(classes):

@@ -14,9 +14,10 @@ from spikedriven.data import (
     EventDataConfig,
     build_eval_loader,
     build_train_loader,
-    create_event_dataset,
+    config_for,
+    create_dataset,
+    find_set,
 )
-from spikedriven.data.events.registry import EVENT_SETS
 from spikedriven.errors import DataError, RecipeError
 
 STEPS = 3
@@ -40,17 +41,15 @@ def write(root: Path, counts: dict[str, int], **options) -> Path:
 
 
 def config(root: Path, **changes) -> EventDataConfig:
-    return EventDataConfig(
-        dataset="cifar10-dvs-tet",
-        root=root,
-        **{"time_steps": STEPS, "img_size": 8, "workers": 0} | changes,
+    return config_for(
+        "cifar10-dvs-tet", root=root, **{"time_steps": STEPS, "img_size": 8, "workers": 0} | changes
     )
 
 
 @pytest.mark.parametrize("zipped", [True, False])
 def test_frames_are_those_of_the_release(zipped: bool, tmp_path: Path):
     folder = write(tmp_path, {"train": 12, "test": 2}, _use_new_zipfile_serialization=zipped)
-    train, test = (create_event_dataset(config(tmp_path), part) for part in ("train", "test"))
+    train, test = (create_dataset(config(tmp_path), part) for part in ("train", "test"))
     assert train.targets.tolist() == [*range(10), 0, 1] and test.targets.tolist() == [0, 1]
     assert [Path(train.where(i)).name for i in range(12)] == [f"{i}.pt" for i in range(12)]
     for index in (0, 11):
@@ -59,8 +58,8 @@ def test_frames_are_those_of_the_release(zipped: bool, tmp_path: Path):
         ]
         frames, label = train[index]
         assert torch.equal(frames, torch.stack(steps)) and frames.max() > 0 and label == index % 10
-    assert EVENT_SETS["cifar10-dvs-tet"].locate(tmp_path) == folder
-    assert EVENT_SETS["cifar10-dvs-tet"].locate(tmp_path / "nowhere") is None
+    assert find_set("cifar10-dvs-tet").locate(tmp_path) == folder
+    assert find_set("cifar10-dvs-tet").locate(tmp_path / "nowhere") is None
 
 
 def test_a_channel_without_the_other_is_lost_on_the_way(tmp_path: Path):
@@ -69,9 +68,9 @@ def test_a_channel_without_the_other_is_lost_on_the_way(tmp_path: Path):
     only_first = torch.zeros(2, 16, 16, STEPS)
     only_first[0] = 1
     torch.save((only_first, torch.tensor([3])), tmp_path / "cifar10-dvs-tet/test/0.pt")
-    frames, label = create_event_dataset(config(tmp_path), "test")[0]
+    frames, label = create_dataset(config(tmp_path), "test")[0]
     assert label == 3 and frames.sum() == 0
-    unresized, _ = create_event_dataset(config(tmp_path, img_size=16), "test")[0]
+    unresized, _ = create_dataset(config(tmp_path, img_size=16), "test")[0]
     assert unresized[:, 0].min() == 1, "not resized, nothing is weighted"
 
 
@@ -107,7 +106,7 @@ def test_content_that_is_refused(content: object, message: str, tmp_path: Path):
     folder = write(tmp_path, {"train": 1, "test": 1})
     torch.save(content, folder / "train" / "0.pt")
     with pytest.raises(DataError, match=message):
-        create_event_dataset(config(tmp_path), "train")
+        create_dataset(config(tmp_path), "train")
 
 
 def test_files_that_are_no_files_of_pytorch(tmp_path: Path):
@@ -122,20 +121,20 @@ def test_files_that_are_no_files_of_pytorch(tmp_path: Path):
     ):
         (folder / "train" / "0.pt").write_bytes(content)
         with pytest.raises(DataError, match=re.escape(str(folder / "train" / "0.pt"))):
-            create_event_dataset(config(tmp_path), "train")
+            create_dataset(config(tmp_path), "train")
 
 
 def test_steps_and_values_that_do_not_fit(tmp_path: Path):
     folder = write(tmp_path, {"train": 1, "test": 1})
     with pytest.raises(DataError, match=r"0\.pt: has 3 steps, and data\.time_steps is 10"):
-        create_event_dataset(config(tmp_path, time_steps=10), "train")[0]
+        create_dataset(config(tmp_path, time_steps=10), "train")[0]
     for value in (-1.0, float("nan")):
         torch.save(
             (torch.full((2, 4, 4, STEPS), value), torch.tensor([1])), folder / "train" / "0.pt"
         )
         with pytest.raises(DataError, match="finite numbers of at least 0"):
-            create_event_dataset(config(tmp_path), "train")[0]
-    with pytest.raises(RecipeError, match=r"split_by.*cifar10-dvs-tet comes as pictures"):
+            create_dataset(config(tmp_path), "train")[0]
+    with pytest.raises(RecipeError, match=r"split_by: an option of .*, not of cifar10-dvs-tet"):
         config(tmp_path, split_by="time")
 
 
@@ -143,7 +142,7 @@ def test_what_is_missing_is_named(tmp_path: Path):
     with pytest.raises(
         DataError, match=r"cifar10-dvs-tet was not found: expected .*train/N.pt.*SPIKEDRIVEN_DATA"
     ):
-        create_event_dataset(config(tmp_path), "train")
+        create_dataset(config(tmp_path), "train")
     write(tmp_path, {"train": 1})
     with pytest.raises(DataError, match=r"test: expected files 0\.pt, 1\.pt, \.\.\., found none"):
-        create_event_dataset(config(tmp_path), "test")
+        create_dataset(config(tmp_path), "test")

@@ -1,4 +1,6 @@
-"""Events refuse what is not a sorted list of events on the sensor, and are sliced by number and by time."""
+"""Events refuse what is not a sorted list of events on the sensor, and are sliced by number and
+by time.
+"""
 
 import numpy as np
 import pytest

@@ -1,4 +1,6 @@
-"""fashion-events: what its clips are functions of, and that direction is in nothing but the order of steps."""
+"""fashion-events: what its clips are functions of, and that direction is in nothing but the
+order of steps.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -11,7 +13,8 @@ from spikedriven.data import (
     EventDataConfig,
     build_eval_loader,
     build_train_loader,
-    create_event_dataset,
+    config_for,
+    create_dataset,
 )
 from spikedriven.data.events import fashion_events
 from spikedriven.data.events.fashion_events import (
@@ -26,16 +29,14 @@ from spikedriven.data.fashion import load_embedded
 from spikedriven.errors import DataError, RecipeError
 from spikedriven.graph.calibrate import calibrate
 from spikedriven.recipes import load_recipe
-from spikedriven.tasks.networks import build_network
+from spikedriven.runs.networks import build_network
 
-GARMENT = EventDataConfig(
-    dataset="fashion-events", split_by="time", time_steps=6, img_size=34, workers=0
-)
+GARMENT = config_for("fashion-events", split_by="time", time_steps=6, img_size=34, workers=0)
 DIRECTION = dataclasses.replace(GARMENT, labels="direction", time_steps=8)
 
 
 def clips(cfg: EventDataConfig, split: str = "test") -> FashionEvents:
-    found = create_event_dataset(cfg, split)
+    found = create_dataset(cfg, split)
     assert isinstance(found, FashionEvents)
     return found
 
@@ -124,7 +125,9 @@ def test_kept_frames_are_the_same_and_bounded(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_directions_differ_in_the_order_of_steps_only() -> None:
-    """Hence frames in a random order, any sum over time, and each frame with the polarity flipped, know nothing."""
+    """Hence frames in a random order, any sum over time, and each frame with the polarity
+    flipped, know nothing.
+    """
     dataset = clips(DIRECTION)
 
     def as_set(frames: torch.Tensor) -> list[bytes]:
@@ -143,7 +146,9 @@ def test_directions_differ_in_the_order_of_steps_only() -> None:
     [("sdt_direction", True), ("esf_direction_lif", True), ("esf_direction", False)],
 )
 def test_who_can_know_the_order(arm: str, knows_order: bool) -> None:
-    """The published E-SpikeFormer's integer neurons have no memory: its answer is that of a set of frames."""
+    """The published E-SpikeFormer's integer neurons have no memory: its answer is that of a set
+    of frames.
+    """
     recipe = load_recipe(f"study_events_{arm}")
     torch.manual_seed(0)
     args = dict(recipe.model.args)
@@ -262,6 +267,6 @@ def test_the_full_set_is_named_where_it_is_missing(
 ) -> None:
     monkeypatch.setattr("spikedriven.data.fashion.DEBIAN_FOLDER", tmp_path / "nowhere")
     with pytest.raises(DataError, match="fashion-mnist was not found"):
-        create_event_dataset(
+        create_dataset(
             dataclasses.replace(GARMENT, pictures="fashion-mnist", root=tmp_path), "test"
         )

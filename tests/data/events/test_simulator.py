@@ -1,4 +1,6 @@
-"""The simulated sensor: held against a plain pixel-by-pixel version, and its frames against its events."""
+"""The simulated sensor: held against a plain pixel-by-pixel version, and its frames against its
+events.
+"""
 
 import numpy as np
 import pytest

@@ -12,25 +12,24 @@ from spikedriven.data import (
     EventDataConfig,
     build_eval_loader,
     chosen_labels,
-    create_event_dataset,
+    config_for,
+    create_dataset,
+    find_set,
 )
 from spikedriven.data.events import read_events
 from spikedriven.data.events.cifar10_dvs import CLASSES
 from spikedriven.data.events.dvs128_gesture import CLASSES as GESTURES
 from spikedriven.data.events.dvs128_gesture import ORDERS
-from spikedriven.data.events.registry import EVENT_SETS
 from spikedriven.data.sections import described, evaluation_config
 from spikedriven.errors import DataError, InputError, RecipeError
+from spikedriven.runs.distributed import World
 from spikedriven.tasks.classification import measure_accuracy
-from spikedriven.training.distributed import World
 from tests.data.events.sets import GESTURE_US, write_cifar10_dvs, write_gesture
 from tests.data.events.written import write_aedat31
 
 
 def config(dataset: str, root: Path, **changes) -> EventDataConfig:
-    return EventDataConfig(
-        dataset=dataset, root=root, **{"time_steps": 4, "cache": False} | changes
-    )
+    return config_for(dataset, root=root, **{"time_steps": 4, "cache": False} | changes)
 
 
 def cut_gestures(root: Path, folder: Path) -> None:
@@ -99,7 +98,7 @@ def test_labels_and_names_follow_the_order(cut: bool, tmp_path: Path):
         cut_gestures(tmp_path, folder)
         folder.rename(tmp_path / "elsewhere")
     by_number, as_text = (
-        create_event_dataset(config("dvs128-gesture", tmp_path, class_order=order), "train")
+        create_dataset(config("dvs128-gesture", tmp_path, class_order=order), "train")
         for order in ("by_number", "as_text")
     )
     assert by_number.classes == GESTURES
@@ -114,14 +113,14 @@ def test_labels_and_names_follow_the_order(cut: bool, tmp_path: Path):
 
 def test_spikingjellys_cut_gestures_give_the_same_frames(tmp_path: Path):
     folder = write_gesture(tmp_path, users=(2, 1), events=40)
-    raw = create_event_dataset(config("dvs128-gesture", tmp_path), "train")
+    raw = create_dataset(config("dvs128-gesture", tmp_path), "train")
     wanted = {
         (Path(raw.where(i).partition(",")[0]).stem, int(raw.targets[i])): raw[i][0]
         for i in range(22)
     }
     cut_gestures(tmp_path, folder)
     folder.rename(tmp_path / "elsewhere")
-    cut = create_event_dataset(config("dvs128-gesture", tmp_path), "train")
+    cut = create_dataset(config("dvs128-gesture", tmp_path), "train")
     for i in range(22):
         name = Path(cut.where(i)).stem.removesuffix("_0")
         assert torch.equal(cut[i][0], wanted.pop((name, int(cut.targets[i]))))
@@ -131,7 +130,7 @@ def test_spikingjellys_cut_gestures_give_the_same_frames(tmp_path: Path):
     with pytest.raises(
         DataError, match=r"train/3: expected the \.npz files of a gesture, found none"
     ):
-        create_event_dataset(config("dvs128-gesture", tmp_path), "train")
+        create_dataset(config("dvs128-gesture", tmp_path), "train")
 
 
 def test_the_tree_of_the_readme_prefers_the_recordings(tmp_path: Path):
@@ -140,7 +139,7 @@ def test_the_tree_of_the_readme_prefers_the_recordings(tmp_path: Path):
     place = tmp_path / "DVSGesturedataset" / "extract" / "DvsGesture"
     place.parent.mkdir()
     folder.rename(place)
-    assert EVENT_SETS["dvs128-gesture"].locate(tmp_path) == place
+    assert find_set("dvs128-gesture").locate(tmp_path) == place
 
 
 # CIFAR10-DVS: the split ---------------------------------------------------------------------------
@@ -152,7 +151,7 @@ def test_a_split_of_ones_own(tmp_path: Path):
     split = tmp_path / "mine.txt"
     split.write_text("# test recordings\n\ncifar10_airplane_2.aedat\n" + "\n".join(names) + "\n")
     cfg = config("cifar10-dvs", tmp_path, split=str(split))
-    train, test = (create_event_dataset(cfg, part) for part in ("train", "test"))
+    train, test = (create_dataset(cfg, part) for part in ("train", "test"))
     found = [Path(test.where(i)).stem for i in range(len(test))]
     assert found == ["cifar10_airplane_2", *(name.partition("/")[2] for name in names)]
     assert len(train) == 20 and not {train.where(i) for i in range(20)} & {
@@ -177,15 +176,13 @@ def test_a_list_that_does_not_fit(lines: str, message: str, tmp_path: Path):
     split = tmp_path / "mine.txt"
     split.write_text(lines)
     with pytest.raises(DataError, match=message):
-        create_event_dataset(config("cifar10-dvs", tmp_path, split=str(split)), "test")
+        create_dataset(config("cifar10-dvs", tmp_path, split=str(split)), "test")
 
 
 def test_a_list_that_is_missing(tmp_path: Path):
     write_cifar10_dvs(tmp_path, per_class=1, events=1)
     with pytest.raises(DataError, match=r"mine\.txt cannot be read as a text file"):
-        create_event_dataset(
-            config("cifar10-dvs", tmp_path, split=str(tmp_path / "mine.txt")), "test"
-        )
+        create_dataset(config("cifar10-dvs", tmp_path, split=str(tmp_path / "mine.txt")), "test")
 
 
 # what is asked for, and what is said --------------------------------------------------------------
@@ -234,8 +231,12 @@ def test_what_was_chosen_reaches_the_data_and_is_said():
             {"split": "author"},
             "split: found 'author', expected seeded, authors or a text file",
         ),
-        ("har-dvs", {"split": "mine.txt"}, "no file of names: har-dvs has a test part"),
-        ("cifar10-dvs", {"class_order": "as_text"}, "class_order: .*cifar10-dvs has one order"),
+        ("har-dvs", {"split": "mine.txt"}, "split: an option of cifar10-dvs, not of har-dvs"),
+        (
+            "cifar10-dvs",
+            {"class_order": "as_text"},
+            "class_order: an option of dvs128-gesture, not of cifar10-dvs",
+        ),
         (
             "dvs128-gesture",
             {"class_order": "text"},
@@ -245,4 +246,4 @@ def test_what_was_chosen_reaches_the_data_and_is_said():
 )
 def test_choices_that_a_set_has_not(dataset: str, changes: dict, message: str):
     with pytest.raises(RecipeError, match=message):
-        EventDataConfig(dataset=dataset, **changes)
+        config_for(dataset, **changes)

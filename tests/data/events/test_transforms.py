@@ -1,4 +1,6 @@
-"""Augmentation and mixing of clips: what each does, one draw for all steps, nothing but the draw."""
+"""Augmentation and mixing of clips: what each does, one draw for all steps, nothing but the
+draw.
+"""
 
 import dataclasses
 import math
@@ -8,11 +10,12 @@ import pytest
 import torch
 from torchvision.transforms import functional as F
 
+from spikedriven.data import config_for
 from spikedriven.data.events import transforms
 from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.events.transforms import augment, event_mix, mix, resize, snn_augment
 
-PLAIN = EventDataConfig(dataset="cifar10-dvs", img_size=32, time_steps=3)
+PLAIN = config_for("cifar10-dvs", img_size=32, time_steps=3)
 
 
 def config(**changes) -> EventDataConfig:
@@ -25,7 +28,9 @@ def clip(seed: int = 0, steps: int = 3, side: int = 32) -> torch.Tensor:
 
 
 def same_frames(steps: int = 3, side: int = 32) -> torch.Tensor:
-    """A clip whose steps are all the same, so that it stays so under a transform of the whole clip."""
+    """A clip whose steps are all the same, so that it stays so under a transform of the whole
+    clip.
+    """
     return clip(side=side)[:1].expand(steps, -1, -1, -1).clone()
 
 
@@ -87,7 +92,9 @@ def test_cutout_empties_one_square():
 
 
 def test_each_frame_flips_for_itself_only_if_asked():
-    flipped = augment(same_frames(64), config(hflip=0.5, flip_each_frame=True), draws())
+    flipped = augment(
+        same_frames(64), config_for("har-dvs", hflip=0.5, flip_each_frame=True), draws()
+    )
     turned = [torch.equal(frame, same_frames()[0].flip(-1)) for frame in flipped]
     assert 16 < sum(turned) < 48
     straight = [torch.equal(frame, same_frames()[0]) for frame in flipped]

@@ -1,4 +1,6 @@
-"""Event files written byte by byte from the definitions of their formats, without the code under test."""
+"""Event files written byte by byte from the definitions of their formats, without the code
+under test.
+"""
 
 import struct
 from collections.abc import Iterable
@@ -7,7 +9,10 @@ from pathlib import Path
 AEDAT2_HEADER = (
     b"#!AER-DAT2.0\r\n# This is a raw AE data file - do not edit\r\n#End Of ASCII Header\r\n"
 )
-AEDAT31_HEADER = b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#Start-Time: 2016-04-20 10:00:00\r\n#!END-HEADER\r\n"
+AEDAT31_HEADER = (
+    b"#!AER-DAT3.1\r\n#Format: RAW\r\n#Source 1: DVS128\r\n#Start-Time: 2016-04-20 10:00:00\r\n"
+    b"#!END-HEADER\r\n"
+)
 
 
 def aedat2_event(t: int, column: int, row: int, bit: int, trigger: bool = False) -> bytes:
@@ -26,8 +31,16 @@ def aedat31_event(t: int, x: int, y: int, p: int, valid: int = 1) -> bytes:
     return struct.pack("<II", x << 17 | y << 2 | p << 1 | valid, t)
 
 
-def packet(events: list[bytes], *, kind: int = 1, size: int = 8, overflow: int = 0, capacity: int | None = None,
-           number: int | None = None, time_at: int = 4) -> bytes:  # fmt: skip
+def packet(
+    events: list[bytes],
+    *,
+    kind: int = 1,
+    size: int = 8,
+    overflow: int = 0,
+    capacity: int | None = None,
+    number: int | None = None,
+    time_at: int = 4,
+) -> bytes:
     count = len(events)
     capacity, number = count if capacity is None else capacity, count if number is None else number
     return struct.pack(

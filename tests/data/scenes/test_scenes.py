@@ -60,7 +60,9 @@ def test_a_scene_depends_on_seed_split_and_index_only():
 
 
 def test_the_scenes_are_those_of_the_first_release():
-    """Published figures name scenes by number: a change here makes every one of them incomparable."""
+    """Published figures name scenes by number: a change here makes every one of them
+    incomparable.
+    """
     found = {
         f"{split} {i}": digest(FashionScenes(split)[i])[:16]
         for split in ("train", "test")

@@ -65,10 +65,11 @@ def make_voc(
 
 
 def make_voc_aug(root: Path, form: str = "mat", size: tuple[int, int] = (30, 40)) -> Path:
-    """VOC with four train and two test images, and labels of SBD for three more, one train and one test image.
+    """VOC with four train and two test images, and labels of SBD for three more, one train and one
+    test image.
 
-    form: "mat" (as distributed), "aug" or "trainaug" (converted to PNG, with the list of that name). Returns SBD's
-    folder, or that of the PNG files.
+    form: "mat" (as distributed), "aug" or "trainaug" (converted to PNG, with the list of that
+    name). Returns SBD's folder, or that of the PNG files.
     """
     voc = make_voc(root, size=size)
     extra = [f"2008_{i:06d}" for i in range(3)]

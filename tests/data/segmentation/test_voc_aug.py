@@ -1,4 +1,6 @@
-"""VOC 2012 with the labels of SBD: both layouts, which images are for training, and what is said of damaged files."""
+"""VOC 2012 with the labels of SBD: both layouts, which images are for training, and what is
+said of damaged files.
+"""
 
 import sys
 
@@ -6,15 +8,15 @@ import pytest
 import torch
 
 from spikedriven.cli import main
-from spikedriven.data.segmentation import SEGMENTATION_SETS, SegmentationDataConfig
-from spikedriven.data.segmentation.loaders import create_maps
+from spikedriven.data import create_dataset, find_set
+from spikedriven.data.segmentation import SegmentationDataConfig
 from spikedriven.data.segmentation.voc_aug import locate_sbd
 from spikedriven.errors import DataError
 from tests.data.segmentation.folders import make_voc, make_voc_aug, quarters
 
 
 def opened(root, split="train"):
-    return create_maps(SegmentationDataConfig(dataset="voc12aug", root=root, workers=0), split)
+    return create_dataset(SegmentationDataConfig(dataset="voc12aug", root=root, workers=0), split)
 
 
 @pytest.mark.parametrize("form", ["mat", "aug", "trainaug"])
@@ -33,17 +35,17 @@ def test_train_images_and_their_labels(form, tmp_path):
     assert image.shape == (3, 30, 40) and labels.dtype == torch.uint8
     assert torch.equal(labels, torch.from_numpy(quarters(30, 40, (0, 9, 9, 11))))
     assert train.maps[5].parent in (folder, folder / "cls")
-    entry = SEGMENTATION_SETS["voc12aug"]
-    assert (entry.train_images, entry.test_images) == (10_582, 1_449)
-    assert entry.locate(tmp_path) == SEGMENTATION_SETS["voc2012"].locate(tmp_path)
+    entry = find_set("voc12aug", "segmentation")
+    assert (entry.facts.train_images, entry.facts.test_images) == (10_582, 1_449)
+    assert entry.locate(tmp_path) == find_set("voc2012", "segmentation").locate(tmp_path)
 
 
 def test_where_the_sets_are_looked_for(tmp_path):
-    assert SEGMENTATION_SETS["voc12aug"].locate(tmp_path) is None
+    assert find_set("voc12aug", "segmentation").locate(tmp_path) is None
     with pytest.raises(DataError, match="voc2012 was not found"):
         opened(tmp_path)
     make_voc(tmp_path)
-    assert SEGMENTATION_SETS["voc12aug"].locate(tmp_path) is None
+    assert find_set("voc12aug", "segmentation").locate(tmp_path) is None
     with pytest.raises(
         DataError, match=r"labels of SBD were not found: expected .*SegmentationClassAug"
     ):

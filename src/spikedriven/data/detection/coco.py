@@ -1,11 +1,13 @@
-"""COCO 2017 instances: the two annotation files and the two image folders, as distributed.
+"""Boxes, and masks where there are some, of COCO files; and COCO 2017 as it is distributed.
 
-ROOT/coco/annotations/instances_{train,val}2017.json, ROOT/coco/{train,val}2017/*.jpg. Masks are polygons or run
-lengths; faster-coco-eval turns them into pixels, with the rules of COCO's own tools.
+ROOT/coco/annotations/instances_{train,val}2017.json, ROOT/coco/{train,val}2017/*.jpg. Masks are
+polygons or run lengths; faster-coco-eval turns them into pixels, with the rules of COCO's own
+tools.
 """
 
 import importlib
 import json
+import logging
 import math
 from collections import defaultdict
 from dataclasses import dataclass
@@ -20,8 +22,10 @@ from torch.utils.data import Dataset
 
 from spikedriven.data.images import UNREADABLE, decode
 from spikedriven.data.lookup import below
+from spikedriven.data.parts import Part
 from spikedriven.errors import DataError, InputError
 
+_log = logging.getLogger(__name__)
 PARTS = {"train": "train2017", "test": "val2017"}
 #: Train images whose sides are all below this are left out, as in MMDetection.
 SMALLEST_IMAGE = 32
@@ -29,7 +33,9 @@ SMALLEST_IMAGE = 32
 
 @dataclass(frozen=True)
 class CocoImage:
-    """One image and its usable annotations: dictionaries with bbox, category_id, segmentation, iscrowd, area."""
+    """One image and its usable annotations: dictionaries with bbox, category_id, segmentation,
+    iscrowd, area.
+    """
 
     file: str
     height: int
@@ -38,27 +44,37 @@ class CocoImage:
 
 
 class CocoInstances(Dataset[tuple[Tensor, dict[str, Tensor]]]):
-    """Item: (uint8 [3, H, W], target) with boxes float32 [N, 4] (x0 y0 x1 y1), labels int64 [N] (1..K in the order of
-    the file's categories), masks uint8 [N, H, W], iscrowd int64 [N], area float32 [N].
+    """Item: (uint8 [3, H, W], target) with boxes float32 [N, 4] (x0 y0 x1 y1), labels int64 [N]
+    (1..K in the order of the file's categories), masks uint8 [N, H, W] where `with_masks`, iscrowd
+    int64 [N], area float32 [N].
 
-    folder: of the images; annotations: the JSON file. training: without crowds, and without images that have no
-    object. Boxes that are narrower or lower than one pixel, or outside of the image, are left out (`degenerate` counts
-    them). DataError names file and annotation of whatever cannot be used.
+    folder: of the images; annotations: the JSON file; content: of it, where it was read already, or
+    where what another file holds stands in its place. Masks are given where every object has one;
+    an area that is missing is that of the box. training: without crowds, and without images that
+    have no object. Boxes that are narrower or lower than one pixel, or outside of the image, are
+    left out (`degenerate` counts them). DataError names file and annotation of whatever cannot be
+    used.
     """
 
-    def __init__(self, folder: Path, annotations: Path, training: bool) -> None:
+    def __init__(
+        self, folder: Path, annotations: Path, training: bool, content: dict[str, Any] | None = None
+    ) -> None:
         self.folder, self.source, self.degenerate = folder, annotations, 0
-        content = _read_json(annotations)
+        content = read_content(annotations) if content is None else content
         categories = sorted(
             _entries(content, "categories", annotations, ("id", "name")), key=lambda c: c["id"]
         )
+        _check_once(categories, "id", f"{annotations}: categories")
         self.classes = tuple(str(category["name"]) for category in categories)
         self.labels = {category["id"]: i + 1 for i, category in enumerate(categories)}
         for image in _entries(
             content, "images", annotations, ("id", "file_name", "height", "width")
         ):
             _check_image(image, folder, f"{annotations}: image {image['id']}")
+        for key in ("id", "file_name"):
+            _check_once(content["images"], key, f"{annotations}: images")
         by_image = self._annotations(content, training)
+        self.with_masks = self._all_have_masks(content)
         self.images = [
             CocoImage(
                 image["file_name"],
@@ -82,6 +98,17 @@ class CocoInstances(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     def __len__(self) -> int:
         return len(self.images)
 
+    def subset(self, indices: np.ndarray) -> Part:
+        """The images at `indices`, in that order."""
+        return Part(self, indices)
+
+    def identity(self) -> tuple[bytes, ...]:
+        """Names of the pictures, and the boxes of each."""
+        boxes = [
+            [(a["category_id"], *a["bbox"]) for a in image.annotations] for image in self.images
+        ]
+        return ("\0".join(image.file for image in self.images).encode(), repr(boxes).encode())
+
     def where(self, index: int) -> str:
         return str(self.folder / self.images[index].file)
 
@@ -89,22 +116,34 @@ class CocoInstances(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         entry = self.images[index]
         pixels = self._read(entry)
         boxes = [_corners(a["bbox"], entry) for a in entry.annotations]
-        masks = [self._mask(a, entry) for a in entry.annotations]
-        return pixels, {
+        target = {
             "boxes": torch.tensor(boxes, dtype=torch.float32).reshape(-1, 4),
             "labels": torch.tensor(
                 [self.labels[a["category_id"]] for a in entry.annotations], dtype=torch.int64
             ),
-            "masks": torch.stack(masks)
-            if masks
-            else torch.zeros(0, entry.height, entry.width, dtype=torch.uint8),
             "iscrowd": torch.tensor(
                 [a.get("iscrowd", 0) for a in entry.annotations], dtype=torch.int64
             ),
-            "area": torch.tensor(
-                [float(a["area"]) for a in entry.annotations], dtype=torch.float32
-            ),
+            "area": torch.tensor([_area(a) for a in entry.annotations], dtype=torch.float32),
         }
+        if self.with_masks:
+            masks = [self._mask(a, entry) for a in entry.annotations]
+            none = torch.zeros(0, entry.height, entry.width, dtype=torch.uint8)
+            target["masks"] = torch.stack(masks) if masks else none
+        return pixels, target
+
+    def _all_have_masks(self, content: dict[str, Any]) -> bool:
+        """Whether masks are read. Where only some objects have one, the user hears of it."""
+        found = [bool(a.get("segmentation")) for a in content["annotations"]]
+        if any(found) and not all(found):
+            _log.warning(
+                "%s: %d of %d objects have no mask: the masks of the others are not used, only "
+                "boxes",
+                self.source,
+                found.count(False),
+                len(found),
+            )
+        return all(found)
 
     def _read(self, entry: CocoImage) -> Tensor:
         path = self.folder / entry.file
@@ -117,23 +156,35 @@ class CocoInstances(Dataset[tuple[Tensor, dict[str, Tensor]]]):
         if pixels.shape[:2] != (entry.height, entry.width):
             raise DataError(
                 f"{path}: {pixels.shape[1]}x{pixels.shape[0]} pixels, but {self.source} says "
-                f"{entry.width}x{entry.height}; the two do not belong together"
+                f"{entry.width}x{entry.height}; the two do not belong "
+                f"together{self._turned(pixels, entry)}"
             )
         return torch.from_numpy(pixels.copy()).permute(2, 0, 1).contiguous()
+
+    @staticmethod
+    def _turned(pixels: np.ndarray, entry: CocoImage) -> str:
+        if pixels.shape[:2] != (entry.width, entry.height):
+            return ""
+        return (
+            " (is the picture turned by its EXIF orientation, and were the boxes drawn before? "
+            "Write the pixels anew "
+            "without the tag)"
+        )
 
     def _annotations(
         self, content: dict[str, Any], training: bool
     ) -> dict[int, list[dict[str, Any]]]:
         sizes = {image["id"]: image for image in content["images"]}
         by_image: dict[int, list[dict[str, Any]]] = defaultdict(list)
-        keys = ("image_id", "bbox", "category_id", "segmentation", "area")
+        keys = ("image_id", "bbox", "category_id")
         for a in _entries(content, "annotations", self.source, keys):
             where = f"{self.source}: annotation {a.get('id')}"
             if not _are_numbers(a["image_id"], a["category_id"]) or not (
                 a["image_id"] in sizes and a["category_id"] in self.labels
             ):
                 raise DataError(
-                    f"{where}: image {a['image_id']} or category {a['category_id']} is not in the file"
+                    f"{where}: image {a['image_id']} or category {a['category_id']} is not in the "
+                    "file"
                 )
             if not (
                 isinstance(a["bbox"], list) and len(a["bbox"]) == 4 and _are_numbers(*a["bbox"])
@@ -141,7 +192,7 @@ class CocoInstances(Dataset[tuple[Tensor, dict[str, Tensor]]]):
                 raise DataError(
                     f"{where}: bbox must be [x, y, width, height] in numbers, found {a['bbox']!r}"
                 )
-            if not _are_numbers(a["area"]):
+            if not _are_numbers(a.get("area", 0)):
                 raise DataError(f"{where}: area must be a number, found {a['area']!r}")
             if training and a.get("iscrowd", 0):
                 continue
@@ -165,7 +216,9 @@ class CocoInstances(Dataset[tuple[Tensor, dict[str, Tensor]]]):
 
 
 def rasterize(segmentation: Any, height: int, width: int) -> np.ndarray:
-    """uint8 [height, width] of COCO polygons [[x, y, x, y, ...], ...] or run lengths {"size", "counts"}."""
+    """uint8 [height, width] of COCO polygons [[x, y, x, y, ...], ...] or run lengths {"size",
+    "counts"}.
+    """
     tools = coco_tools()
     if isinstance(segmentation, dict):
         if list(segmentation["size"]) != [height, width]:
@@ -202,7 +255,9 @@ def coco_tools() -> ModuleType:
 
 
 def load_coco(data_folder: Path, split: str) -> CocoInstances:
-    """ "train" (train2017) or "test" (val2017) below a data folder. DataError names what is missing."""
+    """ "train" (train2017) or "test" (val2017) below a data folder. DataError names what is
+    missing.
+    """
     part = PARTS[split]
     folder, annotations = (
         data_folder / "coco" / part,
@@ -211,13 +266,22 @@ def load_coco(data_folder: Path, split: str) -> CocoInstances:
     for path in (folder, annotations):
         if not path.exists():
             raise DataError(
-                f"{path} is missing. Unpack {part}.zip and annotations_trainval2017.zip of cocodataset.org into "
-                f"{data_folder / 'coco'} (another data folder: data.root, or the variable SPIKEDRIVEN_DATA)"
+                f"{path} is missing. Unpack {part}.zip and annotations_trainval2017.zip of "
+                "cocodataset.org into "
+                f"{data_folder / 'coco'} (another data folder: data.root, or the variable "
+                "SPIKEDRIVEN_DATA)"
             )
-    return CocoInstances(folder, annotations, training=split == "train")
+    found = CocoInstances(folder, annotations, training=split == "train")
+    if not any(not a.get("iscrowd", 0) for image in found.images for a in image.annotations):
+        raise DataError(
+            f"{annotations}: no image with an object in it (crowds are none): nothing can be "
+            "measured"
+        )
+    return found
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_content(path: Path) -> dict[str, Any]:
+    """What a COCO file holds. DataError where it cannot be read."""
     try:
         content = json.loads(path.read_bytes())
     except OSError as error:
@@ -255,6 +319,21 @@ def _check_image(image: dict[str, Any], folder: Path, where: str) -> None:
     below(folder, image["file_name"], where)
 
 
+def _check_once(entries: list[dict[str, Any]], key: str, where: str) -> None:
+    """DataError for an entry that another one hides. Merged files have them, whose ids were not
+    numbered anew.
+    """
+    seen = set()
+    for entry in entries:
+        if entry[key] in seen:
+            raise DataError(
+                f"{where}: the {key} {entry[key]!r} is given twice, so that nothing says which of "
+                "the two an "
+                "annotation is of; number them anew"
+            )
+        seen.add(entry[key])
+
+
 def _are_numbers(*values: Any) -> bool:
     return all(isinstance(value, int | float) and math.isfinite(value) for value in values)
 
@@ -264,6 +343,12 @@ def _is_degenerate(bbox: list[float], image: dict[str, Any]) -> bool:
     visible_w = min(x + w, image["width"]) - max(x, 0)
     visible_h = min(y + h, image["height"]) - max(y, 0)
     return min(w, h, visible_w, visible_h) < 1
+
+
+def _area(annotation: dict[str, Any]) -> float:
+    """In pixels; of the box, where the file does not say it."""
+    area = annotation.get("area")
+    return float(annotation["bbox"][2] * annotation["bbox"][3] if area is None else area)
 
 
 def _corners(bbox: list[float], entry: CocoImage) -> list[float]:

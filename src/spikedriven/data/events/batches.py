@@ -1,40 +1,47 @@
-"""What a loading process does for event sets: a named batch, or an index, becomes tensors. See data/batches.py."""
+"""What a loading process does for event sets: a named batch, or an index, becomes tensors. See
+data/batches.py.
+"""
+
+from typing import Any
 
 import numpy as np
 import torch
 from timm.data.mixup import mixup_target
-from torch.utils.data import Dataset, default_collate
+from torch.utils.data import default_collate
 
-from spikedriven.data.batches import BatchKey, BrokenImage, TrainBatch, read_or_next
+from spikedriven.data.batches import (
+    BatchKey,
+    BrokenImage,
+    EvalSamples,
+    TrainSamples,
+    eval_samples,
+    read_or_next,
+    train_batches,
+)
 from spikedriven.data.events.config import EventDataConfig
 from spikedriven.data.events.dataset import EventDataset
 from spikedriven.data.events.transforms import augment, mix, resize
 from spikedriven.data.seeding import derive_seed
-from spikedriven.errors import DataError
 
 
-class EventBatches(Dataset):
-    """Item `key` is the finished batch that a BatchKey names: (frames [B, T, 2, H, W], targets, replaced clips)."""
+class EventBatches(TrainSamples):
+    """Frames [B, T, 2, H, W] and targets."""
 
-    def __init__(self, cfg: EventDataConfig, dataset: EventDataset, seed: int) -> None:
-        self.cfg, self.dataset, self.seed = cfg, dataset, seed
-
-    def __getitem__(self, key: BatchKey) -> TrainBatch | DataError:
-        broken: list[BrokenImage] = []
-        try:
-            clips, labels = default_collate(
-                [self._sample(index, name, broken) for index, name in key.named()]
-            )
-        except DataError as error:
-            return error
+    def batch(self, key: BatchKey, broken: list[BrokenImage]) -> tuple[torch.Tensor, torch.Tensor]:
+        """Augmented and mixed."""
+        samples = [self._sample(index, name, broken) for index, name in key.named()]
+        clips, labels = default_collate(samples)
         own: float | torch.Tensor = 1.0
         if self.cfg.mixes:
-            clips, own = mix(
-                clips, self.cfg, key.epoch, self._draws("mix", key.epoch, key.global_batch)
-            )
+            draws = self._draws("mix", key.epoch, key.global_batch)
+            clips, own = mix(clips, self.cfg, key.epoch, draws)
         if self.cfg.soft_targets:
             labels = mixup_target(labels, self.dataset.num_classes, own, self.cfg.smoothing)
-        return clips, labels, broken
+        return clips, labels
+
+    def usage(self) -> str:
+        """Of the recordings, what their frames leave out."""
+        return self.dataset.usage()
 
     def _sample(
         self, index: int, name: tuple[int | str, ...], broken: list[BrokenImage]
@@ -52,29 +59,35 @@ class EventBatches(Dataset):
         return np.random.default_rng(derive_seed(*parts, self.seed))
 
 
-class EvalClips(Dataset):
-    """(float32 `[T, 2, H, W]`, label) of each clip, in the set's order; `classes` and `num_classes` are the set's."""
+class EvalClips(EvalSamples):
+    """(float32 `[T, 2, H, W]`, label) of each clip; batches float32 `[B, T, 2, H, W]` and int64
+    `[B]`.
+    """
 
     def __init__(self, dataset: EventDataset, cfg: EventDataConfig) -> None:
-        self.clips, self.cfg = dataset, cfg
-        self.classes, self.num_classes = dataset.classes, dataset.num_classes
+        super().__init__(dataset)
+        self.cfg = cfg
 
-    def __len__(self) -> int:
-        return len(self.clips)
+    def usage(self) -> str:
+        """Of the recordings, what their frames leave out."""
+        return self.dataset.usage()
 
-    def __getitem__(self, index: int) -> tuple[torch.Tensor, int] | DataError:
-        try:
-            frames, label = self.clips[index]
-        except DataError as error:
-            return error
+    def sample(self, index: int) -> tuple[torch.Tensor, int]:
+        """Frames in the network's size, and the label."""
+        frames, label = self.dataset[index]
         if self.cfg.shuffle_steps:
             frames = _shuffle(frames, np.random.default_rng(derive_seed("shuffle", index)))
         return resize(frames, self.cfg), label
 
-    def collate(self, samples: list) -> tuple[torch.Tensor, torch.Tensor] | DataError:
-        """float32 `[B, T, 2, H, W]` and int64 `[B]`, or the first error among the samples."""
-        errors = [sample for sample in samples if isinstance(sample, DataError)]
-        return errors[0] if errors else tuple(default_collate(samples))
+
+@train_batches.register
+def _(cfg: EventDataConfig, dataset: Any, seed: int) -> TrainSamples:
+    return EventBatches(cfg, dataset, seed)
+
+
+@eval_samples.register
+def _(cfg: EventDataConfig, dataset: Any, as_evaluated: bool = False) -> EvalSamples:
+    return EvalClips(dataset, cfg)
 
 
 def _shuffle(frames: torch.Tensor, draws: np.random.Generator) -> torch.Tensor:

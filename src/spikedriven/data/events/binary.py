@@ -1,11 +1,16 @@
-"""What the readers of event files share: reading with named places in the file, and clocks that only go forward."""
+"""What the readers of event files share: reading with named places in the file."""
 
 import logging
 import os
+import stat
+import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from io import FileIO, RawIOBase
 from pathlib import Path
-from typing import Any, BinaryIO, NoReturn
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -16,51 +21,96 @@ _log = logging.getLogger(__name__)
 #: Longest text header of an AEDAT file, and longest line of one, bytes. Recorders write about a
 #: thousand; jAER can be told to write all its settings too, hundreds of thousands.
 LONGEST_HEADER, LONGEST_LINE = 1 << 26, 1 << 20
-#: A timestamp may go back by so much (recorders do that when several sources are merged); more is damage.
-LARGEST_STEP_BACK_US = 1_000_000
+#: The name of the standard input, as of most commands.
+STDIN = "-"
+#: Bytes that are asked of the operating system at a time, and seconds between two looks at a file
+#: that grows.
+PIECE, POLL_S = 1 << 18, 0.05
 
 
 class EventFile:
-    """A binary file whose reads either give what was asked for or say what is missing where."""
+    """A binary file, or a pipe, whose reads either give what was asked for or say what is missing
+    where.
 
-    def __init__(self, path: Path, file: BinaryIO) -> None:
-        self.path, self.file = path, file
-        self.size = os.fstat(file.fileno()).st_size
+    Read forwards only, in memory that does not grow with it. `size` is None where nothing tells it:
+    a pipe, or a file that is followed while it grows.
+    """
+
+    def __init__(self, path: Path, file: RawIOBase, follow: float | None = None) -> None:
+        """follow: at the end of the file, wait for more until nothing has come for so many
+        seconds.
+        """
+        status = os.fstat(file.fileno())
+        self.path, self.file, self.follow = path, file, follow
+        self.is_regular = stat.S_ISREG(status.st_mode)
+        self.size = status.st_size if self.is_regular and follow is None else None
+        self._ahead, self._at = bytearray(), 0
 
     @property
     def offset(self) -> int:
-        return self.file.tell()
+        """The byte that comes next."""
+        return self._at
 
-    @property
-    def left(self) -> int:
-        """Bytes from here to the end."""
-        return self.size - self.offset
+    def left_at_most(self, count: int) -> bool:
+        """Whether `count` more bytes can come, as far as is known."""
+        return self.size is None or count <= self.size - self._at
+
+    def peek(self, count: int) -> bytes:
+        """The next `count` bytes, or those up to the end, which stay to be read."""
+        self._fill(count)
+        return bytes(self._ahead[:count])
 
     def read(self, count: int, what: str) -> bytes:
         """Exactly `count` bytes of `what`."""
-        at, data = self.offset, self.file.read(count)
-        if len(data) != count:
+        left = count if self.size is None else min(count, self.size - self._at)
+        if left < count or not self._fill(count):
+            found = left if left < count else len(self._ahead)
             self.refuse(
-                at,
+                self._at,
                 f"{count} bytes of {what}",
-                f"{len(data)} before the end of the file; it is cut off",
+                f"{found} before the end of the file; it is cut off",
             )
-        return data
+        return self._take(count)
 
-    def header_lines(self) -> Iterator[bytes]:
-        """Text lines that start with #, up to the first that does not."""
-        while True:
-            at, line = self.offset, self.file.readline(LONGEST_LINE)
-            if not line.startswith(b"#"):
-                self.file.seek(at)
-                return
+    def records(self, size: int, most: int, what: str) -> bytes:
+        """Up to `most` records of `size` bytes, those that are there; none at the end.
+        DataError for a part of one.
+        """
+        if not self._fill(size):
+            if self._ahead:
+                found = f"{len(self._ahead)} bytes; the file is cut off"
+                self.refuse(self._at, f"{what} of {size} bytes up to the end", found)
+            return b""
+        return self._take(min(len(self._ahead) // size, most) * size)
+
+    def skip(self, count: int, what: str) -> None:
+        """Pass over `count` bytes."""
+        while count:
+            piece = min(count, PIECE)
+            self.read(piece, what)
+            count -= piece
+
+    def line(self, most: int) -> bytes:
+        """The next line with its end, or what is left without one, `most` bytes of it at most."""
+        known = 0
+        while (found := self._ahead.find(b"\n", known)) < 0 and known < most:
+            known = len(self._ahead)
+            if not self._fill(known + 1):
+                break
+        return self._take(min(found + 1 if found >= 0 else len(self._ahead), most))
+
+    def header_lines(self, sign: bytes = b"#") -> Iterator[bytes]:
+        """Text lines that start with `sign`, up to the first that does not."""
+        begin = self._at
+        while self.peek(len(sign)) == sign:
+            at, line = self._at, self.line(LONGEST_LINE)
             if not line.endswith(b"\n"):
                 self.refuse(
                     at,
                     f"a header line of at most {LONGEST_LINE} bytes",
                     "one that does not end there",
                 )
-            if self.offset > LONGEST_HEADER:
+            if self._at - begin > LONGEST_HEADER:
                 self.refuse(
                     at, f"header lines of at most {LONGEST_HEADER} bytes in all", "more of them"
                 )
@@ -70,73 +120,82 @@ class EventFile:
         """DataError naming file and byte."""
         raise DataError(f"{self.path}, byte {offset}: expected {expected}, found {found}")
 
+    def _take(self, count: int) -> bytes:
+        taken = bytes(self._ahead[:count])
+        del self._ahead[:count]
+        self._at += count
+        return taken
+
+    def _fill(self, least: int) -> bool:
+        """Whether `least` bytes lie ahead; waits for them."""
+        while len(self._ahead) < least:
+            piece = self._more()
+            if not piece:
+                return False
+            self._ahead += piece
+        return True
+
+    def _more(self) -> bytes:
+        """What comes next, at most PIECE bytes, without waiting for more than some; nothing at
+        the end.
+        """
+        began = time.monotonic()
+        while not (piece := self.file.read(PIECE)):
+            if (
+                self.follow is None
+                or not self.is_regular
+                or time.monotonic() - began >= self.follow
+            ):
+                return b""
+            time.sleep(POLL_S)
+        return piece
+
+
+@dataclass
+class Tally:
+    """What a recording held: events of pixels, those that are not used, and what are none."""
+
+    path: Path
+    kept: int = 0
+    dropped: int = 0
+    other: int = 0
+
+    def check(self, dropped: str = "are not used") -> None:
+        """At the end of the file. DataError where it has events and none of a pixel; a warning
+        where some are left out. dropped: why.
+        """
+        if self.dropped or (self.other and not self.kept):
+            said = f"{self.dropped} of {self.dropped + self.kept} events of its pixels {dropped}"
+            if not self.kept:
+                raise DataError(
+                    f"{self.path}: {said}, and {self.other} are of other kinds (triggers, frames, "
+                    "motion), so that "
+                    "nothing is left; record it again, or take it out of the set"
+                )
+            _log.warning("%s: %s and are left out", self.path, said)
+
 
 @contextmanager
-def open_file(path: Path) -> Iterator[EventFile]:
-    """An EventFile; DataError where the operating system cannot give it."""
+def open_file(path: Path, follow: float | None = None) -> Iterator[EventFile]:
+    """An EventFile; `-` is the standard input. DataError where the operating system cannot give
+    it.
+    """
     try:
-        with path.open("rb") as file:
-            yield EventFile(path, file)
+        with _raw(path) as file:
+            yield EventFile(path, file, follow)
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror or error}") from error
 
 
-class Clock:
-    """Timestamps of consecutive chunks, non-decreasing: the order of the file is kept, and an event that is earlier
-    than the one before it gets that one's time. The first time this happens is logged."""
-
-    def __init__(self, path: Path, unit: str = "byte") -> None:
-        self.path, self.unit, self.latest, self.warned = path, unit, -(1 << 62), False
-
-    def forward(self, t: np.ndarray, offset: int, stride: int) -> np.ndarray:
-        """int64 [N] of events that start at place `offset` of the file, `stride` apart, counted in `unit`."""
-        if not len(t):
-            return t
-        before = np.concatenate([[self.latest], np.maximum(np.maximum.accumulate(t), self.latest)])
-        back = before[:-1] - t
-        worst = int(back.argmax())
-        if back[worst] > LARGEST_STEP_BACK_US:
-            self._refuse(offset + stride * worst, int(before[worst]), int(t[worst]))
-        if back[worst] > 0 and not self.warned:
-            self.warned = True
-            _log.warning(
-                "%s: timestamps go back (by %d microseconds at %s %d); file order is kept, times are held",
-                self.path,
-                back[worst],
-                self.unit,
-                offset + stride * worst,
-            )
-        self.latest = int(before[-1])
-        return before[1:]
-
-    def _refuse(self, offset: int, before: int, found: int) -> NoReturn:
-        raise DataError(
-            f"{self.path}, {self.unit} {offset}: expected a time at most {LARGEST_STEP_BACK_US} microseconds before "
-            f"{before}, found {found}"
-        )
+def is_read_once(path: Path) -> bool:
+    """Whether it is the standard input, or another pipe."""
+    return str(path) == STDIN or (path.exists() and not path.is_file() and not path.is_dir())
 
 
-def on_sensor(
-    file: EventFile,
-    arrays: dict[str, np.ndarray],
-    kept: np.ndarray,
-    size: tuple[int, int],
-    offset: int,
-    stride: int,
-) -> Events:
-    """Those events of a chunk that `kept` (bool [N]) marks; a pixel outside the sensor is named with its place.
-
-    arrays: t, x, y, p. size: height and width. The chunk starts at byte `offset`, its events `stride` bytes apart.
-    """
-    height, width = size
-    for name, side in (("x", width), ("y", height)):
-        outside = np.flatnonzero(kept & ((arrays[name] < 0) | (arrays[name] >= side)))
-        if len(outside):
-            first = int(outside[0])
-            file.refuse(
-                offset + stride * first, f"{name} from 0 to {side - 1}", int(arrays[name][first])
-            )
-    return as_events({name: values[kept] for name, values in arrays.items()}, height, width)
+def _raw(path: Path) -> RawIOBase:
+    if str(path) == STDIN:
+        return FileIO(sys.stdin.fileno(), closefd=False)
+    return FileIO(path)
 
 
 def as_events(arrays: dict[str, np.ndarray], height: int, width: int) -> Events:

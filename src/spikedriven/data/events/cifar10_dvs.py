@@ -1,4 +1,5 @@
-"""CIFAR10-DVS: 10,000 recordings of CIFAR-10 images on a screen (Li et al., 2017, 10.3389/fnins.2017.00309).
+"""CIFAR10-DVS: 10,000 recordings of CIFAR-10 images on a screen (Li et al., 2017,
+10.3389/fnins.2017.00309).
 
 Folder: CLASS/*.aedat (as the archives unpack), or CLASS/*.npz with the arrays t, x, y, p of
 SpikingJelly. No split is official. "authors" is that of the releases of SDT and Spikingformer,
@@ -11,12 +12,16 @@ names of the test recordings.
 import hashlib
 import math
 import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 
-from spikedriven.data.events.config import EventDataConfig
+from spikedriven.checks import refuse
+from spikedriven.data.events.config import FramedEventConfig
 from spikedriven.data.events.recordings import RecordedEvents, Recording, find_folder
 from spikedriven.data.events.split_file import listed_recordings
 from spikedriven.errors import DataError
@@ -30,18 +35,42 @@ SPLIT_SHA256 = "79273c2111e233d154eb12ddd8a7a40e0aa23a7e99b6d3621c1d02d0174cd840
 _NUMBER = re.compile(r"(\d+)$")
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cifar10DvsConfig(FramedEventConfig):
+    """The data section of CIFAR10-DVS."""
+
+    asked: ClassVar[Mapping[str, str]] = {
+        "split": "has no official split, and on another split than its own a network is tested on "
+        "recordings it was trained on. Give --data-split authors (that of the releases), "
+        "--data-split seeded (that of this package), or a text file with the names of the test "
+        "recordings",
+    }
+
+    split: str = "seeded"
+    """seeded: the list that ships with this package; authors: the first 90 % of each class train,
+    as in the releases; else a text file with the names of the test recordings, one a line."""
+
+    def _check(self) -> None:
+        super()._check()
+        if self.split not in SPLITS and not Path(self.split).suffix:
+            names = "a text file (.txt) with the names of the test recordings"
+            refuse("split", self.split, f"seeded, authors or {names}")
+
+
 def locate(data_folder: Path) -> Path | None:
     """The folder that holds the class folders, if there is one."""
     return find_folder(data_folder, NAMES, CLASSES[0])
 
 
-def open_set(cfg: EventDataConfig, data_folder: Path, split: str) -> RecordedEvents:
+def open_set(cfg: Cifar10DvsConfig, data_folder: Path, split: str) -> RecordedEvents:
     """The "train" or "test" recordings. DataError names a missing folder or class."""
     folder = locate(data_folder)
     if folder is None:
         raise DataError(
-            f"cifar10-dvs was not found: expected {data_folder / NAMES[0]}/CLASS/*.aedat for the classes "
-            f"{', '.join(CLASSES)} (unpack the ten archives of the authors' figshare page there), or CLASS/*.npz; give "
+            f"cifar10-dvs was not found: expected {data_folder / NAMES[0]}/CLASS/*.aedat for the "
+            "classes "
+            f"{', '.join(CLASSES)} (unpack the ten archives of the authors' figshare page there), "
+            "or CLASS/*.npz; give "
             "the folder with root or the variable SPIKEDRIVEN_DATA"
         )
     files = {name: _files(folder, name) for name in CLASSES}
@@ -53,13 +82,16 @@ def open_set(cfg: EventDataConfig, data_folder: Path, split: str) -> RecordedEve
         targets += [label] * (len(samples) - len(targets))
     if not samples:
         raise DataError(
-            f"{folder}: no recording is in the {split} part of data.split {cfg.split}; is the set complete?"
+            f"{folder}: no recording is in the {split} part of data.split {cfg.split}; is the set "
+            "complete?"
         )
     return RecordedEvents(cfg, data_folder, samples, np.array(targets, dtype=np.int64), CLASSES)
 
 
 def _files(folder: Path, name: str) -> list[Path]:
-    """The recordings of one class, in the order of their names (1, 10, 100, ..., as strings are sorted)."""
+    """The recordings of one class, in the order of their names (1, 10, 100, ..., as strings are
+    sorted).
+    """
     for pattern in ("*.aedat", "*.npz"):
         files = sorted((folder / name).glob(pattern), key=lambda path: path.name)
         if files:
@@ -83,12 +115,15 @@ def _test_part(files: dict[str, list[Path]], split: str) -> set[Path]:
 
 
 def _seeded_test(files: list[Path], name: str) -> set[Path]:
-    """Those of the files that the shipped list names. Files are known by the number at the end of their names."""
+    """Those of the files that the shipped list names. Files are known by the number at the end
+    of their names.
+    """
     numbers = {path: _NUMBER.search(path.stem) for path in files}
     strange = next((path for path, number in numbers.items() if number is None), None)
     if strange is not None:
         raise DataError(
-            f"{strange}: expected a name that ends with the recording's number, such as cifar10_{name}_0.aedat; "
+            f"{strange}: expected a name that ends with the recording's number, such as "
+            f"cifar10_{name}_0.aedat; "
             "the shipped split goes by it (data.split authors does not)"
         )
     test = _shipped_split()[name]
@@ -103,7 +138,8 @@ def _shipped_split() -> dict[str, set[int]]:
     found = hashlib.sha256(content).hexdigest()
     if found != SPLIT_SHA256:
         raise DataError(
-            f"{SPLIT_FILE} is damaged or missing: sha256 {found}, expected {SPLIT_SHA256}; install the package again"
+            f"{SPLIT_FILE} is damaged or missing: sha256 {found}, expected {SPLIT_SHA256}; install "
+            "the package again"
         )
     lines = [line.split() for line in content.decode().splitlines() if not line.startswith("#")]
     return {name: {int(number) for number in numbers} for name, *numbers in lines}

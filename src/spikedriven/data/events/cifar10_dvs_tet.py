@@ -42,8 +42,10 @@ def open_set(cfg: EventDataConfig, data_folder: Path, split: str) -> "PtClips":
     folder = locate(data_folder)
     if folder is None:
         raise DataError(
-            f"cifar10-dvs-tet was not found: expected {data_folder / NAMES[0]}/train/N.pt and test/N.pt for N = 0, 1, "
-            "...; give the folder with root or the variable SPIKEDRIVEN_DATA. The recordings themselves are the set "
+            f"cifar10-dvs-tet was not found: expected {data_folder / NAMES[0]}/train/N.pt and "
+            "test/N.pt for N = 0, 1, "
+            "...; give the folder with root or the variable SPIKEDRIVEN_DATA. The recordings "
+            "themselves are the set "
             "cifar10-dvs"
         )
     numbered = ((_NUMBERED.fullmatch(path.name), path) for path in (folder / split).glob("*.pt"))
@@ -65,7 +67,8 @@ class PtClips(EventDataset):
         clip, _ = _read(file)
         if clip.shape[3] != self.cfg.time_steps:
             raise DataError(
-                f"{file}: has {clip.shape[3]} steps, and data.time_steps is {self.cfg.time_steps}; its frames cannot "
+                f"{file}: has {clip.shape[3]} steps, and data.time_steps is {self.cfg.time_steps}; "
+                "its frames cannot "
                 "be cut anew, so use the steps of the files"
             )
         return torch.stack(
@@ -93,7 +96,8 @@ def _read(file: Path) -> tuple[torch.Tensor, int]:
     if len(shape) != 4 or shape[0] != 2 or 0 in shape or max(shape[1:3]) > LARGEST_SIDE:
         found = shape or type(clip).__name__
         raise DataError(
-            f"{file}: expected frames [2, H, W, T], of at most {LARGEST_SIDE} pixels a side, found {found}"
+            f"{file}: expected frames [2, H, W, T], of at most {LARGEST_SIDE} pixels a side, found "
+            f"{found}"
         )
     if not isinstance(number, (int, float)) or number not in range(len(CLASSES)):
         raise DataError(f"{file}: expected one label from 0 to {len(CLASSES) - 1}, found {label}")

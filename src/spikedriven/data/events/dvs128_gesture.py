@@ -11,11 +11,15 @@ DatasetFolder sorts the names of the folders K as text: 0, 1, 10, 2, ... The rel
 Spikingformer load the set through it.
 """
 
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar, Literal
 
 import numpy as np
 
-from spikedriven.data.events.config import EventDataConfig
+from spikedriven.data.events.config import FramedEventConfig
 from spikedriven.data.events.recordings import RecordedEvents, Recording, find_folder, read_lines
 from spikedriven.data.lookup import below
 from spikedriven.errors import DataError
@@ -29,9 +33,18 @@ NAMES = (
     "DVSGesturedataset",
 )
 CLASSES = (
-    "hand clapping", "right hand wave", "left hand wave", "right arm clockwise", "right arm counter-clockwise",
-    "left arm clockwise", "left arm counter-clockwise", "arm roll", "air drums", "air guitar", "other gestures",
-)  # fmt: skip
+    "hand clapping",
+    "right hand wave",
+    "left hand wave",
+    "right arm clockwise",
+    "right arm counter-clockwise",
+    "left arm clockwise",
+    "left arm counter-clockwise",
+    "arm roll",
+    "air drums",
+    "air guitar",
+    "other gestures",
+)
 #: Output k means gesture ORDERS[...][k], counted from 0.
 ORDERS: dict[str, tuple[int, ...]] = {
     "by_number": tuple(range(len(CLASSES))),
@@ -39,6 +52,29 @@ ORDERS: dict[str, tuple[int, ...]] = {
 }
 LISTS = {"train": "trials_to_train.txt", "test": "trials_to_test.txt"}
 CUT = "events_np"
+#: class,startTime_usec,endTime_usec: words, none of them a number.
+_TITLE = re.compile(r"\s*[A-Za-z][^,]*(,\s*[A-Za-z][^,]*)*")
+
+
+@dataclass(frozen=True, kw_only=True)
+class GestureConfig(FramedEventConfig):
+    """The data section of DVS128 Gesture."""
+
+    asked: ClassVar[Mapping[str, str]] = {
+        "class_order": "is used with two orders of its classes, and with the wrong one right "
+        "answers "
+        "count as wrong. Give --class-order as_text (files of the releases: 0, 1, 10, 2, ...) or "
+        "--class-order by_number (trained here)",
+    }
+
+    class_order: Literal["by_number", "as_text"] = "by_number"
+    """Which output is which gesture. by_number: gestures 1 to 11, as the set numbers them. as_text:
+    0, 1, 10, 2, ..., as SpikingJelly sorts its folders, and as every file of the releases has its
+    outputs."""
+
+    def told(self) -> tuple[str, ...]:
+        """The order of the classes."""
+        return (f"classes {self.class_order}",)
 
 
 def locate(data_folder: Path) -> Path | None:
@@ -50,13 +86,17 @@ def locate(data_folder: Path) -> Path | None:
     return listed or (cut / CUT if cut else None)
 
 
-def open_set(cfg: EventDataConfig, data_folder: Path, split: str) -> RecordedEvents:
-    """The gestures of the official "train" or "test" list. DataError names what is missing or wrong."""
+def open_set(cfg: GestureConfig, data_folder: Path, split: str) -> RecordedEvents:
+    """The gestures of the official "train" or "test" list. DataError names what is missing or
+    wrong.
+    """
     folder = locate(data_folder)
     if folder is None:
         raise DataError(
-            f"dvs128-gesture was not found: expected {data_folder / NAMES[0]}/{LISTS['train']} with the .aedat and "
-            "_labels.csv files beside it (the folder DvsGesture of DvsGesture.tar.gz), or SpikingJelly's "
+            f"dvs128-gesture was not found: expected {data_folder / NAMES[0]}/{LISTS['train']} "
+            "with the .aedat and "
+            "_labels.csv files beside it (the folder DvsGesture of DvsGesture.tar.gz), or "
+            "SpikingJelly's "
             "events_np/train/0/*.npz; give the folder with root or the variable SPIKEDRIVEN_DATA"
         )
     listed = (folder / LISTS["train"]).is_file()
@@ -102,8 +142,10 @@ def _cut_gestures(folder: Path, split: str) -> tuple[list[Recording], list[int]]
 
 
 def _gestures(path: Path) -> list[tuple[int, int, int]]:
-    """(class 1 to 11, start, stop) of each line but the title."""
-    return [_gesture(origin, text) for origin, text in read_lines(path)[1:]]
+    """(class 1 to 11, start, stop) of each line but the title, which need not be there."""
+    lines = read_lines(path)
+    titled = bool(lines) and _TITLE.fullmatch(lines[0][1]) is not None
+    return [_gesture(origin, text) for origin, text in lines[titled:]]
 
 
 def _gesture(origin: str, text: str) -> tuple[int, int, int]:
@@ -115,6 +157,7 @@ def _gesture(origin: str, text: str) -> tuple[int, int, int]:
         ) from None
     if not 1 <= label <= len(CLASSES) or not 0 <= start < stop:
         raise DataError(
-            f"{origin}: expected a class from 1 to {len(CLASSES)} and 0 <= start < end, found {text!r}"
+            f"{origin}: expected a class from 1 to {len(CLASSES)} and 0 <= start < end, found "
+            f"{text!r}"
         )
     return label, start, stop

@@ -7,6 +7,8 @@ import numpy as np
 
 from spikedriven.errors import InputError
 
+#: Microseconds, 285 years: far beyond it differences of times leave 64 bits.
+LARGEST_TIME = 1 << 53
 _DTYPES = {"t": np.int64, "x": np.int16, "y": np.int16, "p": np.bool_}
 
 
@@ -14,7 +16,8 @@ _DTYPES = {"t": np.int64, "x": np.int16, "y": np.int16, "p": np.bool_}
 class Events:
     """N events in the order of time; InputError for arrays that are no such thing.
 
-    t: int64 [N], microseconds, non-decreasing. x, y: int16 [N], column and row, 0 <= x < width and 0 <= y < height.
+    t: int64 [N], microseconds, non-decreasing, at most 2^53. x, y: int16 [N], column and row, 0 <=
+    x < width and 0 <= y < height.
     p: bool [N], True = ON (the pixel became brighter). height, width: of the sensor, pixels.
     """
 
@@ -40,17 +43,25 @@ class Events:
             found = getattr(self, name)
             if not 1 <= size <= 1 << 15:
                 raise InputError(
-                    f"events: the sensor is {self.width} x {self.height}, expected 1 to 32768 pixels"
+                    f"events: the sensor is {self.width} x {self.height}, expected 1 to 32768 "
+                    "pixels"
                 )
             if len(found) and not 0 <= found.min() <= found.max() < size:
                 raise InputError(
-                    f"events, {name}: expected 0 to {size - 1}, found {found.min()} to {found.max()}"
+                    f"events, {name}: expected 0 to {size - 1}, found {found.min()} to "
+                    f"{found.max()}"
                 )
+        if len(self.t) and not -LARGEST_TIME <= self.t.min() <= self.t.max() <= LARGEST_TIME:
+            raise InputError(
+                f"events, t: expected at most 2^53 microseconds, found {self.t.min()} to "
+                f"{self.t.max()}"
+            )
         back = np.flatnonzero(self.t[1:] < self.t[:-1])
         if len(back):
             at = int(back[0]) + 1
             raise InputError(
-                f"events, t: goes back at event {at}, from {self.t[at - 1]} to {self.t[at]} microseconds"
+                f"events, t: goes back at event {at}, from {self.t[at - 1]} to {self.t[at]} "
+                "microseconds"
             )
 
     def __len__(self) -> int:

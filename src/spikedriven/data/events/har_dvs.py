@@ -1,20 +1,22 @@
-"""HAR-DVS: 300 actions seen by a DAVIS346, 346 x 260 pixels (Wang et al., arXiv 2211.09648), as pictures of events.
+"""HAR-DVS: 300 actions seen by a DAVIS346, 346 x 260 pixels (Wang et al., arXiv 2211.09648), as
+pictures of events.
 
-Folder: train_label.txt and test_label.txt with lines "path number label", and below rawframes/ (or the folder itself)
-the paths. Every sub-folder of a path is a sample, a path without sub-folders is one itself: .png pictures, one per
-frame, in the order of their names (2 before 10).
+Folder: train_label.txt and test_label.txt with lines "path number label", and below rawframes/ (or
+the folder itself) the paths. Every sub-folder of a path is a sample, a path without sub-folders is
+one itself: .png pictures, one per frame, in the order of their names (2 before 10).
 
-A grey value g in 0..1 below 0.12 is an event of channel 0, one from 0.3 to 0.78 (the lower end excluded) an event of
-channel 1; anything else is background. This is how the release of SDT-V3 reads the set (measured), its transform
-included: short side to img_size / 0.875 (bicubic), centre crop, then the thresholds. What it does otherwise by accident
-is off by default:
+A grey value g in 0..1 below 0.12 is an event of channel 0, one from 0.3 to 0.78 (the lower end
+excluded) an event of channel 1; anything else is background. This is how the release of SDT-V3
+reads the set (measured), its transform included: short side to img_size / 0.875 (bicubic), centre
+crop, then the thresholds. What it does otherwise by accident is off by default:
 `frame_order: directory`, `eval_window: random`, `flip_each_frame: true`.
 """
 
 import re
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import Literal, Self
 
 import numpy as np
 import torch
@@ -37,17 +39,36 @@ DARK, BRIGHT, BACKGROUND = 0.12, 0.3, 0.78
 CROP_SHARE = 0.875
 
 
+@dataclass(frozen=True, kw_only=True)
+class HarDvsConfig(EventDataConfig):
+    """The data section of HAR-DVS, which comes as pictures."""
+
+    frame_order: Literal["sorted", "directory"] = "sorted"
+    """directory: the order of the file system, which is what the release reads."""
+    eval_window: Literal["centre", "random"] = "centre"
+    """Which T consecutive frames are evaluated. random: as the release, but drawn from the clip's
+    number."""
+    flip_each_frame: bool = False
+    """Draw hflip anew for every frame of a clip, as the release does."""
+
+    @property
+    def one_flip_per_clip(self) -> bool:
+        """As the field says."""
+        return not self.flip_each_frame
+
+
 def locate(data_folder: Path) -> Path | None:
     """The folder that holds the lists, if there is one."""
     return find_folder(data_folder, NAMES, LISTS["train"])
 
 
-def open_set(cfg: EventDataConfig, data_folder: Path, split: str) -> "HarDvs":
+def open_set(cfg: HarDvsConfig, data_folder: Path, split: str) -> "HarDvs":
     """The clips of the "train" or "test" list. DataError names what is missing or wrong."""
     folder = locate(data_folder)
     if folder is None:
         raise DataError(
-            f"har-dvs was not found: expected {data_folder / NAMES[0]}/{LISTS['train']} and {LISTS['test']} with "
+            f"har-dvs was not found: expected {data_folder / NAMES[0]}/{LISTS['train']} and "
+            f"{LISTS['test']} with "
             "rawframes/ beside them; give the folder with root or the variable SPIKEDRIVEN_DATA"
         )
     frames = folder / "rawframes" if (folder / "rawframes").is_dir() else folder
@@ -70,7 +91,8 @@ def _entry(origin: str, text: str) -> tuple[str, int]:
     ]  # "\u00b2" is a digit, but no number
     if len(words) != 3 or not all(numbers) or int(words[2]) >= NUM_CLASSES:
         raise DataError(
-            f"{origin}: expected 'path number label' with a label below {NUM_CLASSES}, found {text!r}"
+            f"{origin}: expected 'path number label' with a label below {NUM_CLASSES}, found "
+            f"{text!r}"
         )
     return words[0], int(words[2])
 
@@ -82,15 +104,19 @@ def _clips(path: Path, origin: str) -> list[Path]:
 
 
 class HarDvs(EventDataset):
-    """Clips of HAR-DVS: T consecutive pictures of a folder; a folder with fewer is filled up with empty frames.
+    """Clips of HAR-DVS: T consecutive pictures of a folder; a folder with fewer is filled up with
+    empty frames.
 
-    In training the window is drawn anew each time; in evaluation it is the middle one, or with `eval_window: random`
-    one that depends on the clip's number only. The frame cache is not used: the pictures are the frames.
+    In training the window is drawn anew each time; in evaluation it is the middle one, or with
+    `eval_window: random` one that depends on the clip's number only. The frame cache is not used:
+    the pictures are the frames.
     """
+
+    cfg: HarDvsConfig
 
     def __init__(
         self,
-        cfg: EventDataConfig,
+        cfg: HarDvsConfig,
         clips: Sequence[Path],
         targets: np.ndarray,
         numbers: np.ndarray | None = None,

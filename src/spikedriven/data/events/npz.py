@@ -1,13 +1,13 @@
-"""Event lists in .npz archives: arrays t, x, y, p of one length, and optionally the numbers height and width.
+"""Event lists in .npz archives: arrays t, x, y, p of one length, and optionally the numbers height
+and width.
 
-t: microseconds. p: 0 or False OFF, 1 or True ON. Any integer type that holds the values; no Python objects, which would
-have to be unpickled.
+t: microseconds. p: 0 or False OFF, 1 or True ON. Any integer type that holds the values; no Python
+objects, which would have to be unpickled.
 """
 
 import io
 import tokenize
 import zipfile
-import zlib
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -16,14 +16,16 @@ from typing import IO, NoReturn
 
 import numpy as np
 
-from spikedriven.data.events.binary import Clock, as_events, check_chunk
+from spikedriven.data.archives import check_members, read_header
+from spikedriven.data.events.binary import EventFile
 from spikedriven.data.events.events import Events
-from spikedriven.errors import DataError, InputError
+from spikedriven.data.events.raw import LARGEST_SIDE, RawPart, Source, places
+from spikedriven.errors import DataError, SpikedrivenError
 
 ARRAYS = ("t", "x", "y", "p")
-#: Of a sensor, pixels; a frame of a larger one would be gigabytes.
-LARGEST_SIDE = 1 << 12
-_LARGEST_TIME = 1 << 62
+_LARGEST_TIME = _LARGEST_PLACE = (
+    1 << 62
+)  # what does not fit 64 bits; the clock has a limit of its own
 #: What NumPy raises on a damaged .npy header, which is a Python literal.
 BAD_HEADER = (
     OSError,
@@ -48,8 +50,10 @@ class Column:
 
 
 def save_events(path: str | Path, events: Events) -> None:
-    """Write what `stream_npz` reads, compressed; whole or not at all. DataError when it cannot be written."""
-    from spikedriven.training.files import (
+    """Write what `open_npz` reads, compressed; whole or not at all. DataError when it cannot be
+    written.
+    """
+    from spikedriven.files import (
         replace_file,
     )  # the training package reads recipes, and they name data
 
@@ -64,42 +68,39 @@ def save_events(path: str | Path, events: Events) -> None:
         raise DataError(f"{path} cannot be written: {error.strerror or error}") from error
 
 
-def stream_npz(
-    path: str | Path, chunk: int = 1 << 16, height: int | None = None, width: int | None = None
-) -> Iterator[Events]:
-    """Parts of at most `chunk` events.
+def open_npz(file: EventFile, chunk: int) -> Source:
+    """The events of an archive, in memory that does not grow with it, whatever its headers claim.
 
-    height, width: of the sensor; default: what the archive says; an InputError where it does not. Memory does not grow
-    with the archive, whatever its headers claim. DataError names file, array, expected and found.
+    DataError names file, array, expected and found.
     """
-    check_chunk(chunk)
-    path = Path(path)
+    path = file.path
+    with _explained(path), zipfile.ZipFile(path) as archive, ExitStack() as stack:
+        check_members(archive)
+        columns = [_open_column(path, archive, stack, name) for name in ARRAYS]
+        _same_length(path, columns)
+        height, width = (_sensor_side(path, archive, stack, name) for name in ("height", "width"))
+    return Source(path, ".npz", _parts(path, chunk), height, width, unit="event")
+
+
+def _parts(path: Path, chunk: int) -> Iterator[RawPart]:
+    largest = {"x": _LARGEST_PLACE, "y": _LARGEST_PLACE, "p": 1, "t": _LARGEST_TIME}
     with _explained(path), zipfile.ZipFile(path) as archive, ExitStack() as stack:
         columns = [_open_column(path, archive, stack, name) for name in ARRAYS]
-        height = _sensor_side(path, archive, stack, "height") if height is None else height
-        width = _sensor_side(path, archive, stack, "width") if width is None else width
-        _same_length(path, columns)
-        largest = {"x": width - 1, "y": height - 1, "p": 1, "t": _LARGEST_TIME}
-        clock, length = Clock(path, "event"), columns[0].length
-        for at in range(0, length, chunk):
-            count = min(chunk, length - at)
-            values = {column.name: _values(path, column, count, at, largest) for column in columns}
-            values["t"] = clock.forward(values["t"], at, 1)
-            yield as_events(values, height, width)
+        for at in range(0, columns[0].length, chunk):
+            count = min(chunk, columns[0].length - at)
+            t, x, y, p = (_values(path, column, count, at, largest) for column in columns)
+            yield RawPart(t, x, y, p == 1, places(at, count, 1))
 
 
 @contextmanager
 def _explained(path: Path) -> Iterator[None]:
     try:
         yield
+    except SpikedrivenError:
+        raise
     except (
-        OSError,
-        zipfile.BadZipFile,
-        zlib.error,
-        EOFError,
-        NotImplementedError,
-        RuntimeError,
-    ) as error:
+        Exception
+    ) as error:  # zipfile and the decompressors raise nearly anything on damaged files
         raise DataError(f"{path} cannot be read as an .npz archive: {str(error)[:300]}") from error
 
 
@@ -117,14 +118,7 @@ def _open_column(path: Path, archive: zipfile.ZipFile, stack: ExitStack, name: s
 
 def _read_header(path: Path, name: str, stream: IO[bytes]) -> tuple[tuple[int, ...], np.dtype]:
     try:
-        version = np.lib.format.read_magic(stream)
-        reader = {
-            (1, 0): np.lib.format.read_array_header_1_0,
-            (2, 0): np.lib.format.read_array_header_2_0,
-        }
-        if version not in reader:
-            _refuse(path, name, "a .npy header of version 1 or 2", version)
-        shape, _fortran, dtype = reader[version](stream)
+        shape, _fortran, dtype = read_header(stream)
     except BAD_HEADER as error:
         raise DataError(f"{path}, array {name}: not a .npy header: {error}") from error
     return shape, dtype
@@ -136,9 +130,10 @@ def _same_length(path: Path, columns: list[Column]) -> None:
         raise DataError(f"{path}: expected arrays of one length, found {lengths}")
 
 
-def _sensor_side(path: Path, archive: zipfile.ZipFile, stack: ExitStack, name: str) -> int:
+def _sensor_side(path: Path, archive: zipfile.ZipFile, stack: ExitStack, name: str) -> int | None:
+    """Rows or columns of the sensor; None where the archive does not say it."""
     if f"{name}.npy" not in archive.namelist():
-        raise InputError(f"{path} does not say how large the sensor is: give height and width")
+        return None
     column = _open_column(path, archive, stack, name)
     if column.length != 1:
         _refuse(path, name, "one number", f"{column.length}")
@@ -149,7 +144,9 @@ def _sensor_side(path: Path, archive: zipfile.ZipFile, stack: ExitStack, name: s
 
 
 def _values(path: Path, column: Column, count: int, at: int, largest: dict[str, int]) -> np.ndarray:
-    """Values `at` to `at + count` of the array, int64, checked; with the last one also the checksum of the whole."""
+    """Values `at` to `at + count` of the array, int64, checked; with the last one also the
+    checksum of the whole.
+    """
     data = column.stream.read(count * column.dtype.itemsize)
     if len(data) != count * column.dtype.itemsize:
         found = at + len(data) // column.dtype.itemsize
@@ -157,7 +154,10 @@ def _values(path: Path, column: Column, count: int, at: int, largest: dict[str, 
     if at + count == column.length and column.stream.read(1):
         _refuse(path, column.name, f"{column.length} values", "bytes after them")
     raw = np.frombuffer(data, column.dtype)
-    top, lowest = largest[column.name], -_LARGEST_TIME if column.name == "t" else 0
+    top, lowest = (
+        largest[column.name],
+        0 if column.name in ("p", "height", "width") else -_LARGEST_TIME,
+    )
     low, high = int(raw.min()), int(raw.max())
     if low < lowest or high > top:
         _refuse(

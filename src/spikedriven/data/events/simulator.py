@@ -1,9 +1,10 @@
-"""A simulated event camera: light per pixel and sub-step in, events out. Nothing here was recorded by a sensor.
+"""A simulated event camera: light per pixel and sub-step in, events out. Nothing here was recorded
+by a sensor.
 
-Each pixel remembers the log light at its last event. When the log light has moved away from it by the pixel's
-threshold, an ON (brighter) or OFF (darker) event is due; within a sub-step the log light moves linearly, which
-gives each event its time. On top come noise events. (The principle: Lichtsteiner et al., JSSC 2008; simulation by
-interpolated crossings: Rebecq et al., CoRL 2018.)
+Each pixel remembers the log light at its last event. When the log light has moved away from it by
+the pixel's threshold, an ON (brighter) or OFF (darker) event is due; within a sub-step the log
+light moves linearly, which gives each event its time. On top come noise events. (The principle:
+Lichtsteiner et al., JSSC 2008; simulation by interpolated crossings: Rebecq et al., CoRL 2018.)
 """
 
 from dataclasses import dataclass
@@ -36,8 +37,8 @@ class Sensor:
     def watch(self, light: np.ndarray, step_us: int, rng: np.random.Generator) -> "Recording":
         """What the sensor reports of G scenes, each seen after a reset of all pixels.
 
-        light: float [S + 1, G, H, W], >= 0 (1: white), at the S + 1 borders of S sub-steps of `step_us` microseconds.
-        rng: for the noise; what is drawn does not depend on the light.
+        light: float [S + 1, G, H, W], >= 0 (1: white), at the S + 1 borders of S sub-steps of
+        `step_us` microseconds. rng: for the noise; what is drawn does not depend on the light.
         """
         height, width = self.thresholds.shape
         if light.ndim != 4 or len(light) < 2 or light.shape[2:] != (height, width) or step_us < 1:
@@ -53,8 +54,9 @@ class Sensor:
 
 
 def _crossings(level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Levels [S + 1, G, H, W] in units of the threshold -> signed whole numbers of events [S, G, H, W], and what each
-    pixel remembered before each sub-step, of the same shape."""
+    """Levels [S + 1, G, H, W] in units of the threshold -> signed whole numbers of events [S, G, H,
+    W], and what each pixel remembered before each sub-step, of the same shape.
+    """
     memory, counts = np.empty_like(level), np.empty_like(level[1:])
     memory[0] = level[0]
     for s, count in enumerate(counts):
@@ -67,7 +69,9 @@ def _crossings(level: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _noise(
     shape: tuple[int, ...], rate: float, step_us: int, rng: np.random.Generator
 ) -> np.ndarray:
-    """Noise events int64 [5, N]: scene, time in it, row, column, ON. Scene by scene the same, whatever their order."""
+    """Noise events int64 [5, N]: scene, time in it, row, column, ON. Scene by scene the same,
+    whatever their order.
+    """
     steps, scenes, height, width = shape
     numbers = rng.poisson(rate * steps * height * width, scenes)
     largest = np.array([steps * step_us, height, width, 2])[:, None]
@@ -77,7 +81,9 @@ def _noise(
 
 @dataclass(frozen=True, eq=False)
 class Recording:
-    """What `Sensor.watch` saw: S sub-steps of G scenes. The fields are its working; use the methods."""
+    """What `Sensor.watch` saw: S sub-steps of G scenes. The fields are its working; use the
+    methods.
+    """
 
     level: np.ndarray
     counts: np.ndarray
@@ -86,7 +92,9 @@ class Recording:
     step_us: int
 
     def events(self, order: np.ndarray | None = None) -> Events:
-        """All events; scene order[0] comes first (default: scene 0). Each scene lasts S * step_us microseconds."""
+        """All events; scene order[0] comes first (default: scene 0). Each scene lasts S *
+        step_us microseconds.
+        """
         steps, scenes, height, width = self.counts.shape
         scene, t, y, x, on = np.concatenate([self._signal(), self.noise], axis=1)
         rank = np.argsort(np.arange(scenes) if order is None else order)
@@ -104,7 +112,8 @@ class Recording:
         )
 
     def frames(self, time_steps: int, order: np.ndarray | None = None) -> np.ndarray:
-        """Event counts float32 [T, 2, H, W] (0: OFF, 1: ON): T equal spans of `events(order)`, without making those.
+        """Event counts float32 [T, 2, H, W] (0: OFF, 1: ON): T equal spans of `events(order)`,
+        without making those.
 
         InputError unless the borders of the spans are borders of sub-steps.
         """
@@ -131,7 +140,8 @@ class Recording:
         step, scene, y, x = np.unravel_index(flat, self.counts.shape)
         repeats = np.abs(number).astype(np.int64)
         nth = 1 + np.arange(repeats.sum()) - np.repeat(np.cumsum(repeats) - repeats, repeats)
-        # the n-th event is due when the level has moved n thresholds away from what the pixel remembered
+        # the n-th event is due when the level has moved n thresholds away from what the pixel
+        # remembered
         part = np.repeat((memory - start) / change, repeats) + nth * np.repeat(
             np.sign(number) / change, repeats
         )

@@ -25,11 +25,13 @@ def listed_recordings(path: Path, recordings: Mapping[str, Sequence[Path]]) -> s
         if len(found) != 1:
             number = "several recordings" if found else "none"
             raise DataError(
-                f"{origin}: expected CLASS/NAME of one recording, found {name!r}: {number} of that name"
+                f"{origin}: expected CLASS/NAME of one recording, found {name!r}: {number} of that "
+                "name"
             )
         if found[0] in chosen:
             raise DataError(
-                f"{origin}: {name!r} was named before, in {chosen[found[0]]}; keep one of the two lines"
+                f"{origin}: {name!r} was named before, in {chosen[found[0]]}; keep one of the two "
+                "lines"
             )
         chosen[found[0]] = origin
     return set(chosen)

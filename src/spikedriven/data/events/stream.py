@@ -1,4 +1,6 @@
-"""Frames of a recording as it comes in: one at a time, in memory that does not grow with the recording."""
+"""Frames of a recording as it comes in: one at a time, in memory that does not grow with the
+recording.
+"""
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
@@ -16,7 +18,9 @@ _EVER = 1 << 62
 
 @dataclass(frozen=True, eq=False)
 class Frame:
-    """counts: float32 [2, H, W], channel 0 of OFF, 1 of ON events. events: how many. end_us: time at its end."""
+    """counts: float32 [2, H, W], channel 0 of OFF, 1 of ON events. events: how many. end_us:
+    time at its end.
+    """
 
     counts: np.ndarray
     events: int
@@ -32,9 +36,10 @@ def frames_by_time(
 ) -> Iterator[Frame]:
     """Frames of `step_us` microseconds each; steps without events are frames too.
 
-    start_us: where the first step begins, what is before it being left out; default: at the first event. steps: how
-    many frames; default: up to the one that the last event is in. keep_rest: the last of `steps` frames has what comes
-    later too, which is left out otherwise. DataError for more than LONGEST_PAUSE empty steps in a row.
+    start_us: where the first step begins, what is before it being left out; default: at the first
+    event. steps: how many frames; default: up to the one that the last event is in. keep_rest: the
+    last of `steps` frames has what comes later too, which is left out otherwise. DataError for more
+    than LONGEST_PAUSE empty steps in a row.
     """
     _check(step_us, "step_us")
     step, counter, start, stop = 0, None, start_us, _EVER
@@ -59,7 +64,9 @@ def frames_by_time(
 def _by_step(
     events: Events, start: int, step_us: int, steps: int | None
 ) -> Iterator[tuple[int, Events]]:
-    """(number of the step, its events) of a chunk; with `steps`, what comes later is in the last one."""
+    """(number of the step, its events) of a chunk; with `steps`, what comes later is in the
+    last one.
+    """
     number = (events.t - start) // step_us
     if steps is not None:
         number = np.minimum(number, steps - 1)
@@ -72,8 +79,10 @@ def _by_step(
 def _check_pause(empty: int, step_us: int, events: Events) -> None:
     if empty > LONGEST_PAUSE:
         raise DataError(
-            f"no event for {empty} steps of {step_us} microseconds, up to the time {events.t[0]}; expected at most "
-            f"{LONGEST_PAUSE}. Are the times in microseconds, and does the first step begin where the events do?"
+            f"no event for {empty} steps of {step_us} microseconds, up to the time {events.t[0]}; "
+            "expected at most "
+            f"{LONGEST_PAUSE}. Are the times in microseconds, and does the first step begin where "
+            "the events do?"
         )
 
 
@@ -107,7 +116,8 @@ class _Counter:
     def add(self, events: Events) -> None:
         if (events.height, events.width) != (self.height, self.width):
             raise InputError(
-                f"the sensor changed from {self.height} x {self.width} to {events.height} x {events.width}"
+                f"the sensor changed from {self.height} x {self.width} to {events.height} x "
+                f"{events.width}"
             )
         pixel = (events.p * self.height + events.y.astype(np.int64)) * self.width + events.x
         self.counts += np.bincount(pixel, minlength=len(self.counts))

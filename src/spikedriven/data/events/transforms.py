@@ -1,6 +1,8 @@
-"""Frames of a clip on their way to the network: size, augmentation, mixing. One draw holds for all steps of a clip.
+"""Frames of a clip on their way to the network: size, augmentation, mixing. One draw holds for all
+steps of a clip.
 
-Every draw comes from a generator that the caller makes from (seed, epoch, index) or, for mixing, (seed, epoch, batch).
+Every draw comes from a generator that the caller makes from (seed, epoch, index) or, for mixing,
+(seed, epoch, batch).
 """
 
 import math
@@ -12,8 +14,9 @@ from torchvision.transforms.v2 import functional as F
 
 from spikedriven.data.events.config import EventDataConfig
 
-#: The SNN augment of the releases: magnitudes come from so many evenly spaced values from -largest to +largest. The
-#: shear is an angle in radians there (0.3 moves rows by tan 0.3 = 0.309 per row), shifts are pixels, rotations degrees.
+#: The SNN augment of the releases: magnitudes come from so many evenly spaced values from -largest
+#: to +largest. The shear is an angle in radians there (0.3 moves rows by tan 0.3 = 0.309 per row),
+#: shifts are pixels, rotations degrees.
 SNN_BINS, SNN_SHEAR, SNN_SHIFT, SNN_ROTATION, SNN_ERASED = 31, 0.3, 5.0, 30.0, (0.001, 0.11)
 SNN_OPERATIONS = ("identity", "shear", "shift x", "shift y", "rotate", "erase")
 
@@ -24,7 +27,7 @@ def resize(frames: Tensor, cfg: EventDataConfig) -> Tensor:
     return (
         frames
         if list(frames.shape[-2:]) == side
-        else F.resize(frames, side, antialias=cfg.antialias)
+        else F.resize(frames, side, antialias=cfg.antialiased)
     )
 
 
@@ -47,8 +50,9 @@ def augment(frames: Tensor, cfg: EventDataConfig, draws: np.random.Generator) ->
 
 
 def snn_augment(frames: Tensor, draws: np.random.Generator) -> Tensor:
-    """One of `SNN_OPERATIONS`, all equally likely, as in the release of Spikingformer; that of SDT (behind a flag that
-    none of its configurations sets) has the same without the erased square."""
+    """One of `SNN_OPERATIONS`, all equally likely, as in the release of Spikingformer; that of SDT
+    (behind a flag that none of its configurations sets) has the same without the erased square.
+    """
     operation = SNN_OPERATIONS[draws.integers(len(SNN_OPERATIONS))]
     share = np.linspace(-1, 1, SNN_BINS)[draws.integers(SNN_BINS)]
     if operation == "shear":
@@ -68,7 +72,7 @@ def snn_augment(frames: Tensor, draws: np.random.Generator) -> Tensor:
 
 
 def _flip(frames: Tensor, cfg: EventDataConfig, draws: np.random.Generator) -> Tensor:
-    if not cfg.flip_each_frame:
+    if cfg.one_flip_per_clip:
         return F.horizontal_flip(frames) if draws.random() < cfg.hflip else frames
     flipped = torch.from_numpy(draws.random(len(frames)) < cfg.hflip)
     return torch.where(flipped[:, None, None, None], F.horizontal_flip(frames), frames)
@@ -77,7 +81,9 @@ def _flip(frames: Tensor, cfg: EventDataConfig, draws: np.random.Generator) -> T
 def _affine(
     frames: Tensor, angle: float = 0.0, shift: tuple[int, int] = (0, 0), shear: float = 0.0
 ) -> Tensor:
-    """Around the centre, nearest neighbour, zeros where nothing was. angle: degrees; shear: radians, along x."""
+    """Around the centre, nearest neighbour, zeros where nothing was. angle: degrees; shear:
+    radians, along x.
+    """
     return F.affine(frames, float(angle), list(shift), 1.0, [math.degrees(shear), 0.0], fill=0.0)
 
 
@@ -93,8 +99,9 @@ def _cutout(frames: Tensor, side: int, draws: np.random.Generator) -> Tensor:
 def mix(
     frames: Tensor, cfg: EventDataConfig, epoch: int, draws: np.random.Generator
 ) -> tuple[Tensor, float | Tensor]:
-    """A batch `[B, T, 2, H, W]` mixed with itself in reverse order, and the share of each clip's own label: one number,
-    or `[B, 1]`."""
+    """A batch `[B, T, 2, H, W]` mixed with itself in reverse order, and the share of each clip's
+    own label: one number, or `[B, 1]`.
+    """
     if cfg.mixup_off_epoch and epoch >= cfg.mixup_off_epoch:
         return frames, 1.0
     if cfg.event_mix and draws.random() < cfg.event_mix_prob:
@@ -106,9 +113,11 @@ def mix(
 
 
 def event_mix(frames: Tensor, share: float, draws: np.random.Generator) -> tuple[Tensor, Tensor]:
-    """After EventMix (Shen et al., 2022, arXiv 2205.12054): where a random mixture of Gaussians over time, height and
-    width is dense, the events are the partner's; its level is such that `share` of the volume stays. Labels are mixed
-    by the numbers of events that are left of each clip."""
+    """After EventMix (Shen et al., 2022, arXiv 2205.12054): where a random mixture of Gaussians
+    over time, height and width is dense, the events are the partner's; its level is such that
+    `share` of the volume stays. Labels are mixed by the numbers of events that are left of each
+    clip.
+    """
     steps, height, width = frames.shape[1], *frames.shape[-2:]
     density = torch.from_numpy(_mixture((steps, height, width), draws))
     level = density.flatten().sort().values[min(int(share * density.numel()), density.numel() - 1)]

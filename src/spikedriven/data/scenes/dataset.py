@@ -1,8 +1,9 @@
-"""fashion-scenes: 1 to 4 garments of fashion-mini on a photographed texture, composed anew from (seed, split, index).
+"""fashion-scenes: 1 to 4 garments of fashion-mini on a photographed texture, composed anew from
+(seed, split, index).
 
-Train scenes are made of train garments and train textures, test scenes of test garments and test textures. They are
-composites, not natural images; what they offer is labels without error: boxes, masks and label map are of the pixels
-that were painted.
+Train scenes are made of train garments and train textures, test scenes of test garments and test
+textures. They are composites, not natural images; what they offer is labels without error: boxes,
+masks and label map are of the pixels that were painted.
 """
 
 from dataclasses import dataclass
@@ -32,7 +33,9 @@ TEXTURE_GAIN, GARMENT_GAIN = (0.35, 0.9), (0.5, 1.0)
 
 @dataclass(frozen=True)
 class Instance:
-    """One garment of a scene: its visible pixels bool [H, W], its grey values there uint8 [n], its label 1..10."""
+    """One garment of a scene: its visible pixels bool [H, W], its grey values there uint8 [n],
+    its label 1..10.
+    """
 
     visible: np.ndarray
     grey: np.ndarray
@@ -42,15 +45,17 @@ class Instance:
 class FashionScenes(Dataset[tuple[Tensor, dict[str, Tensor]]]):
     """Map-style data set; item i is a function of (seed, split, i) alone.
 
-    split: "train" or "test". size: height and width, 64 to 256 pixels. length: scenes; default 4000 train, 500 test.
-    Item: (uint8 [3, H, W], target); the target has, as torchvision's detectors take it,
+    split: "train" or "test". size: height and width, 64 to 256 pixels. length: scenes; default 4000
+    train, 500 test. Item: (uint8 [3, H, W], target); the target has, as torchvision's detectors
+    take it,
 
-    - boxes: float32 [N, 4], x0 y0 x1 y1, of the visible part; x1 and y1 lie behind the last pixel (width = x1 - x0);
+    - boxes: float32 [N, 4], x0 y0 x1 y1, of the visible part; x1 and y1 lie behind the last pixel
+      (width = x1 - x0);
     - labels: int64 [N], 1..10; masks: bool [N, H, W], visible pixels, disjoint;
     - label_map: uint8 [H, W], 0 background, 1..10.
 
-    Garments lie over each other in the order of the list: the first is on top. One of which less than 30 % would be
-    visible is not painted at all.
+    Garments lie over each other in the order of the list: the first is on top. One of which less
+    than 30 % would be visible is not painted at all.
     """
 
     classes = SCENE_CLASSES
@@ -88,6 +93,10 @@ class FashionScenes(Dataset[tuple[Tensor, dict[str, Tensor]]]):
             gains = draw.uniform(*GARMENT_GAIN, size=3)
             image[:, instance.visible] = np.outer(gains, instance.grey).astype(np.uint8)
         return torch.from_numpy(image), _target(instances, self.size)
+
+    def identity(self) -> tuple[bytes, ...]:
+        """Which scenes they are; see `spikedriven.data.record`."""
+        return (f"{self.split} {self.seed} {self.size} {self.length}".encode(),)
 
     def where(self, index: int) -> str:
         """What to call scene `index` in messages."""

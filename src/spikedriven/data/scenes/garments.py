@@ -15,14 +15,18 @@ SIDE = 28
 
 @dataclass(frozen=True)
 class Garments:
-    """images: uint8 [N, 28, 28]; masks: uint8 [N, 28, 28], 255 on the garment; labels: int64 [N], 0..9."""
+    """images: uint8 [N, 28, 28]; masks: uint8 [N, 28, 28], 255 on the garment; labels: int64
+    [N], 0..9.
+    """
 
     images: np.ndarray
     masks: np.ndarray
     labels: np.ndarray
 
     def cut_out(self, index: int, side: int, mirrored: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Grey values uint8 [side, side] and mask bool [side, side] of one garment, bilinearly resized."""
+        """Grey values uint8 [side, side] and mask bool [side, side] of one garment, bilinearly
+        resized.
+        """
         image, mask = (_resize(pixels[index], side) for pixels in (self.images, self.masks))
         step = -1 if mirrored else 1
         return image[:, ::step], mask[:, ::step] >= 128
@@ -38,8 +42,9 @@ def load_garments(split: str) -> Garments:
 
 
 def silhouettes(images: np.ndarray) -> np.ndarray:
-    """bool [N, H, W]: pixels of the garment, and those with garment on all four sides in their row and column, so that
-    dark prints and buttons do not become holes."""
+    """bool [N, H, W]: pixels of the garment, and those with garment on all four sides in their row
+    and column, so that dark prints and buttons do not become holes.
+    """
     solid = images > EMPTY
     left, up = np.logical_or.accumulate(solid, axis=2), np.logical_or.accumulate(solid, axis=1)
     right = np.logical_or.accumulate(solid[:, :, ::-1], axis=2)[:, :, ::-1]

@@ -1,6 +1,9 @@
-"""Images with label maps: fashion-scenes, ADE20K and Pascal VOC 2012. Pixels that do not count have the label 255."""
+"""Images with label maps: fashion-scenes, ADE20K and Pascal VOC 2012. Pixels that do not count
+have the label 255.
+"""
 
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,21 +12,46 @@ from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from spikedriven.data.images import UNREADABLE, decode
+from spikedriven.data.images import UNREADABLE, decode, decode_labels
 from spikedriven.data.lookup import below
+from spikedriven.data.parts import Part
 from spikedriven.data.scenes import FashionScenes
 from spikedriven.errors import DataError
 
 IGNORE = 255
 VOC_CLASSES = (
-    "background", "aeroplane", "bicycle", "bird", "boat", "bottle", "bus", "car", "cat", "chair", "cow", "diningtable",
-    "dog", "horse", "motorbike", "person", "pottedplant", "sheep", "sofa", "train", "tvmonitor",
-)  # fmt: skip
+    "background",
+    "aeroplane",
+    "bicycle",
+    "bird",
+    "boat",
+    "bottle",
+    "bus",
+    "car",
+    "cat",
+    "chair",
+    "cow",
+    "diningtable",
+    "dog",
+    "horse",
+    "motorbike",
+    "person",
+    "pottedplant",
+    "sheep",
+    "sofa",
+    "train",
+    "tvmonitor",
+)
 ADE_CLASSES = 150
 
 
 class LabelMaps(Dataset[tuple[Tensor, Tensor]]):
-    """Base of the sets; item i is (image uint8 [3, H, W], labels uint8 [H, W]: 0..K-1, or 255)."""
+    """Base of the sets; item i is (image uint8 [3, H, W], labels uint8 [H, W]: 0..K-1, or 255).
+
+    one_size: whether all images have the same size, so that several make a batch.
+    """
+
+    one_size = False
 
     def __init__(self, classes: Sequence[str]) -> None:
         self.classes = tuple(classes)
@@ -39,9 +67,15 @@ class LabelMaps(Dataset[tuple[Tensor, Tensor]]):
         """What to call sample `index` in messages."""
         raise NotImplementedError
 
+    def subset(self, indices: np.ndarray) -> Part:
+        """The samples at `indices`, in that order."""
+        return Part(self, indices)
+
 
 class SceneMaps(LabelMaps):
     """Label maps of fashion-scenes."""
+
+    one_size = True
 
     def __init__(self, scenes: FashionScenes) -> None:
         super().__init__(scenes.classes)
@@ -56,6 +90,10 @@ class SceneMaps(LabelMaps):
 
     def where(self, index: int) -> str:
         return self.scenes.where(index)
+
+    def identity(self) -> tuple[bytes, ...]:
+        """Which scenes they are."""
+        return self.scenes.identity()
 
 
 class FileMaps(LabelMaps):
@@ -72,8 +110,10 @@ class FileMaps(LabelMaps):
         return len(self.images)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        """DataError, naming the file, for one that is missing, damaged, or does not fit the other."""
-        image = np.array(_open(self.images[index], "RGB"))
+        """DataError, naming the file, for one that is missing, damaged, or does not fit the
+        other.
+        """
+        image = np.array(_open(self.images[index], partial(decode, mode="RGB")))
         found = self.read_labels(self.maps[index])
         if found.mode not in ("L", "P"):
             raise DataError(
@@ -82,36 +122,52 @@ class FileMaps(LabelMaps):
         labels = self.relabel(np.array(found))
         if labels.shape != image.shape[:2]:
             raise DataError(
-                f"{self.maps[index]}: {labels.shape[1]}x{labels.shape[0]} pixels, but {self.images[index]} has "
-                f"{image.shape[1]}x{image.shape[0]}; they must be of one size"
+                f"{self.maps[index]}: {labels.shape[1]}x{labels.shape[0]} pixels, but "
+                f"{self.images[index]} has "
+                f"{image.shape[1]}x{image.shape[0]}; they must be of one "
+                f"size{_turned(labels, image)}"
             )
         self._check_range(labels, index)
         return torch.from_numpy(image).permute(2, 0, 1), torch.from_numpy(labels)
 
     def read_labels(self, path: Path) -> Image.Image:
         """The label map of a file, one byte per pixel."""
-        return _open(path)
+        return _open(path, decode_labels)
 
     def _check_range(self, labels: np.ndarray, index: int) -> None:
         wrong = np.unique(labels[(labels >= self.num_classes) & (labels != IGNORE)])
         if len(wrong):
             raise DataError(
-                f"{self.maps[index]}: label {wrong[0]} found, expected 0..{self.num_classes - 1} or {IGNORE} "
+                f"{self.maps[index]}: label {wrong[0]} found, expected 0..{self.num_classes - 1} "
+                f"or {IGNORE} "
                 "(after the set's own renumbering)"
             )
 
     def where(self, index: int) -> str:
         return str(self.images[index])
 
+    def identity(self) -> tuple[bytes, ...]:
+        """The names of pictures and label maps."""
+        return tuple(
+            "\0".join(p.name for p in paths).encode() for paths in (self.images, self.maps)
+        )
 
-def _open(path: Path, mode: str | None = None) -> Image.Image:
+
+def _turned(labels: np.ndarray, image: np.ndarray) -> str:
+    if labels.shape != image.shape[1::-1]:
+        return ""
+    return " (is the picture turned by its EXIF orientation, and its map not? Turn the map too)"
+
+
+def _open(path: Path, read: Callable[[Path], Image.Image]) -> Image.Image:
     try:
-        return decode(path, mode)
+        return read(path)
     except UNREADABLE as error:
         raise DataError(f"{path} cannot be read as an image ({error}); restore the file") from error
 
 
-# ADE20K ---------------------------------------------------------------------------------------------------------------
+# ADE20K
+# --------------------------------------------------------------------------------------------------
 
 ADE_FOLDERS = {"train": "training", "test": "validation"}
 
@@ -133,21 +189,32 @@ def locate_ade(data_folder: Path) -> Path | None:
 
 
 def open_ade(data_folder: Path, split: str) -> FileMaps:
-    """SceneParsing150 (Zhou et al., CVPR 2017): 20,210 "train" or 2,000 "test" images (its validation part).
+    """SceneParsing150 (Zhou et al., CVPR 2017): 20,210 "train" or 2,000 "test" images (its
+    validation part).
 
     Value 0 of the files ("other") does not count; 1..150 become 0..149.
     """
     root = locate_ade(data_folder)
     if root is None:
         raise DataError(
-            f"ade20k was not found: expected {data_folder}/ADEChallengeData2016 with images/training, "
-            "images/validation, annotations/training and annotations/validation (ADEChallengeData2016.zip, "
-            "http://sceneparsing.csail.mit.edu); give the folder with data.root or the variable SPIKEDRIVEN_DATA"
+            f"ade20k was not found: expected {data_folder}/ADEChallengeData2016 with "
+            "images/training, "
+            "images/validation, annotations/training and annotations/validation "
+            "(ADEChallengeData2016.zip, "
+            "http://sceneparsing.csail.mit.edu); give the folder with data.root or the variable "
+            "SPIKEDRIVEN_DATA"
         )
     part = ADE_FOLDERS[split]
     images = sorted((root / "images" / part).glob("*.jpg"))
     maps = [root / "annotations" / part / f"{path.stem}.png" for path in images]
     check_pairs(images, maps, root / "images" / part)
+    alone = sorted(set((root / "annotations" / part).glob("*.png")) - set(maps))
+    if alone:
+        raise DataError(
+            f"{alone[0]} has no image ({len(alone)} such label maps): expected "
+            f"{root / 'images' / part}/"
+            f"{alone[0].stem}.jpg; unpack the set again, or name the images so"
+        )
     return FileMaps(images, maps, _ade_classes(root), _without_zero)
 
 
@@ -168,12 +235,14 @@ def _ade_classes(root: Path) -> list[str]:
     names = [row[-1].split(",")[0].strip() for row in rows]
     if len(names) != ADE_CLASSES:
         raise DataError(
-            f"{table}: {len(names)} classes found, expected {ADE_CLASSES}; restore the file or remove it"
+            f"{table}: {len(names)} classes found, expected {ADE_CLASSES}; restore the file or "
+            "remove it"
         )
     return names
 
 
-# Pascal VOC 2012 ------------------------------------------------------------------------------------------------------
+# Pascal VOC 2012
+# --------------------------------------------------------------------------------------------------
 
 VOC_LISTS = {"train": "train", "test": "val"}
 
@@ -187,12 +256,16 @@ def locate_voc(data_folder: Path) -> Path | None:
 
 
 def open_voc(data_folder: Path, split: str) -> FileMaps:
-    """Everingham et al., 2012: 1,464 "train" or 1,449 "test" images (its val list), 21 classes with the background."""
+    """Everingham et al., 2012: 1,464 "train" or 1,449 "test" images (its val list), 21 classes
+    with the background.
+    """
     root = locate_voc(data_folder)
     if root is None:
         raise DataError(
-            f"voc2012 was not found: expected {data_folder}/VOCdevkit/VOC2012 with JPEGImages, SegmentationClass and "
-            "ImageSets/Segmentation (VOCtrainval_11-May-2012.tar); give the folder with data.root or the variable "
+            f"voc2012 was not found: expected {data_folder}/VOCdevkit/VOC2012 with JPEGImages, "
+            "SegmentationClass and "
+            "ImageSets/Segmentation (VOCtrainval_11-May-2012.tar); give the folder with data.root "
+            "or the variable "
             "SPIKEDRIVEN_DATA"
         )
     names_file = root / "ImageSets" / "Segmentation" / f"{VOC_LISTS[split]}.txt"

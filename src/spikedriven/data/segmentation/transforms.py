@@ -1,6 +1,8 @@
-"""From an image and its label map to network input; both are moved together, by torchvision's transforms v2.
+"""From an image and its label map to network input; both are moved together, by torchvision's
+transforms v2.
 
-The order of MMSegmentation's pipelines: resize, crop, flip, photometric distortion; then normalisation and padding.
+The order of MMSegmentation's pipelines: resize, crop, flip, photometric distortion; then
+normalisation and padding.
 """
 
 import torch
@@ -20,7 +22,9 @@ Pair = tuple[tv_tensors.Image, tv_tensors.Mask]
 
 
 class TrainTransform:
-    """(uint8 [3, H, W], uint8 [H, W]) -> (float32 [3, S, S], int64 [S, S]); draws from torch's CPU generator."""
+    """(uint8 [3, H, W], uint8 [H, W]) -> (float32 [3, S, S], int64 [S, S]); draws from torch's
+    CPU generator.
+    """
 
     def __init__(self, cfg: SegmentationDataConfig) -> None:
         self.cfg, self.flip = cfg, v2.RandomHorizontalFlip(cfg.hflip)
@@ -57,7 +61,9 @@ class TrainTransform:
 
 
 class EvalTransform:
-    """(uint8 [3, H, W], uint8 [H, W]) -> (float32 [3, h, w] in the size for evaluation, int64 [H, W] as it was)."""
+    """(uint8 [3, H, W], uint8 [H, W]) -> (float32 [3, h, w] in the size for evaluation, int64
+    [H, W] as it was).
+    """
 
     def __init__(self, cfg: SegmentationDataConfig) -> None:
         self.cfg = cfg
@@ -91,7 +97,9 @@ def fit(pair: Pair, limits: tuple[int, int], factor: float) -> Pair:
 
 
 def fitted_size(size: torch.Size, limits: tuple[int, int], factor: float) -> list[int]:
-    """[height, width] after resizing: the largest with long and short side within the limits, ratio kept."""
+    """[height, width] after resizing: the largest with long and short side within the limits,
+    ratio kept.
+    """
     scale = min(limits[0] * factor / max(size), limits[1] * factor / min(size))
     return [max(1, int(length * scale + 0.5)) for length in size]
 
@@ -105,7 +113,9 @@ def dominated(labels: Tensor, share: float) -> bool:
 
 
 def distort(image: tv_tensors.Image) -> tv_tensors.Image:
-    """Brightness, contrast, saturation and hue, each with probability 1/2; contrast before or after the two others."""
+    """Brightness, contrast, saturation and hue, each with probability 1/2; contrast before or
+    after the two others.
+    """
     draws = torch.rand(5) < 0.5
     brightness, contrast, saturation, hue = (
         float(torch.empty(()).uniform_(*bounds)) for bounds in _BOUNDS
@@ -127,7 +137,9 @@ _BOUNDS = ((-BRIGHTNESS, BRIGHTNESS), CONTRAST, SATURATION, (-HUE, HUE))
 
 
 def _contrast(image: tv_tensors.Image, factor: float) -> tv_tensors.Image:
-    """Values times a factor, as MMSegmentation has it (torchvision's contrast keeps the mean grey)."""
+    """Values times a factor, as MMSegmentation has it (torchvision's contrast keeps the mean
+    grey).
+    """
     return tv_tensors.Image(
         (image.as_subclass(Tensor).float() * factor).clamp_(0, 255).to(torch.uint8)
     )

@@ -1,7 +1,8 @@
 """Pascal VOC 2012 with the labels of SBD in its train part: "voc12aug" of MMSegmentation.
 
-SBD, "Semantic Contours from Inverse Detectors" (Hariharan et al., ICCV 2011), labels the objects of 11,355 images of
-VOC 2012. Those that are in neither list of VOC's own segmentation join the train part: 1,464 + 9,118 = 10,582.
+SBD, "Semantic Contours from Inverse Detectors" (Hariharan et al., ICCV 2011), labels the objects of
+11,355 images of VOC 2012. Those that are in neither list of VOC's own segmentation join the train
+part: 1,464 + 9,118 = 10,582.
 """
 
 import importlib
@@ -43,7 +44,9 @@ def locate_sbd(data_folder: Path) -> Path | None:
 
 
 def locate_voc_aug(data_folder: Path) -> Path | None:
-    """The folder VOC2012, where the labels of SBD are there too: converted, or as they are distributed."""
+    """The folder VOC2012, where the labels of SBD are there too: converted, or as they are
+    distributed.
+    """
     root = locate_voc(data_folder)
     if root is None or not ((root / AUG_FOLDER).is_dir() or locate_sbd(data_folder)):
         return None
@@ -51,11 +54,12 @@ def locate_voc_aug(data_folder: Path) -> Path | None:
 
 
 def open_voc_aug(data_folder: Path, split: str) -> FileMaps:
-    """10,582 "train" images: VOC's own with VOC's labels, the others with those of SBD. "test" is that of VOC.
+    """10,582 "train" images: VOC's own with VOC's labels, the others with those of SBD. "test" is
+    that of VOC.
 
     The labels of SBD are read from PNG files in VOC2012/SegmentationClassAug, listed in
-    ImageSets/Segmentation/aug.txt or trainaug.txt (what MMSegmentation's converter writes); else from SBD itself
-    (VOCaug/dataset or benchmark_RELEASE/dataset with cls/*.mat), which needs scipy.
+    ImageSets/Segmentation/aug.txt or trainaug.txt (what MMSegmentation's converter writes); else
+    from SBD itself (VOCaug/dataset or benchmark_RELEASE/dataset with cls/*.mat), which needs scipy.
     """
     own = open_voc(data_folder, split)
     if split == "test":
@@ -97,8 +101,10 @@ def _sbd(data_folder: Path) -> Path:
     folder = locate_sbd(data_folder)
     if folder is None:
         raise DataError(
-            f"voc12aug: the labels of SBD were not found: expected {data_folder}/VOCdevkit/VOC2012/{AUG_FOLDER} (PNG "
-            f"files, as MMSegmentation's converter writes them), or {data_folder}/VOCaug/dataset with cls/, train.txt "
+            "voc12aug: the labels of SBD were not found: expected "
+            f"{data_folder}/VOCdevkit/VOC2012/{AUG_FOLDER} (PNG "
+            f"files, as MMSegmentation's converter writes them), or {data_folder}/VOCaug/dataset "
+            "with cls/, train.txt "
             "and val.txt (benchmark.tgz of the Semantic Boundaries Dataset)"
         )
     return folder
@@ -110,7 +116,8 @@ def _converted_list(root: Path) -> Path:
         if (lists / name).is_file():
             return lists / name
     raise DataError(
-        f"voc12aug: {root / AUG_FOLDER} is there, but neither {lists}/aug.txt nor trainaug.txt says which of its files "
+        f"voc12aug: {root / AUG_FOLDER} is there, but neither {lists}/aug.txt nor trainaug.txt "
+        "says which of its files "
         "are for training"
     )
 
@@ -121,6 +128,8 @@ def _scipy() -> Any:
         return importlib.import_module("scipy.io")
     except ModuleNotFoundError as error:
         raise DataError(
-            "voc12aug: the labels of SBD are MATLAB files, which scipy reads: pip install scipy. Or convert them to "
-            f"PNG files in VOC2012/{AUG_FOLDER} with MMSegmentation's tools/dataset_converters/voc_aug.py"
+            "voc12aug: the labels of SBD are MATLAB files, which scipy reads: pip install scipy. "
+            "Or convert them to "
+            f"PNG files in VOC2012/{AUG_FOLDER} with MMSegmentation's "
+            "tools/dataset_converters/voc_aug.py"
         ) from error
