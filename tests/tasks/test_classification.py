@@ -9,10 +9,10 @@ from torch import Tensor, nn
 
 from spikedriven.data import DataConfig
 from spikedriven.errors import InputError, RecipeError
+from spikedriven.recipes.types import LossConfig, ModelConfig, OptimConfig, Recipe
+from spikedriven.runs.distributed import World
 from spikedriven.tasks import create_task
 from spikedriven.tasks.classification import ClassificationTask, measure_accuracy
-from spikedriven.training.config import LossConfig, ModelConfig, OptimConfig, Recipe
-from spikedriven.training.distributed import World
 
 ALONE = World(0, 1, torch.device("cpu"))
 SMALL = {"embed_dim": 16, "depth": 1, "num_heads": 2, "stem_pools": "1111"}
@@ -45,8 +45,16 @@ def batches(labels: list[int], size: int) -> list[tuple[Tensor, Tensor]]:
 
 def test_accuracy_counts_every_image_once() -> None:
     # predictions 0, 1, 1, 2, 6; class 6's label is fifth best in row 4, and last in row 2
-    logits = torch.tensor([[9, 0, 0, 0, 0, 0, 0], [0, 9, 0, 0, 0, 0, 0], [1, 9, 2, 3, 4, 5, 0],
-                           [0, 0, 9, 0, 0, 0, 0], [8, 7, 6, 5, 0, 1, 9]], dtype=torch.float64)  # fmt: skip
+    logits = torch.tensor(
+        [
+            [9, 0, 0, 0, 0, 0, 0],
+            [0, 9, 0, 0, 0, 0, 0],
+            [1, 9, 2, 3, 4, 5, 0],
+            [0, 0, 9, 0, 0, 0, 0],
+            [8, 7, 6, 5, 0, 1, 9],
+        ],
+        dtype=torch.float64,
+    )
     result = measure_accuracy(Lookup(logits), batches([0, 1, 6, 2, 3], 2), 7, ALONE)
     assert (result.count, result.top1, result.top5) == (5, 60.0, 80.0)
     assert result.confusion.nonzero().tolist() == [[0, 0], [1, 1], [2, 2], [3, 6], [6, 1]]
@@ -126,13 +134,14 @@ def test_tet_trains_per_step_logits() -> None:
 def test_an_unknown_task_is_named() -> None:
     with pytest.raises(
         RecipeError,
-        match="one of classification, detection, distillation, pretraining, segmentation, found 'sculpture'",
+        match="one of classification, detection, distillation, pretraining, segmentation, found "
+        "'sculpture'",
     ):
         create_task(recipe(task="sculpture"))
 
 
 def test_validation_uses_the_part_set_aside(monkeypatch: pytest.MonkeyPatch) -> None:
-    import spikedriven.tasks.classification as module
+    import spikedriven.tasks.classes as module
 
     asked = []
     original = module.build_eval_loader

@@ -8,23 +8,40 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from spikedriven.data.detection import DetectionDataConfig, build_detection_eval_loader
+from spikedriven.cli.eval_tables import of_detector
+from spikedriven.data import build_eval_loader
+from spikedriven.data.detection import DetectionDataConfig
 from spikedriven.errors import InputError, RecipeError
 from spikedriven.models import create_model
 from spikedriven.recipes import load_recipe
+from spikedriven.recipes.types import (
+    LossConfig,
+    ModelConfig,
+    OptimConfig,
+    Recipe,
+    RunConfig,
+    ScheduleConfig,
+)
+from spikedriven.runs.checkpoint import load_run
+from spikedriven.runs.distributed import World
+from spikedriven.runs.start import start_from
 from spikedriven.tasks import create_task, detection
 from spikedriven.tasks.detection import measure_map
-from spikedriven.training.checkpoint import load_run
-from spikedriven.training.config import LossConfig, ModelConfig, OptimConfig, Recipe, ScheduleConfig
-from spikedriven.training.distributed import World
 from spikedriven.training.loop import Trainer
-from spikedriven.training.start import start_from
-from tests.data.detection.coco_files import write
+from tests.data.detection.coco_files import small_coco, write
 from tests.models.detection.detectors import ESF, HEADS, META, SMALL, small
 
 ALONE = World(0, 1, torch.device("cpu"))
-SCENES = DetectionDataConfig(dataset="fashion-scenes", sizes=(64,), test_size=64, max_size=64, scene_size=64,
-                             train_images=4, test_images=5, workers=0)  # fmt: skip
+SCENES = DetectionDataConfig(
+    dataset="fashion-scenes",
+    sizes=(64,),
+    test_size=64,
+    max_size=64,
+    scene_size=64,
+    train_images=4,
+    test_images=5,
+    workers=0,
+)
 ARGS = {**SMALL, **HEADS}
 for _name in ("num_classes", "min_size", "max_size"):
     del ARGS[_name]
@@ -38,10 +55,12 @@ def recipe(**changes):
 
 
 class Oracle:
-    """Answers with the targets of the test part, all but every `miss`-th object, in reverse order of scores."""
+    """Answers with the targets of the test part, all but every `miss`-th object, in reverse
+    order of scores.
+    """
 
     def __init__(self, miss=10**9, masks=True):
-        loader = build_detection_eval_loader(SCENES, batch_size=1)
+        loader = build_eval_loader(SCENES, batch_size=1, as_evaluated=True)
         self.targets, self.miss, self.masks = (
             {image[0].sum().item(): t[0] for image, t in loader},
             miss,
@@ -61,7 +80,7 @@ class Oracle:
 
 
 def test_perfect_answers_score_one():
-    loader = build_detection_eval_loader(SCENES, batch_size=2)
+    loader = build_eval_loader(SCENES, batch_size=2, as_evaluated=True)
     found = measure_map(Oracle(), loader, ALONE, per_class=True)
     assert [found[k] for k in ("box_map", "box_map50", "segm_map", "segm_map50")] == pytest.approx(
         [1.0] * 4
@@ -75,25 +94,43 @@ def test_perfect_answers_score_one():
 
 
 def test_missed_objects_cost_and_boxes_alone_are_enough():
-    loader = build_detection_eval_loader(SCENES, batch_size=2)
+    loader = build_eval_loader(SCENES, batch_size=2, as_evaluated=True)
     found = measure_map(Oracle(miss=2, masks=False), loader, ALONE)
     assert 0 < found["box_map"] < 0.95 and "segm_map" not in found
 
 
 def test_shards_give_the_figures_of_one_process(monkeypatch):
-    """Five images over two processes: their lists have different lengths, and both must see all of them."""
-    whole = measure_map(Oracle(miss=3), build_detection_eval_loader(SCENES, batch_size=2), ALONE)
+    """Five images over two processes: their lists have different lengths, and both must see all
+    of them.
+    """
+    whole = measure_map(
+        Oracle(miss=3), build_eval_loader(SCENES, batch_size=2, as_evaluated=True), ALONE
+    )
     shares = {}
     for rank in (0, 1):
-        loader = build_detection_eval_loader(SCENES, batch_size=2, rank=rank, world_size=2)
+        loader = build_eval_loader(SCENES, batch_size=2, rank=rank, world_size=2, as_evaluated=True)
         monkeypatch.setattr(
             detection, "gather", lambda value, world, rank=rank: [shares.setdefault(rank, value)]
         )
         measure_map(Oracle(miss=3), loader, ALONE)
     assert [len(shares[rank][1]["groundtruth_box"]) for rank in (0, 1)] == [3, 2]
     monkeypatch.setattr(detection, "gather", lambda value, world: [shares[0], shares[1]])
-    loader = build_detection_eval_loader(SCENES, batch_size=2, rank=1, world_size=2)
+    loader = build_eval_loader(SCENES, batch_size=2, rank=1, world_size=2, as_evaluated=True)
     assert measure_map(Oracle(miss=3), loader, ALONE) == whole
+
+
+def test_images_without_objects_have_no_precision():
+    empty = {"boxes": torch.zeros(0, 4), "labels": torch.zeros(0, dtype=torch.int64)}
+    answer = {**empty, "scores": torch.zeros(0)}
+    with pytest.raises(InputError, match="says nothing where there is no object"):
+        measure_map(lambda images: [answer], [([torch.zeros(3, 8, 8)], [empty])], ALONE)
+
+
+def test_a_class_without_objects_is_said_to_have_none():
+    found = {"box_map": 0.5, "box_map_per_class": [0.5, -1.0], "classes": [1, 2]}
+    told = of_detector(found, ("cat", "dog"))
+    assert told.record["map_per_class"] == {"cat": {"box": 0.5}, "dog": {"box": None}}
+    assert told.tables[1].caption == "–: no object of the class in these images"
 
 
 def test_missing_packages_are_named(monkeypatch):
@@ -110,11 +147,10 @@ def test_recipes_that_cannot_be_meant():
     with pytest.raises(RecipeError, match=r"use model\.args\.backbone_args\.time_steps"):
         create_task(recipe(model=ModelConfig(name="mask_rcnn", time_steps=4)))
     with pytest.raises(
-        RecipeError, match="num_classes=80, but fashion-scenes has 10 classes of objects"
+        RecipeError, match="num_classes=80, but data set 'fashion-scenes' has 10 classes"
     ):
-        create_task(
-            recipe(model=ModelConfig(name="mask_rcnn", num_classes=80, args=ARGS))
-        ).train_loader(0, 1)
+        wrong = ModelConfig(name="mask_rcnn", num_classes=80, args=ARGS)
+        create_task(recipe(model=wrong, run=RunConfig(batch_size=2))).train_loader(0, 1)
 
 
 def test_data_says_how_large_images_are():
@@ -143,8 +179,10 @@ def test_a_classifiers_weights_go_into_the_encoder(tmp_path):
 
 
 def test_the_gradient_leads_downhill():
-    """Of the classifier of RoIs alone the loss is convex, and curved by half the largest squared input at most: steps
-    of 0.01 lower it each time for inputs up to 20, whatever the layers before it say."""
+    """Of the classifier of RoIs alone the loss is convex, and curved by half the largest squared
+    input at most: steps of 0.01 lower it each time for inputs up to 20, whatever the layers before
+    it say.
+    """
     torch.manual_seed(0)
     task = create_task(recipe(data=dataclasses.replace(SCENES, train_images=2, hflip=0.0)))
     batch = next(iter(task_loader(task).epoch(0)))
@@ -185,32 +223,23 @@ FAMILIES = {
 @pytest.mark.parametrize("name", FAMILIES)
 def test_recipe_families_train_and_come_back(name, tmp_path):
     full = load_recipe(name)
-    data = {"root": write(tmp_path), "sizes": (64, 96), "test_size": 64, "max_size": 96, "crop_resize": (64,),
-            "crop_range": (48, 64), "train_images": 2, "test_images": 2, "workers": 0}  # fmt: skip
+    published = name.startswith(("e_", "meta_"))
+    data = {"sizes": (64, 96), "test_size": 64, "max_size": 96, "workers": 0}
+    data |= {"root": write(tmp_path)} if published else {"train_images": 2, "test_images": 2}
+    data |= {"crop_resize": (64,), "crop_range": (48, 64)} if full.data.crop else {}
     small_recipe = dataclasses.replace(
         full,
         model=dataclasses.replace(full.model, args={**full.model.args, **FAMILIES[name]}),
         data=dataclasses.replace(full.data, **data),
-        schedule=dataclasses.replace(full.schedule, warmup_epochs=0.0),
+        schedule=dataclasses.replace(full.schedule, warmup_epochs=0.0, warmup_lr=0.0),
         run=dataclasses.replace(full.run, batch_size=2, max_steps=2, device="cpu"),
     )
-    if name.startswith(("e_", "meta_")):  # the toy set has two classes
-        entry = dataclasses.replace(detection_set("coco2017"), num_classes=2)
+    if published:  # the toy set has two classes
         with pytest.MonkeyPatch.context() as patch:
-            patch.setitem(sets(), "coco2017", entry)
+            small_coco(patch)
             _train(small_recipe, tmp_path)
     else:
         _train(small_recipe, tmp_path)
-
-
-def sets():
-    from spikedriven.data.detection.config import DETECTION_SETS
-
-    return DETECTION_SETS
-
-
-def detection_set(name):
-    return sets()[name]
 
 
 def _train(toy, folder):
@@ -221,5 +250,5 @@ def _train(toy, folder):
     assert outcome.step == 2 and 0 <= outcome.figures["box_map"] <= 1
     assert ("segm_map" in outcome.figures) == (toy.model.name != "retinanet")
     model, again = load_run(folder / "run")
-    assert again.model.num_classes == model.num_classes == toy.data.num_classes
+    assert again.model.num_classes == model.num_classes == toy.data.entry.facts.num_classes
     assert SimpleNamespace(**model(torch.rand(1, 3, 64, 64))[0]).boxes.shape[1] == 4

@@ -1,4 +1,6 @@
-"""Masked pre-training: labels are not looked at, evaluation does not depend on batches, resuming is exact."""
+"""Masked pre-training: labels are not looked at, evaluation does not depend on batches,
+resuming is exact.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -10,9 +12,9 @@ from torch import nn
 
 from spikedriven.errors import RecipeError
 from spikedriven.models.spike_mae import MaskedPrediction
+from spikedriven.recipes.types import LossConfig, RunConfig
 from spikedriven.tasks import create_task
 from spikedriven.tasks.pretraining import evaluation_noise, measure_masked
-from spikedriven.training.config import LossConfig, RunConfig
 from tests.tasks.toys import DATA, classifier, masked_autoencoder, recipe
 from tests.training.toys import ALONE, train
 
@@ -103,7 +105,7 @@ def test_explained_is_the_share_of_the_variance(share: float) -> None:
     [
         ({"model": classifier()}, "no classes"),
         ({"model": dataclasses.replace(classifier(), num_classes=None)}, "is for spike_mae models"),
-        ({"data": dataclasses.replace(DATA, smoothing=0.1)}, "has no labels"),
+        ({"data": dataclasses.replace(DATA, smoothing=0.1)}, "only where the task has labels"),
         ({"loss": LossConfig(tet=True)}, "has its own loss"),
     ],
 )

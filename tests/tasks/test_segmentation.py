@@ -11,17 +11,12 @@ from torch import nn
 from spikedriven.data.segmentation import SegmentationDataConfig
 from spikedriven.errors import InputError, RecipeError
 from spikedriven.recipes import load_recipe
+from spikedriven.recipes.types import LossConfig, ModelConfig
+from spikedriven.runs.checkpoint import load_run
+from spikedriven.runs.distributed import World
+from spikedriven.runs.networks import build_segmenter
 from spikedriven.tasks import create_task
-from spikedriven.tasks.segmentation import (
-    Overlap,
-    SegmentationTask,
-    build_segmenter,
-    measure_overlap,
-    pixel_loss,
-)
-from spikedriven.training.checkpoint import load_run
-from spikedriven.training.config import LossConfig, ModelConfig
-from spikedriven.training.distributed import World
+from spikedriven.tasks.segmentation import Overlap, SegmentationTask, measure_overlap, pixel_loss
 from tests.training.toys import ALONE, train
 
 TOY = load_recipe(str(Path(__file__).parent / "toy_segmentation.yaml"))
@@ -128,8 +123,13 @@ def test_a_run_trains_and_comes_back(tmp_path):
     model, recipe = load_run(tmp_path / "run")
     assert recipe.data == TOY.data and recipe.model.num_classes == 11
     x = torch.randn(1, 3, 64, 64)
-    assert torch.equal(model(x), trainer.net.eval()(x)) and model(x).shape == (1, 11, 64, 64)
-    scales = {group["lr_scale"] for group in trainer.optimizer.param_groups}
+    assert torch.equal(model(x), trainer.learner.net.eval()(x)) and model(x).shape == (
+        1,
+        11,
+        64,
+        64,
+    )
+    scales = {group["lr_scale"] for group in trainer.learner.optimizer.param_groups}
     assert scales == {1.0, 2.0}
 
 
@@ -139,13 +139,15 @@ def test_resume_ends_with_the_same_bits(tmp_path):
     stopped = dataclasses.replace(two, run=dataclasses.replace(two.run, max_steps=3))
     train(stopped, tmp_path / "halves")
     halves, _ = train(two, tmp_path / "halves", resume=True)
-    for key, value in whole.net.state_dict().items():
-        assert torch.equal(value, halves.net.state_dict()[key]), key
+    for key, value in whole.learner.net.state_dict().items():
+        assert torch.equal(value, halves.learner.net.state_dict()[key]), key
 
 
 def test_the_gradient_leads_downhill():
-    """Of the classifier alone the loss is convex, and curved by half the largest squared input at most: 17 / 2 for 16
-    channels up to 1 and the bias. Steps of 0.1 lower it each time, whatever the layers before it say."""
+    """Of the classifier alone the loss is convex, and curved by half the largest squared input at
+    most: 17 / 2 for 16 channels up to 1 and the bias. Steps of 0.1 lower it each time, whatever the
+    layers before it say.
+    """
     recipe = dataclasses.replace(TOY, data=dataclasses.replace(TOY.data, hflip=0.0))
     task: SegmentationTask = create_task(recipe)
     batch = next(iter(task.train_loader(0, 1).epoch(0)))
@@ -179,10 +181,19 @@ def test_recipes_that_cannot_be_run():
 
 def test_time_steps_and_image_size_reach_the_backbone():
     model = ModelConfig(
-        name="semantic_fpn", time_steps=3, num_classes=4,
-        args={"backbone": "meta_spikeformer_15m", "width": 8,
-              "backbone_args": {"embed_dims": [8, 8, 8, 8], "depths": [1, 1, 1, 1, 1], "num_heads": 2}},
-    )  # fmt: skip
+        name="semantic_fpn",
+        time_steps=3,
+        num_classes=4,
+        args={
+            "backbone": "meta_spikeformer_15m",
+            "width": 8,
+            "backbone_args": {
+                "embed_dims": [8, 8, 8, 8],
+                "depths": [1, 1, 1, 1, 1],
+                "num_heads": 2,
+            },
+        },
+    )
     built = build_segmenter(model, SegmentationDataConfig(img_size=96))
     assert (
         built.time_steps == 3

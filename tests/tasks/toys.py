@@ -4,7 +4,7 @@ import dataclasses
 from typing import Any
 
 from spikedriven.data import DataConfig
-from spikedriven.training.config import ModelConfig, OptimConfig, Recipe, RunConfig, ScheduleConfig
+from spikedriven.recipes.types import ModelConfig, OptimConfig, Recipe, RunConfig, ScheduleConfig
 
 WIDTHS = {
     "embed_dims": [8, 16, 16],

@@ -1,4 +1,6 @@
-"""The arena of large tensors: what it holds stays apart and whole, it wastes little, and nothing depends on it."""
+"""The arena of large tensors: what it holds stays apart and whole, it wastes little, and
+nothing depends on it.
+"""
 
 import os
 import shutil
@@ -64,26 +66,30 @@ def churn(seed):
             tensor, value = held.pop(rng.randrange(len(held)))
             assert bool((tensor == value).all()), "another tensor wrote into this one"
         else:
-            size, value = rng.choice([10, 5000, 20_000, 300_000]) + rng.randrange(3000), seed * 1e6 + number
+            size = rng.choice([10, 5000, 20_000, 300_000]) + rng.randrange(3000)
+            value = seed * 1e6 + number
             held.append((torch.full((size,), value), value))
 threads = [threading.Thread(target=churn, args=(seed,)) for seed in range(4)]
 for thread in threads: thread.start()
 for thread in threads: thread.join()
 after = figures()
 assert after.used == before and after.extent >= after.peak > 10 << 20
-whole = torch.empty(after.extent - before - 256, dtype=torch.uint8)  # what was let go is one hole again
+# what was let go is one hole again
+whole = torch.empty(after.extent - before - 256, dtype=torch.uint8)
 assert figures().extent == after.extent
 print("fine")
 """
 
 
+@pytest.mark.slow
 def test_tensors_of_several_threads_stay_apart_and_leave_no_holes():
     assert run(START + CHURN) == "fine"
 
 
 PATTERN = """
 before, kept = figures().used, []
-for layer in range(40):  # each layer keeps its map and a few small things, and lets go of what it made on the way
+# each layer keeps its map and a few small things, and lets go of what it made on the way
+for layer in range(40):
     made = torch.empty(2**20)
     kept.append(torch.empty(2**20))
     kept += [torch.empty(40) for _ in range(20)]
@@ -93,10 +99,12 @@ print((after.extent - before) / (after.peak - before))
 """
 
 
+@pytest.mark.slow
 def test_small_tensors_do_not_come_between_large_ones():
     assert float(run(START + PATTERN)) < 1.03
 
 
+@pytest.mark.slow
 def test_what_does_not_fit_is_refused_as_always():
     program = (
         START
@@ -139,6 +147,7 @@ def test_a_forked_process_goes_on_whatever_other_threads_were_doing():
     assert run(START + FORKS) == "100 False True"
 
 
+@pytest.mark.slow
 def test_the_profiler_sees_its_tensors():
     program = (
         START
@@ -172,6 +181,7 @@ def test_gradients_have_the_same_bits_with_and_without():
     assert run(STEP) == "True"
 
 
+@pytest.mark.slow
 def test_it_is_compiled_once_also_by_processes_that_start_at_the_same_time(tmp_path: Path):
     command = [sys.executable, "-c", START + "print('fine')"]
     environment = {**os.environ, "HOME": str(tmp_path)}
@@ -199,6 +209,7 @@ assert float(torch.ones(100_000).sum()) == 100_000
 )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "what, reason",
     [("compiler", "No such file"), ("source", "failed"), ("folder", "Not a directory")],
@@ -216,6 +227,7 @@ def test_without_a_compiler_or_a_folder_tensors_stay_in_the_heap(
     assert not list(home.rglob("*.so"))
 
 
+@pytest.mark.slow
 def test_a_damaged_library_is_no_reason_to_stop(tmp_path: Path):
     run(START, HOME=str(tmp_path))
     (library,) = tmp_path.rglob("*.so")

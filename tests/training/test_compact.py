@@ -5,7 +5,8 @@ import torch
 from torch import nn
 
 import spikedriven as sd
-from spikedriven.neurons import IntegerNeuron, native_cpu
+from spikedriven.kernels import extension
+from spikedriven.neurons import IntegerNeuron
 from spikedriven.training.compact import (
     BINARY,
     Alphabet,
@@ -17,7 +18,7 @@ from spikedriven.training.compact import (
 )
 
 pytestmark = pytest.mark.skipif(
-    native_cpu.extension() is None, reason="installed without a C++ compiler"
+    extension.extension() is None, reason="installed without a C++ compiler"
 )
 
 ALPHABETS = [BINARY, Alphabet(4, 4.0), Alphabet(8, 1.0), Alphabet(6, 3.0), Alphabet(15, 15.0)]
@@ -72,11 +73,23 @@ def gradients(model, x, choices):
     return [p.grad.clone() for p in model.parameters() if p.grad is not None]
 
 
-@pytest.mark.parametrize("name, options", [
-    ("sdt_2_256_cifar", {"embed_dim": 64}),
-    ("spikingformer_2_384_cifar", {"embed_dim": 48}),
-    ("e_spikeformer_3m", {"embed_dims": (16, 16, 32, 32), "depths": (1, 1, 1, 1, 0), "img_size": 32, "num_heads": 4}),
-])  # fmt: skip
+@pytest.mark.parametrize(
+    "name, options",
+    [
+        ("sdt_2_256_cifar", {"embed_dim": 64}),
+        ("spikingformer_2_384_cifar", {"embed_dim": 48}),
+        ("spikformer_4_384_cifar", {"embed_dim": 48, "depth": 2}),
+        (
+            "e_spikeformer_3m",
+            {
+                "embed_dims": (16, 16, 32, 32),
+                "depths": (1, 1, 1, 1, 0),
+                "img_size": 32,
+                "num_heads": 4,
+            },
+        ),
+    ],
+)
 def test_gradients_have_the_same_bits(name, options):
     torch.manual_seed(0)
     model = sd.create_model(name, **options).train()

@@ -1,4 +1,6 @@
-"""`run.compile`: a training step under PyTorch's default compiler computes what it computes without."""
+"""`run.compile`: a training step under PyTorch's default compiler computes what it computes
+without.
+"""
 
 import copy
 

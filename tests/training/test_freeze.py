@@ -9,9 +9,9 @@ import torch
 
 from spikedriven.errors import RecipeError
 from spikedriven.recipes import load_recipe
+from spikedriven.recipes.types import ModelConfig, Recipe, RunConfig
+from spikedriven.runs.checkpoint import load_run
 from spikedriven.tasks import create_task
-from spikedriven.training.checkpoint import load_run
-from spikedriven.training.config import ModelConfig, Recipe, RunConfig
 from spikedriven.training.freeze import freeze, frozen_norms
 from tests.tasks.toys import classifier, masked_autoencoder, recipe
 from tests.training.toys import train
@@ -86,15 +86,15 @@ def test_a_run_leaves_frozen_parts_alone_and_resumes_to_the_same_bits(
     start = create_task(short(model, 4)).build_model().state_dict()
     whole, _ = train(short(model, 4), tmp_path / "whole")
     assert "frozen: " in capsys.readouterr().err
-    assert whole.ema is not None
-    for state in (whole.net.state_dict(), whole.ema.module.state_dict()):
+    assert whole.learner.ema is not None
+    for state in (whole.learner.net.state_dict(), whole.learner.ema.module.state_dict()):
         frozen = [name for name in start if name.startswith("stages.")]
         assert len(frozen) > 20 and all(torch.equal(state[name], start[name]) for name in frozen)
-    assert not torch.equal(whole.net.state_dict()["head.weight"], start["head.weight"])
+    assert not torch.equal(whole.learner.net.state_dict()["head.weight"], start["head.weight"])
     train(short(model, 2), tmp_path / "r")
     resumed, _ = train(short(model, 4), tmp_path / "r", resume=True)
-    for name, value in whole.net.state_dict().items():
-        assert torch.equal(resumed.net.state_dict()[name], value), name
+    for name, value in whole.learner.net.state_dict().items():
+        assert torch.equal(resumed.learner.net.state_dict()[name], value), name
 
 
 def test_the_linear_probe_that_ships(tmp_path: Path) -> None:
@@ -113,6 +113,6 @@ def test_the_linear_probe_that_ships(tmp_path: Path) -> None:
         init_strict=shipped.init_strict,
     )
     trainer, _ = train(short(model, 2), tmp_path / "probe")
-    encoder, own = load_run(tmp_path / "mae")[0].state_dict(), trainer.net.state_dict()
+    encoder, own = load_run(tmp_path / "mae")[0].state_dict(), trainer.learner.net.state_dict()
     stages = [name for name in own if name.startswith("stages.")]
     assert len(stages) > 20 and all(torch.equal(own[name], encoder[name]) for name in stages)

@@ -1,4 +1,6 @@
-"""Dead and saturated layers: found on one batch, told to a person and to the log, shown in the report."""
+"""Dead and saturated layers: found on one batch, told to a person and to the log, shown in the
+report.
+"""
 
 import json
 from pathlib import Path
@@ -8,15 +10,17 @@ import torch
 from torch import Tensor, nn
 
 from spikedriven.neurons import LIF, IntegerNeuron
+from spikedriven.runs.log import RunLog
 from spikedriven.tasks import TASKS
 from spikedriven.training.health import NAMED, BatchFiring, first_batch
 from spikedriven.training.loop import Trainer
-from spikedriven.training.runlog import RunLog
 from tests.training.toys import ALONE, FEATURES, ToyTask, toy_recipe
 
 
 class Net(nn.Module):
-    """One layer that never fires, one that always does, one in between, one that is called twice."""
+    """One layer that never fires, one that always does, one in between, one that is called
+    twice.
+    """
 
     def __init__(self) -> None:
         super().__init__()

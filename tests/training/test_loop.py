@@ -1,4 +1,6 @@
-"""The loop on a toy task: exact resume, accumulation, averaging, the log, and losses that are not a number."""
+"""The loop on a toy task: exact resume, accumulation, averaging, the log, and losses that are
+not a number.
+"""
 
 import dataclasses
 import json
@@ -8,16 +10,20 @@ from pathlib import Path
 import pytest
 import torch
 
+from spikedriven.data import config_for
 from spikedriven.errors import CheckpointError, RecipeError
-from spikedriven.training.checkpoint import CheckpointStore, load_run
-from spikedriven.training.config import OptimConfig, ScheduleConfig
+from spikedriven.recipes.reading import read_recipe
+from spikedriven.recipes.types import OptimConfig, ScheduleConfig
+from spikedriven.runs.checkpoint import CheckpointStore, load_run
+from spikedriven.runs.claim import LOCK
 from spikedriven.training.diagnose import NonFiniteError
 from spikedriven.training.loop import Trainer, exit_status
+from tests.runs.holding import holding
 from tests.training.toys import ALONE, BATCHES, ToyTask, toy_recipe, train
 
 
 def parameters(trainer) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in trainer.net.state_dict().items()}
+    return {name: value.clone() for name, value in trainer.learner.net.state_dict().items()}
 
 
 def assert_equal(a: dict[str, torch.Tensor], b: dict[str, torch.Tensor]) -> None:
@@ -31,7 +37,9 @@ def log(folder: Path) -> list[dict]:
 
 @pytest.mark.parametrize("stop", [1, 5, BATCHES, BATCHES + 1, 3 * BATCHES - 1])
 def test_a_resumed_run_ends_with_the_same_bits(stop: int, tmp_path: Path) -> None:
-    """Dropout, an average with warm-up and Adam's moments all have to come back; also at the seam between epochs."""
+    """Dropout, an average with warm-up and Adam's moments all have to come back; also at the
+    seam between epochs.
+    """
     run = {"ema": 0.9, "ema_warmup": True}
     whole, _ = train(toy_recipe(run, dropout=0.5), tmp_path / "whole")
     first, outcome = train(toy_recipe({**run, "max_steps": stop}, dropout=0.5), tmp_path / "parts")
@@ -39,7 +47,7 @@ def test_a_resumed_run_ends_with_the_same_bits(stop: int, tmp_path: Path) -> Non
     second, outcome = train(toy_recipe(run, dropout=0.5), tmp_path / "parts", resume=True)
     assert outcome.step == 3 * BATCHES
     assert_equal(parameters(second), parameters(whole))
-    assert_equal(second.ema.module.state_dict(), whole.ema.module.state_dict())
+    assert_equal(second.learner.ema.module.state_dict(), whole.learner.ema.module.state_dict())
     assert any(
         not torch.equal(value, parameters(whole)[name]) for name, value in parameters(first).items()
     )
@@ -109,7 +117,7 @@ def test_load_run_gives_the_trained_model_and_its_average(tmp_path: Path) -> Non
     trainer, _ = train(toy_recipe({"ema": 0.9}), tmp_path / "r")
     averaged, recipe = load_run(tmp_path / "r")
     assert recipe == trainer.recipe and not averaged.training
-    assert_equal(averaged.state_dict(), trainer.ema.module.state_dict())
+    assert_equal(averaged.state_dict(), trainer.learner.ema.module.state_dict())
     assert_equal(load_run(tmp_path / "r", ema=False)[0].state_dict(), parameters(trainer))
     best, _ = load_run(tmp_path / "r" / "best")
     assert best.state_dict().keys() == averaged.state_dict().keys()
@@ -145,6 +153,56 @@ def test_a_run_folder_is_not_overwritten(tmp_path: Path) -> None:
     assert (tmp_path / "r" / "log.jsonl").read_bytes() == before
 
 
+def test_a_run_that_ended_before_its_first_checkpoint_blocks_nothing(tmp_path: Path) -> None:
+    """Neither the same recipe nor another, with --resume or without; its log is no part of the
+    new one.
+    """
+    for resume, changes in ((False, {}), (True, {}), (True, {"batch_size": 4})):
+        run = tmp_path / f"{resume} {changes}"
+        with pytest.raises(NonFiniteError):
+            train(toy_recipe(broken=True), run)
+        assert (run / "recipe.yaml").is_file()
+        train(toy_recipe(changes), run, resume=resume)
+        log = (run / "log.jsonl").read_text().splitlines()
+        assert sum(json.loads(line)["kind"] == "start" for line in log) == 1
+        assert len(CheckpointStore(run).paths()) >= 1
+
+
+@pytest.mark.parametrize("resume", [False, True])
+def test_a_run_of_another_process_is_left_alone(resume: bool, tmp_path: Path) -> None:
+    run = tmp_path / "r"
+    train(toy_recipe({"max_steps": 2}), run)
+    before = {
+        path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != LOCK
+    }
+    with holding(run), pytest.raises(CheckpointError, match="is training in this folder"):
+        train(toy_recipe(), run, resume=resume)
+    assert before == {
+        path: path.read_bytes() for path in run.rglob("*") if path.is_file() and path.name != LOCK
+    }
+
+
+def test_a_run_whose_folder_is_moved_writes_nothing_where_it_was(tmp_path: Path) -> None:
+    trainer = Trainer(toy_recipe(), tmp_path / "r", ALONE)
+    (tmp_path / "r").rename(tmp_path / "elsewhere")
+    with pytest.raises(CheckpointError, match="r: this run's folder was moved or removed"):
+        trainer.fit()
+    assert not (tmp_path / "r").exists()
+    (tmp_path / "elsewhere").rename(tmp_path / "r")
+    assert train(toy_recipe(), tmp_path / "r", resume=True)[1].step == 3 * BATCHES
+
+
+def test_the_data_of_a_run_are_found_from_any_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    recipe = toy_recipe({"max_steps": 1})
+    recipe = dataclasses.replace(recipe, data=config_for("cifar10", root=Path("my_data")))
+    train(recipe, Path("r"))
+    assert read_recipe(Path("r/recipe.yaml")).data.root == tmp_path / "my_data"
+    train(recipe, Path("r"), resume=True)
+
+
 def test_resuming_with_another_recipe_is_refused_by_name(tmp_path: Path) -> None:
     train(toy_recipe({"max_steps": 1}), tmp_path / "r")
     with pytest.raises(RecipeError, match=r"run\.batch_size"):
@@ -173,7 +231,7 @@ def test_a_parameter_that_went_bad_is_named_with_the_last_good_checkpoint(
 
     def poison(self: Trainer) -> bool:
         going_on = original(self)
-        self.net[3].weight.data[0, 0] = float("nan")
+        self.learner.net[3].weight.data[0, 0] = float("nan")
         return going_on
 
     monkeypatch.setattr(Trainer, "_finish_epoch", poison)
@@ -185,7 +243,7 @@ def test_a_parameter_that_went_bad_is_named_with_the_last_good_checkpoint(
 
 def test_clipping_bounds_the_step(tmp_path: Path) -> None:
     trainer, _ = train(toy_recipe({"clip_grad": 1e-3, "max_steps": 1}), tmp_path / "r")
-    norm = torch.nn.utils.get_total_norm([p.grad for p in trainer.net.parameters()]).item()
+    norm = torch.nn.utils.get_total_norm([p.grad for p in trainer.learner.net.parameters()]).item()
     recorded = next(line for line in log(tmp_path / "r") if line["kind"] == "train")["grad_norm"]
     assert norm == pytest.approx(1e-3, rel=1e-2) and recorded > 1e-2
 
@@ -196,7 +254,7 @@ def test_too_much_accumulation_is_a_recipe_error(tmp_path: Path) -> None:
 
 
 def test_the_stored_recipe_is_complete_and_runs_again(tmp_path: Path) -> None:
-    from spikedriven.training.recipe_io import read_recipe
+    from spikedriven.recipes.reading import read_recipe
 
     a, _ = train(toy_recipe(dropout=0.5), tmp_path / "a")
     b, _ = train(read_recipe(tmp_path / "a" / "recipe.yaml"), tmp_path / "b")
@@ -225,17 +283,14 @@ def test_fp16_skips_steps_whose_gradients_overflow_and_goes_on(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     trainer = Trainer(toy_recipe({"amp": "fp16", "max_steps": 3}), tmp_path / "r", ALONE)
-    original, scales = Trainer._backward, []
+    learner, scales = trainer.learner, []
 
-    def overflow_once(self: Trainer, batches):
-        loss = original(self, batches)
-        scales.append(self.scaler.get_scale())
-        if len(scales) == 1:
-            self.net[0].weight.grad[0, 0] = float("inf")
-        return loss
+    def overflow_once(gradient):
+        scales.append(learner.scaler.get_scale())
+        return gradient.fill_(float("inf")) if len(scales) == 1 else gradient
 
-    monkeypatch.setattr(Trainer, "_backward", overflow_once)
-    before = {name: value.clone() for name, value in trainer.net.state_dict().items()}
+    learner.net[0].weight.register_hook(overflow_once)
+    before = {name: value.clone() for name, value in trainer.learner.net.state_dict().items()}
     first = Trainer._train_step
 
     def check(self: Trainer, batches):
@@ -247,7 +302,7 @@ def test_fp16_skips_steps_whose_gradients_overflow_and_goes_on(
     monkeypatch.setattr(Trainer, "_train_step", check)
     assert trainer.fit().step == 3
     assert scales == [scales[0], scales[0] / 2, scales[0] / 2]
-    assert not torch.equal(before["0.weight"], trainer.net[0].weight)
+    assert not torch.equal(before["0.weight"], trainer.learner.net[0].weight)
 
 
 def test_tensorboard_files_appear_when_asked_for(tmp_path: Path) -> None:

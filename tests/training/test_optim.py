@@ -9,7 +9,7 @@ from torch import nn
 
 from spikedriven import create_model
 from spikedriven.errors import InputError, RecipeError
-from spikedriven.training.config import OptimConfig
+from spikedriven.recipes.types import OptimConfig
 from spikedriven.training.optim import create_optimizer, parameter_groups, peak_learning_rate
 from spikedriven.training.schedule import set_learning_rate
 
@@ -140,7 +140,8 @@ def test_lamb_clips_the_gradient_and_scales_only_decayed_groups() -> None:
     for parameter in model.parameters():
         parameter.grad = torch.full_like(parameter, 10.0)
     optimizer.step()
-    # the first update is m / (sqrt(v) + eps) of the gradient clipped to norm 1: each of its 8 entries is 1 / sqrt(8)
+    # the first update is m / (sqrt(v) + eps) of the gradient clipped to norm 1: each of its 8
+    # entries is 1 / sqrt(8)
     clipped = 8**-0.5
     raw = clipped / (clipped + 1e-6)
     assert model.bias.detach().tolist() == pytest.approx([2.0 - 0.1 * raw] * 2, rel=1e-12)

@@ -10,7 +10,7 @@ from timm.optim import list_optimizers
 from torch import nn
 
 from spikedriven.errors import RecipeError
-from spikedriven.training.config import OptimConfig
+from spikedriven.recipes.types import OptimConfig
 from spikedriven.training.optim import create_optimizer
 
 #: Need a package and a GPU; kron compiles itself and takes seconds.

@@ -1,5 +1,6 @@
-"""The options of timm side by side in one run: it resumes to the same bits, and its folder says what
-it computed."""
+"""The options of timm side by side in one run: it resumes to the same bits, and its folder says
+what it computed.
+"""
 
 import dataclasses
 from pathlib import Path
@@ -7,18 +8,24 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from spikedriven.training.config import LossConfig, OptimConfig, Recipe, RunConfig, ScheduleConfig
+from spikedriven.recipes.reading import read_recipe
+from spikedriven.recipes.types import LossConfig, OptimConfig, Recipe, RunConfig, ScheduleConfig
 from spikedriven.training.loop import Trainer
-from spikedriven.training.recipe_io import read_recipe
 from tests.tasks.toys import DATA, classifier, recipe
 from tests.training.toys import train
 
 
 def everything(steps: int, **run: int) -> Recipe:
     data = dataclasses.replace(
-        DATA, sampling="balanced", aug_repeats=2, auto_augment="augmix-m5-w2-d2", mixup=0.8, cutmix_minmax=(0.2, 0.8),
-        mixup_mode="elem", smoothing=0.1,
-    )  # fmt: skip
+        DATA,
+        sampling="balanced",
+        aug_repeats=2,
+        auto_augment="augmix-m5-w2-d2",
+        mixup=0.8,
+        cutmix_minmax=(0.2, 0.8),
+        mixup_mode="elem",
+        smoothing=0.1,
+    )
     base = recipe(dataclasses.replace(classifier(), freeze=("stages.0",)), run=RunConfig(
         device="cpu", log_steps=1, ema=0.9, max_steps=steps, **{"batch_size": 20, **run}
     ))  # fmt: skip
@@ -32,7 +39,7 @@ def everything(steps: int, **run: int) -> Recipe:
 
 
 def weights(trainer: Trainer) -> dict[str, torch.Tensor]:
-    return {name: value.clone() for name, value in trainer.net.state_dict().items()}
+    return {name: value.clone() for name, value in trainer.learner.net.state_dict().items()}
 
 
 def test_it_resumes_to_the_same_bits(tmp_path: Path) -> None:

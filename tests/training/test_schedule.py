@@ -10,8 +10,9 @@ import torch
 from timm.scheduler import CosineLRScheduler
 
 from spikedriven.errors import RecipeError
-from spikedriven.training.config import ScheduleConfig
-from spikedriven.training.schedule import TIMMS, learning_rate, set_learning_rate
+from spikedriven.recipes.schedule import TIMMS
+from spikedriven.recipes.types import ScheduleConfig
+from spikedriven.training.schedule import learning_rate, set_learning_rate
 
 UNITS = json.loads((Path(__file__).parents[1] / "golden" / "sdtv3_units.json").read_text())
 
@@ -80,7 +81,9 @@ def test_constant_with_warmup() -> None:
 
 
 def test_poly_is_mmengines_with_a_linear_warm_up() -> None:
-    """160,000 steps in 64 epochs of 2,500: warm-up over 1,500 steps from 1e-6 of the peak, then straight to 0."""
+    """160,000 steps in 64 epochs of 2,500: warm-up over 1,500 steps from 1e-6 of the peak, then
+    straight to 0.
+    """
     schedule = ScheduleConfig(kind="poly", epochs=64, warmup_epochs=0.6, warmup_lr=1e-9)
     peak = 1e-3
     for step in (0, 1, 750, 1499):
@@ -194,8 +197,8 @@ def test_every_name_of_timm_is_taken_or_refused_with_a_reason(name: str) -> None
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"kind": "cosin"}, "schedule.kind: found 'cosin'; known: "),
-        ({"kind": "timm/linear"}, "schedule.kind: found 'timm/linear'; known: "),
+        ({"kind": "cosin"}, "schedule.kind: found 'cosin'; did you mean timm/cosine"),
+        ({"kind": "timm/linear"}, "schedule.kind: found 'timm/linear'; did you mean timm/cosine"),
         (
             {"kind": "constant", "args": {"k_decay": 2}},
             "only schedules timm/NAME take further keywords",

@@ -1,4 +1,6 @@
-"""A task of microseconds a step: with dropout, so that generators matter; without BN, so that batches can be split."""
+"""A task of microseconds a step: with dropout, so that generators matter; without BN, so that
+batches can be split.
+"""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,8 +10,9 @@ import torch
 from torch import Tensor, nn
 
 from spikedriven.data import DataConfig
-from spikedriven.training.config import ModelConfig, OptimConfig, Recipe, RunConfig, ScheduleConfig
-from spikedriven.training.distributed import World, total
+from spikedriven.recipes.types import ModelConfig, OptimConfig, Recipe, RunConfig, ScheduleConfig
+from spikedriven.runs.distributed import World, total
+from spikedriven.runs.networks import NETWORKS
 from spikedriven.training.loop import Outcome, Trainer
 
 BATCHES, FEATURES = 6, 5
@@ -21,6 +24,9 @@ class ToyLoader:
 
     def __init__(self, seed: int, batch_size: int, rank: int, size: int) -> None:
         self.seed, self.batch_size, self.rank, self.size = seed, batch_size, rank, size
+
+    def usage(self):
+        return ""
 
     def __len__(self) -> int:
         return BATCHES * 8 // (self.batch_size * self.size)
@@ -86,3 +92,6 @@ def toy_recipe(run: dict[str, Any] | None = None, **model_args: Any) -> Recipe:
 def train(recipe: Recipe, folder: Path, resume: bool = False) -> tuple[Trainer, Outcome]:
     trainer = Trainer(recipe, folder, ALONE, resume=resume)
     return trainer, trainer.fit()
+
+
+NETWORKS["toy"] = lambda recipe: ToyTask(recipe).build_model()

@@ -6,13 +6,13 @@ from typing import Any, Protocol
 from torch import Tensor, nn
 
 from spikedriven.errors import RecipeError
+from spikedriven.recipes.types import Recipe
+from spikedriven.runs.distributed import World
 from spikedriven.tasks.classification import ClassificationTask
 from spikedriven.tasks.detection import DetectionTask
 from spikedriven.tasks.distillation import DistillationTask
 from spikedriven.tasks.pretraining import PretrainingTask
 from spikedriven.tasks.segmentation import SegmentationTask
-from spikedriven.training.config import Recipe
-from spikedriven.training.distributed import World
 
 
 class Loader(Protocol):
@@ -27,9 +27,14 @@ class Loader(Protocol):
     def epoch(self, epoch: int, start_batch: int = 0) -> Iterator[Any]:
         """The batches of `epoch` from number `start_batch` on: tensors, or tuples of tensors."""
 
+    def usage(self) -> str:
+        """How much of its files the training sees, for people; "" where that is all of them."""
+
 
 class Task(Protocol):
-    """`recipe` is complete (nothing left to be taken from the data) once `train_loader` was called."""
+    """`recipe` is complete (nothing left to be taken from the data) once `train_loader` was
+    called.
+    """
 
     recipe: Recipe
     metric: str

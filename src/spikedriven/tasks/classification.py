@@ -8,18 +8,20 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikedriven.data import build_eval_loader, build_train_loader
 from spikedriven.errors import InputError, RecipeError
-from spikedriven.tasks.networks import TIMM, build_network
-from spikedriven.training.config import Recipe
-from spikedriven.training.distributed import World, total
-from spikedriven.training.losses import balanced_weights, create_loss, evaluation_loss
-from spikedriven.training.selection import evaluation_split
+from spikedriven.recipes.types import Recipe
+from spikedriven.runs.distributed import World, total
+from spikedriven.runs.networks import network_of
+from spikedriven.tasks.classes import evaluation_loader, train_loader, with_classes
+from spikedriven.tasks.losses import balanced_weights, create_loss, evaluation_loss
+from spikedriven.tasks.tags import measure_tags
 
 
 @dataclass(frozen=True)
 class Accuracy:
-    """Counts over a data set. `confusion[i, j]`: how many images of class i were taken for class j (int64 [K, K])."""
+    """Counts over a data set. `confusion[i, j]`: how many images of class i were taken for
+    class j (int64 [K, K]).
+    """
 
     confusion: Tensor
     top5_hits: int
@@ -57,28 +59,34 @@ class ClassificationTask:
             self.criterion = create_loss(recipe.loss)
 
     def train_loader(self, rank: int, size: int) -> Any:
-        """Training batches (images, targets); also takes the number of classes from the data where the recipe
-        leaves it open."""
-        run = self.recipe.run
-        loader = build_train_loader(
-            self.recipe.data, batch_size=run.batch_size, seed=run.seed, rank=rank, world_size=size
-        )
-        classes = self.recipe.model.num_classes
-        if classes is None:
-            model = dataclasses.replace(self.recipe.model, num_classes=loader.num_classes)
-            self.recipe = dataclasses.replace(self.recipe, model=model)
-        elif classes != loader.num_classes:
-            raise RecipeError(
-                f"model.num_classes={classes}, but data set {self.recipe.data.dataset!r} has {loader.num_classes} "
-                "classes; leave num_classes out, or name another data set"
-            )
+        """Training batches (images, targets); also takes the number of classes from the data where
+        the recipe leaves it open.
+        """
+        loader = train_loader(self.recipe, rank, size)
+        self.recipe = with_classes(self.recipe, loader)
+        if getattr(loader.dataset, "several_labels", False):
+            self._take_tags()
         self._weigh_classes(loader)
         return loader
+
+    def _take_tags(self) -> None:
+        """Several labels per picture. RecipeError for a loss of one label."""
+        if self.recipe.loss.kind != "binary_cross_entropy":
+            raise RecipeError(
+                f"loss.kind: found {self.recipe.loss.kind!r}, but pictures of "
+                f"{self.recipe.data.dataset} "
+                "have several labels; expected binary_cross_entropy"
+            )
+        self.metric = "map"
 
     def _weigh_classes(self, loader: Any) -> None:
         """Balanced class weights as numbers, and the loss with them."""
         loss, classes = self.recipe.loss, loader.classes
         if loss.class_weights == "balanced":
+            if loader.targets is None:
+                raise RecipeError(
+                    "loss.class_weights balanced: samples have no label each; give numbers"
+                )
             loss = dataclasses.replace(
                 loss, class_weights=balanced_weights(loader.targets, classes)
             )
@@ -91,33 +99,25 @@ class ClassificationTask:
             )
 
     def build_model(self) -> nn.Module:
-        """The recipe's model; `in_chans` and `img_size` are those of the data."""
-        tet, name = self.recipe.loss.tet, self.recipe.model.name
-        ours = (
-            {} if name.startswith(TIMM) and not tet else {"output": "per_step" if tet else "mean"}
-        )
-        return build_network(self.recipe.model, self.recipe.data, **ours)
+        return network_of(self.recipe)
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         images, targets = batch
         output = model(images)
         if isinstance(output, tuple):
             raise RecipeError(
-                "model.args.distilled: the second head learns from a teacher; use task: distillation"
+                "model.args.distilled: the second head learns from a teacher; use task: "
+                "distillation"
             )
         return self.criterion(output, targets)
 
     def evaluate(self, model: nn.Module, world: World) -> dict[str, float]:
-        """top1 and top5 in per cent and the mean cross entropy over the validation part where the recipe sets one
-        aside, else over the test set (which the releases use for selection too)."""
-        data = self.recipe.data
-        loader: Any = build_eval_loader(
-            data,
-            evaluation_split(data),
-            batch_size=self.recipe.run.batch_size,
-            rank=world.rank,
-            world_size=world.size,
-        )
+        """top1 and top5 in per cent and the mean cross entropy; where pictures have several labels
+        what `Tags.figures` says. Over the validation part where the recipe sets one aside, else the
+        test set (which the releases use for selection too)."""
+        loader = evaluation_loader(self.recipe, world)
+        if loader.dataset.several_labels:
+            return measure_tags(model, loader, loader.dataset.num_classes, world).figures()
         result = measure_accuracy(model, loader, loader.dataset.num_classes, world)
         return {"top1": result.top1, "top5": result.top5, "loss": result.loss}
 
@@ -125,8 +125,10 @@ class ClassificationTask:
 def measure_accuracy(
     model: nn.Module, loader: Iterable[Any], num_classes: int, world: World
 ) -> Accuracy:
-    """Run `model` (as it is: set eval mode and autocast outside) over (images [B, ...], labels int64 [B]) batches,
-    summed over all processes. Per-step logits [T, B, K] are averaged over T first."""
+    """Run `model` (as it is: set eval mode and autocast outside) over (images [B, ...], labels
+    int64 [B]) batches, summed over all processes. Per-step logits [T, B, K] are averaged over T
+    first.
+    """
     device = world.device
     confusion = torch.zeros(num_classes**2, dtype=torch.int64, device=device)
     hits_and_loss = torch.zeros(2, dtype=torch.float64, device=device)

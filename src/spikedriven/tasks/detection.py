@@ -1,53 +1,58 @@
-"""Detection: boxes, and masks where the network has them; the loss is torchvision's, the figures are COCO's.
+"""Detection: boxes, and masks where the network has them; the loss is torchvision's, the figures
+are COCO's.
 
-box_map and segm_map: average precision over IoU 0.5 .. 0.95 and all classes, box_map50: at IoU 0.5; all in 0..1, over
-the whole test part (COCO: val2017, as everybody reports it).
+box_map and segm_map: average precision over IoU 0.5 .. 0.95 and all classes, box_map50: at IoU 0.5;
+all in 0..1, over the whole test part (COCO: val2017, as everybody reports it).
 """
 
-import dataclasses
 import importlib
 from typing import Any
 
 from torch import Tensor, nn
 
-from spikedriven.data.detection import build_detection_eval_loader, build_detection_train_loader
+from spikedriven.data import create_dataset
 from spikedriven.errors import InputError, RecipeError
-from spikedriven.models.detection import create_detector
-from spikedriven.tasks.networks import explain_arguments
-from spikedriven.training.config import LossConfig, ModelConfig, Recipe
-from spikedriven.training.distributed import World, gather
+from spikedriven.models.detection.detectors import SpikeMaskRCNN
+from spikedriven.recipes.types import LossConfig, Recipe
+from spikedriven.runs.distributed import World, gather
+from spikedriven.runs.networks import network_of
+from spikedriven.runs.selection import evaluation_split
+from spikedriven.tasks.classes import evaluation_loader, train_loader, with_classes
 
 
 class DetectionTask:
     metric = "box_map"
 
     def __init__(self, recipe: Recipe) -> None:
-        self.recipe = recipe
+        self.recipe, self.with_masks = recipe, True
         if recipe.loss != LossConfig():
             raise RecipeError("loss: detectors bring their own losses; leave the section out")
         if recipe.model.time_steps is not None:
             raise RecipeError(
-                "model.time_steps: of a detector's backbone; use model.args.backbone_args.time_steps"
+                "model.time_steps: of a detector's backbone; use "
+                "model.args.backbone_args.time_steps"
             )
 
     def train_loader(self, rank: int, size: int) -> Any:
-        """Training batches (list of images, list of targets). Asks for the packages of the evaluation before hours of
-        training."""
+        """Training batches (list of images, list of targets). Asks for the packages of the
+        evaluation before hours of training.
+        """
         need_metrics()
-        data, run, model = self.recipe.data, self.recipe.run, self.recipe.model
-        if model.num_classes not in (None, data.num_classes):
-            raise RecipeError(
-                f"model.num_classes={model.num_classes}, but {data.dataset} has {data.num_classes} classes of objects; "
-                "leave num_classes out, or name another data set"
-            )
-        model = dataclasses.replace(model, num_classes=data.num_classes)
-        self.recipe = dataclasses.replace(self.recipe, model=model)
-        return build_detection_train_loader(
-            data, batch_size=run.batch_size, seed=run.seed, rank=rank, world_size=size
-        )
+        loader = train_loader(self.recipe, rank, size)
+        self.recipe = with_classes(self.recipe, loader)
+        self.with_masks = getattr(loader.dataset, "with_masks", True)
+        create_dataset(self.recipe.data, evaluation_split(self.recipe.data))  # says what is wrong
+        return loader
 
     def build_model(self) -> nn.Module:
-        return build_detector(self.recipe.model, self.recipe.data)
+        """RecipeError for a network that learns masks, where the data have none."""
+        network = network_of(self.recipe)
+        if isinstance(network, SpikeMaskRCNN) and not self.with_masks:
+            raise RecipeError(
+                f"model.name {self.recipe.model.name}: it learns masks, and the objects of "
+                f"{self.recipe.data.dataset} have boxes only; use retinanet, or add masks"
+            )
+        return network
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         """The sum of all parts."""
@@ -56,12 +61,7 @@ class DetectionTask:
         return sum(losses.values(), start=images[0].new_zeros(()))
 
     def evaluate(self, model: nn.Module, world: World) -> dict[str, float]:
-        loader = build_detection_eval_loader(
-            self.recipe.data,
-            batch_size=self.recipe.run.batch_size,
-            rank=world.rank,
-            world_size=world.size,
-        )
+        loader = evaluation_loader(self.recipe, world)
         found = measure_map(model, loader, world)
         return {
             name: found[name]
@@ -70,24 +70,17 @@ class DetectionTask:
         }
 
 
-def build_detector(model: ModelConfig, data: Any) -> nn.Module:
-    """The detector that a recipe's model section names; sizes and normalisation are those of the data."""
-    keywords = {
-        "num_classes": model.num_classes, "min_size": data.test_size, "max_size": data.max_size,
-        "image_mean": data.mean, "image_std": data.std,
-    }  # fmt: skip
-    with explain_arguments(model):
-        return create_detector(model.name, **{**keywords, **model.args})
-
-
 def need_metrics() -> Any:
-    """torchmetrics' MeanAveragePrecision on faster-coco-eval, or an error that says how to get the two."""
+    """torchmetrics' MeanAveragePrecision on faster-coco-eval, or an error that says how to get
+    the two.
+    """
     try:
         importlib.import_module("faster_coco_eval")
         return importlib.import_module("torchmetrics.detection").MeanAveragePrecision
     except ModuleNotFoundError as error:
         raise InputError(
-            f"detection is evaluated by torchmetrics and faster-coco-eval ({error.name} is missing): "
+            f"detection is evaluated by torchmetrics and faster-coco-eval ({error.name} is "
+            "missing): "
             "pip install 'spikedriven[det]'"
         ) from error
 
@@ -95,19 +88,30 @@ def need_metrics() -> Any:
 def measure_map(
     model: nn.Module, loader: Any, world: World, per_class: bool = False
 ) -> dict[str, Any]:
-    """COCO's average precision of a detector (in evaluation mode) over batches of (images, targets).
+    """COCO's average precision of a detector (in evaluation mode) over batches of (images,
+    targets).
 
-    The processes together must see each image once; each gets the figures over all images, the same for any number of
-    processes. per_class: also "box_map_per_class" (and "segm_..."), a list by label, and "classes", the labels.
+    The processes together must see each image once; each gets the figures over all images, the same
+    for any number of processes. per_class: also "box_map_per_class" (and "segm_..."), a list by
+    label, and "classes", the labels; -1 stands for a class without objects. InputError where no
+    image has an object.
     """
     meter: Any = None
     for images, targets in loader:
         found = [_on_cpu(item) for item in model([image.to(world.device) for image in images])]
         if meter is None:
-            meter = _new_meter(("bbox", "segm") if "masks" in found[0] else ("bbox",), per_class)
+            masks = "masks" in found[0] and "masks" in targets[0]
+            meter = _new_meter(("bbox", "segm") if masks else ("bbox",), per_class)
         meter.update(found, [_on_cpu(target) for target in targets])
     meter = _of_all(meter, world, per_class)
-    return _named(meter.compute(), kinds=meter.iou_type, per_class=per_class)
+    figures = _named(meter.compute(), kinds=meter.iou_type, per_class=per_class)
+    if figures["box_map"] < 0:
+        raise InputError(
+            "average precision says nothing where there is no object: none of the images that were "
+            "evaluated has one "
+            "(crowds are none). Evaluate more images, or a part with objects"
+        )
+    return figures
 
 
 def _new_meter(kinds: tuple[str, ...], per_class: bool) -> Any:
@@ -126,9 +130,11 @@ def _on_cpu(item: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def _of_all(meter: Any, world: World, per_class: bool) -> Any:
-    """A metric with the images of all processes, in the data set's order (rank r has images r, r + size, ...).
+    """A metric with the images of all processes, in the data set's order (rank r has images r, r +
+    size, ...).
 
-    torchmetrics' own exchange pairs the processes' lists element by element and so needs them to be equally long.
+    torchmetrics' own exchange pairs the processes' lists element by element and so needs them to be
+    equally long.
     """
     shares = [
         share

@@ -13,14 +13,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikedriven.data import build_eval_loader, build_train_loader
 from spikedriven.data.seeding import derive_seed
 from spikedriven.errors import RecipeError
-from spikedriven.models.spike_mae import SpikeMAE
-from spikedriven.tasks.networks import build_network
-from spikedriven.training.config import LossConfig, Recipe
-from spikedriven.training.distributed import World, total
-from spikedriven.training.selection import evaluation_split
+from spikedriven.recipes.types import LossConfig, Recipe
+from spikedriven.runs.distributed import World, total
+from spikedriven.runs.networks import network_of
+from spikedriven.tasks.classes import evaluation_loader, train_loader
 
 
 class PretrainingTask:
@@ -38,18 +36,10 @@ class PretrainingTask:
             raise RecipeError("model.num_classes: masked pre-training has no classes; leave it out")
 
     def train_loader(self, rank: int, size: int) -> Any:
-        run = self.recipe.run
-        return build_train_loader(
-            self.recipe.data, batch_size=run.batch_size, seed=run.seed, rank=rank, world_size=size
-        )
+        return train_loader(self.recipe, rank, size)
 
     def build_model(self) -> nn.Module:
-        model = build_network(self.recipe.model, self.recipe.data)
-        if not isinstance(model, SpikeMAE):
-            raise RecipeError(
-                f"model.name: pre-training is for spike_mae models, found {self.recipe.model.name}"
-            )
-        return model
+        return network_of(self.recipe)
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         images, _labels = batch
@@ -58,15 +48,8 @@ class PretrainingTask:
     def evaluate(self, model: nn.Module, world: World) -> dict[str, float]:
         """loss and explained (see `MaskedError`) over the validation part, or over the test images
         where the recipe sets none aside."""
-        data, run = self.recipe.data, self.recipe.run
-        loader: Any = build_eval_loader(
-            data,
-            evaluation_split(data),
-            batch_size=run.batch_size,
-            rank=world.rank,
-            world_size=world.size,
-        )
-        found = measure_masked(model, loader, run.seed, world)
+        loader = evaluation_loader(self.recipe, world)
+        found = measure_masked(model, loader, self.recipe.run.seed, world)
         return {"loss": found.loss, "explained": found.explained}
 
 

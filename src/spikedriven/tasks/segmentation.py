@@ -1,6 +1,5 @@
 """Semantic segmentation: a class for every pixel; cross entropy, mean intersection over union."""
 
-import dataclasses
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -10,29 +9,31 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from spikedriven.data.segmentation.config import SegmentationDataConfig
-from spikedriven.data.segmentation.loaders import eval_maps_loader, train_maps_loader
 from spikedriven.data.segmentation.sets import IGNORE
 from spikedriven.errors import InputError, RecipeError
-from spikedriven.models.segmentation import SEGMENTERS, Segmenter, create_segmenter
 from spikedriven.models.segmentation.inference import Inference, Network
 from spikedriven.models.segmentation.semantic_fpn import resize
-from spikedriven.tasks.networks import explain_arguments
-from spikedriven.training.config import LossConfig, ModelConfig, Recipe
-from spikedriven.training.distributed import World, total
+from spikedriven.recipes.types import LossConfig, Recipe
+from spikedriven.runs.distributed import World, total
+from spikedriven.runs.networks import network_of
+from spikedriven.tasks.classes import evaluation_loader, train_loader, with_classes
 
 
 @dataclass(frozen=True)
 class Overlap:
-    """Counts over a data set. `confusion[i, j]`: how many pixels of class i were taken for class j, int64 [K, K]. With
-    a column more for a network with more outputs than the set has classes. Pixels labelled 255 are left out."""
+    """Counts over a data set. `confusion[i, j]`: how many pixels of class i were taken for class j,
+    int64 [K, K]. With a column more for a network with more outputs than the set has classes.
+    Pixels labelled 255 are left out.
+    """
 
     confusion: Tensor
     images: int
     loss_sum: float
 
     def iou(self) -> Tensor:
-        """Intersection over union of each class in per cent, float64 [K]; nan for a class that is neither there nor
-        ever predicted."""
+        """Intersection over union of each class in per cent, float64 [K]; nan for a class that is
+        neither there nor ever predicted.
+        """
         hits = self.confusion.diagonal().double()
         return 100 * hits / (self.confusion.sum(0)[: len(hits)] + self.confusion.sum(1) - hits)
 
@@ -47,7 +48,9 @@ class Overlap:
         return 100 * float(self.confusion.trace()) / float(self.confusion.sum())
 
     def recall(self) -> Tensor:
-        """Of each class the share of its pixels that were found, per cent, float64 [K]; nan for a class without any."""
+        """Of each class the share of its pixels that were found, per cent, float64 [K]; nan for
+        a class without any.
+        """
         return 100 * self.confusion.diagonal().double() / self.confusion.sum(1)
 
     @property
@@ -64,7 +67,8 @@ class SegmentationTask:
         weights = recipe.loss.class_weights
         if recipe.loss != LossConfig(class_weights=weights):
             raise RecipeError(
-                "loss: segmentation has its own loss, cross entropy per pixel; only class_weights is read"
+                "loss: segmentation has its own loss, cross entropy per pixel; only class_weights "
+                "is read"
             )
         if weights == "balanced":
             raise RecipeError(
@@ -77,60 +81,41 @@ class SegmentationTask:
         self.weights = None if weights is None else torch.tensor(weights)
 
     def train_loader(self, rank: int, size: int) -> Any:
-        """Training batches (images, label maps); takes the number of classes from the data where it is left open."""
-        run = self.recipe.run
-        loader = train_maps_loader(
-            self.recipe.data, batch_size=run.batch_size, seed=run.seed, rank=rank, world_size=size
-        )
-        classes = self.recipe.model.num_classes
-        if classes is None:
-            model = dataclasses.replace(self.recipe.model, num_classes=loader.num_classes)
-            self.recipe = dataclasses.replace(self.recipe, model=model)
-        elif classes != loader.num_classes:
-            raise RecipeError(
-                f"model.num_classes={classes}, but data set {self.recipe.data.dataset!r} has {loader.num_classes} "
-                "classes; leave num_classes out, or name another data set"
-            )
+        """Training batches (images, label maps); takes the number of classes from the data
+        where it is left open.
+        """
+        loader = train_loader(self.recipe, rank, size)
+        self.recipe = with_classes(self.recipe, loader)
         if self.weights is not None and len(self.weights) != loader.num_classes:
             raise RecipeError(
-                f"loss.class_weights: expected {loader.num_classes} numbers, found {len(self.weights)}"
+                f"loss.class_weights: expected {loader.num_classes} numbers, found "
+                f"{len(self.weights)}"
             )
         return loader
 
-    def build_model(self) -> Segmenter:
-        return build_segmenter(self.recipe.model, self.recipe.data)
+    def build_model(self) -> nn.Module:
+        return network_of(self.recipe)
 
     def loss(self, model: nn.Module, batch: Any) -> Tensor:
         images, labels = batch
         return pixel_loss(model(images), labels, self.weights)
 
     def evaluate(self, model: nn.Module, world: World) -> dict[str, float]:
-        """miou, pixel_accuracy (per cent) and cross entropy over the test part, whole images."""
-        data, run = self.recipe.data, self.recipe.run
-        loader = eval_maps_loader(
-            data, batch_size=run.batch_size, rank=world.rank, world_size=world.size, views=True
-        )  # fmt: skip
+        """miou, pixel_accuracy (per cent) and cross entropy over the validation or the test part,
+        as the recipe has it.
+        """
+        loader = evaluation_loader(self.recipe, world)
         classes = self.recipe.model.num_classes
         assert classes is not None  # the recipe is complete
-        result = measure_overlap(model, loader, classes, world, inference_of(data))
+        result = measure_overlap(model, loader, classes, world, inference_of(self.recipe.data))
         return {"miou": result.miou, "pixel_accuracy": result.pixel_accuracy, "loss": result.loss}
 
 
-def build_segmenter(model: ModelConfig, data: SegmentationDataConfig) -> Segmenter:
-    """The recipe's network; `model.time_steps` and the image size are those of its backbone."""
-    if model.name not in SEGMENTERS:
-        raise RecipeError(f"model.name: segmentation is for {', '.join(SEGMENTERS)}, found {model.name!r}; the "
-                          "backbone is model.args.backbone")  # fmt: skip
-    steps = {} if model.time_steps is None else {"time_steps": model.time_steps}
-    classes = {} if model.num_classes is None else {"num_classes": model.num_classes}
-    with explain_arguments(model):
-        body = {"img_size": data.img_size, **steps, **model.args.get("backbone_args", {})}
-        return create_segmenter(model.name, **{**classes, **model.args, "backbone_args": body})
-
-
 def pixel_loss(logits: Tensor, labels: Tensor, weights: Tensor | None = None) -> Tensor:
-    """Cross entropy of logits [B, K, h, w], enlarged to the labels [B, H, W], summed over labelled pixels and divided
-    by the number of all pixels, those labelled 255 included (MMSegmentation's default). weights: per class, [K]."""
+    """Cross entropy of logits [B, K, h, w], enlarged to the labels [B, H, W], summed over labelled
+    pixels and divided by the number of all pixels, those labelled 255 included (MMSegmentation's
+    default). weights: per class, [K].
+    """
     logits = resize(logits, (labels.shape[-2], labels.shape[-1]))
     weights = None if weights is None else weights.to(logits)
     return (
@@ -151,9 +136,11 @@ def measure_overlap(
     world: World,
     inference: Inference | None = None,
 ) -> Overlap:
-    """Run `model` (as it is: set eval mode and autocast outside) over (images [B, 3, h, w], labels [B, H, W]) batches,
-    summed over all processes. images: or a list of the same images in several sizes. num_classes: of the labels; where
-    ``model.num_classes`` is more, pixels taken for one of the other outputs are wrong."""
+    """Run `model` (as it is: set eval mode and autocast outside) over (images [B, 3, h, w], labels
+    [B, H, W]) batches, summed over all processes. images: or a list of the same images in several
+    sizes. num_classes: of the labels; where ``model.num_classes`` is more, pixels taken for one of
+    the other outputs are wrong.
+    """
     device, inference = world.device, inference or Inference()
     outputs = getattr(model, "num_classes", num_classes)
     columns = num_classes + int(outputs > num_classes)

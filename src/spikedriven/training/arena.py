@@ -1,8 +1,10 @@
-"""Large tensors on a CPU in memory of their own (`arena.cpp`): what one tensor leaves fits the next of its size.
+"""Large tensors on a CPU in memory of their own (`arena.cpp`): what one tensor leaves fits the next
+of its size.
 
-PyTorch's allocator for CPUs can only be replaced from C++, by code compiled for the PyTorch that is there. So this is
-compiled at its first use, in two seconds, and kept in ~/.cache/spikedriven/native. Without a C++ compiler, or on
-another system than Linux, tensors stay where they are: in the C library's heap, which wastes more.
+PyTorch's allocator for CPUs can only be replaced from C++, by code compiled for the PyTorch that is
+there. So this is compiled at its first use, in two seconds, and kept in
+~/.cache/spikedriven/native. Without a C++ compiler, or on another system than Linux, tensors stay
+where they are: in the C library's heap, which wastes more.
 """
 
 import ctypes
@@ -19,13 +21,17 @@ from pathlib import Path
 
 import torch
 
+from spikedriven.files import cache_folder
+
 SOURCE = Path(__file__).with_name("arena.cpp")
 COMPILE_TIMEOUT_S = 120
 
 
 @dataclass(frozen=True)
 class Figures:
-    """Bytes of tensors in the arena: now, at most so far, and how far the arena reached for them."""
+    """Bytes of tensors in the arena: now, at most so far, and how far the arena reached for
+    them.
+    """
 
     used: int
     peak: int
@@ -36,7 +42,8 @@ class Figures:
 def use_arena() -> str | None:
     """Put CPU tensors of 16 KiB and more into the arena from here on, for the whole process.
 
-    Returns None, or the reason why PyTorch's allocator stays. Tensors that exist already stay where they are.
+    Returns None, or the reason why PyTorch's allocator stays. Tensors that exist already stay where
+    they are.
     """
     try:
         library = _load()
@@ -56,13 +63,15 @@ def figures() -> Figures:
 
 @functools.cache
 def _load() -> ctypes.CDLL:
-    """The compiled arena; compiled now if nobody did before. OSError, RuntimeError, SubprocessError if it cannot be."""
+    """The compiled arena; compiled now if nobody did before. OSError, RuntimeError,
+    SubprocessError if it cannot be.
+    """
     if sys.platform != "linux":
         raise RuntimeError("written for Linux")
     command = _compiler()
     made_for = f"{platform.machine()} {torch.__version__} {command}"
     key = hashlib.sha256(SOURCE.read_bytes() + made_for.encode()).hexdigest()[:16]
-    path = Path("~/.cache/spikedriven/native").expanduser() / f"arena-{key}.so"
+    path = cache_folder() / "native" / f"arena-{key}.so"
     if not path.exists():
         _compile(command, path)
     library = ctypes.CDLL(str(path))

@@ -14,10 +14,11 @@ class NonFiniteError(SpikedrivenError):
 
 
 def first_non_finite(model: nn.Module, rerun: Callable[[], Any], batch: Any = None) -> str | None:
-    """Name what is non-finite first: a parameter, else the batch, else the first module (in order of execution) whose
-    output is, else a gradient.
+    """Name what is non-finite first: a parameter, else the batch, else the first module (in order
+    of execution) whose output is, else a gradient.
 
-    rerun: repeats the forward pass that went wrong. batch: the tensors of it. None: everything is finite.
+    rerun: repeats the forward pass that went wrong. batch: the tensors of it. None: everything is
+    finite.
     """
     for name, parameter in model.named_parameters():
         if not torch.isfinite(parameter).all():

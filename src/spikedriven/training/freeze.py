@@ -29,12 +29,16 @@ def freeze(model: nn.Module, patterns: Sequence[str]) -> str | None:
         parameters[name].requires_grad_(False)
     if not any(parameter.requires_grad for parameter in parameters.values()):
         raise RecipeError(
-            f"model.freeze {list(patterns)}: nothing is left to train; take a part back, such as '!head'"
+            f"model.freeze {list(patterns)}: nothing is left to train; take a part back, such as "
+            "'!head'"
         )
     if not frozen:
         return None
     counts = [sum(parameters[name].numel() for name in names) for names in (frozen, parameters)]
-    return f"frozen: {counts[0]:,} of {counts[1]:,} parameters, {len(frozen_norms(model, patterns))} batch norms"
+    return (
+        f"frozen: {counts[0]:,} of {counts[1]:,} parameters, {len(frozen_norms(model, patterns))} "
+        "batch norms"
+    )
 
 
 def frozen_norms(model: nn.Module, patterns: Sequence[str]) -> list[_BatchNorm]:

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from torch import Tensor, nn
 
 from spikedriven.neurons import Neuron
-from spikedriven.neurons.watch import counts, largest_count, neuron_outputs
-from spikedriven.training.runlog import RunLog
+from spikedriven.neurons.watch import counts, neuron_outputs
+from spikedriven.runs.log import RunLog
 
 #: Most layers that are named in one line for a person; the log has all of them.
 NAMED = 4
@@ -43,7 +43,7 @@ class BatchFiring:
     def see(self, name: str, neuron: Neuron, output: Tensor) -> None:
         """output: [T, B, ...]. A layer that is called several times is judged by all its calls."""
         found = counts(neuron, output)
-        fired, full = bool(found.any()), bool((found == largest_count(neuron)).all())
+        fired, full = bool(found.any()), bool((found == neuron.levels).all())
         self.fired[name] = self.fired.get(name, False) or fired
         self.full[name] = self.full.get(name, True) and full
         self.images = max(self.images, output.shape[1])

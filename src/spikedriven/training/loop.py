@@ -1,61 +1,58 @@
-"""The training loop, the same for every task: batches in, optimiser steps, evaluation, checkpoints, exact resume.
+"""The training loop, the same for every task: batches in, optimiser steps, evaluation, checkpoints,
+exact resume.
 
-What differs per task (model, batches, loss, evaluation) is behind `spikedriven.tasks.Task`. Nothing random outlives a
-step: the generators are seeded from (seed, step, rank) at each step, and the data order is a function of (seed, epoch).
-So a checkpoint needs no generator states, and a resumed run ends with the same bits on a CPU.
+What differs per task (model, batches, loss, evaluation) is behind `spikedriven.tasks.Task`. Nothing
+random outlives a step: the generators are seeded from (seed, step, rank) at each step, and the data
+order is a function of (seed, epoch). So a checkpoint needs no generator states, and a resumed run
+ends with the same bits on a CPU.
 """
 
 import math
+import shlex
 import signal
 import time
 from collections.abc import Iterable, Iterator
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
-from timm.utils import ModelEmaV3
-from torch import Tensor, nn
 
+from spikedriven.data.record import record_of
 from spikedriven.data.sections import described
 from spikedriven.data.seeding import derive_seed
 from spikedriven.errors import CheckpointError, RecipeError
-from spikedriven.models.base import SpikeDrivenModel
-from spikedriven.tasks import create_task
-from spikedriven.training.amp import autocast
-from spikedriven.training.checkpoint import Checkpoint, CheckpointStore, load_weights
-from spikedriven.training.compact import alphabets, compact_saved
-from spikedriven.training.config import Recipe
-from spikedriven.training.diagnose import NonFiniteError, first_non_finite
-from spikedriven.training.distributed import (
+from spikedriven.recipes.types import Recipe
+from spikedriven.runs.average import early_average
+from spikedriven.runs.checkpoint import Checkpoint, CheckpointStore
+from spikedriven.runs.claim import Claim
+from spikedriven.runs.distributed import (
     World,
     average,
-    exchange_gradients,
     first_of_all,
     share_buffers,
-    wrap_average,
-    wrap_model,
 )
-from spikedriven.training.freeze import freeze, frozen_norms
+from spikedriven.runs.folder import prepare_folder, with_absolute_paths
+from spikedriven.runs.log import RunLog
+from spikedriven.runs.processes import for_processes, what_changed, with_batch_size
+from spikedriven.runs.selection import evaluated_on
+from spikedriven.runs.sharded import whole
+from spikedriven.tasks import create_task
+from spikedriven.training.diagnose import NonFiniteError, first_non_finite
 from spikedriven.training.health import first_batch
+from spikedriven.training.learner import Learner
 from spikedriven.training.memory import keep_memory
 from spikedriven.training.meter import Meter
-from spikedriven.training.optim import create_optimizer, peak_learning_rate
-from spikedriven.training.processes import for_processes, what_changed, with_batch_size
-from spikedriven.training.run_folder import prepare_folder
-from spikedriven.training.runlog import RunLog
-from spikedriven.training.schedule import learning_rate, set_learning_rate
-from spikedriven.training.selection import evaluated_on
-from spikedriven.training.sharded import full, gathered, optimizer_shares, shares_of, whole
+from spikedriven.training.quantize import quantized_network
 from spikedriven.training.signals import stop_flag
-from spikedriven.training.start import start_from
 
 
 @dataclass
 class Counters:
-    """How far a run has come: optimiser steps done; the next batch to be read is number `batch` of epoch `epoch`;
-    the best figure so far, of so many evaluations."""
+    """How far a run has come: optimiser steps done; the next batch to be read is number `batch` of
+    epoch `epoch`; the best figure so far, of so many evaluations.
+    """
 
     step: int = 0
     epoch: int = 0
@@ -66,8 +63,9 @@ class Counters:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How `Trainer.fit` ended. `signal_number` is 0 unless it was stopped by that signal; `figures` are the last
-    evaluation's."""
+    """How `Trainer.fit` ended. `signal_number` is 0 unless it was stopped by that signal; `figures`
+    are the last evaluation's.
+    """
 
     step: int
     signal_number: int
@@ -75,11 +73,16 @@ class Outcome:
 
 
 class Trainer:
-    """One run in one folder; with `resume` its newest readable checkpoint is continued, if there is one."""
+    """One run in one folder; with `resume` its newest readable checkpoint is continued, if
+    there is one.
+    """
 
     def __init__(self, recipe: Recipe, run: Path, world: World, *, resume: bool = False) -> None:
-        self.run, self.world = run, world
+        recipe = with_absolute_paths(recipe)
+        self.world, self.claim = world, Claim(run)
         self.store, self.at = CheckpointStore(run, recipe.run.keep), Counters()
+        if world.is_main and run.is_dir():
+            self.claim.take()
         found = self.store.newest() if resume else None
         self.task = create_task(for_processes(recipe, found, world.size))
         self.loader = self.task.train_loader(world.rank, world.size)
@@ -87,15 +90,24 @@ class Trainer:
         self.steps_per_epoch = len(self.loader) // recipe.run.accumulation
         if self.steps_per_epoch == 0:
             raise RecipeError(
-                f"an epoch has {len(self.loader)} batches, fewer than run.accumulation={recipe.run.accumulation}; "
+                f"an epoch has {len(self.loader)} batches, fewer than "
+                f"run.accumulation={recipe.run.accumulation}; "
                 "use a smaller run.batch_size or run.accumulation"
             )
         self.figures: dict[str, float] = {}
         if world.is_main:
-            prepare_folder(run, with_batch_size(self.recipe, recipe.run.batch_size), resume)
-        self._build(fresh=found is None)
+            self.claim.take()
+            dataset = getattr(
+                self.loader, "dataset", None
+            )  # a task of a plugin's own may have none
+            data = None if dataset is None else record_of(self.recipe.data, dataset)
+            prepare_folder(run, with_batch_size(self.recipe, recipe.run.batch_size), resume, data)
+        self.heap = keep_memory() if world.device.type == "cpu" else str(world.device)
+        torch.manual_seed(recipe.run.seed)
+        self.learner = self._learner(run, fresh=found is None)
         self.changed = what_changed(found, self.recipe, world.size)
         log_position = 0 if found is None else self._restore(*found)
+        self.meter = Meter()
         self.log = RunLog(
             run,
             active=world.is_main,
@@ -105,17 +117,24 @@ class Trainer:
             tensorboard=recipe.run.tensorboard,
         )
 
+    def _learner(self, run: Path, fresh: bool) -> Learner:
+        net = self.task.build_model()
+        if self.recipe.quant.bits is None:
+            return Learner(self.recipe, net, self.world, fresh=fresh)
+        net, taken = quantized_network(net, self.recipe, run, self.world, fresh=fresh)
+        learner = Learner(self.recipe, net, self.world, fresh=False)
+        learner.taken = taken
+        return learner
+
     @property
     def total_steps(self) -> int:
         return self.steps_per_epoch * self.recipe.schedule.total_epochs
 
-    @property
-    def global_batch(self) -> int:
-        return self.recipe.run.batch_size * self.recipe.run.accumulation * self.world.size
-
     def fit(self) -> Outcome:
-        """Train to the end, to `run.max_steps`, or until a signal asks to stop (a checkpoint is written first)."""
-        with stop_flag() as self.stop, self.log.open():
+        """Train to the end, to `run.max_steps`, or until a signal asks to stop (a checkpoint is
+        written first).
+        """
+        with stop_flag() as self.stop, closing(self.claim), self.log.open():
             data = {
                 "data": described(self.recipe.data),
                 "evaluated_on": evaluated_on(self.recipe.data),
@@ -125,11 +144,14 @@ class Trainer:
                 "heap": self.heap,
                 "batch_size": self.recipe.run.batch_size,
             }
+            used = self.loader.usage() if self.world.is_main else ""
+            data |= {"used": used} if used else {}
             self.log.record("start", self.at.step, processes=self.world.size, **data, **place)
-            if self.taken is not None:
-                self.log.record("init", self.at.step, **asdict(self.taken))
-                self.log.say(f"starting weights: {self.taken}")
-            for said in filter(None, (self.changed, self.frozen)):
+            taken = self.learner.taken
+            if taken is not None:
+                self.log.record("init", self.at.step, **asdict(taken))
+                self.log.say(f"starting weights: {taken}")
+            for said in filter(None, (used, self.changed, self.learner.frozen)):
                 self.log.say(said)
             running = True
             while running and self.at.epoch < self.recipe.schedule.total_epochs:
@@ -137,45 +159,19 @@ class Trainer:
             self.log.record("stop" if self.stop.signal_number else "end", self.at.step)
         return Outcome(self.at.step, self.stop.signal_number, self.figures)
 
-    def _build(self, fresh: bool) -> None:
-        """fresh: there is no checkpoint to continue, so the recipe's starting weights are loaded."""
-        run, model = self.recipe.run, self.recipe.model
-        self.heap = keep_memory() if self.world.device.type == "cpu" else str(self.world.device)
-        torch.manual_seed(run.seed)
-        layout = torch.channels_last if run.channels_last else torch.contiguous_format
-        # torch's stubs know a device and a memory format only apart
-        self.net = self.task.build_model().to(self.world.device, memory_format=layout)  # type: ignore[call-overload]
-        if run.recompute:
-            self._recompute_blocks()
-        self.taken = (
-            start_from(self.net, model.init, model.init_strict) if model.init and fresh else None
-        )
-        self.frozen = freeze(self.net, model.freeze)
-        self.ema = (
-            ModelEmaV3(self.net, decay=run.ema, use_warmup=run.ema_warmup)
-            if run.ema is not None
-            else None
-        )
-        wrap_average(self.ema, self.world, run.parallel)
-        self.model = wrap_model(self.net, self.world, run.sync_bn, run.parallel)
-        self.still = frozen_norms(self.net, model.freeze)
-        self.call = cast(nn.Module, torch.compile(self.model)) if run.compile else self.model
-        self.optimizer = create_optimizer(self.net, self.recipe.optim, self.global_batch)
-        self.scaler = torch.amp.GradScaler(self.world.device.type, enabled=run.amp == "fp16")
-        self.alphabets = alphabets(self.net)
-        self.meter = Meter()
-
-    def _recompute_blocks(self) -> None:
-        models = [module for module in self.net.modules() if isinstance(module, SpikeDrivenModel)]
-        if not models:
-            raise RecipeError(
-                f"run.recompute: {self.recipe.model.name} is none of this package's networks; set it false"
-            )
-        for model in models:
-            model.set_grad_checkpointing()
+    def save_untrained(self) -> dict[str, float]:
+        """Evaluate the network as it stands and write it as the run's checkpoint; returns the
+        figures.
+        """
+        with closing(self.claim), self.log.open():
+            better = self._evaluate()
+            self._save(best=better)
+        return self.figures
 
     def _train_epoch(self) -> bool:
-        """Take the steps that are left of this epoch. False: asked to stop, and a checkpoint is written."""
+        """Take the steps that are left of this epoch. False: asked to stop, and a checkpoint is
+        written.
+        """
         run = self.recipe.run
         batches = self.loader.epoch(self.at.epoch, start_batch=self.at.batch)
         self.meter.restart()
@@ -226,70 +222,44 @@ class Trainer:
 
     def _train_step(self, batches: list[Any]) -> bool:
         """One optimiser step over `accumulation` batches. True: some process was asked to stop."""
-        run = self.recipe.run
-        position = self.at.epoch + self.at.batch / len(self.loader)
-        lr = learning_rate(
-            self.recipe.schedule, peak_learning_rate(self.recipe.optim, self.global_batch), position
-        )
-        set_learning_rate(self.optimizer, lr)
-        loss = self._backward(batches)
-        self.scaler.unscale_(self.optimizer)
-        norm = _clip([p for p in self.net.parameters() if p.grad is not None], run.clip_grad)
+        self._seed_step()
+        lr = self.learner.set_learning_rate(self.at.epoch + self.at.batch / len(self.loader))
+        loss, norm = self.learner.gradients(self.task.loss, batches)
         report = torch.stack([loss.double(), loss.new_tensor(self._stop_wish()).double()])
         mean_loss, stop = average(report, self.world).tolist()
         # fp16 gradients may overflow: the scaler then skips the step and lowers its scale
-        if not math.isfinite(mean_loss) or not (math.isfinite(norm) or self.scaler.is_enabled()):
+        if not math.isfinite(mean_loss) or not (
+            math.isfinite(norm) or self.learner.scaler.is_enabled()
+        ):
             self._give_up(batches, mean_loss, lr)
-        self.scaler.step(self.optimizer)
-        self.scaler.update()
         self.at.step, self.at.batch = self.at.step + 1, self.at.batch + len(batches)
-        if self.ema is not None:
-            self.ema.update(self.net, step=self.at.step)
+        self.learner.step(self.at.step)
         self._tell(mean_loss, norm, lr)
         return stop > 0
-
-    def _backward(self, batches: list[Any]) -> Tensor:
-        """Gradients of the mean loss over all batches; returns that loss."""
-        self._seed_step()
-        self.net.train()
-        for norm in self.still:
-            norm.eval()
-        self.optimizer.zero_grad(set_to_none=True)
-        losses = []
-        for index, batch in enumerate(batches):
-            with exchange_gradients(self.model, wanted=index == len(batches) - 1):
-                with self._autocast(), self._saving():
-                    loss = self.task.loss(self.call, _to(batch, self.world.device)) / len(batches)
-                self.scaler.scale(loss).backward()
-            losses.append(loss.detach())
-        return torch.stack(losses).sum()
 
     def _seed_step(self) -> None:
         torch.manual_seed(derive_seed(self.recipe.run.seed, "step", self.at.step, self.world.rank))
 
-    def _autocast(self) -> AbstractContextManager[Any]:
-        return autocast(self.recipe.run.amp, self.world.device)
-
-    def _saving(self) -> AbstractContextManager[Any]:
-        """How tensors are kept for the backward pass. A compiled graph keeps its own."""
-        return (
-            compact_saved(self.alphabets)
-            if self.recipe.run.compact and not self.recipe.run.compile
-            else nullcontext()
-        )
-
     def _evaluate(self) -> bool:
-        """Evaluate the averaged weights where the run keeps them, else the trained ones. True: better than ever
-        before."""
-        model = self.net if self.ema is None else self.ema.module
+        """Evaluate the averaged weights where the run keeps them, else the trained ones. True:
+        better than ever before.
+        """
+        model = self.learner.averaged
         share_buffers(model, self.world)
         model.eval()
-        with whole(model), torch.inference_mode(), self._autocast(), first_batch(model) as firing:
+        with (
+            whole(model),
+            torch.inference_mode(),
+            self.learner.autocast(),
+            first_batch(model) as firing,
+        ):
             self.figures = self.task.evaluate(model, self.world)
         self.log.record("eval", self.at.step, epoch=self.at.epoch, **self.figures)
         self.at.evaluations += 1
         shown = ", ".join(f"{name} {value:.4g}" for name, value in self.figures.items())
         self.log.say(f"epoch {self.at.epoch}/{self.recipe.schedule.total_epochs}: {shown}")
+        if said := early_average(self.recipe, self.at.step):
+            self.log.say(said)
         firing.tell(self.log, self.at.step, self.at.epoch)
         value = self.figures[self.task.metric]
         better = self.at.best is None or value > self.at.best
@@ -297,21 +267,21 @@ class Trainer:
         return better
 
     def _save(self, best: bool = False) -> None:
-        model, optimizer = gathered(self.net.state_dict()), gathered(self.optimizer.state_dict())
-        ema = None if self.ema is None else gathered(self.ema.module.state_dict())
-        if not self.world.is_main:
+        held = self.learner.gathered()
+        if held is None:
             return
+        self.claim.check()
         self.log.record("checkpoint", self.at.step)
         state = {
             "counters": asdict(self.at),
-            "optimizer": optimizer,
-            "scaler": self.scaler.state_dict(),
+            "optimizer": held.optimizer,
+            "scaler": self.learner.scaler.state_dict(),
             "log_position": self.log.position(),
             "processes": self.world.size,
             "batch_size": self.recipe.run.batch_size,
             "evaluated_on": evaluated_on(self.recipe.data),
         }
-        self.store.save(self.at.step, Checkpoint(model, ema, state))
+        self.store.save(self.at.step, Checkpoint(held.model, held.ema, state))
         if best:
             assert self.at.best is not None
             self.store.mark_best(
@@ -322,48 +292,37 @@ class Trainer:
     def _restore(self, path: Path, checkpoint: Checkpoint) -> int:
         """Continue a checkpoint; returns how long the log was then."""
         try:
-            return self._take_over(path, checkpoint)
+            self.learner.restore(path, checkpoint)
+            self.at = Counters(**checkpoint.state["counters"])
+            return checkpoint.state["log_position"]
         except (LookupError, TypeError, ValueError) as error:
             raise CheckpointError(
-                f"{path}: its state does not fit this run ({type(error).__name__}: {error}). Was it written by "
+                f"{path}: its state does not fit this run ({type(error).__name__}: {error}). Was "
+                "it written by "
                 "another version? `model.init` takes its weights alone"
             ) from error
-
-    def _take_over(self, path: Path, checkpoint: Checkpoint) -> int:
-        state = checkpoint.state
-        load_weights(self.net, shares_of(checkpoint.model, self.net), path)
-        if self.ema is not None:
-            if checkpoint.ema is None:
-                raise CheckpointError(
-                    f"{path}: run.ema is on but the checkpoint has no averaged weights; switch run.ema off"
-                )
-            load_weights(self.ema.module, shares_of(checkpoint.ema, self.ema.module), path)
-        self.optimizer.load_state_dict(optimizer_shares(state["optimizer"], self.optimizer))
-        if self.scaler.is_enabled():
-            self.scaler.load_state_dict(state["scaler"])
-        self.at = Counters(**state["counters"])
-        return state["log_position"]
 
     def _give_up(self, batches: list[Any], loss: float, lr: float) -> None:
         def forward() -> None:
             self._seed_step()
-            with self._autocast():
-                for batch in batches:
-                    self.task.loss(self.net, _to(batch, self.world.device))
+            self.learner.forward(self.task.loss, batches)
 
         found = (
-            first_of_all(first_non_finite(self.net, forward, batches), self.world)
+            first_of_all(first_non_finite(self.learner.net, forward, batches), self.world)
             or "every module's output is finite"
         )
         good = next(iter(self.store.paths()), None)
+        anew = "" if good is None else f" that begins there: --model.init {shlex.quote(str(good))}"
         raise NonFiniteError(
-            f"step {self.at.step} (epoch {self.at.epoch}, batch {self.at.batch}): the loss is {loss} at learning rate "
-            f"{lr:.3g}; {found}. Last good checkpoint: {good or 'none yet'}. Try a lower learning rate, "
-            "run.clip_grad, or run.amp none, and continue with --resume"
+            f"step {self.at.step} (epoch {self.at.epoch}, batch {self.at.batch}): the loss is "
+            f"{loss} at learning rate "
+            f"{lr:.3g}; {found}. Last good checkpoint: {good or 'none yet'}. Try a lower "
+            "--optim.lr, "
+            f"--run.clip-grad 1 or --run.amp none, in a new run{anew}"
         )
 
     def _tell(self, loss: float, norm: float, lr: float) -> None:
-        self.meter.add(loss, self.global_batch)
+        self.meter.add(loss, self.learner.global_batch)
         rate, left = self.meter.rate(), self.meter.seconds_left(self.total_steps - self.at.step)
         figures = f"loss {self.meter.loss():.4f}  lr {lr:.2e}  {rate:.0f} samples/s"
         self.log.advance(self.at.step, figures)
@@ -382,36 +341,27 @@ class Trainer:
         if not self.log.is_terminal:
             total = self.recipe.schedule.total_epochs
             self.log.say(
-                f"epoch {self.at.epoch + 1}/{total}  step {self.at.step}/{self.total_steps}  {figures}  "
+                f"epoch {self.at.epoch + 1}/{total}  step {self.at.step}/{self.total_steps}  "
+                f"{figures}  "
                 f"{left:.0f} s left"
             )
         self.meter.start_window()
 
 
 def exit_status(outcome: Outcome) -> int:
-    """What a shell expects: 0, or 128 + the signal that stopped the run (130 Ctrl-C, 143 SIGTERM)."""
+    """What a shell expects: 0, or 128 + the signal that stopped the run (130 Ctrl-C, 143
+    SIGTERM).
+    """
     return 128 + signal.Signals(outcome.signal_number) if outcome.signal_number else 0
 
 
 def _groups(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Lists of `size` batches; a shorter rest is dropped, as the data loader drops a shorter last batch."""
+    """Lists of `size` batches; a shorter rest is dropped, as the data loader drops a shorter
+    last batch.
+    """
     group: list[Any] = []
     for batch in batches:
         group.append(batch)
         if len(group) == size:
             yield group
             group = []
-
-
-def _clip(parameters: list[nn.Parameter], largest: float | None) -> float:
-    """Clip the global gradient norm in place; returns what it was."""
-    limit = math.inf if largest is None else largest
-    return float(full(nn.utils.clip_grad_norm_(parameters, limit)))
-
-
-def _to(batch: Any, device: torch.device) -> Any:
-    if isinstance(batch, Tensor):
-        return batch.to(device, non_blocking=True)
-    if isinstance(batch, dict):
-        return {name: _to(item, device) for name, item in batch.items()}
-    return type(batch)(_to(item, device) for item in batch)

@@ -1,4 +1,6 @@
-"""Speed and loss of the steps since the last log line; evaluation and saving are not counted as training time."""
+"""Speed and loss of the steps since the last log line; evaluation and saving are not counted as
+training time.
+"""
 
 import time
 

@@ -1,21 +1,19 @@
-"""Optimisers by the releases' rules: which parameters decay, which learn more slowly, and how large the learning
-rate is."""
+"""Optimisers by the releases' rules: which parameters decay, which learn more slowly, and how large
+the learning rate is.
+"""
 
-import difflib
 from typing import Any
 
 import torch
 from timm.optim import (
     create_optimizer_v2,
-    get_optimizer_info,
-    list_optimizers,
     param_groups_layer_decay,
     param_groups_weight_decay,
 )
 from torch import nn
 
 from spikedriven.errors import InputError, RecipeError
-from spikedriven.training.config import OptimConfig
+from spikedriven.recipes.optim import OptimConfig
 
 
 def parameter_groups(
@@ -28,11 +26,12 @@ def parameter_groups(
     """Groups for an optimiser: no decay on biases, on tensors of fewer than two dimensions, nor on
     `model.no_weight_decay()`.
 
-    With `layer_decay` < 1 each layer also gets an `lr_scale` of `layer_decay ** (layers above it)`; the order of
-    layers is
-    what `model.group_matcher` says (timm's convention), and a model without one is an InputError: guessing would
-    change the run. `decay_all`: one group with decay on everything (the release's masked pre-training).
-    `head_lr_scale`: the `lr_scale` of parameters whose names begin with "head.".
+    With `layer_decay` < 1 each layer also gets an `lr_scale` of `layer_decay ** (layers above it)`;
+    the order of layers is
+    what `model.group_matcher` says (timm's convention), and a model without one is an InputError:
+    guessing would change the run. `decay_all`: one group with decay on everything (the release's
+    masked pre-training). `head_lr_scale`: the `lr_scale` of parameters whose names begin with
+    "head.".
     """
     if head_lr_scale != 1.0:
         return _with_faster_head(model, weight_decay, decay_all, head_lr_scale)
@@ -48,7 +47,8 @@ def parameter_groups(
         return param_groups_weight_decay(model, weight_decay, no_weight_decay_list=exempt)
     if not hasattr(model, "group_matcher"):
         raise InputError(
-            f"optim.layer_decay={layer_decay}: {type(model).__name__} has no group_matcher(), which says how "
+            f"optim.layer_decay={layer_decay}: {type(model).__name__} has no group_matcher(), "
+            "which says how "
             "its layers are ordered; use layer_decay 1.0 for this model"
         )
     return param_groups_layer_decay(
@@ -72,40 +72,13 @@ def _with_faster_head(
 
 
 def peak_learning_rate(optim: OptimConfig, global_batch: int) -> float:
-    """`lr` as given, or `blr` scaled linearly with the images per optimiser step over all processes (256 images:
-    blr itself)."""
+    """`lr` as given, or `blr` scaled linearly with the images per optimiser step over all processes
+    (256 images: blr itself).
+    """
     if optim.lr is not None:
         return optim.lr
     assert optim.blr is not None  # OptimConfig demands one of the two
     return optim.blr * global_batch / 256
-
-
-def check_optimizer(optim: OptimConfig) -> None:
-    """RecipeError for a name that timm does not know, and for options that its optimiser has
-    not."""
-    name, known = optim.name.rsplit("_", 1)[-1], [str(name) for name in list_optimizers()]
-    if optim.name not in (name, f"lookahead_{name}") or name not in known:
-        close = difflib.get_close_matches(name, known, n=3)
-        hint = f"did you mean {' or '.join(close)}?" if close else f"known: {', '.join(known)}"
-        raise RecipeError(f"optim.name: timm has no optimiser {optim.name!r}; {hint}")
-    info = get_optimizer_info(name)
-    if info.second_order:
-        raise RecipeError(
-            f"optim.name {optim.name}: needs second derivatives, which neurons have not"
-        )
-    for field, has in (
-        ("betas", info.has_betas),
-        ("eps", info.has_eps),
-        ("momentum", info.has_momentum),
-    ):
-        if getattr(optim, field) is not None and not has:
-            raise RecipeError(
-                f"optim.{field}: found {getattr(optim, field)}, but {optim.name} has none"
-            )
-    if optim.betas is not None and info.num_betas != len(optim.betas):
-        raise RecipeError(
-            f"optim.betas: {optim.name} has {info.num_betas}, found {len(optim.betas)}: {optim.betas}"
-        )
 
 
 def create_optimizer(

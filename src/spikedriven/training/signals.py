@@ -21,8 +21,9 @@ class StopFlag:
 
 @contextmanager
 def stop_flag() -> Iterator[StopFlag]:
-    """Catch SIGINT and SIGTERM within the block (in the main thread; elsewhere Python does not allow it, and
-    nothing is caught)."""
+    """Catch SIGINT and SIGTERM within the block (in the main thread; elsewhere Python does not
+    allow it, and nothing is caught).
+    """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():
         yield flag
