@@ -5,10 +5,10 @@ from functools import cache
 import torch
 from torch import Tensor, nn
 
-from spikedriven.engine.builder import Builder
 from spikedriven.engine.lower import lower
-from spikedriven.engine.program import IntegerSpec, LIFSpec, Plan
+from spikedriven.engine.program import Plan
 from spikedriven.graph.calibrate import calibrate
+from spikedriven.kernels.spec import IntegerSpec, LIFSpec
 from tests.networks import live_input, live_model, shrunk
 
 LIF_SPEC = LIFSpec(2.0, 1.0, 0.0, True, True, False)
@@ -16,7 +16,9 @@ LIF_SPEC = LIFSpec(2.0, 1.0, 0.0, True, True, False)
 
 @cache
 def thin(name: str) -> tuple[nn.Module, Tensor]:
-    """A registered network without its width, in float32, and a batch of 3 that sets its batch norms."""
+    """A registered network without its width, in float32, and a batch of 3 that sets its batch
+    norms.
+    """
     torch.manual_seed(0)
     model = live_model(name, **shrunk(name))
     if getattr(model, "graph_method", "forward") == "encode_image":
@@ -31,13 +33,7 @@ def thin(name: str) -> tuple[nn.Module, Tensor]:
 @cache
 def thin_plan(name: str) -> Plan:
     model, batch = thin(name)
-    return lower(model, batch).plan()
-
-
-def built(steps: int = 2, channels: int = 3, size: int = 6) -> tuple[Builder, int]:
-    """A builder that has read an image, and the image's map."""
-    build = Builder(steps, False)
-    return build, build.image((channels, size, size))
+    return lower(model, (batch,)).plan()
 
 
 def integer_spec(levels: int = 4, half_up: bool = False) -> IntegerSpec:

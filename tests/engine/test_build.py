@@ -1,4 +1,6 @@
-"""The extension and its packaging: built where there is a compiler, left out with a warning where there is none."""
+"""The extension and its packaging: built where there is a compiler, left out with a warning
+where there is none.
+"""
 
 import os
 import platform
@@ -12,11 +14,11 @@ from pathlib import Path
 import pytest
 
 import spikedriven
-from spikedriven.engine.native import available
+from spikedriven.kernels.extension import available
 
 ROOT = Path(__file__).parents[2]
 PACKAGE = ROOT / "src" / "spikedriven"
-NATIVE = "spikedriven/engine/native/"
+NATIVE = "csrc/"
 NEEDED = {  # flags of CMakeLists.txt, as Linux names them
     "avx512": {
         "avx512f",
@@ -27,6 +29,8 @@ NEEDED = {  # flags of CMakeLists.txt, as Linux names them
         "avx512vbmi",
         "avx512_vbmi2",
     },
+    "avx512bw": {"avx512f", "avx512bw", "avx512vl", "avx512dq"},
+    "avxvnni": {"avx2", "avx_vnni"},
     "avx2": {"avx2"},
     "portable": set(),
 }
@@ -34,7 +38,7 @@ WARNING = "spikedriven was installed WITHOUT its compiled engine"
 
 
 def test_instruction_sets_are_those_of_this_cpu() -> None:
-    from spikedriven.engine import _native
+    from spikedriven.kernels import _native
 
     info = Path("/proc/cpuinfo")
     if platform.machine() == "x86_64" and info.exists():
@@ -49,7 +53,7 @@ def test_instruction_sets_are_those_of_this_cpu() -> None:
         assert _native.instruction_sets()[-1] == "portable"
 
 
-SETS = "from spikedriven.engine.native import instruction_sets; print(instruction_sets())"
+SETS = "from spikedriven.kernels.extension import instruction_sets; print(instruction_sets())"
 
 
 @pytest.mark.skipif(not available(), reason="installed without the compiled engine")
@@ -63,7 +67,10 @@ def test_an_instruction_set_that_nobody_knows_is_one_error() -> None:
     env = {**os.environ, "SPIKEDRIVEN_ISA": "avx1024", "PYTHONPATH": source()}
     refused = subprocess.run([sys.executable, "-c", SETS], env=env, capture_output=True, text=True)
     assert refused.returncode != 0
-    message = 'SPIKEDRIVEN_ISA is "avx1024"; it can be avx512, avx2 or portable'
+    message = (
+        'SPIKEDRIVEN_ISA is "avx1024"; it can be one of avx512, avx512bw, avxvnni, avx2, dotprod, '
+        "portable"
+    )
     assert refused.stderr.splitlines()[-1] == f"spikedriven.errors.InputError: {message}"
 
 
@@ -73,7 +80,9 @@ def source() -> str:
 
 
 def packaged_files() -> set[str]:
-    """What a wheel must hold besides the extension: everything of the package but C++ sources and build products."""
+    """What a wheel must hold besides the extension: everything of the package but C++ sources
+    and build products.
+    """
     files = (path for path in PACKAGE.rglob("*") if path.is_file())
     names = {path.relative_to(PACKAGE.parent).as_posix() for path in files}
     return {name for name in names if not name.startswith(NATIVE) and not is_product(name)}
@@ -93,9 +102,14 @@ def output_of(*command: str | Path, **environment: str) -> str:
 
 
 def build(hook: str, source: Path, out: Path, **environment: str) -> tuple[Path, str]:
-    """Calls a hook of the build backend in `source` as pip does; returns the file it made and all it printed."""
+    """Calls a hook of the build backend in `source` as pip does; returns the file it made and
+    all it printed.
+    """
     out.mkdir(parents=True)
-    call = f"import scikit_build_core.build as b; b.{hook}({str(out)!r}, {{'build-dir': {str(out / 'objects')!r}}})"
+    call = (
+        f"import scikit_build_core.build as b; b.{hook}({str(out)!r}, {{'build-dir': "
+        f"{str(out / 'objects')!r}}})"
+    )
     env = {**os.environ, "CMAKE_BUILD_PARALLEL_LEVEL": "2", **environment}
     made = subprocess.run(
         [sys.executable, "-c", call],
@@ -139,7 +153,10 @@ def test_sdist_holds_all_that_a_build_and_its_tests_need(sdist: Path) -> None:
     native = {
         path.relative_to(ROOT).as_posix() for path in (PACKAGE / "engine" / "native").iterdir()
     }
-    top = "CMakeLists.txt pyproject.toml constraints.txt Makefile .gitignore PKG-INFO README.md CHANGELOG.md LICENSE"
+    top = (
+        "CMakeLists.txt pyproject.toml constraints.txt Makefile .gitignore PKG-INFO README.md "
+        "CHANGELOG.md LICENSE"
+    )
     assert (
         native | {f"src/{name}" for name in packaged_files()} | {"tests/engine/test_build.py"}
         <= names
@@ -164,18 +181,20 @@ def test_wheel_from_the_sdist(tree: Path, tmp_path: Path) -> None:
     assert "warning:" not in printed  # of the compiler
     with zipfile.ZipFile(wheel) as archive:
         names = without_version(set(archive.namelist()))
-    extension = {name for name in names if name.startswith("spikedriven/engine/_native.")}
+    extension = {name for name in names if name.startswith("spikedriven/kernels/_native.")}
     assert len(extension) == 1 and names == packaged_files() | extension | METADATA
     assert "none-any" not in wheel.name
     kernels = list((out / "objects").rglob("kernels*.o"))
-    sources = list((PACKAGE / "engine" / "native").glob("kernels*.cpp"))
+    sources = list((ROOT / "csrc").glob("*/kernels*.cpp"))
     assert len(kernels) == len(sources) * (len(NEEDED) if platform.machine() == "x86_64" else 1)
     for compiled in kernels:
         assert_defines_nothing_shared(compiled)
 
 
 def assert_defines_nothing_shared(compiled: Path) -> None:
-    """Of an inline function in several files the linker keeps one copy, perhaps the one compiled for a wider CPU."""
+    """Of an inline function in several files the linker keeps one copy, perhaps the one
+    compiled for a wider CPU.
+    """
     symbols = output_of("nm", "--demangle", "--defined-only", compiled)
     assert re.search(r" T sd::\w+::(\w+_)?table\(\)", symbols)
     shared = re.findall(r"^\S+ [WVu] (.*)", symbols, re.MULTILINE)
@@ -194,7 +213,7 @@ def test_without_a_compiler_the_package_installs_and_says_so(tree: Path, tmp_pat
 
 @pytest.mark.slow
 def test_an_error_in_the_sources_is_no_obstacle_either(tree: Path, tmp_path: Path) -> None:
-    (tree / "src" / NATIVE / "dispatch.cpp").write_text("#error deliberate\n")
+    (tree / "csrc" / "common" / "dispatch.cpp").write_text("#error deliberate\n")
     wheel, printed = build("build_wheel", tree, tmp_path / "out")
     assert (
         wheel.name.endswith("-py3-none-any.whl")
@@ -211,8 +230,13 @@ def editable(tree: Path, site: Path, **environment: str) -> None:
 
 
 def origin(site: Path, **environment: str) -> Path:
-    """The file that a fresh interpreter imports spikedriven from, with the installation in `site` as its only one."""
-    find = "import importlib.util as u, site, sys; site.addsitedir(sys.argv[1]); print(u.find_spec('spikedriven').origin)"
+    """The file that a fresh interpreter imports spikedriven from, with the installation in
+    `site` as its only one.
+    """
+    find = (
+        "import importlib.util as u, site, sys; site.addsitedir(sys.argv[1]); "
+        "print(u.find_spec('spikedriven').origin)"
+    )
     return Path(output_of(sys.executable, "-S", "-c", find, str(site), **environment))
 
 
@@ -220,7 +244,7 @@ def origin(site: Path, **environment: str) -> Path:
 def test_an_editable_install_gives_way_to_pythonpath_and_drops_an_old_extension(
     tree: Path, tmp_path: Path
 ) -> None:
-    old = tree / "src" / "spikedriven" / "engine" / "_native.so"
+    old = tree / "src" / "spikedriven" / "kernels" / "_native.so"
     old.write_text("of older sources")
     editable(tree, tmp_path / "site", CXX="/bin/false")
     assert not old.exists()
@@ -230,7 +254,8 @@ def test_an_editable_install_gives_way_to_pythonpath_and_drops_an_old_extension(
 
 KERNEL_TESTS = (
     "tests/engine",
-    "tests/neurons/test_native_cpu.py",
+    "tests/neurons/test_on_cpu.py",
+    "tests/kernels",
     "tests/layers",
     "tests/training/test_compact.py",
 )

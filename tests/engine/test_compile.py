@@ -1,6 +1,10 @@
-"""`compile` against the networks themselves: what differs is rounding, and first at neurons near their threshold."""
+"""`compile` against the networks themselves: what differs is rounding, and first at neurons
+near their threshold.
+"""
 
 import copy
+import importlib
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,20 +13,26 @@ from torch import Tensor, nn
 
 import spikedriven as sd
 from spikedriven.engine import Program
-from spikedriven.engine.check import check_plan
-from spikedriven.engine.compiled import COUNT_ROW_COST
-from spikedriven.engine.native import available
-from spikedriven.engine.program import Plan, WeightLayer
+from spikedriven.engine.lower import lower
+from spikedriven.engine.program import WeightLayer
 from spikedriven.errors import InputError
+from spikedriven.kernels.extension import available
 from spikedriven.neurons import IntegerNeuron, Neuron
 from tests.engine.nets import thin, thin_plan
 
 # every family, both neurons, both inputs, both attention forms, means and steps
 NAMES = [
-    "sdt_2_256_cifar", "sdt_2_256_gesture", "spikingformer_8_384", "spikingformer_2_256_dvs", "meta_spikeformer_15m",
-    "meta_spikeformer_hardvs_18m", "e_spikeformer_5m", "e_spikeformer_171m", "e_spikeformer_gesture_6m",
+    "sdt_2_256_cifar",
+    "sdt_2_256_gesture",
+    "spikingformer_8_384",
+    "spikingformer_2_256_dvs",
+    "meta_spikeformer_15m",
+    "meta_spikeformer_hardvs_18m",
+    "e_spikeformer_5m",
+    "e_spikeformer_171m",
+    "e_spikeformer_gesture_6m",
     "spike_mae_12_512",
-]  # fmt: skip
+]
 
 
 def reference(model: nn.Module, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -46,7 +56,9 @@ def reference(model: nn.Module, x: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
 @pytest.mark.parametrize("name", NAMES)
 def test_programs_agree_with_their_networks(name: str) -> None:
     model, batch = thin(name)
-    program = Program(thin_plan(name))
+    program = Program(
+        lower(model, (batch,)).plan(16)
+    )  # with fewer bits most neurons soon count otherwise
     for x in batch.split(1):
         output, counts = reference(model, x)
         maps = [
@@ -59,11 +71,13 @@ def test_programs_agree_with_their_networks(name: str) -> None:
             (where, (value - counts[where]).abs()) for where, value in maps
         ]  # one step stands for all
         off = [(where, difference) for where, difference in differences if difference.any()]
-        if off:  # in the first layer where any differs: single neurons, whose input lies within rounding of a threshold
+        # in the first layer where any differs: single neurons, whose input lies within rounding of
+        # a threshold
+        if off:
             where, difference = off[0]
-            assert difference.max() == 1 and difference.sum() <= max(
-                2, difference.numel() / 1000
-            ), where
+            assert difference.max() == 1 and difference.sum() <= max(2, difference.numel() / 500), (
+                where
+            )
         else:
             largest = float(output.abs().max())
             torch.testing.assert_close(program(x).double(), output, rtol=1e-3, atol=1e-3 * largest)
@@ -85,9 +99,10 @@ def test_without_a_classifier() -> None:
     headless = copy.deepcopy(model)
     headless.head = nn.Identity()
     found = sd.compile(headless, batch)(batch)
-    with_head = sd.compile(model, batch)(batch)
+    with_head = sd.quantize(model, batch)
     with torch.no_grad():
-        torch.testing.assert_close(model.head(found), with_head, rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(model.head(found), with_head(batch), rtol=0.05, atol=0.05)
+    assert torch.equal(found, sd.quantize(headless, batch)(batch))
 
 
 def test_the_network_is_left_as_it_was() -> None:
@@ -102,59 +117,58 @@ def test_the_network_is_left_as_it_was() -> None:
 
 
 @pytest.mark.skipif(not available(), reason="installed without the compiled engine")
-def test_layers_that_often_fire_multiply() -> None:
-    model, batch = thin("e_spikeformer_5m")
-    program = sd.compile(model, batch, weight_bits=23)
-    shares = [float((value > 0).float().mean()) for _, value in program.maps(batch[:1])]
-    modes = {
-        (shares[o.source] * COUNT_ROW_COST >= 1, o.mode)
-        for o in program.plan.operations
-        if _on_spikes(o)
-    }
-    assert modes == {(True, "dense"), (False, "rows")}
-    check_plan(program.plan)
-    assert torch.equal(program(batch), Program(thin_plan("e_spikeformer_5m"), native=True)(batch))
+@pytest.mark.parametrize(
+    ("adding", "multiplying", "mode"), [(1.0, 2.0, "rows"), (2.0, 1.0, "dense")]
+)
+def test_layers_take_what_was_faster(
+    adding: float, multiplying: float, mode: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Which it is depends on the processor, so the times are given here."""
+
+    def seconds(plans: list, sample: object) -> list[list[float]]:
+        return [
+            [time] * len(plan.operations)
+            for time, plan in zip((adding, multiplying), plans, strict=True)
+        ]
+
+    monkeypatch.setattr(importlib.import_module("spikedriven.engine.compiled"), "_seconds", seconds)
+    layers = (
+        nn.Conv2d(1, 32, 1),
+        IntegerNeuron(8),
+        nn.Conv2d(32, 32, 3, padding=1),
+        IntegerNeuron(8),
+    )
+    network = nn.Sequential(*layers, nn.Conv2d(32, 4, 1)).eval()
+    x = torch.rand(1, 1, 16, 16)
+    program = sd.compile(network, x)
+    assert (
+        next(o.mode for o in program.plan.operations if _on_spikes(o) and o.weight.shape[2] == 3)
+        == mode
+    )
+    assert torch.equal(program(x), sd.quantize(network, x)(x))
 
 
-@pytest.mark.parametrize(("name", "bits", "kept"), [
-    ("e_spikeformer_5m", 23, np.int32), ("e_spikeformer_5m", 16, np.int16), ("sdt_2_256_cifar", 23, np.int16),
-])  # fmt: skip
-def test_bits_of_weights(name: str, bits: int, kept: type) -> None:
+@pytest.mark.parametrize("name", ["e_spikeformer_5m", "sdt_2_256_cifar"])
+@pytest.mark.parametrize("bits", [2, 3, 5, 8, 16, None])
+def test_bits_of_weights(name: str, bits: int | None) -> None:
     model, batch = thin(name)
-    program = sd.compile(model, batch, weight_bits=bits)
-    assert {o.weight.dtype for o in program.plan.operations if _on_spikes(o)} == {np.dtype(kept)}
-    assert torch.equal(program(batch), Program(program.plan, native=False)(batch))
+    program = sd.compile(model, batch[:1], weight_bits=bits)
+    layers = [o for o in program.plan.operations if _on_spikes(o)]
+    assert {o.weight.dtype for o in layers} == {np.dtype(np.int16 if bits == 16 else np.int8)}
+    first, *body, head = (int(np.abs(o.weight.astype(int)).max()) for o in layers)
+    if bits == 16:
+        assert all(2**14 <= largest < 2**15 for largest in (first, *body, head))
+    else:
+        assert set(body) == {2 ** ((bits or 8) - 1) - 1} and {first, head} == {127}
+    assert torch.equal(program(batch[:1]), Program(program.plan, native=False)(batch[:1]))
 
 
-def test_wide_weights_in_the_first_half_of_the_arithmetic() -> None:
-    model, batch = thin("e_spikeformer_5m")
-    plans = [
-        sd.compile(model, batch, native=False, weight_bits=bits).plan for bits in (None, 16, 23)
-    ]
-    layers = [[o for o in plan.operations if _on_counts(o)] for plan in plans]
-    wide = [layer.weight.dtype == np.int32 for layer in layers[0]]
-    assert wide == sorted(wide, reverse=True)  # first, and then no more
-    work = np.array([o.weight.size * _positions(o, plans[0]) for o in layers[0]])
-    half, count = work.sum() / 2, sum(wide)
-    assert work[:count].sum() <= half < work[: count + 1].sum()
-    for layer, narrow, wider, is_wide in zip(*layers, wide, strict=True):
-        assert np.array_equal(layer.weight, (wider if is_wide else narrow).weight)
-        assert np.array_equal(layer.scale, (wider if is_wide else narrow).scale)
-
-
-def _on_counts(operation: object) -> bool:
-    return isinstance(operation, WeightLayer) and operation.mode != "float"
-
-
-def _positions(layer: WeightLayer, plan: Plan) -> int:
-    out = plan.maps[layer.spikes if layer.real is None else layer.real]
-    return out.height * out.width
-
-
-@pytest.mark.parametrize("bits", [8, 32])
-def test_other_numbers_of_bits_are_refused(bits: int | None) -> None:
+@pytest.mark.parametrize("bits", [0, 1, 9, 23, 32, "8"])
+def test_other_numbers_of_bits_are_refused(bits: Any) -> None:
     model, batch = thin("sdt_2_256_cifar")
-    with pytest.raises(InputError, match=r"weight_bits must be one of \(16, 23\) or None, found"):
+    with pytest.raises(
+        InputError, match=r"weight_bits must be one of \(2, 3, 4, 5, 6, 7, 8, 16\) or None, found"
+    ):
         sd.compile(model, batch, weight_bits=bits)
 
 
@@ -167,7 +181,8 @@ def test_other_inputs_are_refused(native: bool | None) -> None:
     program = Program(thin_plan("sdt_2_256_cifar"), native)
     good = thin("sdt_2_256_cifar")[1]
     for bad in (
-        good[0], good[:0], good[:, :2], good[..., 1:], good.to(torch.uint8), good[None], good.numpy(), None,
+        good[0], good[:0], good[:, :2], good[..., 1:], good.to(torch.uint8), good[None], None,
+        good.numpy()[0], good.numpy().astype(int),
     ):  # fmt: skip
         with pytest.raises(InputError, match=r"this program takes floating point \[B, 3, "):
             program(bad)
@@ -196,25 +211,26 @@ def test_frames_are_taken_with_their_number() -> None:
         program(x[:, :1])
 
 
-@pytest.mark.parametrize("example", [None, torch.zeros(3, 8, 8), torch.zeros(0, 3, 8, 8)])
+@pytest.mark.parametrize("example", [None, torch.tensor(1.0), torch.zeros(0, 3, 8, 8), ()])
 def test_examples_that_are_none(example: object) -> None:
     with pytest.raises(InputError, match="give an example input"):
         sd.compile(thin("sdt_2_256_cifar")[0], example)
 
 
 def test_what_the_engine_does_not_know() -> None:
-    with pytest.raises(InputError, match="found Linear"):
-        sd.compile(nn.Linear(3, 3), torch.zeros(1, 3, 8, 8))
     model = copy.deepcopy(thin("sdt_2_256_cifar")[0])
-    model.blocks[0].mlp.fc1 = nn.GELU()
-    with pytest.raises(InputError, match=r"no operation for GELU in 'blocks\.0\.mlp\.fc1'"):
+    model.blocks[0].mlp.fc1.neuron = nn.GELU()
+    with pytest.raises(
+        InputError,
+        match=r"\(aten::gelu\) in blocks\.0\.mlp\.fc1\.neuron: the engine has no operation",
+    ):
         sd.compile(model, thin("sdt_2_256_cifar")[1])
-    with pytest.raises(InputError, match="its input has 4 channels"):
+    with pytest.raises(InputError, match=r"expected a floating point image \[B, 3, H, W\]"):
         sd.compile(thin("sdt_2_256_cifar")[0], torch.zeros(1, 4, 32, 32))
 
 
 def test_native_is_refused_where_nothing_was_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("spikedriven.engine.native._native", None)
+    monkeypatch.setattr("spikedriven.kernels.extension._native", None)
     plan = thin_plan("sdt_2_256_cifar")
     with pytest.raises(InputError, match="no compiled engine"):
         Program(plan, native=True)

@@ -8,11 +8,11 @@ from torch import Tensor
 
 import spikedriven as sd
 from spikedriven.engine import Program
-from spikedriven.engine.check import BYTES
-from spikedriven.engine.native import available, instruction_sets
+from spikedriven.engine.check import bytes_of
 from spikedriven.engine.program import Plan, WeightLayer
+from spikedriven.kernels.extension import available, instruction_sets
 from tests.engine.nets import thin, thin_plan
-from tests.networks import live_model
+from tests.networks import by_kind, live_model
 
 pytestmark = pytest.mark.skipif(not available(), reason="installed without the compiled engine")
 
@@ -27,7 +27,8 @@ FAMILIES = [
 def assert_same_maps(expected: list, program: Program, x: Tensor) -> None:
     for index, ((m, twin), (_, native)) in enumerate(zip(expected, program.maps(x), strict=True)):
         assert torch.equal(twin, native), (
-            f"map {index} ({m.kind}) of {m.name}: {int((twin != native).sum())} of {twin.numel()} values differ"
+            f"map {index} ({m.kind}) of {m.name}: {int((twin != native).sum())} of {twin.numel()} "
+            "values differ"
         )
 
 
@@ -43,7 +44,7 @@ def all_dense(plan: Plan) -> Plan:
     )
 
 
-@pytest.mark.parametrize("name", sd.list_models())
+@pytest.mark.parametrize("name", by_kind(sd.list_models()))
 def test_every_map_of_every_network(name: str) -> None:
     plan, x = thin_plan(name), thin(name)[1][:1]
     expected = Program(plan, native=False).maps(x)
@@ -73,9 +74,7 @@ def test_threads_and_batch_change_nothing(name: str) -> None:
         outputs.append(program(batch))
         assert torch.equal(outputs[0], outputs[-1])
     singles = [program(x[None]) for x in batch]
-    assert torch.equal(
-        outputs[0], torch.cat(singles, dim=1 if plan.output_form == "per_step" else 0)
-    )
+    assert torch.equal(outputs[0], torch.cat(singles, dim=1 if "T" in plan.outputs[0].axes else 0))
     assert not torch.equal(singles[0], singles[1])
     expected = Program(plan, native=False).maps(batch[2:])
     program.threads = 3
@@ -88,9 +87,7 @@ def test_memory_is_used_again_and_a_second_run_sees_nothing_of_the_first() -> No
     first = program(batch[:1])
     program(batch[1:2] * 5)
     assert torch.equal(program(batch[:1]), first)
-    together = sum(
-        m.steps * m.height * m.width * -(-m.channels // 32) * 32 * BYTES[m.kind] for m in plan.maps
-    )
+    together = sum(map(bytes_of, plan.maps))
     assert program._native is not None and program._native.engine.memory < together / 2
 
 
@@ -109,7 +106,7 @@ def test_sizes_that_are_no_multiple_of_anything(height: int, width: int) -> None
 
     for name in ("sdt_2_256_cifar", "e_spikeformer_3m"):
         x = torch.randn(1, 3, height, width)
-        plan = lower(thin(name)[0], x).plan()
+        plan = lower(thin(name)[0], (x,)).plan()
         assert_same_maps(Program(plan, native=False).maps(x), Program(plan, native=True), x)
 
 
@@ -118,13 +115,13 @@ def test_sizes_that_are_no_multiple_of_anything(height: int, width: int) -> None
 def test_every_map_at_full_width(name: str) -> None:
     from spikedriven.engine.lower import lower
     from spikedriven.graph.calibrate import calibrate
-    from spikedriven.training.target import random_batch
+    from spikedriven.runs.target import random_batch
 
     small = {"img_size": 64} if name.startswith("spike_mae") else {}
     model = live_model(name, **small).float()
     x = random_batch(model, 2)[..., :64, :64]
     calibrate(model.eval(), x)
-    plan = lower(model, x).plan()
+    plan = lower(model, (x,)).plan()
     expected = Program(plan, native=False).maps(x[:1])
     for isa in instruction_sets():
         assert_same_maps(expected, Program(plan, True, isa), x[:1])

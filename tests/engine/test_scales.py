@@ -1,4 +1,6 @@
-"""Integer weights: as exact as their bits allow, and no sum leaves 32 bits, not even for the worst input."""
+"""Integer weights: as exact as their bits allow, and no sum leaves 32 bits, not even for the
+worst input.
+"""
 
 import dataclasses
 
@@ -9,19 +11,14 @@ from torch import nn
 
 from spikedriven.engine import Program, scales
 from spikedriven.engine.check import check_plan
-from spikedriven.engine.native import available, instruction_sets
-from spikedriven.engine.program import (
-    Fire,
-    Head,
-    Image,
-    IntegerSpec,
-    Map,
-    Plan,
-    SpaceMean,
-    WeightLayer,
-)
-from spikedriven.engine.scales import LIMIT16, LIMIT32, LIMIT_WIDE
+from spikedriven.engine.lower import lower
+from spikedriven.engine.program import Fire, Head, Image, Map, Plan, Pool, Port, WeightLayer
+from spikedriven.engine.scales import LIMIT16, LIMIT32, WEIGHT_BITS, largest_integer
+from spikedriven.engine.windows import adaptive
 from spikedriven.errors import InputError
+from spikedriven.kernels.extension import available, instruction_sets
+from spikedriven.kernels.spec import IntegerSpec
+from spikedriven.neurons import IntegerNeuron
 
 RNG = np.random.default_rng(0)
 START = RNG.bit_generator.state
@@ -45,18 +42,20 @@ def adverse(shape: tuple[int, ...], kind: str) -> np.ndarray:
     return weight
 
 
+@pytest.mark.parametrize("bits", [4, 8, 16])
 @pytest.mark.parametrize("levels", [1, 4, 255])
 @pytest.mark.parametrize("kind", ["normal", "equal", "peaks"])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_the_largest_sums_fit_32_bits(shape: tuple[int, ...], kind: str, levels: int) -> None:
+def test_the_largest_sums_fit_32_bits(
+    shape: tuple[int, ...], kind: str, levels: int, bits: int
+) -> None:
     weight = adverse(shape, kind)
-    integers, step = scales.quantized(weight, levels)
-    assert (
-        integers.dtype == (np.int16 if levels == 1 else np.int32)
-        and np.abs(integers).max() <= LIMIT_WIDE
-    )
+    integers, step = scales.quantized(weight, levels, bits)
+    assert integers.dtype == (np.int16 if bits == 16 else np.int8)
+    assert np.abs(integers.astype(int)).max() <= largest_integer(bits)
     wide = integers.astype(np.int64).reshape(len(weight), -1)
-    # the inputs that reach the largest and the smallest sums: every count `levels` where weights have one sign
+    # the inputs that reach the largest and the smallest sums: every count `levels` where weights
+    # have one sign
     assert (np.where(wide > 0, wide, 0) * levels).sum(axis=1).max() <= LIMIT32
     assert (np.where(wide < 0, wide, 0) * levels).sum(axis=1).min() >= -LIMIT32
     assert (np.abs(wide) * levels).sum(axis=1).max() <= LIMIT32
@@ -64,16 +63,18 @@ def test_the_largest_sums_fit_32_bits(shape: tuple[int, ...], kind: str, levels:
     assert (error <= step.reshape(-1, 1, 1, 1) * (0.5 + 1e-9)).all()
 
 
+@pytest.mark.parametrize("bits", WEIGHT_BITS)
 @pytest.mark.parametrize("levels", [1, 4])
 @pytest.mark.parametrize("shape", SHAPES, ids=str)
-def test_no_bits_are_given_away(shape: tuple[int, ...], levels: int) -> None:
-    integers, _ = scales.quantized(adverse(shape, "normal"), levels)
+def test_no_bits_are_given_away(shape: tuple[int, ...], levels: int, bits: int) -> None:
+    integers, _ = scales.quantized(adverse(shape, "normal"), levels, bits)
     sizes = -np.sort(-np.abs(integers.astype(np.int64)).reshape(len(integers), -1), axis=1)
-    # two rows of binary inputs are added in 16 bits
+    # two rows of 16 bits are added in 16 bits, where inputs are binary
+    in_pairs = bits == 16 and levels == 1
     largest, limit = (
-        (sizes[:, :2].sum(axis=1), LIMIT16) if levels == 1 else (sizes[:, 0], LIMIT_WIDE)
+        (sizes[:, :2].sum(axis=1), LIMIT16) if in_pairs else (sizes[:, 0], largest_integer(bits))
     )
-    assert largest.max() <= limit
+    assert largest.max() <= limit and largest.max() >= limit - 2
     assert ((largest >= limit - 2) | (sizes.sum(axis=1) * levels > 0.9 * LIMIT32)).all()
 
 
@@ -81,6 +82,7 @@ def test_a_channel_of_zeros() -> None:
     weight = np.zeros((2, 3, 1, 1))
     weight[1] = 2.0
     integers, step = scales.quantized(weight, 1)
+    assert integers[1, 0, 0, 0] == 127
     assert (
         not integers[0].any()
         and step[0] == 1.0
@@ -95,7 +97,8 @@ def test_scale_in_float32() -> None:
     )
 
 
-# The same with programs: an image of large values makes every neuron count as far as it can -------------------------
+# The same with programs: an image of large values makes every neuron count as far as it can
+# -------------------------
 
 CHANNELS, LEVELS = 512, 255
 
@@ -105,11 +108,8 @@ def worst_plan(weight: np.ndarray, mode: str, levels: int = LEVELS, inputs: int 
     first = np.ones((inputs, 1, 1, 1), dtype=np.float32)
     out = len(weight)
     ones, none = np.ones, np.zeros
-    image, real, spikes = (
-        Map("real", 1, 3, 3, 1),
-        Map("real", 1, 3, 3, inputs),
-        Map("spikes", 1, 3, 3, inputs),
-    )
+    image, real = Map("real", 1, 3, 3, 1), Map("real", 1, 3, 3, inputs)
+    spikes = Map("spikes", 1, 3, 3, inputs, levels=levels)
     maps = (
         image,
         real,
@@ -118,33 +118,49 @@ def worst_plan(weight: np.ndarray, mode: str, levels: int = LEVELS, inputs: int 
         Map("real", 1, 1, 1, out),
         Map("real", 1, 1, 1, 1),
     )
+    groups = inputs if mode == "grouped" else 1
+    layer = WeightLayer(
+        2,
+        weight,
+        ones(out, "f4"),
+        none(out, "f4"),
+        padding=(1, 1, 1, 1),
+        groups=groups,
+        mode=mode,
+        real=3,
+    )
     operations = (
         Image(0),
         WeightLayer(0, first, ones(inputs, "f4"), none(inputs, "f4"), mode="float", real=1),
         Fire(1, 2, IntegerSpec(levels, False)),
-        WeightLayer(
-            2, weight, ones(out, "f4"), none(out, "f4"), pad=1, levels=levels, mode=mode, real=3
-        ),
-        SpaceMean(3, 4),
+        layer,
+        Pool(3, 4, adaptive(3, 1), adaptive(3, 1), "mean"),
         Head(4, 5, ones((1, out), "f4"), none(1, "f4")),
     )
-    return Plan(1, False, maps, operations, 5, "vector")
+    return Plan(1, maps, operations, (Port(0, "BCHW"),), (Port(5, "BC"),))
 
 
-def largest_sums(mode: str, levels: int = LEVELS) -> tuple[np.ndarray, np.ndarray]:
-    """Integer weights as `quantized` makes them, of one sign, and the sum in the middle, in int64."""
-    inputs = 1 if mode == "depthwise" else CHANNELS
+def largest_sums(mode: str, levels: int = LEVELS, bits: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    """Integer weights as `quantized` makes them, of one sign, and the sum in the middle, in
+    int64.
+    """
+    inputs = 1 if mode == "grouped" else CHANNELS
     weight = RNG.uniform(0.5, 1.0, size=(CHANNELS if inputs == 1 else 3, inputs, 3, 3))
     weight[1] *= -1
-    integers, _ = scales.quantized(weight, levels)
+    integers, _ = scales.quantized(weight, levels, bits)
     return integers, integers.astype(np.int64).sum(axis=(1, 2, 3)) * levels
 
 
 @pytest.mark.skipif(not available(), reason="installed without the compiled engine")
-@pytest.mark.parametrize(("mode", "levels"), [("rows", 15), ("dense", 255), ("depthwise", 255)])
-def test_the_largest_sums_are_right_in_every_instruction_set(mode: str, levels: int) -> None:
-    weight, expected = largest_sums(mode, levels)
-    if mode == "dense":
+@pytest.mark.parametrize("bits", [5, 8, 16])
+@pytest.mark.parametrize(
+    ("mode", "levels"), [("rows", 1), ("rows", 15), ("dense", 15), ("dense", 255), ("grouped", 255)]
+)
+def test_the_largest_sums_are_right_in_every_instruction_set(
+    mode: str, levels: int, bits: int
+) -> None:
+    weight, expected = largest_sums(mode, levels, bits)
+    if (mode, levels, bits) == ("dense", 255, 16):
         assert np.abs(expected).max() > 0.99 * LIMIT32
     plan = worst_plan(weight, mode, levels)
     check_plan(plan)
@@ -154,33 +170,33 @@ def test_the_largest_sums_are_right_in_every_instruction_set(mode: str, levels: 
         assert np.array_equal(found[0, 1, 1].numpy(), expected.astype(np.float32)), isa
 
 
-ODD_WEIGHTS = {  # what no compilation makes, but a file may hold: the largest; two leave 16 bits, or just do not
+# what no compilation makes, but a file may hold: the largest; two leave 16 bits, or just do not
+ODD_WEIGHTS = {
     "largest": lambda shape: np.full(shape, 2**15 - 1),
     "smallest": lambda shape: np.full(shape, -(2**15)),
     "just a pair": lambda shape: (
         np.full(shape, 2**14) - np.arange(np.prod(shape)).reshape(shape) % 2
     ),
     "one too many for a pair": lambda shape: np.full(shape, 2**14),
-    "largest wide": lambda shape: np.full(shape, LIMIT_WIDE),
-    "smallest wide": lambda shape: np.full(shape, -LIMIT_WIDE),
-    "halves": lambda shape: np.arange(np.prod(shape)).reshape(shape) % 259 * 64 - 8300,
+    "largest byte": lambda shape: np.full(shape, 2**7 - 1),
+    "smallest byte": lambda shape: np.full(shape, -(2**7) + 1),
+    "bytes of both signs": lambda shape: np.where(
+        np.arange(np.prod(shape)).reshape(shape) % 3 == 0, -(2**7) + 1, 2**7 - 1
+    ),
     "both signs": lambda shape: np.where(
         np.arange(np.prod(shape)).reshape(shape) % 3 == 0, -(2**15), 2**15 - 1
     ),
 }
-WIDE = ("largest wide", "smallest wide", "halves")
 
 
 @pytest.mark.skipif(not available(), reason="installed without the compiled engine")
-@pytest.mark.parametrize("levels", [1, 3])
+@pytest.mark.parametrize("levels", [1, 3, 15])
 @pytest.mark.parametrize("kind", ODD_WEIGHTS)
-@pytest.mark.parametrize("mode", ["rows", "dense", "depthwise"])
+@pytest.mark.parametrize("mode", ["rows", "dense", "grouped"])
 def test_weights_that_no_compilation_makes(mode: str, kind: str, levels: int) -> None:
-    inputs = (
-        1 if mode == "depthwise" else 56 // levels if "wide" in kind else CHANNELS
-    )  # sums of the wide ones just fit
+    inputs = 1 if mode == "grouped" else 64 if levels == 15 else CHANNELS
     weight = ODD_WEIGHTS[kind]((CHANNELS if inputs == 1 else 40, inputs, 3, 3))
-    weight = weight.astype(np.int32 if kind in WIDE else np.int16)
+    weight = weight.astype(np.int8 if "byte" in kind else np.int16)
     plan = worst_plan(weight, mode, levels, inputs if inputs > 1 else CHANNELS)
     check_plan(plan)
     expected = (weight.astype(np.int64).sum(axis=(1, 2, 3)) * levels).astype(np.float32)
@@ -189,15 +205,61 @@ def test_weights_that_no_compilation_makes(mode: str, kind: str, levels: int) ->
         assert np.array_equal(found[0, 1, 1].numpy(), expected), isa
 
 
+@pytest.mark.skipif(not available(), reason="installed without the compiled engine")
+@pytest.mark.parametrize("levels", [32, 33, 64, 65, 127, 128, 129, 130, 255])
+@pytest.mark.parametrize("largest", [127, -127, 64, 1])
+def test_products_of_bytes_at_the_edge_of_16_bits(levels: int, largest: int) -> None:
+    """Two products of 129 and 127 leave 16 bits, as many of fewer do: then words are
+    multiplied, or sums widened.
+    """
+    weight = np.full((33, 96, 3, 3), largest, dtype=np.int8)
+    expected = weight.astype(np.int64).sum(axis=(1, 2, 3)) * levels
+    plan = worst_plan(weight, "dense", levels, 96)
+    for isa in instruction_sets():
+        found = Program(plan, True, isa).maps(torch.full((1, 1, 3, 3), 1e6))[3][1]
+        assert np.array_equal(found[0, 1, 1].numpy(), expected.astype(np.float32)), isa
+
+
+@pytest.mark.skipif(not available(), reason="installed without the compiled engine")
+@pytest.mark.parametrize("more", [0, 1, 2])
+@pytest.mark.parametrize("sign", [1, -1])
+@pytest.mark.parametrize("mode", ["rows", "grouped"])
+def test_sums_of_bytes_at_the_edge_of_16_bits(mode: str, sign: int, more: int) -> None:
+    """32766, 32767 and 32768: what leaves 16 bits is added in 32."""
+    levels, channels = (1, 64) if mode == "rows" else (126, 1)
+    flat = np.zeros(9 * channels, dtype=np.int64)
+    flat[: 258 if mode == "rows" else 2] = 127
+    flat[-1] = (32766 - 127 * 258 if mode == "rows" else 6) + more * (mode == "rows")
+    flat[-2] += more * (mode == "grouped")
+    weight = (sign * np.tile(flat.reshape(1, channels, 3, 3), (64, 1, 1, 1))).astype(np.int8)
+    plan = worst_plan(weight, mode, levels, 64)
+    expected = (weight.astype(np.int64).sum(axis=(1, 2, 3)) * levels).astype(np.float32)
+    for isa in instruction_sets():
+        found = Program(plan, True, isa).maps(torch.full((1, 1, 3, 3), 1e6))[3][1]
+        assert np.array_equal(found[0, 1, 1].numpy(), expected), isa
+
+
+@pytest.mark.parametrize("least", [-127, -128])
+def test_a_byte_has_no_smallest_number(least: int) -> None:
+    weight = np.full((3, CHANNELS, 3, 3), least, dtype=np.int8)
+    if least == -127:
+        check_plan(worst_plan(weight, "rows", 1))
+    else:
+        with pytest.raises(
+            InputError, match=r"a weight of -128; those of 8 bits lie in -127\.\.127"
+        ):
+            check_plan(worst_plan(weight, "rows", 1))
+
+
 def test_the_check_of_plans_knows_the_bound() -> None:
     weight, sums = largest_sums("dense")
     spare = (LIMIT32 - int(np.abs(sums[0]))) // LEVELS
     for more, fits in ((spare, True), (spare + 1, False)):
         edge = weight.copy()
-        each = np.minimum(LIMIT_WIDE - edge[0].reshape(-1), more)
+        each = np.minimum(LIMIT16 - edge[0].reshape(-1), more)
         edge[0].reshape(-1)[:] += np.diff(
             np.minimum(np.cumsum(each, dtype=np.int64), more), prepend=0
-        ).astype(np.int32)
+        ).astype(np.int16)
         assert (
             np.abs(edge[0].astype(np.int64)).sum()
             == np.abs(weight[0].astype(np.int64)).sum() + more
@@ -213,46 +275,29 @@ def test_the_check_of_plans_knows_the_bound() -> None:
                 check_plan(plan)
 
 
-@pytest.mark.parametrize(
-    ("largest", "fits"), [(LIMIT_WIDE, True), (LIMIT_WIDE + 1, False), (-(2**31), False)]
-)
-def test_the_check_of_plans_knows_how_large_a_weight_may_be(largest: int, fits: bool) -> None:
-    weight = np.zeros((3, CHANNELS, 3, 3), dtype=np.int32)
-    weight[1, 2, 0, 1] = largest
-    if fits:
-        check_plan(worst_plan(weight, "dense"))
-    else:
-        with pytest.raises(InputError, match=f"a weight of {abs(largest)}, more than {LIMIT_WIDE}"):
-            check_plan(worst_plan(weight, "dense"))
-
-
-@pytest.mark.parametrize(
-    ("levels", "why"), [(254, "its input counts to 255, but levels is 254"), (255, None)]
-)
-def test_the_check_of_plans_follows_the_counts(levels: int, why: str | None) -> None:
+@pytest.mark.parametrize("levels", [254, 255])
+def test_the_check_of_plans_follows_the_counts(levels: int) -> None:
     plan = worst_plan(largest_sums("dense")[0], "dense")
-    layer = dataclasses.replace(plan.operations[3], levels=levels)
-    plan = dataclasses.replace(plan, operations=(*plan.operations[:3], layer, *plan.operations[4:]))
-    if why is None:
+    maps = list(plan.maps)
+    maps[2] = dataclasses.replace(maps[2], levels=levels)
+    plan = dataclasses.replace(plan, maps=tuple(maps))
+    if levels == 255:
         check_plan(plan)
     else:
-        with pytest.raises(InputError, match=why):
+        with pytest.raises(InputError, match=r"map 2 counts to 254 of 1\.0 each, expected 255"):
             check_plan(plan)
 
 
-def test_the_builder_takes_the_levels_of_the_neuron() -> None:
-    from spikedriven.neurons import IntegerNeuron
-    from tests.engine.nets import built
-
-    build, image = built(1, CHANNELS, 3)
-    spikes = build.fire(
-        build.convolution(image, nn.Conv2d(CHANNELS, CHANNELS, 1)), IntegerNeuron(LEVELS)
+def test_lowering_takes_the_levels_of_the_neuron() -> None:
+    network = nn.Sequential(
+        nn.Conv2d(CHANNELS, CHANNELS, 1),
+        IntegerNeuron(LEVELS),
+        nn.Conv2d(CHANNELS, 2, 3, padding=1),
     )
-    conv = nn.Conv2d(CHANNELS, 2, 3, padding=1)
     with torch.no_grad():
-        conv.weight.fill_(0.5)
-    build.convolution(spikes, conv)
-    layer = build.operations[-1]
+        network[2].weight.fill_(0.5)
+    plan = lower(network.eval(), torch.rand(1, CHANNELS, 5, 5)).plan(16)
+    layer = [found for found in plan.operations if isinstance(found, WeightLayer)][-1]
     largest = int(np.abs(layer.weight.astype(np.int64)).sum(axis=(1, 2, 3)).max()) * LEVELS
-    assert layer.levels == LEVELS and 0.99 * LIMIT32 < largest <= LIMIT32
+    assert plan.maps[layer.source].levels == LEVELS and 0.99 * LIMIT32 < largest <= LIMIT32
     assert layer.scale[0] * layer.weight[0, 0, 0, 0] == pytest.approx(0.5 / LEVELS, rel=1e-3)

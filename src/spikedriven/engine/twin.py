@@ -1,51 +1,78 @@
-"""The engine in plain NumPy and torch: what every operation computes, to the bit. Runs where nothing was compiled.
+"""The engine in plain NumPy: what every operation computes, to the bit. Runs where nothing was
+compiled.
 
-Integer sums are exact in any order (computed here in float64, which holds them exactly); everything else is float32,
-one operation at a time, in a stated order.
+Integer sums are exact in any order (computed here in float64, which holds them exactly); everything
+else is float32, one operation at a time, in a stated order.
 """
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from functools import singledispatchmethod
 from typing import Any
 
 import numpy as np
-import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 
 from spikedriven.engine.program import (
+    JOINED,
+    Affine,
+    Concat,
+    Constant,
     Fire,
     Head,
     Image,
-    IntegerSpec,
-    LIFSpec,
     LinearAttention,
     MaskedAttention,
-    NeuronSpec,
+    Pick,
     Plan,
     Pool,
-    SpaceMean,
+    Product,
+    Quotient,
+    Rearrange,
+    Relu,
+    Resize,
     Sum,
     TimeMean,
     WeightLayer,
 )
+from spikedriven.kernels.spec import IntegerSpec, LIFSpec, NeuronSpec
 
 Array = NDArray[Any]
 f32 = np.float32
 
 
-def run_twin(plan: Plan, sample: Array) -> dict[int, Array]:
-    """One sample, float32 [steps, C, H, W] -> every map of the plan, [steps, height, width, channels]."""
-    run = _Run(plan, sample)
+def run_twin(plan: Plan, inputs: Sequence[Array]) -> dict[int, Array]:
+    """One sample -> every map of the plan, [steps, height, width, channels]. inputs: the maps that
+    come from outside, float32, in the order of ``plan.inputs``.
+    """
+    run = _Run(plan, inputs)
     for operation in plan.operations:
         run.do(operation)
     return run.maps
 
 
 class _Run:
-    def __init__(self, plan: Plan, sample: Array) -> None:
-        self.plan, self.sample = plan, sample
+    def __init__(self, plan: Plan, inputs: Sequence[Array]) -> None:
+        self.plan, self.inputs = plan, inputs
         self.maps: dict[int, Array] = {}
+
+    def value(self, index: int) -> Array:
+        """A map as real values."""
+        found = self.maps[index]
+        return found if found.dtype == f32 else found.astype(f32) * f32(self.plan.maps[index].unit)
+
+    def spikes(self, real: Array, operation: Any) -> Array:
+        """Real values [1 or T, ...] -> counts, uint8, of an operation's neuron; its membrane is
+        kept where asked.
+        """
+        neuron: NeuronSpec = operation.neuron
+        if isinstance(neuron, IntegerSpec):
+            return _count(real, neuron)
+        x = np.broadcast_to(real, (self.plan.time_steps, *real.shape[1:]))
+        start = None if operation.before is None else self.maps[operation.before][0]
+        spikes, membrane = _fire(x, neuron, start)
+        if operation.after is not None:
+            self.maps[operation.after] = membrane[None]
+        return spikes
 
     @singledispatchmethod
     def do(self, operation: Any) -> None:
@@ -53,31 +80,41 @@ class _Run:
 
     @do.register
     def _(self, operation: Image) -> None:
-        self.maps[operation.out] = self.sample.transpose(0, 2, 3, 1)
+        self.maps[operation.out] = np.ascontiguousarray(self.inputs[operation.index])
+
+    @do.register
+    def _(self, operation: Constant) -> None:
+        self.maps[operation.out] = operation.value[None]
 
     @do.register
     def _(self, layer: WeightLayer) -> None:
         source = self.maps[layer.source]
-        sums = _float_sums(source, layer) if layer.mode == "float" else _integer_sums(source, layer)
+        is_float = layer.mode == "float"
+        sums = (
+            _float_sums(self.value(layer.source), layer)
+            if is_float
+            else _integer_sums(source, layer)
+        )
         real = sums * layer.scale + layer.bias
         if layer.residual is not None:
             real = real + self.maps[layer.residual]
         if layer.real is not None:
             self.maps[layer.real] = real
         if layer.spikes is not None:
-            assert layer.neuron is not None
-            self.maps[layer.spikes] = self.spikes(real, layer.neuron)
+            self.maps[layer.spikes] = self.spikes(real, layer)
 
     @do.register
     def _(self, operation: Fire) -> None:
-        self.maps[operation.out] = self.spikes(self.maps[operation.source], operation.neuron)
+        self.maps[operation.out] = self.spikes(self.maps[operation.source], operation)
 
     @do.register
     def _(self, pool: Pool) -> None:
-        maps = torch.from_numpy(self.maps[pool.source]).permute(0, 3, 1, 2)
-        # float32 holds counts exactly; torch pads with the lowest value
-        pooled = F.max_pool2d(maps.float(), pool.kernel, pool.step, pool.pad).permute(0, 2, 3, 1)
-        self.maps[pool.out] = pooled.to(maps.dtype).numpy()
+        source = self.maps[pool.source]
+        self.maps[pool.out] = (
+            _largest(source, pool)
+            if pool.how == "max"
+            else _means(source, pool, self.plan.maps[pool.source].unit)
+        )
 
     @do.register
     def _(self, attention: MaskedAttention) -> None:
@@ -85,7 +122,7 @@ class _Run:
         head = q.shape[-1] // attention.heads if attention.heads else 0
         product = _plane_max(k * v, head) if head else k * v
         sums = product.astype(np.int32).sum(axis=(1, 2), keepdims=True)
-        masked = q * self.spikes(sums.astype(f32), attention.neuron)
+        masked = q * self.spikes(sums.astype(f32), attention)
         self.maps[attention.out] = _plane_max(masked, head) if head else masked
 
     @do.register
@@ -98,20 +135,14 @@ class _Run:
         real = sums.swapaxes(1, 2).reshape(steps, height, width, channels).astype(f32) * f32(
             attention.scale
         )
-        self.maps[attention.out] = self.spikes(real, attention.neuron)
-
-    @do.register
-    def _(self, operation: SpaceMean) -> None:
-        source = self.maps[operation.source]
-        rows = source.reshape(source.shape[0], -1, source.shape[-1])
-        total = np.add.accumulate(rows, axis=1, dtype=f32)[:, -1]
-        self.maps[operation.out] = (total / f32(rows.shape[1]))[:, None, None]
+        self.maps[attention.out] = (
+            real if attention.neuron is None else self.spikes(real, attention)
+        )
 
     @do.register
     def _(self, head: Head) -> None:
-        source = self.maps[head.source][:, 0, 0]
-        inputs = source if source.dtype == f32 else source.astype(f32) * f32(head.unit)
-        total = np.zeros((len(inputs), len(head.bias)), dtype=f32)
+        inputs = self.value(head.source)[:, 0, 0]
+        total: Array = np.zeros((len(inputs), len(head.bias)), dtype=f32)
         for i in range(inputs.shape[1]):
             total = total + inputs[:, i : i + 1] * head.weight[:, i]
         self.maps[head.out] = (total + head.bias)[:, None, None]
@@ -124,60 +155,177 @@ class _Run:
 
     @do.register
     def _(self, operation: Sum) -> None:
-        self.maps[operation.out] = (self.maps[operation.a] + self.maps[operation.b]) * f32(
-            operation.factor
-        )
+        if self.plan.maps[operation.out].kind == "spikes":
+            self.maps[operation.out] = np.add(*self.broadcast(operation, self.maps.__getitem__))
+        else:
+            self.maps[operation.out] = np.add(*self.broadcast(operation, self.value)) * f32(
+                operation.factor
+            )
 
-    def spikes(self, real: Array, neuron: NeuronSpec) -> Array:
-        """Real values [1 or T, ...] -> counts, uint8."""
-        if isinstance(neuron, IntegerSpec):
-            return _count(real, neuron)
-        return _fire(np.broadcast_to(real, (self.plan.time_steps, *real.shape[1:])), neuron)
+    @do.register
+    def _(self, operation: Product) -> None:
+        counts = self.plan.maps[operation.out].kind == "spikes"
+        read = self.maps.__getitem__ if counts else self.value
+        self.maps[operation.out] = np.multiply(*self.broadcast(operation, read))
+
+    @do.register
+    def _(self, operation: Quotient) -> None:
+        self.maps[operation.out] = np.divide(*self.broadcast(operation, self.maps.__getitem__))
+
+    def broadcast(self, operation: Sum | Product | Quotient, read: Any) -> tuple[Array, Array]:
+        """Both operands in the shape of the result."""
+        m = self.plan.maps[operation.out]
+        shape = (m.steps, m.height, m.width, m.channels)
+        a, b = (
+            np.repeat(x, m.channels // x.shape[-1], axis=-1)
+            for x in (read(operation.a), read(operation.b))
+        )
+        return np.broadcast_to(a, shape), np.broadcast_to(b, shape)
+
+    @do.register
+    def _(self, operation: Relu) -> None:
+        self.maps[operation.out] = np.maximum(self.maps[operation.source], f32(0))
+
+    @do.register
+    def _(self, operation: Affine) -> None:
+        self.maps[operation.out] = self.value(operation.source) * operation.scale + operation.shift
+
+    @do.register
+    def _(self, operation: Pick) -> None:
+        places = np.ix_(operation.steps, operation.rows, operation.columns, operation.channels)
+        self.maps[operation.out] = self.maps[operation.source][places]
+
+    @do.register
+    def _(self, operation: Rearrange) -> None:
+        source = self.maps[operation.source]
+        self.maps[operation.out] = source.reshape(len(source), -1)[:, operation.index]
+
+    @do.register
+    def _(self, operation: Concat) -> None:
+        counts = self.plan.maps[operation.out].kind == "spikes"
+        parts = [self.maps[index] if counts else self.value(index) for index in operation.parts]
+        steps = 1 if operation.axis == "steps" else max(len(part) for part in parts)
+        parts = [np.broadcast_to(part, (steps, *part.shape[1:])) for part in parts]
+        self.maps[operation.out] = np.concatenate(parts, axis=JOINED.index(operation.axis))
+
+    @do.register
+    def _(self, operation: Resize) -> None:
+        source = self.value(operation.source)
+        (left, right), (w0, w1) = operation.columns.T, operation.column_weights.T[:, :, None]
+        (upper, lower), (h0, h1) = operation.rows.T, operation.row_weights.T[:, :, None, None]
+        across = source[:, :, left] * w0 + source[:, :, right] * w1
+        self.maps[operation.out] = across[:, upper] * h0 + across[:, lower] * h1
+
+
+def _arranged(source: Array, layer: WeightLayer) -> Array:
+    """The input with zeros between and around."""
+    steps, height, width, channels = source.shape
+    (down, right), (top, left, bottom, end) = layer.spread, layer.padding
+    spread = np.zeros(
+        (steps, (height - 1) * down + 1, (width - 1) * right + 1, channels), dtype=source.dtype
+    )
+    spread[:, ::down, ::right] = source
+    return np.pad(spread, ((0, 0), (top, bottom), (left, end), (0, 0)))
 
 
 def _integer_sums(source: Array, layer: WeightLayer) -> Array:
-    maps = torch.from_numpy(source.astype(np.float64)).permute(0, 3, 1, 2)
-    weight = torch.from_numpy(layer.weight.astype(np.float64))
-    groups = source.shape[-1] if layer.mode == "depthwise" else 1
-    sums = F.conv2d(maps, weight, None, layer.step, layer.pad, 1, groups)
-    return sums.permute(0, 2, 3, 1).numpy().astype(np.int32).astype(f32)
+    padded, groups = _arranged(source, layer).astype(np.float64), layer.groups
+    outputs, depth, *kernel = layer.weight.shape
+    weight = layer.weight.astype(np.float64).reshape(groups, outputs // groups, depth, *kernel)
+    height, width = _windows(padded, layer)
+    total = np.zeros((groups, len(source) * height * width, outputs // groups))
+    for y, x in np.ndindex(*kernel):
+        seen = _seen(padded, layer, y, x).reshape(-1, groups, depth).swapaxes(0, 1)
+        total += seen @ weight[..., y, x].swapaxes(1, 2)
+    return (
+        total.swapaxes(0, 1)
+        .reshape(len(source), height, width, outputs)
+        .astype(np.int32)
+        .astype(f32)
+    )
 
 
 def _float_sums(source: Array, layer: WeightLayer) -> Array:
-    kernel_h, kernel_w = layer.weight.shape[2:]
-    padded = np.pad(source, ((0, 0), (layer.pad,) * 2, (layer.pad,) * 2, (0, 0)))
-    height = (padded.shape[1] - kernel_h) // layer.step + 1
-    width = (padded.shape[2] - kernel_w) // layer.step + 1
-    total = np.zeros((len(source), height, width, len(layer.weight)), dtype=f32)
-    for y, x, c in np.ndindex(kernel_h, kernel_w, source.shape[-1]):
-        rows, columns = (
-            slice(y, y + height * layer.step, layer.step),
-            slice(x, x + width * layer.step, layer.step),
-        )
-        total = (
-            total + padded[:, rows, columns, c][:, :height, :width, None] * layer.weight[:, c, y, x]
-        )
+    outputs, depth, kernel_h, kernel_w = layer.weight.shape
+    padded = _arranged(source, layer)
+    first = (
+        np.arange(outputs) * layer.groups // outputs * depth
+    )  # input channel of each output channel
+    total = np.zeros((len(source), *_windows(padded, layer), outputs), dtype=f32)
+    for y, x, c in np.ndindex(kernel_h, kernel_w, depth):
+        total = total + _seen(padded, layer, y, x)[..., first + c] * layer.weight[:, c, y, x]
     return total
 
 
-def _fire(real: Array, neuron: LIFSpec) -> Array:
+def _windows(padded: Array, layer: WeightLayer) -> tuple[int, int]:
+    """Height and width of a layer's output."""
+    (kernel_h, kernel_w), (dy, dx), (sy, sx) = layer.weight.shape[2:], layer.dilation, layer.stride
+    return (padded.shape[1] - dy * (kernel_h - 1) - 1) // sy + 1, (
+        padded.shape[2] - dx * (kernel_w - 1) - 1
+    ) // sx + 1
+
+
+def _seen(padded: Array, layer: WeightLayer, y: int, x: int) -> Array:
+    """What each window sees at one place of the kernel."""
+    (dy, dx), (sy, sx), (height, width) = layer.dilation, layer.stride, _windows(padded, layer)
+    rows, columns = dy * y + sy * np.arange(height), dx * x + sx * np.arange(width)
+    return padded[:, rows[:, None], columns]
+
+
+def _largest(source: Array, pool: Pool) -> Array:
+    across = [
+        _first_largest([source[:, :, x] for x in range(*pool.columns[i, :2])])
+        for i in range(len(pool.columns))
+    ]
+    by_columns = np.stack(across, axis=2)
+    down = [
+        _first_largest([by_columns[:, y] for y in range(*pool.rows[i, :2])])
+        for i in range(len(pool.rows))
+    ]
+    return np.stack(down, axis=1)
+
+
+def _first_largest(places: Sequence[Array]) -> Array:
+    """Of equal ones, such as zeros of both signs, the first; NaN stays."""
+    best = places[0]
+    for other in places[1:]:
+        best = np.where((best >= other) | (best != best), best, other)
+    return best
+
+
+def _means(source: Array, pool: Pool, unit: float) -> Array:
+    means = np.empty((len(source), len(pool.rows), len(pool.columns), source.shape[-1]), dtype=f32)
+    for i, (top, bottom, rows) in enumerate(pool.rows):
+        for j, (left, right, columns) in enumerate(pool.columns):
+            window = source[:, top:bottom, left:right].reshape(len(source), -1, source.shape[-1])
+            if source.dtype == f32:
+                total = np.add.accumulate(window, axis=1, dtype=f32)[:, -1]
+            else:
+                total = window.sum(axis=1, dtype=np.int32).astype(f32) * f32(unit)
+            means[:, i, j] = total / f32(rows * columns)
+    return means
+
+
+def _fire(real: Array, neuron: LIFSpec, start: Array | None) -> tuple[Array, Array]:
+    """Spikes of all steps, and the membrane after the last."""
     leak, threshold, rest = f32(neuron.leak), f32(neuron.threshold), f32(neuron.rest)
-    leaked: Callable[[Array], Array] = (
-        (lambda x: x * leak) if neuron.parametric else (lambda x: x / leak)
-    )
-    v = np.full(real.shape[1:], rest, dtype=f32)
+    v = np.full(real.shape[1:], rest, dtype=f32) if start is None else start
     spikes = np.empty(real.shape, dtype=np.uint8)
     for t, x in enumerate(real):
         above = v - rest
-        h = v + leaked(x - above) if neuron.decay_input else (v - leaked(above)) + x
+        driven = x - above if neuron.decay_input else above
+        leaked = driven * leak if neuron.parametric else driven / leak
+        h = v + leaked if neuron.decay_input else (v - leaked) + x
         fired = h >= threshold
         v = np.where(fired, rest if neuron.hard_reset else h - threshold, h)
         spikes[t] = fired
-    return spikes
+    return spikes, v
 
 
 def _count(real: Array, neuron: IntegerSpec) -> Array:
-    clamped = np.clip(real, f32(0), f32(neuron.levels))
+    """NaN, of sums that left float32, counts 0."""
+    x = real / f32(neuron.threshold)
+    clamped = np.where(x >= 0, np.minimum(x, f32(neuron.levels)), f32(0))
     return (np.floor(clamped + f32(0.5)) if neuron.half_up else np.rint(clamped)).astype(np.uint8)
 
 
@@ -193,6 +341,7 @@ def _heads(maps: Array, heads: int) -> Array:
 def _plane_max(maps: Array, head: int) -> Array:
     """3x3 maximum over the plane (position in raster order, channel in head)."""
     steps, height, width, channels = maps.shape
-    planes = maps.reshape(steps, height * width, channels // head, head).swapaxes(1, 2).astype(f32)
-    pooled = F.max_pool2d(torch.from_numpy(planes), 3, 1, 1).numpy().swapaxes(1, 2)
-    return pooled.reshape(maps.shape).astype(np.uint8)
+    planes = maps.reshape(steps, height * width, channels // head, head)
+    around = np.pad(planes, ((0, 0), (1, 1), (0, 0), (1, 1)))  # counts: zero changes no maximum
+    tall = np.maximum.reduce([around[:, i : i + height * width] for i in range(3)])
+    return np.maximum.reduce([tall[..., i : i + head] for i in range(3)]).reshape(maps.shape)

@@ -1,0 +1,1 @@
+"""Compiled operations and their readable twins. Only `extension` imports the compiled module."""
