@@ -1,4 +1,6 @@
-"""`python -m spikedriven`, also under torchrun: `torchrun --nproc-per-node 4 -m spikedriven train ...`."""
+"""`python -m spikedriven`, also under torchrun: `torchrun --nproc-per-node 4 -m spikedriven
+train ...`.
+"""
 
 import sys
 

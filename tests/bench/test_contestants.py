@@ -6,13 +6,16 @@ import torch
 
 import spikedriven as sd
 from spikedriven.bench.contestants import CONTESTANTS, Task
-from spikedriven.bench.subject import load_inputs, make_subject
-from spikedriven.training.target import Target
+from spikedriven.bench.subject import load_inputs, load_model, make_subject
+from spikedriven.runs.target import Target
 from tests.built import build_weights
 
 INSTALLED = [name for name, contestant in CONTESTANTS.items() if contestant.installed]
-#: Too few bits for the distance that `build_weights` keeps from thresholds: spikes flip, which the outputs then show.
+#: Too few bits for the distance that `build_weights` keeps from thresholds: spikes flip, which the
+#: outputs then show.
 COARSE = ("compile-bf16", "onnxruntime-int8")
+#: Programs have the bits of the quantized network, which is another one than the float network.
+QUANTIZED = {"engine": 8, "engine-16": 16}
 
 
 @pytest.fixture(scope="module")
@@ -43,6 +46,10 @@ def test_outputs(name, task, request):
     assert found.shape == expected[:2].shape and found.dtype == torch.float32
     assert torch.equal(run(inputs[:2]), found)
     assert not torch.equal(run(inputs[2:]), found)
+    if name in QUANTIZED:
+        small = sd.quantize(load_model(task.folder), task.example(), QUANTIZED[name])
+        assert torch.equal(found, small(inputs[:2]))
+        return
     error = (found - expected[:2]).norm() / expected[:2].norm()
     # 1.4 where outputs have nothing to do with each other
     assert error < (1.0 if name in COARSE else 1e-3), error

@@ -6,11 +6,12 @@ import os
 import pytest
 import torch
 
+from spikedriven.bench.contest import choose
 from spikedriven.bench.contestants import CONTESTANTS, Contestant
-from spikedriven.bench.engine import choose, measure
+from spikedriven.bench.engine import measure
 from spikedriven.bench.subject import load_inputs, load_model, make_subject
 from spikedriven.errors import InputError
-from spikedriven.training.target import Target
+from spikedriven.runs.target import Target
 
 TINY = Target("sdt_2_256_cifar", img_size=16, time_steps=1)
 THREADS = 1
@@ -41,7 +42,9 @@ def prepare_badly(task):
 
 @pytest.fixture(scope="module")
 def subject(tmp_path_factory):
-    """With as many threads as a contestant: more would round differently, and flip spikes of a random network."""
+    """With as many threads as a contestant: more would round differently, and flip spikes of a
+    random network.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(THREADS)
     made = make_subject(tmp_path_factory.mktemp("bench") / "subject", TINY, inputs=3)
@@ -125,7 +128,7 @@ def test_impossible_settings_are_refused(subject):
 
 
 def test_contestants_by_name():
-    assert list(choose(["openvino", "engine"])) == ["engine", "openvino"]
-    assert choose([]) == CONTESTANTS
+    assert list(choose(CONTESTANTS, ["openvino", "engine"])) == ["engine", "openvino"]
+    assert choose(CONTESTANTS, []) == CONTESTANTS
     with pytest.raises(InputError, match="no contestant is called tensorflow"):
-        choose(["tensorflow"])
+        choose(CONTESTANTS, ["tensorflow"])

@@ -7,15 +7,17 @@ import pytest
 import torch
 
 import spikedriven as sd
+from spikedriven.bench.contest import choose
 from spikedriven.bench.contestants import Contestant, Task
-from spikedriven.bench.eager import EagerInteger, EagerLIF, released_neurons, spikingjelly_neurons
+from spikedriven.bench.eager import EagerNeuron, released_neurons, spikingjelly_neurons
 from spikedriven.bench.neuron import measure_neuron
 from spikedriven.bench.subject import load_inputs
-from spikedriven.bench.training import CONTESTANTS, Step, choose, measure, read_step, write_subject
+from spikedriven.bench.training import CONTESTANTS, Step, measure, read_step, write_subject
 from spikedriven.cli.bench import run
 from spikedriven.errors import InputError
-from spikedriven.layers.norm import can_norm
-from spikedriven.neurons import IntegerNeuron, Neuron
+from spikedriven.kernels.norm import can_norm
+from spikedriven.neurons import IntegerNeuron
+from spikedriven.neurons.watch import neurons_of
 
 SMALL = Step("sdt_2_256_cifar", 4, (("embed_dim", 32), ("img_size", 16)))
 
@@ -30,7 +32,9 @@ def test_a_step_comes_back_from_its_folder(tmp_path):
 
 @pytest.fixture
 def in_float64():
-    """Networks are made in float64: where float32 rounds, spikes of these would flip, and a loss with them."""
+    """Networks are made in float64: where float32 rounds, spikes of these would flip, and a
+    loss with them.
+    """
     torch.set_default_dtype(torch.float64)
     yield
     torch.set_default_dtype(torch.float32)
@@ -63,11 +67,10 @@ def test_eager_neurons_take_every_place_and_compute_the_same(name):
     model = sd.create_model(name, **options).double().eval()
     x = torch.rand(2, 3, 32, 32, dtype=torch.float64)
     expected = model(x)
-    neurons = sum(isinstance(module, Neuron) for module in model.modules())
+    neurons = neurons_of(model).keys()
     released_neurons(model)
-    assert (
-        sum(isinstance(module, (EagerLIF, EagerInteger)) for module in model.modules()) == neurons
-    )
+    assert neurons_of(model).keys() == neurons
+    assert {type(neuron) for neuron in neurons_of(model).values()} == {EagerNeuron}
     torch.testing.assert_close(model(x), expected, rtol=1e-9, atol=1e-9)
     narrow = copy.deepcopy(model).float().modules()  # PyTorch's norms run too
     assert not any(can_norm(module.train(), x.float()) for module in narrow)
@@ -80,7 +83,11 @@ def test_spikingjellys_neurons_are_lif_only():
 
 def test_measuring_two(tmp_path):
     results = measure(
-        tmp_path / "step", SMALL, choose(["ours-bf16", "released"]), threads=1, rounds=2
+        tmp_path / "step",
+        SMALL,
+        choose(CONTESTANTS, ["ours-bf16", "released"]),
+        threads=1,
+        rounds=2,
     )
     assert [result.name for result in results] == ["ours-bf16", "released"]
     for result in results:

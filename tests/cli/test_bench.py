@@ -24,7 +24,9 @@ TINY = [
 
 @pytest.fixture
 def one_thread():
-    """As in a contestant's process: with more, rounding flips spikes of a random network in one of the two."""
+    """As in a contestant's process: with more, rounding flips spikes of a random network in one
+    of the two.
+    """
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     yield

@@ -1,4 +1,6 @@
-"""The table of claims: complete, honest about what is missing, equal to its page, and its commands parse."""
+"""The table of claims: complete, honest about what is missing, equal to its page, and its
+commands parse.
+"""
 
 import importlib
 import json

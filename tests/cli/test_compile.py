@@ -10,7 +10,7 @@ from PIL import Image
 import spikedriven as sd
 from spikedriven.cli import main
 from spikedriven.graph.calibrate import calibrate
-from spikedriven.training.target import random_batch
+from spikedriven.runs.target import random_batch
 
 SMALL = ["sdt_2_256_cifar", "--img-size", "32", "--time-steps", "2", "--images", "3"]
 

@@ -1,5 +1,6 @@
-"""Published detectors and segmenters by NAME.TAG: files as the authors' training would leave them, made from small
-networks of ours in the release's key names, go through the commands."""
+"""Published detectors and segmenters by NAME.TAG: files as the authors' training would leave them,
+made from small networks of ours in the release's key names, go through the commands.
+"""
 
 import json
 from pathlib import Path
@@ -13,7 +14,7 @@ from spikedriven.cli import main
 from spikedriven.models.create import create_network
 from spikedriven.models.official import official_state_dict
 from spikedriven.models.tags import PublishedFile, list_files
-from spikedriven.training.target import Target, load_target
+from spikedriven.runs.target import Target, load_target
 from tests.data.detection.coco_files import content, write
 from tests.data.segmentation.folders import make_ade, make_voc_aug
 from tests.networks import enliven
@@ -27,9 +28,15 @@ FILES = {
 BODY = {"embed_dims": [8, 16, 16, 16], "depths": [1, 1, 1, 1, 1], "num_heads": 2, "mlp_ratio": 1}
 SEGMENTER: dict[str, Any] = {"backbone_args": {**BODY, "img_size": 64}}
 DETECTOR: dict[str, Any] = {
-    "backbone_args": BODY, "width": 16, "convs": 1, "min_size": 64, "max_size": 96, "detections": 5, "graph_rois": 4,
+    "backbone_args": BODY,
+    "width": 16,
+    "convs": 1,
+    "min_size": 64,
+    "max_size": 96,
+    "detections": 5,
+    "graph_rois": 4,
     "score_thresh": 0.0,
-}  # fmt: skip
+}
 TWO_STAGES = {"head_width": 16, "proposals": 20, "finest": 28}
 
 
@@ -229,7 +236,7 @@ def test_a_set_of_other_classes_or_another_task_is_refused(
     assert main([*network, "--data", "voc2012", "--root", str(data)]) == 2
     assert "tells 150 classes apart, but voc2012 has 21" in capsys.readouterr().err
     assert main([*network, "--data", "coco2017", "--root", str(data)]) == 2
-    assert "unknown segmentation set 'coco2017'" in capsys.readouterr().err
+    assert "'coco2017' is a data set for detection" in capsys.readouterr().err
 
 
 def test_predict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -240,24 +247,9 @@ def test_predict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ):
         file = FILES[full_name]
         imitation(file, tmp_path / "authors.pth")
-        network = [
-            "predict",
-            full_name,
-            *words(small(file)),
-            "--checkpoint",
-            str(tmp_path / "authors.pth"),
-        ]
-        (record,) = told(
-            capsys,
-            *network,
-            "--score",
-            "0",
-            "--out",
-            str(tmp_path),
-            "--json",
-            "--",
-            str(tmp_path / "scene.png"),
-        )
+        network = ["predict", full_name, str(tmp_path / "scene.png"), *words(small(file))]
+        network += ["--checkpoint", str(tmp_path / "authors.pth")]
+        (record,) = told(capsys, *network, "--score", "0", "--out", str(tmp_path), "--json")
         assert record["task"] == task and Path(record["drawn"]).stat().st_size > 500
 
 

@@ -33,8 +33,9 @@ def test_eval(run: str, capsys: pytest.CaptureFixture[str]) -> None:
         assert record[name] == pytest.approx(figures[name])
     scenes = FashionScenes("test", 64, 0, 6)
     names = {scenes.classes[label] for _, target in scenes for label in target["labels"].tolist()}
-    assert record["map_per_class"].keys() == names and all(row.keys() == {"box", "segm"}
-                                                           for row in record["map_per_class"].values())  # fmt: skip
+    assert record["map_per_class"].keys() == names and all(
+        row.keys() == {"box", "segm"} for row in record["map_per_class"].values()
+    )
 
 
 def test_eval_as_a_table(run: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -52,11 +53,7 @@ def test_audit_in_every_form(run: str, capsys: pytest.CaptureFixture[str]) -> No
         report = json.loads(told(capsys, "audit", run, "--form", form, "--json"))
         assert report["ok"] and [
             row["module"] for row in report["rows"] if row["verdict"] == "encoding layer"
-        ] == [
-            "backbone.body.stages.0.down.conv"
-            if form == "released"
-            else "backbone.body.stages.0.down"
-        ]
+        ] == ["backbone.body.stages.0.down.conv"]
     assert report["ok_as_released"], "binary spikes only, once expanded"
 
 

@@ -14,7 +14,7 @@ from spikedriven import create_model
 from spikedriven.cli import eval as cli_eval
 from spikedriven.cli import main
 from spikedriven.data import DataConfig, build_eval_loader
-from spikedriven.training.checkpoint import load_run
+from spikedriven.runs.checkpoint import load_run
 from tests.built import build_run
 
 WIDER = ["--model.args.embed_dim", "32", "--model.args.stem_pools", "'0011'"]
@@ -147,7 +147,8 @@ def test_options_of_the_other_kind_are_refused(
     assert capsys.readouterr().err.count("goes with a model name") == 2
 
 
-# Folders ----------------------------------------------------------------------------------------------------------
+# Folders
+# --------------------------------------------------------------------------------------------------
 
 
 def test_a_folder_of_runs_is_a_table_and_a_broken_one_a_row(

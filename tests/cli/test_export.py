@@ -56,7 +56,7 @@ def test_nir(built, tmp_path, capsys):
     found = json.loads(capsys.readouterr().out)
     assert found["same_spikes"] == 1.0 and found["trained"] is True
     assert {item["op"] for item in found["left_out"]} == {"maxpool", "multiply", "sum", "mean"}
-    assert len(nir.read(path, type_check=False).nodes) == found["nodes"]
+    assert len(nir.read(path).nodes) == found["nodes"]
 
 
 def test_another_suffix_is_refused(tmp_path, capsys):

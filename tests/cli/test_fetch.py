@@ -16,7 +16,7 @@ from spikedriven.models import official_state_dict, tags
 from spikedriven.models.authors import authors_folder, stored_path
 from spikedriven.models.header import read_header
 from spikedriven.models.tags import PublishedFile
-from spikedriven.training.target import Target, load_target
+from spikedriven.runs.target import Target, load_target
 from tests.models.drive import QUOTA, serve
 from tests.networks import enliven
 
@@ -38,9 +38,17 @@ def drive(monkeypatch, tmp_path):
     monkeypatch.setenv("SPIKEDRIVEN_CACHE", str(tmp_path / "cache"))
     for tag, url in LINKS.items():
         file = PublishedFile(
-            name=NAME, tag=tag, args={"levels": 8}, dataset="fashion-mnist", num_classes=10, input_size=(1, 28, 28),
-            source="README of their repository", url=url, filename="best.pth", licence="CC BY 4.0",
-        )  # fmt: skip
+            name=NAME,
+            tag=tag,
+            args={"levels": 8},
+            dataset="fashion-mnist",
+            num_classes=10,
+            input_size=(1, 28, 28),
+            source="README of their repository",
+            url=url,
+            filename="best.pth",
+            licence="CC BY 4.0",
+        )
         monkeypatch.setitem(tags._FILES, file.full_name, file)
     with serve(monkeypatch) as running:
         running.files["file_1"] = running.files["example.org/w.pth"] = saved(
@@ -146,7 +154,8 @@ def test_nothing_is_fetched_unasked(drive, capsys):
     [
         (
             "baidu",
-            "Baidu gives its files to browsers only; the password is abcd. Open https://pan.baidu.com/s/1LsECp",
+            "Baidu gives its files to browsers only; the password is abcd. Open "
+            "https://pan.baidu.com/s/1LsECp",
         ),
         ("folder", "the link leads to a folder"),
         (
@@ -200,18 +209,25 @@ class Hostile:
 
 
 REFUSED = {
-    "code": (lambda: saved({"state_dict": theirs(), "args": Hostile()}), "was refused: it holds more than tensors"),
-    "page": (lambda: b"<!DOCTYPE html><html>Sign in</html>", "gave a web page in place of the file"),
+    "code": (
+        lambda: saved({"state_dict": theirs(), "args": Hostile()}),
+        "was refused: it holds more than tensors",
+    ),
+    "page": (
+        lambda: b"<!DOCTYPE html><html>Sign in</html>",
+        "gave a web page in place of the file",
+    ),
     "cut off": (lambda: saved(theirs())[:-100], "is truncated or no checkpoint"),
     "no state dict": (lambda: saved({"args": argparse.Namespace(lr=1)}), "is no state dict"),
     "another network": (
-        lambda: saved(sd.create_model("sdt_2_256_cifar", embed_dim=32).state_dict()), "does not fit|another",
+        lambda: saved(sd.create_model("sdt_2_256_cifar", embed_dim=32).state_dict()),
+        "does not fit|another",
     ),
     "overflow": (
         lambda: saved({k: v.double() * 1e300 if "head" in k else v for k, v in theirs().items()}),
         "values too large for torch.float32",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("kind", REFUSED)

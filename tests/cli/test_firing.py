@@ -9,7 +9,7 @@ import pytest
 import spikedriven as sd
 from spikedriven.cli import main
 from spikedriven.report.subject import Measured, batches, open_subject
-from spikedriven.training.checkpoint import load_run
+from spikedriven.runs.checkpoint import load_run
 
 TINY = str(Path(__file__).parents[1] / "end_to_end" / "tiny.yaml")
 

@@ -77,9 +77,16 @@ def test_statuses(monkeypatch: pytest.MonkeyPatch, error: BaseException, status:
 
 def test_a_reader_that_goes_away_is_no_error() -> None:
     root = Path(__file__).parents[2] / "src"
-    program = "import spikedriven.cli, sys; sys.exit(spikedriven.cli.main(['train', 'quickstart', '--show']))"
-    process = subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-                               env={"PYTHONPATH": str(root), "PATH": ""})  # fmt: skip
+    program = (
+        "import spikedriven.cli, sys; sys.exit(spikedriven.cli.main(['train', 'quickstart', "
+        "'--show']))"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={"PYTHONPATH": str(root), "PATH": ""},
+    )
     process.stdout.close()
     errors = process.stderr.read()
     process.stderr.close()

@@ -12,15 +12,27 @@ from PIL import Image
 from spikedriven.cli import main
 from spikedriven.data.scenes import SCENE_CLASSES, FashionScenes
 from spikedriven.data.segmentation.transforms import normalize
+from spikedriven.models.names import name_classes
 from spikedriven.models.segmentation import Segmenter
 from spikedriven.report.predictions import class_names, predict_picture
-from spikedriven.training.checkpoint import load_run
+from spikedriven.runs.checkpoint import load_run
 
 TESTS = Path(__file__).parents[1]
 DETECTOR = [
-    "fashion_scenes_mask_rcnn", "--data.train-images", "2", "--data.scene-size", "64", "--data.sizes", "64",
-    "--data.test-size", "64", "--data.max-size", "64", "--run.batch-size", "2",
-]  # fmt: skip
+    "fashion_scenes_mask_rcnn",
+    "--data.train-images",
+    "2",
+    "--data.scene-size",
+    "64",
+    "--data.sizes",
+    "64",
+    "--data.test-size",
+    "64",
+    "--data.max-size",
+    "64",
+    "--run.batch-size",
+    "2",
+]
 
 
 def trained(folder: Path, *words: str) -> Path:
@@ -151,6 +163,8 @@ def test_what_cannot_be_done(
 def test_classes_without_their_data_set_are_numbered(segmenter: Path, tmp_path: Path) -> None:
     model, recipe = load_run(segmenter)
     elsewhere = dataclasses.replace(recipe.data, dataset="ade20k", root=tmp_path)
+    assert class_names(model, elsewhere) == list(SCENE_CLASSES), "the run has kept them"
+    name_classes(model, ())  # as of a run of an earlier version
     assert (
         class_names(model, elsewhere)[:2] == ["class 0", "class 1"]
         and len(class_names(model, elsewhere)) == 11

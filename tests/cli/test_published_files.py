@@ -1,12 +1,13 @@
 """Files that look like the authors' go through the commands: read, evaluated, converted and back.
 
-Their values follow the rule of the golden figures, under the authors' names. The networks are the smaller ones of each
-family, on small inputs; tests/training/test_identify.py has every published file by its shapes.
+Their values follow the rule of the golden figures, under the authors' names. The networks are the
+smaller ones of each family, on small inputs; tests/runs/test_identify.py has every published file
+by its shapes.
 """
 
-import dataclasses
 import itertools
 import json
+import types
 
 import pytest
 import safetensors.torch
@@ -20,7 +21,7 @@ from spikedriven.data import DataConfig, EventDataConfig
 from spikedriven.layers import SpikingSelfAttention
 from spikedriven.models import official_state_dict
 from spikedriven.neurons import IntegerNeuron
-from spikedriven.training.target import LabelledTarget, Loaded, Target, data_config, load_target
+from spikedriven.runs.target import LabelledTarget, Loaded, Target, data_config, load_target
 
 #: Tag -> keywords that would be wrong for its file, and that its shapes do not exclude.
 SMALL = {
@@ -29,6 +30,7 @@ SMALL = {
     "e_spikeformer_5m.in1k_1x4": {"levels": 8},
     "e_spikeformer_gesture_6m.gesture_t8_d4": {"levels": 8},
     "meta_spikeformer_15m.in1k_t4": {"time_steps": 1},
+    "spikingformer_2_256_dvs.cifar10dvs_t10": {"num_heads": 8},
 }
 
 
@@ -99,7 +101,8 @@ def test_a_bare_name_asks(published):
     assert full_name in str(error.value)
 
 
-# Every command -----------------------------------------------------------------------------------------------------
+# Every command
+# --------------------------------------------------------------------------------------------------
 
 
 @pytest.fixture(scope="module")
@@ -189,21 +192,23 @@ def test_short_forms_and_model_args_must_agree(capsys):
         "--time-steps 2 and --model.args.time_steps 4: give one of them" in capsys.readouterr().err
     )
     assert main(["audit", "sdt_2_256_cifar", "--model.args.time_step", "4"]) == 2
-    assert "no keyword 'time_step'; did you mean 'time_steps'?" in capsys.readouterr().err
+    assert "no keyword 'time_step'; did you mean time_steps?" in capsys.readouterr().err
     assert main(["audit", "sdt_2_256_cifar", "--model.args.time_steps"]) == 2
     assert "expected --model.args.KEY VALUE" in capsys.readouterr().err
 
 
-# Evaluation as the authors did it ----------------------------------------------------------------------------------
+# Evaluation as the authors did it
+# ----------------------------------------------------------------------------------
 
 
 class TwoImages:
     """Two samples of a set of a hundred classes, for the network of 32 pixels."""
 
     def __init__(self, data):
+        names = [str(i) for i in range(100)]
         self.data, self.dataset = (
             data,
-            dataclasses.make_dataclass("Set", ["classes"])([str(i) for i in range(100)]),
+            types.SimpleNamespace(classes=names, several_labels=False, usage=str),
         )
 
     def __len__(self):

@@ -1,9 +1,16 @@
-"""The stream command: equal to the batch result, in constant memory, and helpful where it cannot go on."""
+"""The stream command: equal to the batch result, in constant memory, and helpful where it
+cannot go on.
+"""
 
 import dataclasses
 import json
+import os
+import sys
+import threading
+import time
 import tracemalloc
 from collections.abc import Iterator
+from io import FileIO
 from pathlib import Path
 from typing import Any
 
@@ -14,15 +21,17 @@ import torch
 
 from spikedriven import create_model
 from spikedriven.cli import main, stream
-from spikedriven.data import EventDataConfig, build_eval_loader, create_event_dataset
+from spikedriven.data import build_eval_loader, config_for, create_dataset
 from spikedriven.data.events import Events, save_events
 from spikedriven.data.events.fashion_events import DIRECTIONS, FashionEvents
 from spikedriven.data.events.framing import to_frames
 from spikedriven.data.events.transforms import resize
 from spikedriven.recipes import load_recipe
-from spikedriven.training.checkpoint import load_run
-from spikedriven.training.recipe_io import recipe_to_yaml
+from spikedriven.recipes.reading import recipe_to_yaml
+from spikedriven.runs.checkpoint import load_run
+from spikedriven.tasks.streaming import Prediction, Usage
 from tests.built import build_run, build_weights
+from tests.data.events.formats.words import listed
 from tests.data.events.sets import write_har
 
 SMALL = {
@@ -45,7 +54,7 @@ def make_run(folder: Path, **data: Any) -> Path:
     recipe = dataclasses.replace(
         recipe,
         run=dataclasses.replace(recipe.run, batch_size=8, max_steps=1),
-        schedule=dataclasses.replace(recipe.schedule, epochs=1, warmup_epochs=0.0),
+        schedule=dataclasses.replace(recipe.schedule, epochs=1, warmup_epochs=0.0, warmup_lr=0.0),
     )
     (folder / "one.yaml").write_text(recipe_to_yaml(recipe))
     assert main(["train", str(folder / "one.yaml"), "--run.out", str(folder / "run")]) == 0
@@ -70,7 +79,7 @@ def by_number(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The events of test clip 4 of fashion-events, direction."""
-    dataset = create_event_dataset(load_recipe("study_events_sdt_direction").data, "test")
+    dataset = create_dataset(load_recipe("study_events_sdt_direction").data, "test")
     assert isinstance(dataset, FashionEvents)
     path = tmp_path_factory.mktemp("clip") / "clip.npz"
     save_events(path, dataset.events(4))
@@ -172,8 +181,8 @@ def test_whole_is_one_clip_as_in_training(
 def test_whole_of_a_recorded_set_is_split_by_time_as_in_training(
     step_us: int | None, clip: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    data = EventDataConfig(dataset="dvs128-gesture", split_by="time", time_steps=4, step_us=step_us)
-    frames = list(stream._whole(stream.Arguments(target="", file=clip), data))
+    data = config_for("dvs128-gesture", split_by="time", time_steps=4, step_us=step_us)
+    frames = list(stream._whole(stream.Arguments(target="", file=clip), data, Usage(4)))
     found = np.stack([frame.counts for frame in frames])
     assert np.array_equal(found, to_frames(events_of(clip), data))
 
@@ -235,6 +244,54 @@ def test_a_model_name_with_a_checkpoint(
     assert "needs --checkpoint FILE and --data NAME" in capsys.readouterr().err
 
 
+def test_training_and_evaluation_say_how_much_is_used(
+    tmp_path: Path, run: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Five steps of 12 ms of clips of 300 ms, and eight that have all of it."""
+    short = make_run(
+        tmp_path / "run", labels="garment", split_by="time", time_steps=5, step_us=12_000
+    )
+    said = capsys.readouterr().err
+    used = json.loads((short / "log.jsonl").read_text().splitlines()[0])["used"]
+    assert (
+        used.startswith("5 steps of 12 ms use 0.1 of 0.3 s: ")
+        and "% of events (medians of 8 of " in used
+        and used in said
+    )
+    assert main(["eval", str(short), "--split", "val"]) == 0
+    assert "5 steps of 12 ms use 0.1 of 0.3 s: " in capsys.readouterr().err
+    start = json.loads((run / "log.jsonl").read_text().splitlines()[0])
+    assert start["used"] == "8 steps of equal time use all of each recording"
+
+
+def test_attention_takes_a_recording(
+    by_number: Path, clip: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The maps are those of the frames as the run's data make them."""
+    frames = to_frames(events_of(clip), load_run(by_number)[1].data)
+    np.save(tmp_path / "frames.npy", frames)
+    shown = []
+    for source in (clip, tmp_path / "frames.npy"):
+        capsys.readouterr()
+        assert (
+            main(
+                [
+                    "attention",
+                    str(by_number),
+                    str(source),
+                    "--out",
+                    str(tmp_path / "maps.png"),
+                    "--json",
+                ]
+            )
+            == 0
+        )
+        shown.append(json.loads(capsys.readouterr().out))
+    assert shown[0] == shown[1] and np.shape(shown[0][0]["rates"])[0] == 5
+    assert main(["attention", "sdt_2_256_gesture", str(clip)]) == 2
+    assert "only a run tells how frames are made of events" in capsys.readouterr().err
+
+
 def long_recording(path: Path, events: int) -> Path:
     """Uncompressed, so that making it needs little time."""
     rng = np.random.default_rng(0)
@@ -245,7 +302,9 @@ def long_recording(path: Path, events: int) -> Path:
 
 
 def peak_memory(run: Path, file: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[int, int]:
-    """(bytes that Python objects and arrays take at most, number of predictions) while a file is streamed."""
+    """(bytes that Python objects and arrays take at most, number of predictions) while a file
+    is streamed.
+    """
     seen = [0]
 
     def count(*_arguments: Any) -> None:
@@ -271,6 +330,89 @@ def test_memory_does_not_grow_with_the_recording(
     )
 
 
+def said(words: list[Any], capsys: pytest.CaptureFixture[str]) -> list[str]:
+    """The lines that `stream` tells beside its predictions."""
+    capsys.readouterr()
+    assert main(["stream", *map(str, words)]) == 0
+    return [line for line in capsys.readouterr().err.splitlines() if line]
+
+
+def test_it_says_how_much_was_used_and_that_it_was_trained_on_fewer_steps(
+    run: Path, by_number: Path, clip: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The run was trained on 8 steps of 37.5 ms; the clip has 16,789 events in 0.3 s."""
+    assert said([run, clip], capsys) == [f"{clip}: 0.3 of 0.3 s: 100 % of events, in 8 steps"]
+    warned, last = said([run, clip, "--step-us", 20_000], capsys)
+    assert warned == (
+        "step 9: the network was trained on 8 steps, and is at step 9 since its neurons were at "
+        "rest. --restart 8 "
+        "begins anew after as many"
+    )
+    assert (
+        last == f"{clip}: 0.3 of 0.3 s: 100 % of events, in 15 steps (trained on 8; see --restart)"
+    )
+    assert len(said([run, clip, "--step-us", 20_000, "--restart", 8], capsys)) == 1
+    (last,) = said([by_number, clip, "--events-per-step", 4000], capsys)
+    share = f"{16_000 / len(events_of(clip)):.0%}".replace("%", " %")
+    assert last == f"{clip}: 0.3 of 0.3 s: {share} of events, in 4 steps"
+
+
+def test_whole_says_what_the_steps_leave_out(clip: Path) -> None:
+    """Four steps of 30 ms of the clip's 300 ms."""
+    data, used = (
+        config_for("dvs128-gesture", split_by="time", time_steps=4, step_us=30_000),
+        Usage(4),
+    )
+    for step, frame in enumerate(
+        stream._whole(stream.Arguments(target="", file=clip), data, used), 1
+    ):
+        assert used.add(Prediction(step, frame.end_us, frame.events, torch.zeros(1))) == ""
+    events = events_of(clip)
+    kept = len(events.between(int(events.t[0]), int(events.t[0]) + 120_000)) / len(events)
+    share = f"{kept:.0%}".replace("%", " %")
+    assert 0.3 < kept < 0.5 and str(used) == f"0.1 of 0.3 s: {share} of events, in 4 steps"
+
+
+def write_slowly(path: Path | int, data: bytes) -> None:
+    with FileIO(path, "w") as file:
+        file.write(data[: len(data) // 2])
+        time.sleep(0.1)
+        file.write(data[len(data) // 2 :])
+
+
+@pytest.mark.parametrize("by", ["pipe", "standard input", "follow"])
+def test_a_recording_from_a_pipe_or_while_it_grows(
+    by: str,
+    run: Path,
+    clip: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In two pieces with a pause: the same predictions as of the finished file."""
+    text = "t,x,y,p\n" + "".join(
+        f"{t},{x},{y},{int(p)}\n" for t, x, y, p in listed(events_of(clip))
+    )
+    place, where = tmp_path / "growing.csv", str(tmp_path / "growing.csv")
+    target: Path | int = place
+    if by == "pipe":
+        os.mkfifo(place)
+    elif by == "follow":
+        place.write_bytes(b"")
+    else:
+        source, target = os.pipe()
+        where = "-"
+        monkeypatch.setattr(sys, "stdin", FileIO(source))
+    writer = threading.Thread(target=write_slowly, args=(target, text.encode()))
+    writer.start()
+    follow = ["--follow", "0.4"] if by == "follow" else []
+    found = streamed([run, where, "--height", "34", "--width", "34", *follow], capsys)
+    writer.join()
+    if by == "standard input":
+        sys.stdin.close()
+    assert found == streamed([run, clip], capsys)
+
+
 def refusals(
     run: Path, by_number: Path, clip: Path, tmp_path: Path
 ) -> Iterator[tuple[list[Any], str]]:
@@ -291,10 +433,15 @@ def refusals(
         "give one of --step-us, --events-per-step and --whole",
     )
     yield [run, clip, "--step-us", 0], "expected at least 1, found 0"
+    yield [run, "-", "--whole"], "--whole reads a finished file twice; - can be read once"
+    yield (
+        [run, clip, "--follow", 1],
+        ".npz is read from a finished file, not from a pipe or while it grows",
+    )
     yield [run, clip, "--restart", 0], "--restart: expected at least 1, found 0"
     yield [run, tmp_path / "nowhere.npz"], "cannot be read: No such file"
     yield [run, broken], "cannot be read as an .npz archive"
-    yield [run, text], "expected an AEDAT 2.0, AEDAT 3.1 or .npz file"
+    yield [run, text], "line 1: which number is time, column, row and polarity?"
     yield ["sdt_2_256_gesture", clip], "it needs --checkpoint FILE and --data NAME"
     yield ["sdt_2_256_gestur", clip], "no model is called"
 

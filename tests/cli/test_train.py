@@ -7,7 +7,7 @@ import pytest
 
 from spikedriven.cli import main
 from spikedriven.recipes import list_recipes, load_recipe
-from spikedriven.training.recipe_io import read_recipe
+from spikedriven.recipes.reading import read_recipe
 
 TINY = str(Path(__file__).parents[1] / "end_to_end" / "tiny.yaml")
 
@@ -44,6 +44,8 @@ def test_overrides_of_every_kind(capsys: pytest.CaptureFixture[str], tmp_path: P
         "96",
         "--model.args.neuron=plif",
         "--loss.tet",
+        "--data.dataset",
+        "fashion-mnist",
         "--data.root",
         "x",
     ]
@@ -53,7 +55,7 @@ def test_overrides_of_every_kind(capsys: pytest.CaptureFixture[str], tmp_path: P
         0.99,
         True,
         True,
-        Path("x"),
+        Path("x").absolute(),
     )
     own = load_recipe("quickstart").model.args
     assert recipe.model.args == {**own, "embed_dim": 96, "neuron": "plif"}
@@ -106,7 +108,7 @@ def test_a_field_that_does_not_exist_is_status_2(capsys: pytest.CaptureFixture[s
 
 def test_a_value_that_cannot_be_used_is_status_2(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "quickstart", "--run.batch-size", "0", "--show"]) == 2
-    assert "run.batch_size: expected at least 1, found 0" in capsys.readouterr().err
+    assert "run.batch_size: found 0, expected a whole number" in capsys.readouterr().err
 
 
 def test_list_names_every_recipe(capsys: pytest.CaptureFixture[str]) -> None:

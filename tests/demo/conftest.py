@@ -1,4 +1,6 @@
-"""Two small networks behind a server each: LIF neurons over two steps at 16 pixels, integer neurons at 28."""
+"""Two small networks behind a server each: LIF neurons over two steps at 16 pixels, integer
+neurons at 28.
+"""
 
 import json
 import threading
@@ -66,8 +68,9 @@ class Answer:
 def ask(
     server: DemoServer, method: str, path: str, body: bytes = b"", **headers: str | None
 ) -> Answer:
-    """One request with exactly these headers; ``_`` stands for ``-``; host and content_length have sensible defaults,
-    None leaves them out."""
+    """One request with exactly these headers; ``_`` stands for ``-``; host and content_length have
+    sensible defaults, None leaves them out.
+    """
     port = server.server_address[1]
     defaults: dict[str, str | None] = {"host": f"127.0.0.1:{port}"}
     if method == "POST":

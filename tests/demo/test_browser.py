@@ -1,5 +1,7 @@
-"""The page in headless Chromium: drawing and picking change the prediction, steps can be walked through, nothing is
-fetched from elsewhere, all of it works by keyboard, and the layout holds from 360 to 1920 pixels in both schemes."""
+"""The page in headless Chromium: drawing and picking change the prediction, steps can be walked
+through, nothing is fetched from elsewhere, all of it works by keyboard, and the layout holds from
+360 to 1920 pixels in both schemes.
+"""
 
 import time
 
@@ -11,17 +13,18 @@ from spikedriven.demo.network import samples
 from tests.browser import (
     CONTRAST,
     OVER_THE_EDGE,
-    open_browser,
+    open_browser,  # noqa: F401
     requests_made,
-    screenshot_folder,
+    screenshot_folder,  # noqa: F401
     shoot,
     visit,
-)  # noqa: F401
+)
 
 WIDTHS = (360, 768, 1280, 1920)
 NAMES = pytest.mark.parametrize("name", ["lif", "integer"])
 DRAWN = """
-return document.getElementById('pad').getContext('2d').getImageData(0, 0, 28, 28).data.filter((_, i) => i % 4 == 0)
+const context = document.getElementById('pad').getContext('2d')
+return context.getImageData(0, 0, 28, 28).data.filter((_, i) => i % 4 == 0)
 """
 
 
@@ -163,7 +166,8 @@ def test_touch_draws_instead_of_scrolling(browser, servers):
     by_id(browser, "clear").click()
     browser.execute_script("document.getElementById('pad').scrollIntoView({block: 'center'})")
     box = browser.execute_script(
-        "const b = document.getElementById('pad').getBoundingClientRect(); return [b.x, b.y, b.width]"
+        "const b = document.getElementById('pad').getBoundingClientRect(); return [b.x, b.y, "
+        "b.width]"
     )
     scrolled = browser.execute_script("return scrollY")
     for kind, share in (
@@ -281,7 +285,8 @@ def test_motion_starts_by_itself_only_where_it_is_welcome(browser, servers, moti
     if motion == "reduce":
         time.sleep(1.2)
         assert play.text == "Play" and by_id(browser, "step").get_property("value") == "0"
-        flashed = "document.querySelector('#layers li.flash canvas')"  # the class comes with the next frame
+        # the class comes with the next frame
+        flashed = "document.querySelector('#layers li.flash canvas')"
         animation = f"{flashed} && getComputedStyle({flashed}).animationName"
         by_id(browser, "next").click()
         assert until(browser, animation) == "none"

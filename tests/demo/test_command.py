@@ -7,10 +7,13 @@ import socket
 import subprocess
 import sys
 import urllib.request
+from contextlib import ExitStack
 
 import pytest
 
 from spikedriven.cli import main
+
+BODY = b'{"pixels": [' + b", ".join([b"[" + b", ".join([b"0"] * 28) + b"]"] * 28) + b"]}"
 
 
 @pytest.mark.parametrize(
@@ -42,6 +45,49 @@ def test_it_serves_until_it_is_stopped(runs, number, run, name):
             assert b"Draw or pick a garment" in answer.read()
         process.send_signal(number)
         out, errors = process.communicate(timeout=20)
+    finally:
+        process.kill()
+        process.wait()
+    assert (process.returncode, out, errors) == (0, "stopped\n", "")
+
+
+def test_it_stops_with_requests_in_flight(runs):
+    """The picture at hand is finished, those that wait are told, and nothing is left behind in
+    the compiled engine.
+    """
+    command = [
+        sys.executable,
+        "-m",
+        "spikedriven",
+        "demo",
+        str(runs["lif"]),
+        "--port",
+        "0",
+        "--threads",
+        "1",
+    ]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                               env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+    try:
+        url = re.search(r"http://127\.0\.0\.1:(\d+)/", process.stdout.readline())
+        request = (
+            b"POST /classify HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: " + str(len(BODY)).encode() + b"\r\n\r\n" + BODY
+        )
+        with ExitStack() as stack:
+            waiting = [
+                stack.enter_context(socket.create_connection(("127.0.0.1", int(url[1])), 20))
+                for _ in range(30)
+            ]
+            for connection in waiting:
+                connection.sendall(request)
+            idle = stack.enter_context(socket.create_connection(("127.0.0.1", int(url[1])), 20))
+            assert waiting[0].recv(12) == b"HTTP/1.0 200"
+            process.send_signal(signal.SIGINT)
+            answers = {connection.recv(12) for connection in waiting[1:]}
+            assert answers <= {b"HTTP/1.0 200", b"HTTP/1.0 503"} and b"HTTP/1.0 503" in answers
+            assert idle.recv(1) == b""
+            out, errors = process.communicate(timeout=20)
     finally:
         process.kill()
         process.wait()

@@ -19,9 +19,9 @@ from spikedriven.demo.spikes import binary_steps, recorded_spikes
 from spikedriven.errors import InputError
 from spikedriven.graph.conventions import CONVENTIONS
 from spikedriven.neurons import IntegerNeuron
-from spikedriven.neurons.expanded import ExpandedNeuron
+from spikedriven.neurons.watch import neuron_outputs
 from spikedriven.report.attention import firing_maps
-from spikedriven.training.target import Loaded
+from spikedriven.runs.target import Loaded
 
 BOTH = pytest.mark.parametrize("name", ["lif", "integer"])
 
@@ -48,13 +48,16 @@ def test_images_are_prepared_as_in_evaluation(name, networks):
     assert torch.equal(one.prepared(sample.image), expected)
 
 
-#: Of shares, logits and energies, in units of float32: a mean, a matrix product and exp, each of few terms.
+#: Of shares, logits and energies, in units of float32: a mean, a matrix product and exp, each of
+#: few terms.
 CLOSE = 64 * 2.0**-23
 
 
 @BOTH
 def test_every_stroke_changes_the_answer(name, networks):
-    """Also the shortest ones, far from the middle: tests of the page wait for another answer after a stroke."""
+    """Also the shortest ones, far from the middle: tests of the page wait for another answer
+    after a stroke.
+    """
     model = networks[name].model
     drawn = np.zeros((26, 28, 28), np.uint8)
     for number, (row, column) in enumerate(product(range(0, 25, 6), range(0, 25, 6)), 1):
@@ -115,13 +118,13 @@ def test_binary_steps_of_counts_are_those_of_the_expanded_network(networks):
     x = networks["integer"].prepared(samples()[7].image).double()
     spiking = sd.expand(model)
     outputs = {}
-    for path, module in spiking.named_modules():
-        if isinstance(module, ExpandedNeuron):
-            module.register_forward_hook(
-                lambda _m, _i, output, path=path: outputs.update({path: output[:, 0]})
-            )
+
+    def see(path, _neuron, output):
+        outputs[path] = output[:, 0]
+
     with torch.no_grad(), recorded_spikes(model) as layers:
         model(x)
+    with torch.no_grad(), neuron_outputs(spiking, see):
         spiking(x)
     assert [layer.name for layer in layers] == list(outputs)
     for layer in layers:

@@ -3,7 +3,10 @@
 import json
 import re
 import socket
+import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
 from importlib.resources import files
 
 import numpy as np
@@ -15,11 +18,21 @@ from spikedriven.demo.server import FILES, LARGEST_BODY, Handler
 from spikedriven.errors import InputError
 from tests.demo.conftest import ask
 
+POST = b"POST /classify HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
 BLANK = [[0] * 28] * 28
 
 
 def body(pixels: object = BLANK) -> bytes:
     return json.dumps({"pixels": pixels}).encode()
+
+
+def until(call, found):
+    """Call again and again, for ten seconds at most, until what it gives is as it should be."""
+    end = time.monotonic() + 10
+    while not found(answer := call()):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    return answer
 
 
 @pytest.fixture(scope="module")
@@ -86,9 +99,20 @@ def test_own_hosts(server, host):
 
 @pytest.mark.parametrize(
     "host",
-    [None, "", "evil.example", "evil.example:80", "localhost.evil.example", "127.0.0.1.nip.io", "127.0.0.1@evil",
-     "0.0.0.0", "localhost:99999999", "127.0.0.2", "xlocalhost"],
-)  # fmt: skip
+    [
+        None,
+        "",
+        "evil.example",
+        "evil.example:80",
+        "localhost.evil.example",
+        "127.0.0.1.nip.io",
+        "127.0.0.1@evil",
+        "0.0.0.0",
+        "localhost:99999999",
+        "127.0.0.2",
+        "xlocalhost",
+    ],
+)
 @pytest.mark.parametrize("method", ["GET", "POST"])
 def test_foreign_hosts_are_refused(server, host, method):
     """A name that someone points at 127.0.0.1: what the browser then sends names it."""
@@ -118,10 +142,23 @@ def test_other_pages_may_not_ask(server):
 
 @pytest.mark.parametrize(
     "path",
-    ["/../server.py", "/page/page.html", "/page.html", "//etc/passwd", "/.", "/%2e%2e/server.py", "/etc/passwd",
-     "/..%2f..%2fetc/passwd", "/page.js/../../server.py", "/page.js?x=1", "/page.js%00.css",
-     "\\..\\server.py", "http://127.0.0.1/page.js", "*"],
-)  # fmt: skip
+    [
+        "/../server.py",
+        "/page/page.html",
+        "/page.html",
+        "//etc/passwd",
+        "/.",
+        "/%2e%2e/server.py",
+        "/etc/passwd",
+        "/..%2f..%2fetc/passwd",
+        "/page.js/../../server.py",
+        "/page.js?x=1",
+        "/page.js%00.css",
+        "\\..\\server.py",
+        "http://127.0.0.1/page.js",
+        "*",
+    ],
+)
 def test_no_path_leads_elsewhere(server, path):
     assert ask(server, "GET", path).status == 404
     assert ask(server, "POST", path, body()).status == 404
@@ -169,7 +206,73 @@ def test_wrong_bodies_are_told_in_one_message(server, case):
 @pytest.mark.parametrize("size", [LARGEST_BODY + 1, 900_000])
 def test_a_body_that_is_too_large_is_refused_unread(server, size):
     answer = ask(server, "POST", "/classify", b" " * size)
-    assert answer.status == 400 and f"{size} bytes; at most {LARGEST_BODY}" in answer.json["error"]
+    assert answer.status == 413 and f"{size} bytes; at most {LARGEST_BODY}" in answer.json["error"]
+
+
+def test_a_body_that_is_only_announced_is_refused_at_once(server):
+    with socket.create_connection(
+        ("127.0.0.1", server.server_address[1]), timeout=20
+    ) as connection:
+        connection.sendall(POST + b"Content-Length: 100000000000\r\n\r\n")
+        began = time.monotonic()
+        assert connection.recv(100).startswith(b"HTTP/1.0 413")
+        assert time.monotonic() - began < 2
+
+
+@pytest.mark.parametrize("start", [b"", b"GET / HTTP/1.0\r\nHost: localhost\r\nX: ", None])
+def test_a_sender_of_a_byte_now_and_then_is_dropped(server, monkeypatch, start):
+    """The deadline is that of the whole request: no byte moves it."""
+    monkeypatch.setattr(Handler, "timeout", 0.5)
+    start = POST + b"Content-Length: 100\r\n\r\n" if start is None else start
+    with socket.create_connection(
+        ("127.0.0.1", server.server_address[1]), timeout=20
+    ) as connection:
+        connection.sendall(start)
+        began = time.monotonic()
+        with pytest.raises(OSError):  # at the latest the second byte after it has gone is refused
+            while time.monotonic() - began < 10:
+                connection.sendall(b"x")
+                time.sleep(0.05)
+        assert time.monotonic() - began < 5
+    assert ask(server, "GET", "/").status == 200
+
+
+def test_two_hundred_requests_at_a_time_are_all_answered(server, monkeypatch):
+    monkeypatch.setattr(
+        server.inference, "_classify", lambda pixels: time.sleep(0.002) or {"shares": []}
+    )
+    sent = body(np.asarray(samples()[3].image).tolist())
+    asked = [("POST", "/classify", sent) if number % 4 else ("GET", "/") for number in range(200)]
+    with ThreadPoolExecutor(200) as pool:
+        answers = list(pool.map(lambda words: ask(server, *words), asked))
+    assert [answer.status for answer in answers] == [200] * 200
+
+
+def test_more_than_may_wait_are_told_to_come_again(server, monkeypatch):
+    monkeypatch.setattr(server.inference, "_places", threading.Semaphore(0))
+    answer = ask(server, "POST", "/classify", body())
+    assert (
+        answer.status == 503
+        and answer.headers["Retry-After"] == "1"
+        and "ask again later" in answer.json["error"]
+    )
+
+
+def test_more_connections_than_there_is_room_for_are_told_to_come_again(server, monkeypatch):
+    monkeypatch.setattr(server, "most", 4)
+    monkeypatch.setattr(Handler, "timeout", 1.0)
+    with ExitStack() as stack:
+        for _ in range(4):
+            stack.enter_context(
+                socket.create_connection(("127.0.0.1", server.server_address[1]), timeout=20)
+            )
+        answer = until(lambda: ask(server, "GET", "/"), lambda answer: answer.status == 503)
+        assert answer.headers["Retry-After"] == "1" and answer.json == {
+            "error": "too many requests; ask again later"
+        }
+        until(
+            lambda: ask(server, "GET", "/"), lambda answer: answer.status == 200
+        )  # the silent ones are dropped
 
 
 @pytest.mark.parametrize("length", [None, "", "-1", "1e3", "٣", "99999999999999999"])
@@ -184,8 +287,10 @@ def test_a_sender_that_stops_is_dropped(server, monkeypatch):
     with socket.create_connection(
         ("127.0.0.1", server.server_address[1]), timeout=20
     ) as connection:
-        connection.sendall(b"POST /classify HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
-                           b"Content-Length: 100\r\n\r\n{")  # fmt: skip
+        connection.sendall(
+            b"POST /classify HTTP/1.0\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+            b"Content-Length: 100\r\n\r\n{"
+        )
         assert connection.recv(100) == b""
     assert ask(server, "GET", "/").status == 200
 

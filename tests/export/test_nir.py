@@ -1,4 +1,6 @@
-"""NIR files: what they hold computes what torch computes, spike for spike; what they cannot hold is listed."""
+"""NIR files: what they hold computes what torch computes, spike for spike; what they cannot
+hold is listed.
+"""
 
 import nir
 import numpy as np
@@ -12,13 +14,15 @@ from spikedriven.export import export_nir
 from spikedriven.export.nir_run import run_nir
 from spikedriven.graph.calibrate import calibrate
 from spikedriven.neurons import LIF, ParametricLIF
-from spikedriven.training.target import random_batch
+from spikedriven.runs.target import random_batch
 from tests.built import build_weights
 from tests.graph.networks import STEPS, Attention, Fold, Mask, Net, conv_bn, images, integer
 
 
 def exact(model, batch):
-    """float64, with weights and statistics that float32 can hold, so that a file in float32 loses nothing."""
+    """float64, with weights and statistics that float32 can hold, so that a file in float32
+    loses nothing.
+    """
     calibrate(model.eval(), batch)
     return model.float().double().eval(), batch.double()
 
@@ -52,6 +56,9 @@ def test_a_plain_network_is_held_whole_and_equal(neuron, tmp_path):
     assert [item.why for item in report.left_out] == ["the reader averages over time"]
     assert report.inputs == {"input": "x"} and list(report.outputs) == ["to.head"]
     assert report.same_spikes == 1.0 and report.largest_difference < 1e-12
+    assert "planted.inner.0.input" in report.type_check and "type_check=False" in str(
+        report
+    )  # a grouped convolution
     file = nir.read(tmp_path / "net.nir", type_check=False)
     logits = run_nir(file, {"input": batch[:1].expand(STEPS, -1, -1, -1)})["to.head"].mean(0)
     if not isinstance(
@@ -70,7 +77,7 @@ def test_ties_fire_as_ours_do(tmp_path):
         model.encode.inner[0].bias.fill_(2.0)  # charges to exactly 1.0 = the threshold in one step
     batch = images().double()
     report = export_nir(model.double().eval(), batch, tmp_path / "net.nir")
-    file = nir.read(tmp_path / "net.nir", type_check=False)
+    file = nir.read(tmp_path / "net.nir")
     file.nodes["to.fire"] = nir.Output({"output": np.array([8, 8, 8])})
     file.edges.append(("fire", "to.fire"))
     spikes = run_nir(file, {"input": batch[:1].expand(STEPS, -1, -1, -1)})["to.fire"]
@@ -90,7 +97,7 @@ def test_residual_sums_become_several_edges(tmp_path):
     model, batch = Net(Residual()), images()
     build_weights(model)
     report = export_nir(model, batch, tmp_path / "net.nir")
-    edges = nir.read(tmp_path / "net.nir", type_check=False).edges
+    edges = nir.read(tmp_path / "net.nir").edges
     assert sorted(a for a, b in edges if b == "fire2") == [
         "planted.one.inner.0",
         "planted.two.inner.0",
@@ -117,7 +124,9 @@ def test_products_and_pools_stay_outside_with_an_edge_on_each_side(tmp_path):
 
 
 def test_an_operator_that_reorders_values_stays_outside(tmp_path):
-    """Rows and columns swapped between two convolutions: the same number of values, in another order."""
+    """Rows and columns swapped between two convolutions: the same number of values, in another
+    order.
+    """
 
     class Swap(nn.Module):
         def forward(self, x):
@@ -159,12 +168,33 @@ def test_registered_names(name, tmp_path):
         "scale",
         "add",
     }
-    assert "head" in nir.read(tmp_path / "net.nir", type_check=False).nodes
+    assert report.type_check == ""
+    file = nir.read(
+        tmp_path / "net.nir"
+    )  # with nir's own check of shapes, as other libraries read it
+    assert "head" in file.nodes and file.metadata["dt"] == 1.0
+
+
+def test_what_is_read_as_a_vector_is_flattened_in_the_file(tmp_path):
+    """The mean over an image is a pool of one pixel in NIR, and a linear layer reads a vector."""
+    export_nir(Net(), images(), tmp_path / "net.nir")
+    file = nir.read(tmp_path / "net.nir")
+    flat = {name: node for name, node in file.nodes.items() if isinstance(node, nir.Flatten)}
+    assert flat and all((node.start_dim, node.end_dim) == (0, -1) for node in flat.values())
+    for name in flat:
+        (after,) = (file.nodes[b] for a, b in file.edges if a == name)
+        assert not isinstance(after, nir.Conv2d)
 
 
 def test_the_interpreter_says_what_it_misses():
-    graph = nir.NIRGraph({"a": nir.Input({"input": np.array([2])}), "b": nir.Delay(np.array([1.0, 1.0])),
-                          "c": nir.Output({"output": np.array([2])})}, [("a", "b"), ("b", "c")])  # fmt: skip
+    graph = nir.NIRGraph(
+        {
+            "a": nir.Input({"input": np.array([2])}),
+            "b": nir.Delay(np.array([1.0, 1.0])),
+            "c": nir.Output({"output": np.array([2])}),
+        },
+        [("a", "b"), ("b", "c")],
+    )
     with pytest.raises(InputError, match="has an input 'a', which was not given"):
         run_nir(graph, {})
     with pytest.raises(InputError, match="knows no NIR node Delay"):

@@ -12,7 +12,7 @@ from spikedriven.export import export_onnx
 from spikedriven.export.onnx import need
 from spikedriven.graph.trace import as_graphed
 from spikedriven.neurons import LIF, ParametricLIF
-from spikedriven.training.target import random_batch
+from spikedriven.runs.target import random_batch
 from tests.built import build_weights
 from tests.graph.networks import Attention, Mask, Net, images, integer
 from tests.models.detection.detectors import awake
@@ -24,6 +24,8 @@ FAMILIES = {
     "sdt_2_256_cifar": {"embed_dim": 32, "depth": 1},
     "sdt_2_256_cifar10dvs": {"embed_dim": 32, "depth": 1, "num_heads": 2, "time_steps": 1},
     "spikingformer_2_384_cifar": {"embed_dim": 32, "depth": 1, "num_heads": 2},
+    "spikformer_4_384_cifar": {"embed_dim": 32, "depth": 1, "num_heads": 2},
+    "qkformer_4_384_cifar": {"embed_dim": 32, "depths": (1, 1, 1), "num_heads": 2},
     "meta_spikeformer_15m": {
         "embed_dims": (8, 16, 16, 16),
         "depths": (1, 1, 1, 1, 1),
@@ -65,8 +67,8 @@ def test_small_networks(model, tmp_path):
     assert "same top-1 100.0%" in str(report)
 
 
-#: Their blocks are those of e_spikeformer_3m, with other neurons or other widths.
-SLOW = ("meta_spikeformer_15m", "e_spikeformer_83m")
+#: Blocks of others, with other neurons, widths or sums.
+SLOW = ("meta_spikeformer_15m", "e_spikeformer_83m", "qkformer_4_384_cifar")
 
 
 @pytest.mark.parametrize(
@@ -89,7 +91,9 @@ def test_a_detector(tmp_path):
 
 
 def test_the_encoder_of_a_masked_autoencoder(tmp_path):
-    """Its forward hides patches at random; the file holds what an image without hidden patches becomes."""
+    """Its forward hides patches at random; the file holds what an image without hidden patches
+    becomes.
+    """
     model = sd.create_model(
         "spike_mae_12_512", img_size=32, embed_dims=(8, 16, 16), depths=(1, 1, 1, 1), num_heads=2
     ).eval()
@@ -100,7 +104,9 @@ def test_the_encoder_of_a_masked_autoencoder(tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sd.list_models())
 def test_every_registered_name(name, tmp_path):
-    """Same top-1; spikes may flip where float32 sums lie on a threshold, so logits are close, not equal."""
+    """Same top-1; spikes may flip where float32 sums lie on a threshold, so logits are close,
+    not equal.
+    """
     model = sd.create_model(
         name, **({} if "dvs" in name or "cifar" in name or "gesture" in name else {"img_size": 64})
     )
@@ -125,6 +131,29 @@ def test_a_difference_is_reported(tmp_path, monkeypatch):
 def test_a_file_that_is_too_large_is_not_written(tmp_path, monkeypatch):
     monkeypatch.setattr("spikedriven.export.onnx.LARGEST_FILE", 100)
     with pytest.raises(InputError, match="one file holds at most 2"):
+        export_onnx(Net(), images(), tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("what", ["weights", "input"])
+def test_bfloat16_is_refused_and_leaves_no_file(what, tmp_path):
+    model = Net().bfloat16() if what == "weights" else Net()
+    batch = images() if what == "weights" else images().bfloat16()
+    with pytest.raises(
+        InputError, match=r"is bfloat16, which onnxruntime cannot run: write the model in float32"
+    ):
+        export_onnx(model, batch, tmp_path / "net.onnx")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_that_onnxruntime_does_not_take_is_not_written(tmp_path, monkeypatch):
+    def refuse(*_args, **_options):
+        raise onnxruntime.capi.onnxruntime_pybind11_state.NotImplemented("no kernel for it")
+
+    monkeypatch.setattr(onnxruntime, "InferenceSession", refuse)
+    with pytest.raises(
+        InputError, match="cannot run this network, so no file is written: no kernel for it"
+    ):
         export_onnx(Net(), images(), tmp_path / "net.onnx")
     assert not list(tmp_path.iterdir())
 

@@ -67,7 +67,9 @@ def pages(
     found_masked: Findings,
     tmp_path_factory: pytest.TempPathFactory,
 ) -> dict[str, Path]:
-    """Files: of the run (one class with a hostile name), of the random network, and of the masked pre-training."""
+    """Files: of the run (one class with a hostile name), of the random network, and of the
+    masked pre-training.
+    """
     folder = tmp_path_factory.mktemp("pages")
     hostile = dataclasses.replace(found, classes=(HOSTILE, *found.classes[1:]))
     written = {}

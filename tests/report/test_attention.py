@@ -13,8 +13,6 @@ import spikedriven as sd
 from spikedriven.cli import attention as cli_attention
 from spikedriven.cli import main
 from spikedriven.errors import DataError, InputError
-from spikedriven.layers import SpikingSelfAttention
-from spikedriven.models.sdt import SpikeDrivenAttention
 from spikedriven.neurons import LIF
 from spikedriven.report.attention import FiringMap, firing_maps
 from spikedriven.report.figure import attention_figure
@@ -22,9 +20,16 @@ from spikedriven.report.images import overlay, picture, read_frames
 from tests.networks import live_input, live_model, shrunk
 
 ONE_OF_EACH = [
-    "sdt_8_384", "sdt_2_256_cifar10dvs", "spikingformer_4_256_cifar", "meta_spikeformer_15m", "e_spikeformer_3m",
-    "e_spikeformer_83m", "e_spikeformer_hardvs_19m",
-]  # fmt: skip
+    "sdt_8_384",
+    "sdt_2_256_cifar10dvs",
+    "spikingformer_4_256_cifar",
+    "meta_spikeformer_15m",
+    "e_spikeformer_3m",
+    "e_spikeformer_83m",
+    "e_spikeformer_hardvs_19m",
+    "spikformer_4_384_cifar",
+    "qkformer_4_384_cifar",
+]
 
 
 def outputs_of(model: nn.Module, sample: torch.Tensor, names: list[str]) -> dict[str, torch.Tensor]:
@@ -42,32 +47,46 @@ def outputs_of(model: nn.Module, sample: torch.Tensor, names: list[str]) -> dict
     return seen
 
 
+#: The neuron whose output an attention's last projection reads, or the mask is made from.
+LAST = ("sum_neuron", "attention_neuron", "out.neuron")
+
+
+def has(model: nn.Module, name: str) -> bool:
+    return name in dict(model.named_modules())
+
+
+def left_by(model: nn.Module, block: str, last: str, seen: dict[str, torch.Tensor]) -> torch.Tensor:
+    """What an attention hands to its last projection, from what its neurons put out."""
+    spikes = seen[f"{block}.{last}"]
+    if last == "sum_neuron":
+        return spikes * seen[f"{block}.q"]
+    if has(model, f"{block}.v"):
+        return spikes
+    heads = model.get_submodule(block).num_heads  # spikes [T, B, heads, 1, H, W]
+    return (spikes * seen[f"{block}.k"].unflatten(2, (heads, -1))).flatten(2, 3)
+
+
 @pytest.mark.parametrize("name", ONE_OF_EACH)
 def test_maps_are_the_means_of_the_right_spikes(name):
     model = live_model(name, **shrunk(name))
     sample = live_input(model, batch=1)
-    blocks = [
-        n
-        for n, m in model.named_modules()
-        if isinstance(m, SpikeDrivenAttention | SpikingSelfAttention)
-    ]
-    parts = [f"{block}.{part}" for block in blocks for part in ("q", "v")]
-    last = (
-        "sum_neuron"
-        if isinstance(model.get_submodule(blocks[0]), SpikeDrivenAttention)
-        else "out.neuron"
+    blocks = [n for n, m in model.named_modules() if hasattr(m, "num_heads") and hasattr(m, "q")]
+    ends = {block: next(last for last in LAST if has(model, f"{block}.{last}")) for block in blocks}
+    parts = [f"{block}.{part}" for block in blocks for part in ("q", "k", "v")]
+    seen = outputs_of(
+        model,
+        sample,
+        [name for name in parts if has(model, name)] + [f"{b}.{last}" for b, last in ends.items()],
     )
-    seen = outputs_of(model, sample, [*parts, *(f"{block}.{last}" for block in blocks)])
     maps = {(one.name, one.place): one.rates for one in firing_maps(model, sample)}
     assert list(maps) == [(block, place) for block in blocks for place in ("value", "output")]
-    pooled = getattr(model.get_submodule(blocks[0]), "pooled", False)
-    for block in blocks:
-        torch.testing.assert_close(maps[block, "value"], seen[f"{block}.v"][:, 0].double().mean(1))
-        spikes = seen[f"{block}.{last}"]
-        if last == "sum_neuron" and not pooled:
-            spikes = spikes * seen[f"{block}.q"]
-        if not pooled:  # the CIFAR10-DVS form mixes channels and positions: its output has no such short formula
-            torch.testing.assert_close(maps[block, "output"], spikes[:, 0].double().mean(1))
+    for block, last in ends.items():
+        value = seen[f"{block}.v"] if has(model, f"{block}.v") else seen[f"{block}.k"]
+        torch.testing.assert_close(maps[block, "value"], value[:, 0].double().mean(1))
+        # the CIFAR10-DVS form mixes channels and positions: its output has no such short formula
+        if not getattr(model.get_submodule(block), "pooled", False):
+            left = left_by(model, block, last, seen)
+            torch.testing.assert_close(maps[block, "output"], left[:, 0].double().mean(1))
     assert max(rates.max() for rates in maps.values()) > 0
 
 

@@ -1,16 +1,18 @@
-"""The page in headless Chromium: nothing overflows, nothing is fetched or logged, text is legible in both schemes."""
+"""The page in headless Chromium: nothing overflows, nothing is fetched or logged, text is
+legible in both schemes.
+"""
 
 import pytest
 
 from tests.browser import (
     CONTRAST,
     OVER_THE_EDGE,
-    open_browser,
+    open_browser,  # noqa: F401
     requests_made,
-    screenshot_folder,
+    screenshot_folder,  # noqa: F401
     shoot,
     visit,
-)  # noqa: F401
+)
 
 WIDTHS = (360, 768, 1920)
 
@@ -61,7 +63,9 @@ def test_pictures_and_heading_arrive(browser, pages, run):
 
 
 def test_keyboard(browser, pages):
-    """The first stop is the skip link, visible when focused; it leads to the content; parts unfold by Enter."""
+    """The first stop is the skip link, visible when focused; it leads to the content; parts
+    unfold by Enter.
+    """
     visit(browser, pages["run"].as_uri(), 360, "light")
     focused = "return document.activeElement"
     browser.switch_to.active_element.send_keys("\ue004")  # Tab
@@ -81,6 +85,9 @@ def test_keyboard(browser, pages):
     table.send_keys("\ue014" * 5)  # arrow right
     browser.implicitly_wait(1)
     assert browser.execute_async_script(
-        "const [e, b, done] = arguments; let n = 0; const look = () => e.scrollLeft > b || ++n > 100 ? "
-        "done(e.scrollLeft > b) : setTimeout(look, 20); look()", table, before,
-    )  # fmt: skip
+        "const [e, b, done] = arguments; let n = 0; const look = () => e.scrollLeft > b || ++n > "
+        "100 ? "
+        "done(e.scrollLeft > b) : setTimeout(look, 20); look()",
+        table,
+        before,
+    )

@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 
 from spikedriven.cli import main
-from spikedriven.data import eval_maps_loader
+from spikedriven.data import build_eval_loader, create_dataset
 from spikedriven.data.scenes import SCENE_CLASSES
-from spikedriven.data.segmentation.loaders import create_maps
 from spikedriven.report.dense import measure_dense
 from spikedriven.report.findings import Findings, investigate
 from spikedriven.report.page import page
 from spikedriven.report.subject import Request, open_subject
+from spikedriven.runs.distributed import World
 from spikedriven.tasks.segmentation import measure_overlap
-from spikedriven.training.distributed import World
 
 TOY = str(Path(__file__).parents[1] / "tasks" / "toy_segmentation.yaml")
 
@@ -34,7 +33,7 @@ def found(run: Path) -> Findings:
 
 def test_figures_are_those_of_the_whole_split(found: Findings) -> None:
     subject = found.subject
-    loader = eval_maps_loader(subject.data, batch_size=3)
+    loader = build_eval_loader(subject.data, batch_size=3)
     expected = measure_overlap(
         subject.model, loader, 11, World(0, 1, next(subject.model.parameters()).device)
     )
@@ -53,7 +52,7 @@ def test_pictures_show_labels_and_prediction(found: Findings) -> None:
     assert found.dense is not None and len(found.dense.images) == 2
     drawn = found.dense.images[0]
     assert [name for name, _ in drawn.panels] == ["picture", "labels", "prediction"]
-    image, truth = create_maps(found.subject.data, "test")[0]
+    image, truth = create_dataset(found.subject.data, "test")[0]
     pixels = drawn.panels[0][1]
     assert np.array_equal(pixels, image.permute(1, 2, 0).numpy())
     changed = (drawn.panels[1][1] != pixels).any(-1)

@@ -11,7 +11,7 @@ from spikedriven.errors import InputError
 from spikedriven.graph.conventions import CONVENTIONS
 from spikedriven.report import Request
 from spikedriven.report.subject import batches, open_loader, open_subject
-from spikedriven.training.checkpoint import load_run
+from spikedriven.runs.checkpoint import load_run
 
 
 def test_accuracy_is_that_of_eval(run, found, capsys):

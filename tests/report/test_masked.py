@@ -1,4 +1,6 @@
-"""Reports, predictions and evaluations of masked pre-training: pictures put together from the right patches."""
+"""Reports, predictions and evaluations of masked pre-training: pictures put together from the
+right patches.
+"""
 
 import json
 import re
@@ -16,8 +18,8 @@ from spikedriven.report.history import read_history
 from spikedriven.report.images import network_input
 from spikedriven.report.masked import HIDDEN, reconstruct
 from spikedriven.report.page import page
+from spikedriven.runs.checkpoint import load_run
 from spikedriven.tasks.pretraining import MaskedError, evaluation_noise, masked_errors
-from spikedriven.training.checkpoint import load_run
 from tests.report.test_page import Document
 from tests.training.toys import ALONE
 
@@ -53,7 +55,9 @@ def test_hidden_patches_are_grey_and_pasted_ones_predicted(masked_run: Path) -> 
 def test_a_perfect_prediction_is_the_picture(
     masked_run: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """What is predicted are normalised pixels: with the truth in their place the picture comes out."""
+    """What is predicted are normalised pixels: with the truth in their place the picture comes
+    out.
+    """
     model, data, image = image_of(masked_run)
     forward = type(model).forward
 

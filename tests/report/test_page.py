@@ -1,4 +1,6 @@
-"""The page as a document: complete, self-contained, escaped, readable by a screen reader. No browser needed."""
+"""The page as a document: complete, self-contained, escaped, readable by a screen reader. No
+browser needed.
+"""
 
 import re
 from html.parser import HTMLParser
@@ -116,11 +118,21 @@ def test_hostile_names_stay_text(pages, run):
 def test_contents_of_a_runs_page(pages, found):
     text = "".join(Document(pages["run"].read_text(encoding="utf-8")).all("main")[0][2])
     for expected in (
-        f"Top-1 {found.accuracy.top1:.2f} %", "all 200 images of split train of fashion-mini", "embed_dim 32",
-        "blocks.0.attn.sum_neuron", "blocks.0.attn output", "E_AC x", "5.7% to 6.4%", "seed of the run",
-        "dataset: fashion-mini", "spikedriven eval", f"{found.energies['step'].total_mj:.4g}", "Where spiking pays",
-        "differ by less than 1e-09", "torch",
-    ):  # fmt: skip
+        f"Top-1 {found.accuracy.top1:.2f} %",
+        "all 200 images of split train of fashion-mini",
+        "embed_dim 32",
+        "blocks.0.attn.sum_neuron",
+        "blocks.0.attn output",
+        "E_AC x",
+        "5.7% to 6.4%",
+        "seed of the run",
+        "dataset: fashion-mini",
+        "spikedriven eval",
+        f"{found.energies['step'].total_mj:.4g}",
+        "Where spiking pays",
+        "differ by less than 1e-09",
+        "torch",
+    ):
         assert expected in text, expected
     assert (
         len(re.findall("<polyline", pages["run"].read_text())) == 3
@@ -131,9 +143,15 @@ def test_contents_of_a_page_without_a_run(pages):
     text = "".join(Document(pages["random"].read_text(encoding="utf-8")).all("main")[0][2])
     assert "spiking pays" not in text and "spiking does" not in text.lower()
     for expected in (
-        "Random weights:", "NO VERDICT: random weights; random input", "no verdict", "4 samples of noise",
-        "Not measured: the weights are random", "no curves", "As released: addition-only", "IMAGE",
-    ):  # fmt: skip
+        "Random weights:",
+        "NO VERDICT: random weights; random input",
+        "no verdict",
+        "4 samples of noise",
+        "Not measured: the weights are random",
+        "no curves",
+        "As released: addition-only",
+        "IMAGE",
+    ):
         assert expected in text, expected
 
 

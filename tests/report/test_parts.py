@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import spikedriven.report.environment as environment
 from spikedriven.errors import DataError, InputError
+from spikedriven.files import write_whole
 from spikedriven.report.charts import Series, line_chart, ticks
-from spikedriven.report.files import write_whole
 from spikedriven.report.findings import Sample, some_of_each
 from spikedriven.report.history import read_history
 from spikedriven.report.html import Html, bar, heat, table, tag

@@ -1,4 +1,6 @@
-"""The spikes of Q, K and V as arrays: what the neurons put out, of every family, and the file of the command."""
+"""The spikes of Q, K and V as arrays: what the neurons put out, of every family, and the file
+of the command.
+"""
 
 import io
 
@@ -16,7 +18,13 @@ from tests.networks import live_input, live_model, shrunk
 
 
 @pytest.mark.parametrize(
-    "name", ["sdt_2_256_cifar10dvs", "spikingformer_4_256_cifar", "e_spikeformer_3m"]
+    "name",
+    [
+        "sdt_2_256_cifar10dvs",
+        "spikformer_4_384_cifar",
+        "qkformer_4_384_cifar",
+        "e_spikeformer_3m",
+    ],
 )
 def test_arrays_are_what_the_layers_hand_on(name: str) -> None:
     model = live_model(name, **shrunk(name))
@@ -28,7 +36,7 @@ def test_arrays_are_what_the_layers_hand_on(name: str) -> None:
     ]
     seen: dict[str, torch.Tensor] = {}
     for block in blocks:
-        for part in PARTS:
+        for part in (part for part in PARTS if hasattr(model.get_submodule(block), part)):
             key = f"{block}.{part}"
             model.get_submodule(key).register_forward_hook(
                 lambda _m, _i, output, key=key: seen.__setitem__(key, output[:, 0])

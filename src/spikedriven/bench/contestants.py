@@ -1,7 +1,8 @@
 """The ways to run a network on a CPU, all from the same weights.
 
-Each has two halves that run in different processes: ``prepare`` writes what a deployment would ship (a program, an
-ONNX file), ``load`` reads it and returns the function to time. So the memory of the second process is that of running.
+Each has two halves that run in different processes: ``prepare`` writes what a deployment would ship
+(a program, an ONNX file), ``load`` reads it and returns the function to time. So the memory of the
+second process is that of running.
 """
 
 import importlib.util
@@ -24,8 +25,10 @@ Run = Callable[[Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Task:
-    """folder: of the subject, see `subject.py`. threads: how many a contestant may use. batch: images per call.
-    device: "cpu" or "cuda". tensors: whether to measure what tensors of PyTorch take, see `memory.py`."""
+    """folder: of the subject, see `subject.py`. threads: how many a contestant may use. batch:
+    images per call. device: "cpu" or "cuda". tensors: whether to measure what tensors of PyTorch
+    take, see `memory.py`.
+    """
 
     folder: Path
     threads: int
@@ -39,7 +42,9 @@ class Task:
 
 @dataclass(frozen=True)
 class Contestant:
-    """what: one line for the reader. package: a package it needs beyond ours. prepare, load: see the module."""
+    """what: one line for the reader. package: a package it needs beyond ours. prepare, load:
+    see the module.
+    """
 
     what: str
     load: Callable[[Task], Run]
@@ -60,7 +65,8 @@ def _load_program(task: Task, weight_bits: int | None = None) -> Run:
     program = sd.load_program(task.folder / f"program-{weight_bits}.sdp")
     if not program.is_native:
         raise InputError(
-            "this installation has no compiled engine, and the time of its readable twin says nothing"
+            "this installation has no compiled engine, and the time of its readable twin says "
+            "nothing"
         )
     program.threads = task.threads
     return program
@@ -83,7 +89,9 @@ def _without_gradients(model: nn.Module) -> Run:
 
 
 def _torch_compile(task: Task) -> Run:
-    """Neurons in plain operators, which inductor merges with their neighbours; freezing folds batch norms."""
+    """Neurons in plain operators, which inductor merges with their neighbours; freezing folds
+    batch norms.
+    """
     import torch._inductor.config as inductor
 
     inductor.freezing = True
@@ -125,7 +133,9 @@ def _write_onnx(task: Task) -> None:
 
 
 def _quantize(task: Task) -> None:
-    """Static QDQ, calibrated on all inputs: convolutions and matrix products, weights per channel."""
+    """Static QDQ, calibrated on all inputs: convolutions and matrix products, weights per
+    channel.
+    """
     from onnxruntime.quantization import (
         CalibrationDataReader,
         QuantFormat,
@@ -147,9 +157,15 @@ def _quantize(task: Task) -> None:
     prepared, path = task.folder / "prepared.onnx", task.folder / "int8.onnx"
     quant_pre_process(str(_onnx_file(task)), str(prepared), skip_symbolic_shape=True)
     quantize_static(
-        str(prepared), str(path), Inputs(), quant_format=QuantFormat.QDQ, per_channel=True,
-        activation_type=QuantType.QUInt8, weight_type=QuantType.QInt8, op_types_to_quantize=["Conv", "MatMul", "Gemm"],
-    )  # fmt: skip
+        str(prepared),
+        str(path),
+        Inputs(),
+        quant_format=QuantFormat.QDQ,
+        per_channel=True,
+        activation_type=QuantType.QUInt8,
+        weight_type=QuantType.QInt8,
+        op_types_to_quantize=["Conv", "MatMul", "Gemm"],
+    )
 
 
 def _onnxruntime(task: Task, file: str = "model.onnx") -> Run:
@@ -185,7 +201,7 @@ def _openvino(task: Task) -> Run:
 CONTESTANTS: dict[str, Contestant] = {
     "engine": Contestant("this package's event-driven program", _load_program, _compile_program),
     "engine-16": Contestant(
-        "the same with 16 bits in all weights behind counts: less exact",
+        "the same with weights of 16 bits instead of 8",
         partial(_load_program, weight_bits=16),
         partial(_compile_program, weight_bits=16),
     ),

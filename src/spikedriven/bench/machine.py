@@ -3,16 +3,43 @@
 import importlib.metadata
 import os
 import platform
-from pathlib import Path
 from typing import Any
 
-from spikedriven.report.environment import environment
+from spikedriven.errors import InputError
+from spikedriven.kernels.extension import instruction_sets
+from spikedriven.report.environment import cpu_fact, environment
 
 #: Instruction sets that decide how fast dense and event-driven arithmetic run.
 FLAGS = (
-    "sse4_2", "avx", "avx2", "fma", "f16c", "avx_vnni", "avx512f", "avx512bw", "avx512dq", "avx512vl", "avx512_vnni",
-    "avx512vbmi", "avx512_bf16", "avx512_fp16", "amx_tile", "amx_int8", "amx_bf16", "asimd", "asimddp", "i8mm", "sve",
-)  # fmt: skip
+    "sse4_2",
+    "avx",
+    "avx2",
+    "fma",
+    "f16c",
+    "avx_vnni",
+    "avx512f",
+    "avx512bw",
+    "avx512dq",
+    "avx512vl",
+    "avx512_vnni",
+    "avx512vbmi",
+    "avx512_bf16",
+    "avx512_fp16",
+    "amx_tile",
+    "amx_int8",
+    "amx_bf16",
+    "asimd",
+    "asimddp",
+    "i8mm",
+    "sve",
+)
+#: Our instruction set -> what PyTorch and oneDNN call the same.
+HELD = {
+    "avx512": ("avx512", "AVX512_CORE_VNNI"),
+    "avx512bw": ("avx512", "AVX512_CORE"),
+    "avxvnni": ("avx2", "AVX2_VNNI"),
+    "avx2": ("avx2", "AVX2"),
+}
 RUNTIMES = ("onnxruntime", "onnx", "openvino")
 
 
@@ -37,6 +64,21 @@ def machine(device: str = "cpu") -> dict[str, Any]:
     }
 
 
+def hold_to(isa: str) -> None:
+    """Processes that start from now on keep to an instruction set: this package, PyTorch and
+    oneDNN. ONNX Runtime cannot be held. InputError where this machine cannot run it.
+    """
+    if isa not in instruction_sets():
+        runs = ", ".join(instruction_sets()) or "no kernels of ours"
+        raise InputError(f"this machine cannot run {isa}; it runs {runs}")
+    aten, onednn = HELD.get(isa, ("default", "SSE41"))
+    os.environ |= {
+        "SPIKEDRIVEN_ISA": isa,
+        "ATEN_CPU_CAPABILITY": aten,
+        "ONEDNN_MAX_CPU_ISA": onednn,
+    }
+
+
 def load() -> float | None:
     """Mean number of busy cores over the last minute; None where the system does not tell."""
     return os.getloadavg()[0] if hasattr(os, "getloadavg") else None
@@ -50,11 +92,4 @@ def _version(package: str) -> str:
 
 
 def _flags() -> set[str]:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # no Linux
-        return set()
-    found = [
-        line.partition(":")[2].split() for line in lines if line.startswith(("flags", "Features"))
-    ]
-    return set(found[0]) if found else set()
+    return set(cpu_fact("flags", "Features").split())

@@ -1,4 +1,6 @@
-"""How much memory a contestant's process needs: as the system sees it, and in tensors of PyTorch."""
+"""How much memory a contestant's process needs: as the system sees it, and in tensors of
+PyTorch.
+"""
 
 import json
 import resource
@@ -15,9 +17,10 @@ import torch
 class Memory:
     """Megabytes, each the most at any time.
 
-    peak: what the process held. own: how much of it came after importing torch and this package. tensors: what
-    PyTorch's allocator had given out, weights and gradients included (on a GPU: of the GPU's memory); None where
-    contestants are not all PyTorch's. It depends on what is computed alone, peak also on what the C library wastes.
+    peak: what the process held. own: how much of it came after importing torch and this package.
+    tensors: what PyTorch's allocator had given out, weights and gradients included (on a GPU: of
+    the GPU's memory); None where contestants are not all PyTorch's. It depends on what is computed
+    alone, peak also on what the C library wastes.
     """
 
     peak: float
@@ -26,7 +29,9 @@ class Memory:
 
 
 def process_peak() -> float:
-    """Linux counts a parent's memory into a child's ``ru_maxrss``, so its own figure is taken where there is one."""
+    """Linux counts a parent's memory into a child's ``ru_maxrss``, so its own figure is taken
+    where there is one.
+    """
     status = Path("/proc/self/status")
     if status.exists():
         line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
@@ -36,9 +41,11 @@ def process_peak() -> float:
 
 
 def tensors_peak(work: Callable[[], object], device: str) -> float:
-    """The most that tensors made in ``work`` take at one time on a CPU; on a GPU, the most of all so far.
+    """The most that tensors made in ``work`` take at one time on a CPU; on a GPU, the most of all
+    so far.
 
-    CPUs have no `torch.cuda.max_memory_allocated`: the profiler is told of every tensor instead, which is slow.
+    CPUs have no `torch.cuda.max_memory_allocated`: the profiler is told of every tensor instead,
+    which is slow.
     """
     if device == "cuda":
         return torch.cuda.max_memory_allocated() / 2**20

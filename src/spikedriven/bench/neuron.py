@@ -1,4 +1,6 @@
-"""A neuron alone, for `spikedriven bench train`: how far from the time that moving its bytes takes."""
+"""A neuron alone, for `spikedriven bench train`: how far from the time that moving its bytes
+takes.
+"""
 
 from dataclasses import dataclass
 
@@ -12,7 +14,9 @@ from spikedriven.training.memory import keep_memory
 
 @dataclass(frozen=True)
 class NeuronCost:
-    """Milliseconds of a LIF neuron alone, forward and backward, of copying as many bytes, and the ratio of the two."""
+    """Milliseconds of a LIF neuron alone, forward and backward, of copying as many bytes, and
+    the ratio of the two.
+    """
 
     neuron: Spread
     copy: Spread
@@ -28,8 +32,8 @@ def measure_neuron(
 ) -> NeuronCost:
     """A LIF neuron on float32 [T, elements] against a copy of the bytes it must move at least.
 
-    Forward reads x and writes spikes; backward reads x and the gradient and writes a gradient: 20 bytes a value and
-    time step. A copy moves 8 bytes a value.
+    Forward reads x and writes spikes; backward reads x and the gradient and writes a gradient: 20
+    bytes a value and time step. A copy moves 8 bytes a value.
     """
     if device == "cpu":
         keep_memory()

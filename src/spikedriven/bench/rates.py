@@ -1,13 +1,14 @@
 """What fires how often, and biases moved so that every neuron fires at a wished rate.
 
-Speed of an event-driven program depends on the share of inputs that fire, so a timing with random weights says
-something only together with that share. The share here is n / levels: of a LIF neuron its firing rate, of an integer
-neuron its mean count over the largest count.
+Speed of an event-driven program depends on the share of inputs that fire, so a timing with random
+weights says something only together with that share. The share here is n / levels: of a LIF neuron
+its firing rate, of an integer neuron its mean count over the largest count.
 """
 
 import re
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -19,7 +20,8 @@ from spikedriven.graph.measurement import measure
 from spikedriven.graph.nodes import Node, SpikeGraph
 from spikedriven.graph.run import run
 from spikedriven.graph.trace import trace
-from spikedriven.neurons import IntegerNeuron, Neuron
+from spikedriven.neurons import Neuron
+from spikedriven.neurons.watch import neurons_of, share_of
 
 #: Operators that a constant added to every value passes through unchanged.
 TRANSPARENT = ("reshape", "identity", "add", "maxpool")
@@ -35,9 +37,10 @@ LEAST = 0.01
 
 @dataclass(frozen=True)
 class Density:
-    """neurons: mean share over all neuron outputs. additions: dense operations behind spikes that a spike triggers,
-    as a share of all of them (counts count as often as they say, so above 1 is possible with integer neurons).
-    groups: neurons of the same role in all blocks -> their mean share.
+    """neurons: mean share over all neuron outputs. additions: dense operations behind spikes that a
+    spike triggers, as a share of all of them (counts count as often as they say, so above 1 is
+    possible with integer neurons). groups: neurons of the same role in all blocks -> their mean
+    share.
     """
 
     neurons: float
@@ -66,15 +69,10 @@ def density(model: nn.Module, batch: Tensor) -> Density:
 
 
 def _shares(model: nn.Module, batch: Tensor) -> dict[str, float]:
+    neurons = neurons_of(model)
     return {
-        name: rate * _unit(model.get_submodule(name))
-        for name, rate in firing_rates(model, batch).items()
+        name: share_of(neurons[name], rate) for name, rate in firing_rates(model, batch).items()
     }
-
-
-def _unit(neuron: nn.Module) -> float:
-    """What turns a mean output into a share of the largest output."""
-    return neuron.norm / neuron.levels if isinstance(neuron, IntegerNeuron) else 1.0
 
 
 def _outputs(graph: SpikeGraph) -> dict[str, int]:
@@ -85,10 +83,11 @@ def _outputs(graph: SpikeGraph) -> dict[str, int]:
 def set_rates(model: nn.Module, batch: Tensor, share: float) -> list[str]:
     """Move biases in place until every neuron's share on ``batch`` is about ``share``.
 
-    One number is added to all channels of the bias in front of a neuron, so that channels keep their differences.
-    A neuron behind an attention product has no bias: the shares of its operands are lowered (or raised, up to 1)
-    instead, in a few sweeps over the network. Returns the neurons for which neither was possible; a network that keeps
-    one of its largest shares above the wish, because nothing can move it, is for the caller to report (`density`).
+    One number is added to all channels of the bias in front of a neuron, so that channels keep
+    their differences. A neuron behind an attention product has no bias: the shares of its operands
+    are lowered (or raised, up to 1) instead, in a few sweeps over the network. Returns the neurons
+    for which neither was possible; a network that keeps one of its largest shares above the wish,
+    because nothing can move it, is for the caller to report (`density`).
     """
     if not 0 < share < 1:
         raise InputError(f"a firing rate lies between 0 and 1, found {share}")
@@ -112,7 +111,9 @@ def set_rates(model: nn.Module, batch: Tensor, share: float) -> list[str]:
 
 
 def _bias_before(graph: SpikeGraph, neuron: Node) -> str | None:
-    """The bias that a neuron's whole input moves along with; where branches were added, of the latest one."""
+    """The bias that a neuron's whole input moves along with; where branches were added, of the
+    latest one.
+    """
     order = {node.id: index for index, node in enumerate(graph)}
     node = graph[neuron.data]
     while node.op in TRANSPARENT:
@@ -138,7 +139,9 @@ def _sources(graph: SpikeGraph, neuron: Node) -> list[str]:
 def _adjust(
     wishes: dict[str, float], feeding: dict[str, list[str]], shares: dict[str, float], share: float
 ) -> None:
-    """Ask the operands of attention products for less where their neuron fires too often, for more where too seldom."""
+    """Ask the operands of attention products for less where their neuron fires too often, for
+    more where too seldom.
+    """
     for neuron, sources in feeding.items():
         movable = [name for name in sources if name in wishes]
         factor = (share / max(shares[neuron], 1e-4)) ** (1 / max(len(movable), 1))
@@ -155,30 +158,33 @@ def _sweep(
     biases: dict[str, str],
     wishes: dict[str, float],
 ) -> None:
-    """One pass from the first neuron to the last, each shifted to its wish before the layers behind it are computed."""
+    """One pass from the first neuron to the last, each shifted to its wish before the layers
+    behind it are computed.
+    """
     inputs = {node.data: node.module for node in graph.find("neuron") if node.module in biases}
 
     def shift(node: str, value: Tensor) -> None:
         if (name := inputs.get(node)) is not None:
-            moved = shift_for(model.get_submodule(name), value, wishes[name])
+            moved = shift_for(cast(Neuron, model.get_submodule(name)), value, wishes[name])
             value += moved
             graph.weights[biases[name]].add_(moved)
 
     run(graph, batch, shift)
 
 
-def shift_for(neuron: nn.Module, x: Tensor, share: float) -> float:
-    """What to add to a neuron's input [T, ...] for it to fire with a share of ``share``: by bisection."""
-    assert isinstance(neuron, Neuron)
+def shift_for(neuron: Neuron, x: Tensor, wish: float) -> float:
+    """What to add to a neuron's input [T, ...] for it to fire with a share of ``wish``: by
+    bisection.
+    """
     stride = max(1, x.numel() // SAMPLE)
-    sample, unit = x.flatten(1)[:, ::stride].contiguous(), _unit(neuron)
-    reach = sample.abs().max().item() + 2 * getattr(neuron, "levels", 4)
+    sample = x.flatten(1)[:, ::stride].contiguous()
+    reach = sample.abs().max().item() + 2 * max(neuron.levels, 4)
     low, high = -reach, reach
     for _ in range(STEPS):
         middle = (low + high) / 2
         low, high = (
             (middle, high)
-            if neuron(sample + middle).mean().item() * unit < share
+            if share_of(neuron, neuron(sample + middle).mean().item()) < wish
             else (low, middle)
         )
     return (low + high) / 2

@@ -1,7 +1,7 @@
 """Asking contestants in turns, and what their times say.
 
-In every round each is asked once, in an order that rotates, so that a busy moment of the machine hits all alike; a
-ratio is taken within a round, and only then are medians formed.
+In every round each is asked once, in an order that rotates, so that a busy moment of the machine
+hits all alike; a ratio is taken within a round, and only then are medians formed.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -34,7 +34,8 @@ class Spread:
 def alternate(
     workers: Mapping[str, Timed], rounds: int, after: Callable[[], None] = lambda: None
 ) -> tuple[dict[str, list[float]], dict[str, str]]:
-    """(seconds per worker and round, reason per worker that failed on the way: its times are dropped).
+    """(seconds per worker and round, reason per worker that failed on the way: its times are
+    dropped).
 
     after: called after every timed run, for a progress bar.
     """
@@ -54,5 +55,7 @@ def alternate(
 
 
 def ratios(times: Sequence[float], reference: Sequence[float]) -> Spread:
-    """How many times slower than the reference, round by round; above 1: the reference is faster."""
+    """How many times slower than the reference, round by round; above 1: the reference is
+    faster.
+    """
     return Spread.of([one / other for one, other in zip(times, reference, strict=True)])

@@ -17,7 +17,7 @@ from spikedriven.errors import InputError
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.report.images import read_image
 from spikedriven.report.subject import refuse_pretraining
-from spikedriven.training.target import (
+from spikedriven.runs.target import (
     Loaded,
     Target,
     load_target,
@@ -34,10 +34,11 @@ MEASURED = 4
 
 @dataclass(frozen=True)
 class Subject:
-    """folder: holds target.json, weights.safetensors and inputs.safetensors (inputs and the float model's outputs).
+    """folder: holds target.json, weights.safetensors and inputs.safetensors (inputs and the float
+    model's outputs).
 
-    target: how the network is built. weights, images: where both come from, for the reader. unmoved: neurons whose
-    rate could not be set.
+    target: how the network is built. weights, images: where both come from, for the reader.
+    unmoved: neurons whose rate could not be set.
     """
 
     folder: Path
@@ -52,20 +53,29 @@ class Subject:
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
-            "model": self.target.target, "time_steps": self.time_steps, "input": list(self.input_shape),
-            "weights": self.weights, "images": self.images, "density": asdict(self.density),
+            "model": self.target.target,
+            "time_steps": self.time_steps,
+            "input": list(self.input_shape),
+            "weights": self.weights,
+            "images": self.images,
+            "density": asdict(self.density),
             "rate_not_set": list(self.unmoved),
-        }  # fmt: skip
+        }
 
 
 def make_subject(
-    folder: Path, target: Target, images: Sequence[Path] = (), inputs: int = 8, rate: float | None = None,
+    folder: Path,
+    target: Target,
+    images: Sequence[Path] = (),
+    inputs: int = 8,
+    rate: float | None = None,
     rule: bool = False,
-) -> Subject:  # fmt: skip
-    """Build the network, give it weights, make inputs, compute what the float model answers, and write it all.
+) -> Subject:
+    """Build the network, give it weights, make inputs, compute what the float model answers, and
+    write it all.
 
-    images: picture files; else ``inputs`` random ones. rate, rule: for networks without trained weights, the share of
-    neurons to fire (default `USUAL_RATE`), or the rule's weights as they are.
+    images: picture files; else ``inputs`` random ones. rate, rule: for networks without trained
+    weights, the share of neurons to fire (default `USUAL_RATE`), or the rule's weights as they are.
     """
     loaded = load_target(target)
     refuse_pretraining(loaded.model, target.target)
@@ -75,11 +85,13 @@ def make_subject(
         )
     if loaded.trained and (rule or rate is not None):
         raise InputError(
-            f"{target.target}: --rule and --rate make random weights, but this network has trained ones"
+            f"{target.target}: --rule and --rate make random weights, but this network has trained "
+            "ones"
         )
     if rule and rate is not None:
         raise InputError(
-            "--rule takes the rule's weights as they are; --rate moves their biases: give one of the two"
+            "--rule takes the rule's weights as they are; --rate moves their biases: give one of "
+            "the two"
         )
     batch, images_text = _inputs(loaded, target, images, inputs)
     weights, unmoved = _weights(
@@ -146,7 +158,9 @@ def _inputs(
 
 
 def smooth_images(like: Tensor, seed: int = 0) -> Tensor:
-    """Random images [N, C, H, W] of mean 0 and deviation 1 in which neighbouring pixels resemble each other."""
+    """Random images [N, C, H, W] of mean 0 and deviation 1 in which neighbouring pixels
+    resemble each other.
+    """
     rng = torch.Generator().manual_seed(seed)
     *lead, height, width = like.shape
     coarse = torch.randn(*lead, max(height // 16, 2), max(width // 16, 2), generator=rng)

@@ -8,7 +8,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from spikedriven.bench.engine import Result
+from spikedriven.bench.contest import Result
 from spikedriven.bench.memory import Memory
 from spikedriven.bench.rounds import Spread
 from spikedriven.bench.subject import Subject
@@ -89,7 +89,8 @@ def _density(subject: Subject) -> list[str]:
     groups = ", ".join(f"{name} {share:.3f}" for name, share in found.groups.items())
     lines = [
         f"weights: {subject.weights}; images: {subject.images}",
-        f"firing: {found.neurons:.3f} of all neuron outputs; a spike triggers {found.additions:.3f} of the dense "
+        f"firing: {found.neurons:.3f} of all neuron outputs; a spike triggers "
+        f"{found.additions:.3f} of the dense "
         "operations behind neurons",
         f"by role: {groups}",
     ]

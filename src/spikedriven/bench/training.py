@@ -1,11 +1,13 @@
-"""`spikedriven bench train`: one training step (forward and backward), the same network with other neurons.
+"""`spikedriven bench train`: one training step (forward and backward), the same network with other
+neurons.
 
-Every contestant has a process of its own and starts from the same weights, images and labels; all are asked in turns
-for one timed step. See `rounds.py` for how ratios are taken and `worker.py` for how memory is.
+Every contestant has a process of its own and starts from the same weights, images and labels; all
+are asked in turns for one timed step. See `rounds.py` for how ratios are taken and `worker.py` for
+how memory is.
 """
 
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -18,9 +20,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 import spikedriven as sd
+from spikedriven.bench.contest import Result, Tell, run_contestants
 from spikedriven.bench.contestants import Contestant, Run, Task
 from spikedriven.bench.eager import released_neurons, spikingjelly_neurons
-from spikedriven.bench.engine import Result, Tell, run_contestants
 from spikedriven.bench.subject import load_inputs, smooth_images
 from spikedriven.errors import InputError
 from spikedriven.models import SpikeDrivenModel
@@ -66,10 +68,13 @@ def read_step(folder: Path) -> Step:
 
 
 def _training(
-    task: Task, amp: bool, saving: Callable[[nn.Module], AbstractContextManager[Any]] = lambda model: nullcontext(),
-    neurons: Callable[[SpikeDrivenModel], None] = lambda model: None, channels_last: bool = False,
+    task: Task,
+    amp: bool,
+    saving: Callable[[nn.Module], AbstractContextManager[Any]] = lambda model: nullcontext(),
+    neurons: Callable[[SpikeDrivenModel], None] = lambda model: None,
+    channels_last: bool = False,
     wrap: Callable[[nn.Module], nn.Module] = lambda model: model,
-) -> Run:  # fmt: skip
+) -> Run:
     """The function that takes images and does one step; it returns the loss [1]."""
     model = read_step(task.folder).build()
     neurons(model)
@@ -141,34 +146,25 @@ CONTESTANTS: dict[str, Contestant] = {
 }
 
 
-def choose(only: Sequence[str]) -> dict[str, Contestant]:
-    """The named contestants in the table's order; all for none. InputError for an unknown name."""
-    unknown = set(only) - CONTESTANTS.keys()
-    if unknown:
-        raise InputError(
-            f"no contestant is called {', '.join(sorted(unknown))}; choose from {', '.join(CONTESTANTS)}"
-        )
-    return {
-        name: contestant for name, contestant in CONTESTANTS.items() if not only or name in only
-    }
-
-
-def steps(contestants: Mapping[str, Contestant], rounds: int) -> int:
-    """How often `measure` tells of a finished step."""
-    return len(contestants) * (2 + rounds)
-
-
 def measure(
-    folder: Path, step: Step, contestants: Mapping[str, Contestant], threads: int = 2, rounds: int = 5,
-    tell: Tell = lambda _text: None, device: str = "cpu",
-) -> list[Result]:  # fmt: skip
-    """Results in the order of ``contestants``; ``slower`` is relative to `REFERENCE`. folder: a new one, to write into.
+    folder: Path,
+    step: Step,
+    contestants: Mapping[str, Contestant],
+    threads: int = 2,
+    rounds: int = 5,
+    tell: Tell = lambda _text: None,
+    device: str = "cpu",
+) -> list[Result]:
+    """Results in the order of ``contestants``; ``slower`` is relative to `REFERENCE`. folder: a new
+    one, to write into.
 
-    threads: for each contestant. device: "cpu" or "cuda". One that is not installed or fails has a row that says so.
+    threads: for each contestant. device: "cpu" or "cuda". One that is not installed or fails has a
+    row that says so.
     """
     if threads < 1 or rounds < 1 or step.batch < 1:
         raise InputError(
-            f"found threads {threads}, rounds {rounds}, batch {step.batch}: at least 1 of each is needed"
+            f"found threads {threads}, rounds {rounds}, batch {step.batch}: at least 1 of each is "
+            "needed"
         )
     write_subject(folder, step)
     task = Task(folder, threads, step.batch, device, tensors=True)

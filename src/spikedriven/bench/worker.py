@@ -1,7 +1,8 @@
-"""A contestant in a process of its own: its own threads, its own memory, one timed run whenever it is asked.
+"""A contestant in a process of its own: its own threads, its own memory, one timed run whenever it
+is asked.
 
-Messages from the parent: a round's number, or None to end. Answers: ("ready", outputs), then seconds per round, then
-("memory", Memory); or ("failed", reason) at any point.
+Messages from the parent: a round's number, or None to end. Answers: ("ready", outputs), then
+seconds per round, then ("memory", Memory); or ("failed", reason) at any point.
 """
 
 import contextlib
@@ -21,6 +22,7 @@ from torch import Tensor
 from spikedriven.bench.contestants import Contestant, Run, Task
 from spikedriven.bench.memory import Memory, process_peak, tensors_peak
 from spikedriven.bench.subject import load_inputs
+from spikedriven.plugins import load_plugins
 
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -47,7 +49,9 @@ class Worker:
         theirs.close()
 
     def receive(self) -> Any:
-        """The next answer. WorkerError with the reason, also where the process died without a word."""
+        """The next answer. WorkerError with the reason, also where the process died without a
+        word.
+        """
         try:
             kind, value = self.connection.recv()
         except (EOFError, ConnectionResetError):
@@ -86,6 +90,7 @@ def _threads(threads: int) -> Iterator[None]:
 
 def _prepare(connection: Connection, contestant: Contestant, task: Task, log: Path) -> None:
     with _told(connection, log):
+        load_plugins()  # the parent's: it has left them in the environment
         torch.set_num_threads(task.threads)
         start = time.perf_counter()
         if contestant.prepare is not None:
@@ -95,6 +100,7 @@ def _prepare(connection: Connection, contestant: Contestant, task: Task, log: Pa
 
 def _serve(connection: Connection, contestant: Contestant, task: Task, log: Path) -> None:
     with _told(connection, log):
+        load_plugins()  # the parent's: it has left them in the environment
         torch.set_num_threads(task.threads)
         imported = process_peak()
         function, batches = _load(contestant, task)
@@ -135,7 +141,9 @@ def _batch_axis(function: Run, batch: Tensor) -> int:
 
 
 def _timed(function: Run, batch: Tensor) -> float:
-    """Seconds of one call. The call before it, not timed, brings weights and threads back after the others' turns."""
+    """Seconds of one call. The call before it, not timed, brings weights and threads back after
+    the others' turns.
+    """
     seconds_of(lambda: function(batch))
     return seconds_of(lambda: function(batch))
 
@@ -151,7 +159,9 @@ def seconds_of(call: Callable[[], Any]) -> float:
 
 @contextlib.contextmanager
 def _told(connection: Connection, log: Path) -> Iterator[None]:
-    """What libraries print goes to a file; an error, whatever it is, goes to the parent as its last line."""
+    """What libraries print goes to a file; an error, whatever it is, goes to the parent as its
+    last line.
+    """
     with log.open("w") as file:
         for stream in (sys.stdout, sys.stderr):
             stream.flush()

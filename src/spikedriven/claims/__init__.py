@@ -1,4 +1,4 @@
-"""Every figure of the four publications' READMEs and abstracts: published, ours, and how far it
+"""Every figure of the six publications' READMEs and abstracts: published, ours, and how far it
 holds."""
 
 from spikedriven.claims.claim import STATUSES, Claim

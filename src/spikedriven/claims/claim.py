@@ -18,7 +18,9 @@ SDT = "Spike-driven Transformer (NeurIPS 2023)"
 META = "Meta-SpikeFormer, SDT-V2 (ICLR 2024)"
 ESPIKE = "E-SpikeFormer, SDT-V3 (TPAMI 2025)"
 SPIKINGFORMER = "Spikingformer (arXiv 2304.11954)"
-PUBLICATIONS = (SDT, META, ESPIKE, SPIKINGFORMER)
+SPIKFORMER = "Spikformer (ICLR 2023)"
+QKFORMER = "QKFormer (NeurIPS 2024)"
+PUBLICATIONS = (SDT, META, ESPIKE, SPIKFORMER, SPIKINGFORMER, QKFORMER)
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Claim:
     def to_dict(self) -> dict[str, str]:
         """Plain values for JSON."""
         return {
-            "publication": self.publication, "figure": self.figure, "published": self.published, "ours": self.value(),
-            "status": self.status, "command": self.command, "why": self.why,
-        }  # fmt: skip
+            "publication": self.publication,
+            "figure": self.figure,
+            "published": self.published,
+            "ours": self.value(),
+            "status": self.status,
+            "command": self.command,
+            "why": self.why,
+        }

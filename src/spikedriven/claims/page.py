@@ -5,11 +5,13 @@ from itertools import groupby
 
 from spikedriven.claims.claim import STATUSES
 
-_HEADER = """# Every figure of the four publications
+_HEADER = """# Every figure of the six publications
 
-Written by `spikedriven claims --markdown`; a test holds the two equal. One row for each figure of the READMEs and their
-abstracts. What takes no weights (parameters, operations, energies at logged rates, audits) is computed when the command
-runs. `authors` stands for the file that `spikedriven fetch NAME.TAG` stores, `FILE` for one of yours.
+Written by `spikedriven claims --markdown`; a test holds the two equal.
+One row for each figure of the READMEs and their abstracts.
+What takes no weights is computed when the command runs: parameters, operations, energies at logged
+rates, audits.
+`authors` stands for the file that `spikedriven fetch NAME.TAG` stores, `FILE` for one of yours.
 """
 
 
@@ -33,4 +35,7 @@ def markdown(rows: Iterable[Mapping[str, str]]) -> str:
 
 def _line(row: Mapping[str, str]) -> str:
     ours = row["ours"] or "-"
-    return f"| {row['figure']} | {row['published']} | {ours} | {row['status']} | `{row['command']}` | {row['why']} |"
+    return (
+        f"| {row['figure']} | {row['published']} | {ours} | {row['status']} | `{row['command']}` | "
+        f"{row['why']} |"
+    )

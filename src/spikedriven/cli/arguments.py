@@ -4,37 +4,108 @@ Which keys there are depends on the network, so that tyro cannot know them.
 """
 
 import dataclasses
-from collections.abc import Sequence
-from typing import Any, TypeVar
+import typing
+from collections.abc import Iterator, Sequence
+from typing import Annotated, Any, TypeVar
 
 import tyro
-import yaml
 
 from spikedriven.errors import InputError
+from spikedriven.recipes.yaml_text import read_yaml
 
 _HINT = """
-Keywords of a network given by name: --model.args.KEY VALUE, such as --model.args.levels 8. NAME.TAG, a
-published file of `spikedriven models --files`, stands for them and for how its images are prepared."""
+Keywords of a network given by name: --model.args.KEY VALUE, such as --model.args.levels 8.
+NAME.TAG, a published file of `spikedriven models --files`, stands for them and for how its images
+are prepared."""
 
 Arguments = TypeVar("Arguments")
 
 
 def parse(kind: type[Arguments], argv: list[str], command: str, doc: str | None) -> Arguments:
-    """The arguments of a command that names a network: a dataclass with the field ``model_args`` (`Target`)."""
+    """The arguments of a command that names a network: a dataclass with the field
+    ``model_args`` (`Target`).
+    """
     rest, given = split_arguments(argv, ("model",))
-    found = tyro.cli(
-        kind, args=rest, prog=f"spikedriven {command}", description=f"{doc or ''}{_HINT}"
-    )
+    found = read(kind, rest, command, f"{doc or ''}{_HINT}")
     return dataclasses.replace(found, model_args=nested(given["model"]))  # type: ignore[type-var]
+
+
+def read(
+    kind: type[Arguments],
+    argv: list[str],
+    command: str,
+    doc: str | None,
+    default: Arguments | None = None,
+) -> Arguments:
+    """The arguments of a command, a dataclass; default: an object of it with the values of what is
+    not given.
+
+    A boolean option is --NAME and --no-NAME, and --NAME true and --NAME false as in a recipe.
+    """
+    words = as_flags(argv, booleans(kind if default is None else default))
+    given: dict[str, Any] = {} if default is None else {"default": default}
+    return tyro.cli(kind, args=words, prog=f"spikedriven {command}", description=doc, **given)
+
+
+def booleans(arguments: Any) -> set[str]:
+    """Names of the boolean options of a dataclass, or of an object of one, as the command line
+    has them.
+    """
+    return set(_booleans(arguments, ""))
+
+
+def _booleans(arguments: Any, prefix: str) -> Iterator[str]:
+    kind = arguments if isinstance(arguments, type) else type(arguments)
+    hints = typing.get_type_hints(kind, include_extras=True)
+    for field in dataclasses.fields(kind):
+        hint, names = hints[field.name], [field.name]
+        if typing.get_origin(hint) is Annotated:
+            names += [
+                mark.name for mark in hint.__metadata__ if getattr(mark, "name", None) is not None
+            ]
+            hint = typing.get_args(hint)[0]
+        name = f"{prefix}{names[-1]}".replace("_", "-")
+        value = getattr(arguments, field.name, hint)
+        if dataclasses.is_dataclass(value):
+            yield from _booleans(value, f"{name}." if names[-1] else prefix)
+        elif hint is bool:
+            yield name
+
+
+def as_flags(argv: list[str], options: set[str]) -> list[str]:
+    """The words with each boolean option that has a value in the spelling without one."""
+    words: list[str] = []
+    left = list(argv)
+    while left:
+        word = left.pop(0)
+        option, equals, value = word.partition("=")
+        if option.removeprefix("--").replace("_", "-") not in options:
+            words.append(word)
+            continue
+        if not equals and left and left[0].lower() in _TRUTH:
+            value = left.pop(0)
+        if value and value.lower() not in _TRUTH:
+            raise InputError(f"{option} {value}: expected true or false")
+        words.append(option if not value or _TRUTH[value.lower()] else _negated(option))
+    return words
+
+
+def _negated(option: str) -> str:
+    section, dot, name = option.removeprefix("--").rpartition(".")
+    return f"--{section}{dot}no-{name}"
+
+
+_TRUTH = {"true": True, "false": False}
 
 
 def split_arguments(
     argv: list[str], sections: Sequence[str]
 ) -> tuple[list[str], dict[str, dict[str, Any]]]:
-    """Take SECTION.args.KEY and its value out, in both spellings of an option; values are read as YAML.
+    """Take SECTION.args.KEY and its value out, in both spellings of an option; values are read as
+    YAML.
 
-    Returns the other words, and the values by section and key; of a key that is given twice the last one. InputError
-    for a key without a value.
+    Returns the other words, and the values by section and key; of a key that is given twice the
+    last one. InputError for a key without a value.
     """
     rest: list[str] = []
     found: dict[str, dict[str, Any]] = {section: {} for section in sections}
@@ -70,6 +141,6 @@ def nested(flat: dict[str, Any]) -> dict[str, Any]:
 
 def _value(word: str, text: str) -> Any:
     try:
-        return yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        return read_yaml(text)
+    except ValueError as error:
         raise InputError(f"{word} {text}: not a value: {error}") from error

@@ -1,15 +1,17 @@
-"""Is a network addition-only? Every product, what its operands are, and whether folding removes the multiplication.
+"""Check whether a network is addition-only: every product, its operands, and whether folding
+removes it.
 
 Example:
 
     spikedriven audit sdt_8_512
     spikedriven audit e_spikeformer_10m --brief       (the verdict, and only the rows to act on)
-    spikedriven audit e_spikeformer_10m --form expanded   (the network of binary spikes that `expand` makes of it)
-    spikedriven audit runs/quickstart --json
+    spikedriven audit e_spikeformer_10m --form expanded   (the network of binary spikes that
+    `expand` makes of it) spikedriven audit runs/quickstart --json
 
-No number decides: kinds of values follow from where they come from, so random weights give the same report, and the
-command says when they are random. The exit status is 0 where the network is addition-only after folding (apart from its
-encoding layer), else 1; a network without a spiking neuron gets no verdict, and 1.
+The verdict follows from the graph of the network, not from any number in it. So random weights give
+the same report as trained ones; a note says which they were. The exit status is 0 if the network is
+addition-only after folding, apart from its first layer, and 1 if it is not. A network without a
+spiking neuron gets no verdict, and status 1.
 """
 
 import json
@@ -19,7 +21,7 @@ from typing import Any
 from spikedriven.cli.arguments import parse
 from spikedriven.graph.audit import audit
 from spikedriven.graph.forms import Form, in_form
-from spikedriven.training.target import Target, load_target
+from spikedriven.runs.target import Target, load_target
 
 NO_WEIGHTS = (
     "NO TRAINED WEIGHTS: the audit reads none, so this verdict is that of every file of weights"
@@ -31,7 +33,7 @@ class Arguments(Target):
     form: Form = "released"
     """The network as its authors released it, folded (`fuse`), or as binary spikes (`expand`)."""
     brief: bool = False
-    """Only the rows to act on: leave out what needs no multiplication, and batch norms that fold."""
+    """Only the rows to act on: leave out what adds already, and batch norms that fold."""
     json: bool = False
     """Print JSON instead of a table."""
 
@@ -39,7 +41,9 @@ class Arguments(Target):
 def run(argv: list[str]) -> int:
     """Parse `argv`, audit, print; 1 where folding cannot make the network addition-only."""
     arguments = parse(Arguments, argv, "audit", __doc__)
-    weightless = arguments.checkpoint is None and arguments.form != "expanded"
+    weightless = (
+        arguments.checkpoint is None and arguments.form == "released"
+    )  # folding reads weights
     loaded = load_target(arguments, device="meta" if weightless else "cpu")
     # not checked for equality here: the audit reads no weight
     model: Any = in_form(loaded.model, arguments.form, check=False)

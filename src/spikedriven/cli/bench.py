@@ -1,39 +1,41 @@
-"""How fast a network runs on this machine, against the other ways to run it.
+"""Time a network on this machine, beside the other ways to run it.
 
 Example:
 
-    spikedriven bench engine                                          (the four networks of the documentation)
-    spikedriven bench engine --models sdt_2_512_cifar --rounds 50 --json
+    spikedriven bench engine                                          (the four networks of the
+    documentation) spikedriven bench engine --models sdt_2_512_cifar --rounds 50 --json
     spikedriven bench engine --models runs/quickstart --only engine eager openvino
-    spikedriven bench engine --models sdt_8_512.in1k --checkpoint authors.pth.tar --image cat.jpg dog.jpg
-    spikedriven bench engine --models meta_spikeformer_15m@4 --rate 0.1
-    spikedriven bench train --model e_spikeformer_5m --batch 8        (training steps, against other neurons)
+    spikedriven bench engine --models sdt_8_512.in1k --checkpoint authors.pth.tar --image cat.jpg
+    dog.jpg spikedriven bench engine --models meta_spikeformer_15m@4 --rate 0.1
+    spikedriven bench train --model e_spikeformer_5m --batch 8        (training steps, against other
+    neurons)
 
-Every contestant runs in a process of its own, on the same weights and inputs; all are asked in turns for one timed run.
-onnxruntime and openvino take part where they are installed (pip install 'spikedriven[bench]'). Names may carry their
-time steps: NAME@T. `spikedriven bench engine --help` lists the options; docs/engine.md says how it is measured.
+Every contestant runs in a process of its own, on the same weights and inputs, and they take turns.
+onnxruntime and openvino take part where they are installed (pip install 'spikedriven[bench]').
+NAME@T sets the number of time steps. `spikedriven bench engine --help` lists the options;
+docs/maintainers/measuring_the_engine.md describes the measurement.
 """
 
 import json
-import sys
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
-from spikedriven.bench.engine import Result, choose, measure, steps
-from spikedriven.bench.machine import load, machine
+from spikedriven.bench.contest import Result, choose, steps
+from spikedriven.bench.contestants import CONTESTANTS
+from spikedriven.bench.engine import measure
+from spikedriven.bench.machine import hold_to, load, machine
 from spikedriven.bench.subject import Subject, make_subject
 from spikedriven.bench.tables import table
 from spikedriven.cli.arguments import parse
+from spikedriven.cli.bench_output import conditions, told
 from spikedriven.cli.bench_train import train
+from spikedriven.cli.listing import print_table
 from spikedriven.errors import InputError
-from spikedriven.training.target import Target
+from spikedriven.runs.target import Target
 
 #: The networks whose speed is documented.
 DOCUMENTED = ("sdt_8_512", "sdt_2_512_cifar", "e_spikeformer_10m", "meta_spikeformer_15m@4")
@@ -46,21 +48,27 @@ class EngineArguments:
     only: tuple[str, ...] = ()
     """Contestants. Default: all."""
     rounds: int = 30
-    """Timed runs of each contestant."""
+    """Number of timed runs of each contestant."""
     threads: int = 2
-    """For each contestant."""
+    """Number of threads of each contestant."""
+    isa: Literal["avx512", "avx512bw", "avxvnni", "avx2", "dotprod", "portable"] | None = None
+    """Instruction set for all contestants that can be limited to one. Default: what the machine
+    has.
+    """
     batch: int = 1
     """Images per run."""
     checkpoint: Path | None = None
-    """Weights for a single model name: the authors' file, or .safetensors in our key names. Default: random."""
+    """Weights for a single model name: the authors' file, or .safetensors in our key names.
+    Default: random.
+    """
     rate: float | None = None
-    """Random weights whose neurons fire in this share of cases. Default: 0.15."""
+    """Firing rate that random weights are set to. Default: 0.15."""
     rule: bool = False
     """Random weights by the rule of the golden figures, whatever rates they have."""
     image: tuple[Path, ...] = ()
     """Pictures to run on. Default: random ones."""
     inputs: int = 8
-    """How many random pictures."""
+    """Number of random pictures."""
     img_size: int | None = None
     """Side of the network input. Default: what the variant was made for."""
     model_args: Annotated[dict[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
@@ -74,8 +82,9 @@ def engine(argv: list[str]) -> int:
     arguments = parse(EngineArguments, argv, "bench engine", __doc__)
     if arguments.checkpoint is not None and len(arguments.models) != 1:
         raise InputError("--checkpoint goes with one model: name it with --models")
-    choose(arguments.only)  # an unknown name is told before anything runs
-    console = Console() if sys.stdout.isatty() else Console(width=120)
+    if arguments.isa is not None:
+        hold_to(arguments.isa)
+    choose(CONTESTANTS, arguments.only)  # an unknown name is told before anything runs
     report: dict[str, Any] = {"machine": machine(), "settings": _settings(arguments), "models": []}
     failed = False
     for target in [_target(name, arguments) for name in arguments.models]:
@@ -85,38 +94,24 @@ def engine(argv: list[str]) -> int:
         )
         failed = failed or any(result.status == "failed" for result in results)
         if not arguments.json:
-            console.print(table(subject, results))
+            print_table(table(subject, results))
     report["machine"]["load_at_end"] = load()
     print(json.dumps(report, indent=1) if arguments.json else _conditions(report))
     return int(failed)
 
 
 def _one(target: Target, arguments: EngineArguments) -> tuple[Subject, list[Result]]:
-    contestants = choose(arguments.only)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-    )
-    with (
-        tempfile.TemporaryDirectory(prefix="spikedriven-bench-") as folder,
-        Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress,
-    ):
-        bar = progress.add_task(
-            f"{target.target}: weights", total=steps(contestants, arguments.rounds)
-        )
-
-        def tell(text: str | None) -> None:
-            if text is None:
-                progress.advance(bar)
-            else:
-                progress.update(bar, description=f"{target.target}: {text}")
-
+    contestants = choose(CONTESTANTS, arguments.only)
+    with told(target.target, steps(contestants, arguments.rounds)) as (folder, tell):
+        tell("weights")
         subject = make_subject(
-            Path(folder) / "subject", target, arguments.image, max(arguments.inputs, arguments.batch), arguments.rate,
+            folder / "subject",
+            target,
+            arguments.image,
+            max(arguments.inputs, arguments.batch),
+            arguments.rate,
             arguments.rule,
-        )  # fmt: skip
+        )
         results = measure(
             subject, contestants, arguments.threads, arguments.batch, arguments.rounds, tell
         )
@@ -131,23 +126,30 @@ def _target(name: str, arguments: EngineArguments) -> Target:
             f"{name}@{time_steps}: what follows @ is the number of time steps, such as {name}@4"
         )
     target = Target(
-        name, checkpoint=arguments.checkpoint, img_size=arguments.img_size, model_args=arguments.model_args
-    )  # fmt: skip
+        name,
+        checkpoint=arguments.checkpoint,
+        img_size=arguments.img_size,
+        model_args=arguments.model_args,
+    )
     return replace(target, time_steps=int(time_steps)) if time_steps else target
 
 
 def _settings(arguments: EngineArguments) -> dict[str, Any]:
-    return {key: [str(v) for v in value] if isinstance(value, tuple) else value if key != "checkpoint" else
-            value and str(value) for key, value in asdict(arguments).items() if key != "json"}  # fmt: skip
+    return {
+        key: [str(v) for v in value]
+        if isinstance(value, tuple)
+        else value
+        if key != "checkpoint"
+        else value and str(value)
+        for key, value in asdict(arguments).items()
+        if key != "json"
+    }
 
 
 def _conditions(report: dict[str, Any]) -> str:
-    found, settings = report["machine"], report["settings"]
+    batch = f"batch {report['settings']['batch']}"
     return (
-        f"{found['processor']} ({', '.join(found['flags'])}), {found['usable_cores']} cores, busy before: "
-        f"{found['load']}, after: {found['load_at_end']}; torch {found['torch']}, onnxruntime {found['onnxruntime']}, "
-        f"openvino {found['openvino']}; {settings['threads']} threads, batch {settings['batch']}, "
-        f"{settings['rounds']} rounds. x engine: how many times slower than the engine, per round."
+        f"{conditions(report, batch)}. x engine: how many times slower than the engine, per round."
     )
 
 

@@ -1,34 +1,33 @@
-"""How long a training step takes and how much memory it needs, against the same network with other neurons.
+"""Time a training step and its memory, beside the same network with other neurons.
 
 Example:
 
-    spikedriven bench train                                           (sdt_2_512_cifar, T 4, batch 32)
-    spikedriven bench train --model e_spikeformer_5m --batch 8 --only ours-bf16 ours released
+    spikedriven bench train                                           (sdt_2_512_cifar, T 4, batch
+    32) spikedriven bench train --model e_spikeformer_5m --batch 8 --only ours-bf16 ours released
     spikedriven bench train --time-steps 1 --json
 
-One step is forward and backward, without the optimiser. Every contestant runs in a process of its own, from the same
-weights and images; all are asked in turns. SpikingJelly takes part where it is installed (pip install spikingjelly).
-Memory: the most that PyTorch's allocator had given out to tensors, and the most the process held (own: after the
-imports). On a GPU the first is the GPU's.
+One step is forward and backward, without the optimiser. Every contestant runs in a process of its
+own, from the same weights and images, and they take turns. SpikingJelly takes part where it is
+installed (pip install 'spikingjelly>=2').
+Memory: the most that PyTorch's allocator had given out to tensors, and the most the process held
+(own: after the imports). On a GPU the first is the GPU's.
 """
 
 import json
-import sys
-import tempfile
 from dataclasses import asdict, dataclass, field
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import tyro
-from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
 
+from spikedriven.bench.contest import choose, steps
 from spikedriven.bench.machine import load, machine
 from spikedriven.bench.neuron import measure_neuron
 from spikedriven.bench.tables import training_table
-from spikedriven.bench.training import Step, choose, measure, steps
+from spikedriven.bench.training import CONTESTANTS, Step, measure
 from spikedriven.cli.arguments import parse
-from spikedriven.training.device import choose_device
+from spikedriven.cli.bench_output import conditions, told
+from spikedriven.cli.listing import print_table
+from spikedriven.runs.device import choose_device
 
 
 @dataclass(frozen=True)
@@ -38,19 +37,19 @@ class TrainArguments:
     batch: int = 32
     """Images per step."""
     time_steps: int | None = None
-    """Default: the variant's."""
+    """Number of time steps. Default: the variant's."""
     img_size: int | None = None
     """Side of the images. Default: what the variant was made for."""
     only: tuple[str, ...] = ()
     """Contestants. Default: all."""
     rounds: int = 5
-    """Timed steps of each contestant."""
+    """Number of timed steps of each contestant."""
     threads: int = 2
-    """For each contestant."""
+    """Number of threads of each contestant."""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     """auto: the GPU, where there is one."""
     neuron: bool = True
-    """Measure a neuron alone too, against a copy of the bytes it moves."""
+    """Also measure a neuron alone, beside a copy of the bytes that it moves."""
     model_args: Annotated[dict[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
     """Keywords of the network; on the command line --model.args.KEY VALUE."""
     json: bool = False
@@ -60,35 +59,12 @@ class TrainArguments:
 def train(argv: list[str]) -> int:
     """Parse, measure, print; 1 where a contestant failed."""
     arguments = parse(TrainArguments, argv, "bench train", __doc__)
-    contestants, device = choose(arguments.only), choose_device(arguments.device)
+    contestants, device = choose(CONTESTANTS, arguments.only), choose_device(arguments.device)
     step = Step(arguments.model, arguments.batch, _args(arguments))
     report: dict[str, Any] = {"machine": machine(device), "settings": asdict(arguments)}
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TaskProgressColumn(),
-        TimeElapsedColumn(),
-    )
-    with (
-        tempfile.TemporaryDirectory(prefix="spikedriven-bench-") as folder,
-        Progress(*columns, console=Console(file=sys.stderr), transient=True) as progress,
-    ):
-        bar = progress.add_task(step.model, total=steps(contestants, arguments.rounds))
-
-        def tell(text: str | None) -> None:
-            if text is None:
-                progress.advance(bar)
-            else:
-                progress.update(bar, description=f"{step.model}: {text}")
-
+    with told(step.model, steps(contestants, arguments.rounds)) as (folder, tell):
         results = measure(
-            Path(folder) / "step",
-            step,
-            contestants,
-            arguments.threads,
-            arguments.rounds,
-            tell,
-            device,
+            folder / "step", step, contestants, arguments.threads, arguments.rounds, tell, device
         )
     report["contestants"] = [result.to_dict() for result in results]
     report["neuron"] = (
@@ -98,9 +74,8 @@ def train(argv: list[str]) -> int:
     if arguments.json:
         print(json.dumps(report, indent=1))
     else:
-        console = Console() if sys.stdout.isatty() else Console(width=120)
-        console.print(training_table(step, results))
-        console.print(_conditions(report))
+        print_table(training_table(step, results))
+        print(_conditions(report))
     return int(any(result.status == "failed" for result in results))
 
 
@@ -113,16 +88,13 @@ def _args(arguments: TrainArguments) -> tuple[tuple[str, Any], ...]:
 
 
 def _conditions(report: dict[str, Any]) -> str:
-    found, neuron = report["machine"], report["neuron"]
-    lines = [
-        f"{found['processor']} ({', '.join(found['flags'])}), {found['usable_cores']} cores, busy before: "
-        f"{found['load']}, after: {found['load_at_end']}; torch {found['torch']}; {report['settings']['threads']} "
-        f"threads, {report['settings']['rounds']} rounds. GPU: {found['GPU']}"
-    ]
+    lines, neuron = [conditions(report, f"GPU: {report['machine']['GPU']}")], report["neuron"]
     if neuron:
         lines.append(
-            f"a LIF neuron alone, forward and backward, T 4, fp32: {neuron['neuron']['median']:.1f} ms, "
-            f"{neuron['ratio']['median']:.2f} ({neuron['ratio']['q1']:.2f}-{neuron['ratio']['q3']:.2f}) times a "
+            "a LIF neuron alone, forward and backward, T 4, fp32: "
+            f"{neuron['neuron']['median']:.1f} ms, "
+            f"{neuron['ratio']['median']:.2f} "
+            f"({neuron['ratio']['q1']:.2f}-{neuron['ratio']['q3']:.2f}) times a "
             "copy of the bytes it moves at least"
         )
     return "\n".join(lines)

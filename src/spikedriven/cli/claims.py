@@ -1,4 +1,4 @@
-"""Every figure of the four publications: published, ours, and whether it holds; with the command
+"""List every figure of the six publications: published, ours, whether it holds, and the command
 that shows it.
 
 Example:
@@ -16,11 +16,11 @@ import json
 from dataclasses import dataclass
 from typing import Literal
 
-import tyro
 from rich.console import Console
 from rich.progress import track
 
 from spikedriven.claims import all_claims, markdown
+from spikedriven.cli.arguments import read
 from spikedriven.graph.tables import text_table
 
 HEADER = ("figure", "published", "ours", "status", "command", "note")
@@ -40,7 +40,7 @@ class Arguments:
 
 def run(argv: list[str]) -> int:
     """Parse `argv`, compute, print."""
-    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven claims", description=__doc__)
+    arguments = read(Arguments, argv, "claims", __doc__)
     wanted = [claim for claim in all_claims() if arguments.status in (None, claim.status)]
     console = Console(stderr=True)
     rows = [

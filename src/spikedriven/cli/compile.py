@@ -1,13 +1,16 @@
-"""Compile a network for the event-driven CPU engine, write it as one file, and check the file against the network.
+"""Compile a network for the event-driven CPU engine, write it as one file, and check the file
+against the network.
 
 Example:
 
-    spikedriven compile runs/quickstart --out quickstart.sdp                    (on the run's test images)
-    spikedriven compile sdt_8_512.in1k --checkpoint authors.pth.tar --image cat.jpg dog.jpg --out sdt.sdp
-    spikedriven compile spikingformer_8_384 --out spikingformer.sdp --json      (random weights and input: says so)
+    spikedriven compile runs/quickstart --out quickstart.sdp                    (on the run's test
+    images) spikedriven compile sdt_8_512.in1k --checkpoint authors.pth.tar --image cat.jpg dog.jpg
+    --out sdt.sdp spikedriven compile spikingformer_8_384 --out spikingformer.sdp --json
+    (random weights and input, with a note)
 
-How often neurons fire on the inputs decides which layers add rows and which multiply; results are the same. The file is
-read back, and what it computes is compared with the network. In Python: spikedriven.load_program(FILE)(images).
+How often neurons fire on the inputs decides which layers add rows and which multiply; results are
+the same. The file is read back: it must give, bit for bit, what the quantized network gives, and is
+compared with the network itself. In Python: spikedriven.load_program(FILE)(images).
 """
 
 import json
@@ -24,12 +27,15 @@ from spikedriven.cli.arguments import parse
 from spikedriven.data import build_eval_loader
 from spikedriven.data.sections import described
 from spikedriven.engine import Program, compile, load_program
-from spikedriven.engine.native import instruction_sets
+from spikedriven.engine.scales import DEFAULT_BITS
 from spikedriven.errors import InputError
 from spikedriven.graph.calibrate import calibrate
+from spikedriven.graph.quantization import record_of
+from spikedriven.graph.quantize import quantized_copy
+from spikedriven.kernels.extension import instruction_sets
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.report.images import read_frames, read_image
-from spikedriven.training.target import (
+from spikedriven.runs.target import (
     Loaded,
     Target,
     data_config,
@@ -38,7 +44,8 @@ from spikedriven.training.target import (
     random_batch,
 )
 
-#: Relative to the largest output: well above what integer weights change, far below what one spike changes.
+#: Relative to the largest output: well above what integer weights change, far below what one spike
+#: changes.
 ROUNDING = 1e-3
 
 
@@ -55,10 +62,9 @@ class Arguments(Target):
     split: Literal["test", "val", "train"] = "test"
     """Part of the data set."""
     images: int = 8
-    """How many inputs, where no pictures are named."""
-    weight_bits: Literal[16, 23] | None = None
-    """Of the weights behind integer neurons. 16: fastest; 23: nearest to the network; None: 23 in the first half of the
-    arithmetic (docs/engine.md)."""
+    """Number of inputs, where no pictures are named."""
+    weight_bits: Literal[2, 3, 4, 5, 6, 7, 8, 16] | None = None
+    """Bits of the weights of layers that read spikes or counts. None: 8."""
     force: bool = False
     """Overwrite an existing file."""
     json: bool = False
@@ -75,14 +81,17 @@ def run(argv: list[str]) -> int:
     loaded = load_target(arguments)
     if not isinstance(loaded.model, SpikeDrivenModel):
         raise InputError(
-            f"{arguments.target}: the engine compiles classifiers, found {type(loaded.model).__name__}"
+            f"{arguments.target}: the engine compiles classifiers, found "
+            f"{type(loaded.model).__name__}"
         )
     batch, source = _inputs(loaded, arguments)
     if not loaded.trained:
         calibrate(loaded.model, batch)
     with Console(stderr=True).status("compiling, writing, checking"):
-        compile(loaded.model, batch, weight_bits=arguments.weight_bits).save(arguments.out)
+        small = _quantized(loaded.model, batch, arguments.weight_bits)
+        compile(small, batch).save(arguments.out)
         program = load_program(arguments.out)
+        _check_same(program, small, batch, arguments.out)
         found = {
             "file": str(arguments.out),
             "bytes": arguments.out.stat().st_size,
@@ -94,6 +103,26 @@ def run(argv: list[str]) -> int:
         }
     print(json.dumps(found, indent=1) if arguments.json else _told(found))
     return 0
+
+
+def _quantized(model: Any, batch: Tensor, bits: int | None) -> Any:
+    """The quantized module that the program computes."""
+    if record_of(model) is None:
+        return quantized_copy(model, batch, bits or DEFAULT_BITS)
+    if bits is not None:
+        raise InputError("the weights of this run have their bits already: leave --weight-bits out")
+    return model
+
+
+def _check_same(program: Program, small: Any, batch: Tensor, path: Path) -> None:
+    """InputError unless the file gives the bits of the quantized module."""
+    with torch.no_grad():
+        expected = getattr(small, getattr(small, "graph_method", "forward"))(batch)
+    if not torch.equal(program(batch), expected):
+        left = "; ".join(record.left) if (record := record_of(small)) is not None else ""
+        raise InputError(
+            f"{path}: the program does not have the bits of the quantized network {left}".rstrip()
+        )
 
 
 def _inputs(loaded: Loaded, arguments: Arguments) -> tuple[Tensor, str]:
@@ -133,8 +162,10 @@ def _contents(program: Program, batch: Tensor) -> dict[str, Any]:
 
 
 def _compared(program: Program, model: SpikeDrivenModel, batch: Tensor) -> dict[str, Any]:
-    """How far the program is from the network on these inputs. same_top1, within_rounding: shares of the inputs with
-    the same best class, and with an output that differs only by rounding; elsewhere a spike came out differently."""
+    """How far the program is from the network on these inputs. same_top1, within_rounding: shares
+    of the inputs with the same best class, and with an output that differs only by rounding;
+    elsewhere a spike came out differently.
+    """
     with torch.no_grad():
         expected = getattr(model, getattr(model, "graph_method", "forward"))(batch)
     found = program(batch)
@@ -158,7 +189,10 @@ def _told(found: dict[str, Any]) -> str:
     operations = ", ".join(f"{count} {kind}" for kind, count in found["operations"].items())
     top1 = "" if found["same_top1"] is None else f"same top-1 {found['same_top1']:.1%}, "
     same = f"{top1}same up to rounding {found['within_rounding']:.1%}"
-    outputs = f"largest difference {found['largest_difference']:.3g} in outputs up to {found['largest_output']:.3g}"
+    outputs = (
+        f"largest difference {found['largest_difference']:.3g} in outputs up to "
+        f"{found['largest_output']:.3g}"
+    )
     lines = [
         f"{found['file']}: {found['bytes'] / 1e6:.2f} MB",
         f"operations: {operations}",

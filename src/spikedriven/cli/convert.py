@@ -4,8 +4,8 @@ Example:
     spikedriven convert sdt_8_512.in1k 8_512.pth.tar sdt_8_512.safetensors
     spikedriven convert e_spikeformer_19m own.pth out.safetensors --model.args.levels 4
 
-What the file's tensors do not tell (levels, time steps, heads) comes from the tag or the options. All of it is written
-into the header of the new file, so that no command needs to be told again.
+Settings that the tensors of a file do not show (levels, time steps, heads) come from the tag or the
+options. They are written into the header of the new file, so other commands find them there.
 """
 
 from dataclasses import dataclass, field
@@ -17,10 +17,10 @@ import tyro
 
 from spikedriven.cli.arguments import parse
 from spikedriven.errors import CheckpointError
+from spikedriven.files import explain_os_errors, replace_file
 from spikedriven.models.containers import Weights
 from spikedriven.models.header import Provenance, header
-from spikedriven.training.files import explain_os_errors, replace_file
-from spikedriven.training.target import Loaded, Target, given_keywords, load_checkpoint
+from spikedriven.runs.target import Loaded, Target, given_keywords, load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -64,7 +64,9 @@ def run(argv: list[str]) -> int:
 
 
 def write_converted(loaded: Loaded, checkpoint: Path, output: Path, **facts: str) -> None:
-    """Write a network that was read from a checkpoint as safetensors. facts: further entries of its header."""
+    """Write a network that was read from a checkpoint as safetensors. facts: further entries of
+    its header.
+    """
     name, _, tag = loaded.full_name.partition(".")
     tensors = {key: value.contiguous() for key, value in loaded.model.state_dict().items()}
     metadata = header(Provenance(name, tag, loaded.keywords, checkpoint.name)) | facts
@@ -72,7 +74,9 @@ def write_converted(loaded: Loaded, checkpoint: Path, output: Path, **facts: str
 
 
 def told(loaded: Loaded, output: Path) -> str:
-    """What was found in a checkpoint, who said what its tensors do not tell, and what was written."""
+    """What was found in a checkpoint, who said what its tensors do not tell, and what was
+    written.
+    """
     said = [f"  {key} {value} ({loaded.origins[key]})" for key, value in loaded.keywords.items()]
     size = output.stat().st_size / 1e6
     network = f"{loaded.full_name}, with"

@@ -3,9 +3,10 @@
 Example:
 
     spikedriven data                                       (every set: found or not, and where)
-    spikedriven data --check imagenet --root /data         (opens every image; exit status 1 if any is broken)
-    spikedriven data --check fashion-mnist --download      (fetches it first)
-    spikedriven data --check wds --root /data/in22k        (webdataset shards; also writes their tables; hfds: see docs)
+    spikedriven data --check imagenet --root /data         (opens every image; exit status 1 if any
+    is broken) spikedriven data --check fashion-mnist --download      (fetches it first)
+    spikedriven data --check wds --root /data/in22k        (webdataset shards; also writes their
+    tables; hfds: see docs)
 
 The data folder is --root, else the variable SPIKEDRIVEN_DATA, else ~/.cache/spikedriven.
 """
@@ -15,26 +16,16 @@ import json
 import os
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import tyro
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from spikedriven.data import (
-    EventDataConfig,
-    all_sets,
-    create_dataset,
-    create_event_dataset,
-    data_folder,
-    find_any_set,
-)
-from spikedriven.data.detection.config import DETECTION_SETS, DetectionDataConfig
-from spikedriven.data.detection.loaders import create_detection_dataset
-from spikedriven.data.sections import data_config_type
-from spikedriven.data.segmentation import SEGMENTATION_SETS, SegmentationDataConfig
-from spikedriven.data.segmentation.loaders import create_maps
+from spikedriven.cli.arguments import read
+from spikedriven.cli.listing import print_table
+from spikedriven.data import DataSet, all_sets, config_for, create_dataset, data_folder, sets_named
 from spikedriven.errors import DataError, InputError
 
 _CHUNK = (
@@ -50,13 +41,17 @@ class Arguments:
     """Data folder to look in."""
     download: bool = False
     """With --check: fetch a missing set where that is possible."""
+    task: Literal["classification", "detection", "segmentation"] | None = None
+    """With --check, where sets for several tasks have the name: which. Default: all that are
+    found.
+    """
     json: bool = False
     """Print JSON instead of a table."""
 
 
 def run(argv: list[str]) -> int:
     """Parse `argv`; returns 0, or 1 when --check found broken images."""
-    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven data", description=__doc__)
+    arguments = read(Arguments, argv, "data", __doc__)
     if arguments.check is not None:
         return _check(arguments.check, arguments)
     if arguments.download:
@@ -66,51 +61,42 @@ def run(argv: list[str]) -> int:
 
 
 def _list(folder: Path, as_json: bool) -> None:
-    rows = [_row(name, folder) for name in all_sets()]
+    rows = [_row(entry, folder) for entry in all_sets()]
     if as_json:
         print(json.dumps(rows, indent=1))
         return
     table = Table(title=f"data folder: {folder}")
-    for column in ("name", "classes", "train", "test", "image", "licence"):
-        table.add_column(column, no_wrap=column != "licence")
+    for column in ("name", "task", "classes", "train", "test", "image", "licence"):
+        table.add_column(column, no_wrap=column not in ("image", "licence"))
     table.add_column("found in", overflow="fold")
     for row in rows:
         counts = (_shown(row[part]) for part in ("classes", "train_images", "test_images"))
-        table.add_row(
-            row["name"],
-            *counts,
-            row["image"],
-            row["licence"],
-            row["path"] or "[red]not found[/red]",
-        )
-    Console().print(table)
+        found = row["path"] or "[red]not found[/red]"
+        table.add_row(row["name"], row["task"], *counts, row["image"], row["licence"], found)
+    print_table(table)
 
 
 def _shown(count: int | None) -> str:
     return "as found" if count is None else f"{count:,}"
 
 
-def _row(name: str, folder: Path) -> dict[str, Any]:
-    entry = find_any_set(name)
-    path = entry.locate(folder)
+def _row(entry: DataSet, folder: Path) -> dict[str, Any]:
+    path, facts = entry.locate(folder), entry.facts
     return {
-        "name": name,
+        "name": entry.name,
+        "task": entry.task,
         "found": path is not None,
         "path": str(path) if path else None,
-        "classes": entry.num_classes,
-        "train_images": entry.train_images,
-        "test_images": entry.test_images,
-        "image": entry.size,
-        "licence": entry.licence,
+        "classes": facts.num_classes,
+        "train_images": facts.train_images,
+        "test_images": facts.test_images,
+        "image": facts.size,
+        "licence": facts.licence,
     }
 
 
 def _check(name: str, arguments: Arguments) -> int:
-    entry = find_any_set(name)
-    published = {"train": entry.train_images, "test": entry.test_images}
-    report = [
-        _check_split(_open(name, split, arguments), split, published[split]) for split in published
-    ]
+    report = [part for entry in _chosen(name, arguments) for part in _check_set(entry, arguments)]
     if arguments.json:
         print(json.dumps({"name": name, "splits": report}, indent=1))
     else:
@@ -118,18 +104,25 @@ def _check(name: str, arguments: Arguments) -> int:
     return int(any(part["broken"] for part in report))
 
 
-def _open(name: str, split: str, arguments: Arguments) -> Any:
-    if name in SEGMENTATION_SETS:
-        return create_maps(SegmentationDataConfig(dataset=name, root=arguments.root), split)
-    if name in DETECTION_SETS:
-        return create_detection_dataset(
-            DetectionDataConfig(dataset=name, root=arguments.root), split
-        )
-    if data_config_type("classification", name) is EventDataConfig:
-        return create_event_dataset(
-            EventDataConfig(dataset=name, root=arguments.root, cache=False), split
-        )
-    return create_dataset(name, split, arguments.root, arguments.download)
+def _chosen(name: str, arguments: Arguments) -> list[DataSet]:
+    """The sets of that name that are there; where none is, the first: it says what is missing."""
+    named = [entry for entry in sets_named(name) if arguments.task in (None, entry.task)]
+    if not named:
+        raise InputError(f"--task {arguments.task}: {name} is a set for {sets_named(name)[0].task}")
+    folder = data_folder(arguments.root)
+    return [entry for entry in named if entry.locate(folder)] or named[:1]
+
+
+def _check_set(entry: DataSet, arguments: Arguments) -> list[dict[str, Any]]:
+    root = None if entry.facts.embedded else arguments.root
+    cfg = config_for(entry.name, entry.task, root=root).unkept()
+    if arguments.download:
+        cfg = cfg.fetched()
+    published = {"train": entry.facts.train_images, "test": entry.facts.test_images}
+    return [
+        {"task": entry.task, **_check_split(create_dataset(cfg, split), split, images)}
+        for split, images in published.items()
+    ]
 
 
 def _check_split(dataset: Any, split: str, published: int | None) -> dict[str, Any]:
@@ -160,11 +153,10 @@ def _check_split(dataset: Any, split: str, published: int | None) -> dict[str, A
 
 
 def _print_report(name: str, report: list[dict[str, Any]]) -> None:
-    table = Table("split", "images", "published", "classes", "broken", title=name)
+    table = Table("task", "split", "images", "published", "classes", "broken", title=name)
     for part in report:
         counts = (part["images"], part["published_images"], part["classes"], len(part["broken"]))
-        table.add_row(part["split"], *map(_shown, counts))
-    console = Console()
-    console.print(table)
+        table.add_row(part["task"], part["split"], *map(_shown, counts))
+    print_table(table)
     for message in (message for part in report for message in part["broken"]):
-        console.print(f"broken: {message}", markup=False, highlight=False, soft_wrap=True)
+        Console().print(f"broken: {message}", markup=False, highlight=False, soft_wrap=True)

@@ -1,13 +1,16 @@
-"""A page on this machine: draw a garment, or pick one, and watch a trained network classify it, spike by spike.
+"""Open a page on this machine: draw or pick a garment, and watch a trained network classify it,
+spike by spike.
 
 Example:
 
-    spikedriven demo                                  (the network whose weights ship, e_spikeformer_fashion)
-    spikedriven demo runs/quickstart --port 0         (a run of your own, on any free port)
+    spikedriven demo                                  (the network whose weights ship,
+    e_spikeformer_fashion) spikedriven demo runs/quickstart --port 0         (a run of your own, on
+    any free port)
 
-Shown are the prediction after each time step, the spikes of every layer at every step, firing rates, attention maps,
-the energy of this very image, and the latency of the compiled program beside PyTorch. The page is served on 127.0.0.1
-only, needs no network, and sends nothing anywhere. Ctrl-C stops it.
+Shown are the prediction after each time step, the spikes of every layer at every step, firing
+rates, attention maps, the energy of this very image, and the latency of the compiled program beside
+PyTorch. The page is served on 127.0.0.1 only, needs no network, and sends nothing anywhere. Ctrl-C
+stops it.
 """
 
 from dataclasses import dataclass
@@ -15,6 +18,7 @@ from typing import Annotated
 
 import tyro
 
+from spikedriven.cli.arguments import read
 from spikedriven.demo import DemoServer, Inference, open_network
 from spikedriven.errors import InputError
 
@@ -24,7 +28,9 @@ class Arguments:
     model: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="RUN_OR_MODEL")] = (
         "e_spikeformer_fashion"
     )
-    """A run on fashion-mini or fashion-mnist (folder, RUN/best or checkpoint), or a name with pretrained weights."""
+    """A run on fashion-mini or fashion-mnist (folder, RUN/best or checkpoint), or a name with
+    pretrained weights.
+    """
     port: int = 8765
     """Port of 127.0.0.1; 0: any free one."""
     threads: int | None = None
@@ -33,7 +39,7 @@ class Arguments:
 
 def run(argv: list[str]) -> int:
     """Parse `argv`, load, serve until stopped."""
-    arguments = tyro.cli(Arguments, args=argv, prog="spikedriven demo", description=__doc__)
+    arguments = read(Arguments, argv, "demo", __doc__)
     if arguments.threads is not None and arguments.threads < 1:
         raise InputError(f"--threads {arguments.threads}: expected 1 or more")
     with DemoServer(

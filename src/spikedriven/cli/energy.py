@@ -1,14 +1,15 @@
-"""Energy per image under a named convention, from firing rates, with the arithmetic shown.
+"""Compute the energy per image under a named convention, from firing rates, and show the
+arithmetic.
 
 Example:
 
-    spikedriven energy runs/quickstart                                          (on the run's test images)
-    spikedriven energy sdt_8_512.in1k --checkpoint authors --data imagenet --convention all
+    spikedriven energy runs/quickstart                                          (on the run's test
+    images) spikedriven energy sdt_8_512.in1k --checkpoint authors --data imagenet --convention all
     spikedriven energy runs/quickstart --convention lemaire --figure energy.png
-    spikedriven energy spikingformer_8_512 --rates published --convention spikingformer       (7.46 mJ, as logged)
-    spikedriven energy spikingformer_8_512 --rates mine.json --json
+    spikedriven energy spikingformer_8_512 --rates published --convention spikingformer       (7.46
+    mJ, as logged) spikedriven energy spikingformer_8_512 --rates mine.json --json
 
-"all" prints one network under every convention beside the ANN of the same shape, and says where
+"all" compares one network with the ANN of the same shape under every convention, and says where
 spiking pays. What each convention counts, and the format of a rates file: docs/energy.md.
 """
 
@@ -35,7 +36,7 @@ from spikedriven.graph.memory import Memory, Place
 from spikedriven.graph.side_by_side import side_by_side
 from spikedriven.models.logged_rates import logged_rates
 from spikedriven.report.energy_figure import write_energy_figure
-from spikedriven.training.target import (
+from spikedriven.runs.target import (
     Loaded,
     Target,
     data_config,
@@ -77,9 +78,17 @@ class MemoryOptions:
 @dataclass(frozen=True)
 class Arguments(Target):
     convention: Literal[
-        "sdt", "spikingformer", "spikingformer-log", "sfa", "all-ops", "lemaire", "lemaire-packed", "bit-matched",
-        "step", "all",
-    ] = "sdt"  # fmt: skip
+        "sdt",
+        "spikingformer",
+        "spikingformer-log",
+        "sfa",
+        "all-ops",
+        "lemaire",
+        "lemaire-packed",
+        "bit-matched",
+        "step",
+        "all",
+    ] = "sdt"
     """Rule by which operations and accesses are counted; all: every rule side by side."""
     technology: Literal["fp32", "int32", "int8"] | None = None
     """Prices of one operation, 45 nm. Default: those that the convention is defined with."""
@@ -96,7 +105,7 @@ class Arguments(Target):
     split: Literal["test", "val", "train"] = "test"
     """Part of the data set."""
     images: int = 256
-    """How many images to measure on; 0: all of the split."""
+    """Number of images to measure on; 0: all of the split."""
     batch_size: int = 32
     memory: MemoryOptions = field(default_factory=MemoryOptions)
     figure: Path | None = None
@@ -191,7 +200,8 @@ def _batches(loaded: Loaded, arguments: Arguments) -> tuple[Any, str, str | None
             return batch, f"RANDOM INPUT: {len(batch)} samples of noise", None
         calibrate(loaded.model, batch)
         doubt = (
-            f"RANDOM WEIGHTS AND RANDOM INPUT ({len(batch)} samples of noise, batch norms set to their statistics): "
+            f"RANDOM WEIGHTS AND RANDOM INPUT ({len(batch)} samples of noise, batch norms set to "
+            "their statistics): "
             "rates and energies say nothing about a trained network"
         )
         return batch, doubt, None
@@ -201,7 +211,10 @@ def _batches(loaded: Loaded, arguments: Arguments) -> tuple[Any, str, str | None
     if loaded.trained:
         return batches, "", described(data)
     calibrate(loaded.model, next(iter(loader))[0])
-    doubt = "RANDOM WEIGHTS, batch norms set to the first batch: the rates are not those of a trained network"
+    doubt = (
+        "RANDOM WEIGHTS, batch norms set to the first batch: the rates are not those of a trained "
+        "network"
+    )
     return batches, doubt, described(data)
 
 

@@ -2,29 +2,32 @@
 
 Example:
 
-    spikedriven eval runs/quickstart                        (the run's newest checkpoint, on its test images)
-    spikedriven eval runs/quickstart/best --json
-    spikedriven eval sdt_8_768.in1k_288 --checkpoint authors.pth.tar --root /data    (a published file, as its authors)
-    spikedriven eval e_spikeformer_10m --model.args.levels 4 --checkpoint own.pth --data imagenet --root /data
-    spikedriven eval e_spikeformer_fashion --data fashion-mnist    (with the weights that ship with this package)
-    spikedriven eval runs                                   (every run in the folder, one row each)
-    spikedriven eval runs/quickstart/checkpoints --json     (every checkpoint of a run)
-    spikedriven eval sdt_8_512.in1k --checkpoint FOLDER --root /data    (every weights file in the folder)
-    spikedriven eval runs/segmenter --slide 512 341 --test-scales 0.5 0.75 1 1.25 1.5 1.75 --test-flip True
-    torchrun --nproc-per-node 8 -m spikedriven eval runs/big    (the images shared out, each counted once)
+    spikedriven eval runs/quickstart                        (the run's newest checkpoint, on its
+    test images) spikedriven eval runs/quickstart/best --json
+    spikedriven eval sdt_8_768.in1k_288 --checkpoint authors.pth.tar --root /data    (with its
+    authors' settings) spikedriven eval e_spikeformer_10m --model.args.levels 4 --checkpoint own.pth
+    --data imagenet --root /data spikedriven eval e_spikeformer_fashion --data fashion-mnist
+    (with the weights that ship with this package) spikedriven eval runs
+    (every run in the folder, one row each) spikedriven eval runs/quickstart/checkpoints --json
+    (every checkpoint of a run) spikedriven eval sdt_8_512.in1k --checkpoint FOLDER --root /data
+    (every weights file in the folder) spikedriven eval runs/segmenter --slide 512 341 --test-scales
+    0.5 0.75 1 1.25 1.5 1.75 --test-flip True torchrun --nproc-per-node 8 -m spikedriven eval
+    runs/big    (the images shared out, each counted once)
 
-A run whose weights were averaged is evaluated with the average (--weights trained: with the trained ones). A checkpoint
-of a model may have the authors' key names or ours. A tag of `spikedriven models --files` brings data set, image size,
-crop, interpolation and statistics of the published figure; options change each of them. Shown are these settings, top-1
-and top-5 accuracy, recall per class and, for up to 20 classes, the confusion matrix; of a segmenter the intersection
-over union per class, of a detector COCO's average precision of boxes and masks; of a masked pre-training the loss on
-the hidden patches and the share of their variance that is predicted, with one fixed mask for each image.
+A run whose weights were averaged is evaluated with the average (--weights trained: with the trained
+ones). A checkpoint of a model may have the authors' key names or ours. A tag of `spikedriven models
+--files` brings data set, image size, crop, interpolation and statistics of the published figure;
+options change each of them. Shown are these settings, top-1 and top-5 accuracy, recall per class
+and, for up to 20 classes, the confusion matrix; of pictures with several labels mAP and F1 per
+class; of a segmenter the intersection over union per class, of a detector COCO's average precision
+of boxes and masks; of a masked pre-training the loss on the hidden patches and the share of their
+variance that is predicted, with one fixed mask for each image.
 
-Of a run it says which checkpoint was taken, and on which images that was chosen (RUN/best: on the test images, unless
-the recipe has data.val_fraction).
+Of a run it says which checkpoint was taken, and on which images that was chosen (RUN/best: on the
+test images, unless the recipe has data.val_fraction).
 
-Of a folder of runs, checkpoints or weights files: a table with their figures. What cannot be evaluated is a row with
-the reason, and the exit status is then 1.
+Of a folder of runs, checkpoints or weights files: a table with their figures. What cannot be
+evaluated is a row with the reason, and the exit status is then 1.
 """
 
 import dataclasses
@@ -48,29 +51,27 @@ from spikedriven.cli.eval_tables import (
     of_detector,
     of_masked,
     of_segmenter,
+    of_tags,
     show_sweep,
 )
-from spikedriven.data import build_eval_loader, find_any_set
-from spikedriven.data.detection import build_detection_eval_loader
+from spikedriven.data import build_eval_loader, with_dataset
+from spikedriven.data.record import check_classes
 from spikedriven.data.sections import described
 from spikedriven.errors import CheckpointError, InputError, RecipeError
 from spikedriven.models.authors import AUTHORS
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.models.detection import Detector
+from spikedriven.models.names import class_names
 from spikedriven.models.pretrained import weights_of
 from spikedriven.models.segmentation import Segmenter
 from spikedriven.models.spike_mae import SpikeMAE
-from spikedriven.tasks.classification import measure_accuracy
-from spikedriven.tasks.detection import measure_map
-from spikedriven.tasks.pretraining import MaskedError, measure_masked
-from spikedriven.tasks.segmentation import inference_of, measure_overlap
-from spikedriven.training.amp import autocast
-from spikedriven.training.checkpoint import MANIFEST, load_run, locate_run
-from spikedriven.training.config import RunConfig
-from spikedriven.training.distributed import World, open_world
-from spikedriven.training.recipe_io import read_recipe
-from spikedriven.training.selection import selection_of
-from spikedriven.training.target import (
+from spikedriven.recipes.reading import read_recipe
+from spikedriven.recipes.types import RunConfig
+from spikedriven.runs.average import early_average
+from spikedriven.runs.checkpoint import MANIFEST, load_run, locate_run
+from spikedriven.runs.distributed import World, open_world
+from spikedriven.runs.selection import Selection, selection_of
+from spikedriven.runs.target import (
     AVERAGE,
     LabelledTarget,
     Loaded,
@@ -79,6 +80,12 @@ from spikedriven.training.target import (
     is_model_name,
     load_target,
 )
+from spikedriven.tasks.classification import measure_accuracy
+from spikedriven.tasks.detection import measure_map
+from spikedriven.tasks.pretraining import MaskedError, measure_masked
+from spikedriven.tasks.segmentation import inference_of, measure_overlap
+from spikedriven.tasks.tags import Tags, measure_tags
+from spikedriven.training.amp import autocast
 
 WEIGHTS = (".safetensors", ".pth", ".pt", ".tar", ".bin")
 _OF_ONE = ("recipe.yaml", MANIFEST)  # what a run folder, and a checkpoint folder, is known by
@@ -90,9 +97,13 @@ class Arguments(LabelledTarget):
     """A run folder, RUN/best, a checkpoint folder of a run, a folder of runs or of checkpoints, a
     registered model name, or NAME.TAG."""
     checkpoint: Path | None = None
-    """Weights for a model name: the authors' file, a file in our key names, or a folder of such files."""
+    """Weights for a model name: the authors' file, a file in our key names, or a folder of such
+    files.
+    """
     img_size: int | None = None
-    """Side of the network input. Default: what the run, the tag's file or the variant was made for."""
+    """Side of the network input. Default: what the run, the tag's file or the variant was made
+    for.
+    """
     data: str | None = None
     """Data set. Default: the run's, or the one that the tag's file was trained on."""
     root: Path | None = None
@@ -100,7 +111,9 @@ class Arguments(LabelledTarget):
     split: Literal["test", "val", "train"] = "test"
     """Part of the data set; val is what data.val_fraction sets aside."""
     crop_pct: Annotated[float | None, tyro.conf.arg(aliases=["--crop"])] = None
-    """Share of the resized image that is cropped. Default: the run's, the tag's or the variant's."""
+    """Share of the resized image that is cropped. Default: the run's, the tag's or the
+    variant's.
+    """
     interpolation: Literal["nearest", "bilinear", "bicubic"] | None = None
     """How images are resized. Default: as for --crop-pct."""
     mean: tuple[float, ...] | None = None
@@ -108,11 +121,17 @@ class Arguments(LabelledTarget):
     std: tuple[float, ...] | None = None
     """Per-channel standard deviation to divide by. Default: as for --mean."""
     resize: tuple[int, int] | None = None
-    """Segmentation: images are resized to fit LONG SHORT. Default: the run's; for a name 2048 512."""
+    """Segmentation: images are resized to fit LONG SHORT. Default: the run's; for a name 2048
+    512.
+    """
     slide: tuple[int, int] | None = None
-    """Segmentation: look at images in square windows, SIDE STRIDE. Default: the run's; for a name, whole images."""
+    """Segmentation: look at images in square windows, SIDE STRIDE. Default: the run's; for a
+    name, whole images.
+    """
     test_scales: tuple[float, ...] | None = None
-    """Segmentation: average over the image in these sizes (0.5 0.75 1 1.25 1.5 1.75: the authors' configurations)."""
+    """Segmentation: average over the image in these sizes (0.5 0.75 1 1.25 1.5 1.75: the
+    authors' configurations).
+    """
     test_flip: bool | None = None
     """Segmentation: average over the image and its mirror image."""
     batch_size: int = 64
@@ -125,7 +144,9 @@ class Arguments(LabelledTarget):
 
 
 def run(argv: list[str]) -> int:
-    """Parse `argv`, evaluate, print; returns 0, or 1 where something in a folder could not be evaluated."""
+    """Parse `argv`, evaluate, print; returns 0, or 1 where something in a folder could not be
+    evaluated.
+    """
     arguments = parse(Arguments, argv, "eval", __doc__)
     with open_world(arguments.device) as world:
         members = members_of(arguments)
@@ -138,14 +159,26 @@ def run(argv: list[str]) -> int:
 
 
 def evaluate(arguments: Arguments, world: World) -> Evaluation:
-    """Evaluate one run, checkpoint or model; the processes share the samples, each sample counted once."""
+    """Evaluate one run, checkpoint or model; the processes share the samples, each sample
+    counted once.
+    """
     named = is_model_name(arguments.target)
     loaded, data, amp = _from_name(arguments) if named else _from_run(arguments)
     found = with_settings(_evaluated(loaded.model, data, amp, arguments, world), loaded, data)
-    return (
-        found
-        if named
-        else found.chosen(selection_of(arguments.target), data.dataset, arguments.split)
+    if named:
+        return found
+    selection = selection_of(arguments.target)
+    return found.warned(_early(arguments, selection)).chosen(
+        selection, data.dataset, arguments.split
+    )
+
+
+def _early(arguments: Arguments, selection: Selection) -> str:
+    """Of a run whose averaged weights are evaluated before they are worth it."""
+    if AVERAGE[arguments.weights] is False or selection.step is None:
+        return ""
+    return early_average(
+        read_recipe(locate_run(Path(arguments.target))[0] / "recipe.yaml"), selection.step
     )
 
 
@@ -159,20 +192,18 @@ def _evaluated(
             _measure(model, data, amp, arguments, world, masked)[0], described(data), seed
         )
     if isinstance(model, Detector):
-        return of_detector(
-            *_measure(model, data, amp, arguments, world, _precision, build_detection_eval_loader)
-        )
+        return of_detector(*_measure(model, data, amp, arguments, world, _precision))
     if isinstance(model, Segmenter):
         measure = partial(measure_overlap, inference=inference_of(data))
-        build = partial(build_eval_loader, views=True)
-        return of_segmenter(*_measure(model, data, amp, arguments, world, measure, build))
-    return of_classifier(
-        *_measure(model, data, amp, arguments, world, measure_accuracy), described(data)
-    )
+        return of_segmenter(*_measure(model, data, amp, arguments, world, measure))
+    found, classes = _measure(model, data, amp, arguments, world, measure_accuracy)
+    return (of_tags if isinstance(found, Tags) else of_classifier)(found, classes, described(data))
 
 
 def members_of(arguments: Arguments) -> dict[str, Arguments]:
-    """What is to be evaluated, by name, where the user gave a folder of runs, checkpoints or weights; else nothing."""
+    """What is to be evaluated, by name, where the user gave a folder of runs, checkpoints or
+    weights; else nothing.
+    """
     weights, target = arguments.checkpoint, Path(arguments.target)
     if weights is not None and weights != Path(AUTHORS) and weights.is_dir():
         files = sorted(path for path in weights.iterdir() if path.name.endswith(WEIGHTS))
@@ -208,11 +239,13 @@ def _sweep(members: dict[str, Arguments], world: World, as_json: bool) -> int:
 def _from_run(arguments: Arguments) -> tuple[Loaded, Any, str]:
     if arguments.checkpoint is not None:
         raise InputError(
-            "--checkpoint goes with a model name; of a run, give the checkpoint's folder instead of the run's"
+            "--checkpoint goes with a model name; of a run, give the checkpoint's folder instead "
+            "of the run's"
         )
     if given_keywords(dataclasses.replace(arguments, img_size=None)):
         raise InputError(
-            "what the network is (--time-steps, --num-classes, --model.args.KEY) goes with a model name; a run "
+            "what the network is (--time-steps, --num-classes, --model.args.KEY) goes with a model "
+            "name; a run "
             "has that of its recipe"
         )
     model, recipe = load_run(arguments.target, ema=AVERAGE[arguments.weights])
@@ -249,6 +282,9 @@ def change_data(data: Any, changes: dict[str, Any]) -> Any:
     InputError for a field that this kind of data has not.
     """
     changes = {name: value for name, value in changes.items() if value is not None}
+    dataset = changes.pop("dataset", data.dataset)
+    if dataset != data.dataset:
+        data = with_dataset(data, dataset, **{k: v for k, v in changes.items() if hasattr(data, k)})
     for name, value in changes.items():
         if not hasattr(data, name):
             raise InputError(
@@ -266,7 +302,8 @@ def _from_name(arguments: Arguments) -> tuple[Loaded, Any, str]:
     loaded = load_target(arguments)
     if not loaded.trained:
         raise InputError(
-            f"the weights of {arguments.target} that ship are for the network as it is: leave --time-steps, "
+            f"the weights of {arguments.target} that ship are for the network as it is: leave "
+            "--time-steps, "
             "--num-classes and --model.args.KEY out, or give --checkpoint FILE"
         )
     data = data_config(loaded, arguments, arguments.data or "", arguments.root)
@@ -280,41 +317,62 @@ def _from_name(arguments: Arguments) -> tuple[Loaded, Any, str]:
         "workers": arguments.workers,
     } | _views(arguments)
     data = change_data(data, changes)
-    _check_classes(loaded.model, data.dataset, arguments)
+    _check_classes(loaded.model, data, arguments)
     return loaded, data, arguments.amp or "none"
 
 
-def _check_classes(model: Any, dataset: str, arguments: Arguments) -> None:
+def _check_classes(model: Any, data: Any, arguments: Arguments) -> None:
     """InputError where the outputs of a classifier cannot be the classes of the data set."""
-    classes = find_any_set(dataset).num_classes
+    classes = data.entry.facts.num_classes
     if isinstance(model, SpikeDrivenModel) and classes not in (None, model.num_classes):
         raise InputError(
-            f"{arguments.checkpoint or arguments.target} tells {model.num_classes} classes apart, but {dataset} has "
-            f"{classes}: evaluate it on the data set that it was trained on (--data NAME)"
+            f"{arguments.checkpoint or arguments.target} tells {model.num_classes} classes apart, "
+            "but "
+            f"{data.dataset} has {classes}: evaluate it on the data set that it was trained on "
+            "(--data NAME)"
         )
 
 
 def _measure(
-    model: nn.Module, data: Any, amp: str, arguments: Arguments, world: World, measure: Callable[..., Any],
-    build: Callable[..., Any] | None = None,
-) -> tuple[Any, list[str]]:  # fmt: skip
-    """(what `measure` finds, names of the classes). build: of the loader; None: the usual one."""
-    loader: Any = (build or build_eval_loader)(
+    model: nn.Module,
+    data: Any,
+    amp: str,
+    arguments: Arguments,
+    world: World,
+    measure: Callable[..., Any],
+) -> tuple[Any, list[str]]:
+    """(what `measure` finds, names of the classes)."""
+    loader: Any = build_eval_loader(
         data,
         split=arguments.split,
         batch_size=arguments.batch_size,
         rank=world.rank,
         world_size=world.size,
+        as_evaluated=True,
     )
     classes, batches = list(loader.dataset.classes), loader
+    if measure is measure_accuracy and loader.dataset.several_labels:
+        measure = measure_tags
+    if not isinstance(model, SpikeMAE):
+        check_classes(class_names(model), tuple(classes), _named(data))
     if world.is_main:
+        if used := loader.dataset.usage():
+            Console(stderr=True).print(used, markup=False, highlight=False, soft_wrap=True)
         batches = track(loader, "evaluating", console=Console(stderr=True), transient=True)
     with torch.inference_mode(), autocast(amp, world.device):
         return measure(model.to(world.device), batches, len(classes), world), classes
 
 
+def _named(data: Any) -> str:
+    """What a message calls the data."""
+    told = described(data)
+    return told if data.root is None or str(data.root) in told else f"{told} at {data.root}"
+
+
 def _mask_seed(target: str) -> int:
-    """A run's own, so that figures are those of its log; of a model name what recipes have by default."""
+    """A run's own, so that figures are those of its log; of a model name what recipes have by
+    default.
+    """
     if is_model_name(target):
         return RunConfig().seed
     return read_recipe(locate_run(Path(target))[0] / "recipe.yaml").run.seed

@@ -1,22 +1,37 @@
-"""What a figure of `spikedriven eval` rests on, told with it: the network's keywords, and how samples were prepared."""
+"""What a figure of `spikedriven eval` rests on, told with it: the network's keywords, and how
+samples were prepared.
+"""
 
 import dataclasses
 from typing import Any
 
 from spikedriven.cli.eval_tables import Evaluation
 from spikedriven.data import DataConfig
-from spikedriven.training.target import Loaded
+from spikedriven.runs.target import Loaded
 
 #: Of a data section, as far as it has them.
 _OF_DATA = (
-    "img_size", "crop_pct", "interpolation", "fit", "time_steps", "split_by", "values", "split",  # of classifiers
-    "resize", "test_scales", "test_flip", "slide",  # of segmenters
-    "test_size", "max_size",  # of detectors
-)  # fmt: skip
+    "img_size",
+    "crop_pct",
+    "interpolation",
+    "fit",
+    "time_steps",
+    "split_by",
+    "values",
+    "split",  # of classifiers
+    "resize",
+    "test_scales",
+    "test_flip",
+    "slide",  # of segmenters
+    "test_size",
+    "max_size",  # of detectors
+)
 
 
 def with_settings(found: Evaluation, loaded: Loaded, data: Any) -> Evaluation:
-    """The evaluation with its settings in front of the tables, and under "settings" in the record."""
+    """The evaluation with its settings in front of the tables, and under "settings" in the
+    record.
+    """
     prepared = preparation(data)
     settings = {"network": loaded.full_name, "keywords": loaded.keywords, "said_by": loaded.origins}
     settings |= {"notes": loaded.notes} if loaded.notes else {}

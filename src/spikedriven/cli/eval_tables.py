@@ -10,35 +10,49 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from spikedriven.cli.listing import print_table
+from spikedriven.runs.selection import OPTIMISTIC, Selection
 from spikedriven.tasks.classification import Accuracy
 from spikedriven.tasks.pretraining import MaskedError
 from spikedriven.tasks.segmentation import Overlap
-from spikedriven.training.selection import OPTIMISTIC, Selection
+from spikedriven.tasks.tags import Tags
 
 LARGEST_MATRIX = 20
 
 
 @dataclass(frozen=True)
 class Evaluation:
-    """figures: the few numbers that a row of a sweep shows. record: everything, for JSON. tables: for people."""
+    """figures: the few numbers that a row of a sweep shows. record: everything, for JSON.
+    tables: for people.
+    """
 
     figures: dict[str, float]
     record: dict[str, Any]
     tables: tuple[RenderableType, ...]
 
     def chosen(self, selection: Selection, dataset: str, split: str) -> "Evaluation":
-        """With why this checkpoint of a run was taken, and whether that makes the figures optimistic."""
+        """With why this checkpoint of a run was taken, and whether that makes the figures
+        optimistic.
+        """
         optimistic = selection.optimistic_on(dataset, split)
         record = {**self.record, "checkpoint": {**selection.to_dict(), "optimistic": optimistic}}
         said = f"checkpoint: {selection}" + (f". {OPTIMISTIC}" if optimistic else "")
         return dataclasses.replace(self, record=record, tables=(Text(said), *self.tables))
+
+    def warned(self, said: str) -> "Evaluation":
+        """With something to be known about the weights, where there is anything."""
+        if not said:
+            return self
+        return dataclasses.replace(
+            self, record={**self.record, "warning": said}, tables=(Text(said), *self.tables)
+        )
 
     def show(self, as_json: bool) -> None:
         if as_json:
             print(json.dumps(self.record, indent=1))
             return
         for table in self.tables:
-            Console().print(table, soft_wrap=isinstance(table, str | Text))
+            print_table(table)
 
 
 def show_sweep(rows: Mapping[str, Evaluation | str], as_json: bool) -> None:
@@ -57,7 +71,7 @@ def show_sweep(rows: Mapping[str, Evaluation | str], as_json: bool) -> None:
         table.add_row(name, *(_number(figures.get(column)) for column in columns))
     console = Console()
     if found:
-        console.print(table)
+        print_table(table)
     for name, row in rows.items():
         if isinstance(row, str):
             console.print(
@@ -71,7 +85,8 @@ def _number(value: float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.4f}"
 
 
-# Classification ---------------------------------------------------------------------------------------------------
+# Classification
+# --------------------------------------------------------------------------------------------------
 
 
 def of_classifier(result: Accuracy, classes: Sequence[str], origin: str) -> Evaluation:
@@ -107,7 +122,28 @@ def _matrix(result: Accuracy, classes: Sequence[str]) -> Table:
     return table
 
 
-# Masked pre-training ----------------------------------------------------------------------------------------------
+# Several labels per picture
+# ---------------------------------------------------------------------------------------
+
+
+def of_tags(result: Tags, classes: Sequence[str], origin: str) -> Evaluation:
+    """origin: what the samples are."""
+    figures = {**result.figures(), "count": result.count}
+    precision, f1 = result.precision().tolist(), result.f1().tolist()
+    table = Table("class", "pictures", "AP %", "F1 %", title="average precision and F1 per class")
+    for i, (name, pictures) in enumerate(zip(classes, result.labels.sum(0).tolist(), strict=True)):
+        table.add_row(name, str(pictures), f"{precision[i]:.1f}", f"{f1[i]:.1f}")
+    lines = (
+        f"data: {origin}, {result.count} samples with several labels",
+        f"mAP {figures['map']:.2f} %   F1 {figures['f1']:.2f} % (all labels together: "
+        f"{figures['micro_f1']:.2f} %)   binary cross entropy {figures['loss']:.4f}",
+    )
+    per_class = {"ap": _known(classes, precision), "f1_per_class": _known(classes, f1)}
+    return Evaluation(figures, {"data": origin, **figures, **per_class}, (*lines, table))
+
+
+# Masked pre-training
+# ----------------------------------------------------------------------------------------------
 
 
 def of_masked(result: MaskedError, origin: str, seed: int) -> Evaluation:
@@ -122,13 +158,15 @@ def of_masked(result: MaskedError, origin: str, seed: int) -> Evaluation:
         "hidden": result.hidden,
     }
     lines = (
-        f"data: {origin}, {result.images} images, {result.hidden} hidden patches (masks of seed {seed})",
+        f"data: {origin}, {result.images} images, {result.hidden} hidden patches (masks of seed "
+        f"{seed})",
         f"masked loss {result.loss:.4f}   explained variance {result.explained:.2f} %",
     )
     return Evaluation(figures, record, lines)
 
 
-# Segmentation -----------------------------------------------------------------------------------------------------
+# Segmentation
+# --------------------------------------------------------------------------------------------------
 
 
 def of_segmenter(result: Overlap, classes: Sequence[str]) -> Evaluation:
@@ -140,18 +178,22 @@ def of_segmenter(result: Overlap, classes: Sequence[str]) -> Evaluation:
     ):
         table.add_row(name, f"{pixels:,}", f"{iou:.1f}", f"{recall:.1f}")
     line = (
-        f"mIoU {result.miou:.2f} %   pixel accuracy {result.pixel_accuracy:.2f} %   cross entropy {result.loss:.4f}   "
+        f"mIoU {result.miou:.2f} %   pixel accuracy {result.pixel_accuracy:.2f} %   cross entropy "
+        f"{result.loss:.4f}   "
         f"{result.images} images"
     )
     counted = {**figures, "images": result.images}
     return Evaluation(counted, {**counted, "iou": _known(classes, ious)}, (line, table))
 
 
-# Detection --------------------------------------------------------------------------------------------------------
+# Detection
+# --------------------------------------------------------------------------------------------------
 
 
 def of_detector(found: Mapping[str, Any], classes: Sequence[str]) -> Evaluation:
-    """found: what `measure_map` returns with per_class; labels count from 1."""
+    """found: what `measure_map` returns with per_class; labels count from 1. A class without
+    objects has no precision, which torchmetrics writes as -1.
+    """
     figures = {name: value for name, value in found.items() if isinstance(value, float)}
     kinds = [kind for kind in ("box", "segm") if f"{kind}_map" in found]
     columns = [found[f"{kind}_map_per_class"] for kind in kinds]
@@ -161,10 +203,13 @@ def of_detector(found: Mapping[str, Any], classes: Sequence[str]) -> Evaluation:
         *(f"{kind} mAP" for kind in kinds),
         title="average precision per class, IoU 0.5 to 0.95",
     )
+    if any(value < 0 for row in rows.values() for value in row):
+        table.caption = "–: no object of the class in these images"
     for name, row in rows.items():
-        table.add_row(name, *(f"{value:.3f}" for value in row))
+        table.add_row(name, *("–" if value < 0 else f"{value:.3f}" for value in row))
     line = "   ".join(f"{name} {value:.4f}" for name, value in figures.items())
-    per_class = {name: dict(zip(kinds, row, strict=True)) for name, row in rows.items()}
+    known = {name: [None if value < 0 else value for value in row] for name, row in rows.items()}
+    per_class = {name: dict(zip(kinds, row, strict=True)) for name, row in known.items()}
     return Evaluation(figures, {**figures, "map_per_class": per_class}, (line, table))
 
 

@@ -1,4 +1,5 @@
-"""Write a network as ONNX (whole) or NIR (what that format can express), and check the file by running it.
+"""Write a network as ONNX (whole) or NIR (what that format can express), and check the file by
+running it.
 
 Example:
 
@@ -6,9 +7,10 @@ Example:
     spikedriven export sdt_8_512.in1k sdt.onnx --checkpoint authors.pth.tar
     spikedriven export spikingformer_8_512 spikingformer.nir --img-size 224
 
-The name of the file decides the format. The exit status is 1 where onnxruntime ranks a class of a trained network
-differently from torch, or where a spike of the NIR file differs. Logits of random weights lie within rounding of each
-other: how they rank is shown and decides nothing. Needs the extra: pip install 'spikedriven[export]'.
+The ending of the file name decides the format. The exit status is 1 if onnxruntime predicts another
+class than torch for a trained network, or if a spike of the NIR file differs. With random weights
+the logits lie so close together that a different order means nothing; it is shown only. Needs the
+extra: pip install 'spikedriven[export]'.
 """
 
 import dataclasses
@@ -24,7 +26,7 @@ from spikedriven.cli.arguments import parse
 from spikedriven.errors import InputError
 from spikedriven.export import export_nir, export_onnx
 from spikedriven.graph.calibrate import calibrate
-from spikedriven.training.target import Target, load_target, random_batch
+from spikedriven.runs.target import Target, load_target, random_batch
 
 
 @dataclass(frozen=True)
@@ -32,7 +34,7 @@ class Arguments(Target):
     output: Annotated[Path, tyro.conf.Positional] = Path("model.onnx")
     """The file to write: *.onnx or *.nir."""
     images: int = 4
-    """Random inputs to check the file with."""
+    """Number of random inputs to check the file with."""
     force: bool = False
     """Overwrite an existing file."""
     json: bool = False

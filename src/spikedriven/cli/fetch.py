@@ -27,7 +27,7 @@ from spikedriven.models.containers import Weights
 from spikedriven.models.create import is_dense
 from spikedriven.models.download import download, needs_browser
 from spikedriven.models.tags import PublishedFile
-from spikedriven.training.target import Loaded, load_checkpoint
+from spikedriven.runs.target import Loaded, load_checkpoint
 
 
 @dataclass(frozen=True)
@@ -35,11 +35,13 @@ class Arguments:
     name: Annotated[str, tyro.conf.Positional, tyro.conf.arg(metavar="NAME.TAG")]
     """A published file, see `spikedriven models --files`."""
     file: Path | None = None
-    """The authors' file, where you have downloaded it yourself. It stays where it is."""
+    """The authors' file, if you have downloaded it yourself. It is not moved."""
     weights: Weights = "auto"
     """Trained or averaged weights (EMA), where the file holds both. auto: the trained ones."""
     model_args: Annotated[dict[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
-    """What neither the tag nor the file tells; on the command line --model.args.KEY VALUE."""
+    """Keywords of the network that neither the tag nor the file gives; on the command line
+    --model.args.KEY VALUE.
+    """
     force: bool = False
     """Replace a file that is stored already."""
 
@@ -88,7 +90,8 @@ def _downloaded(file: PublishedFile) -> Path:
     if reason:
         called = f" ({file.filename})" if file.filename else ""
         raise InputError(
-            f"{reason}. Open {file.url} in a browser, download the file{called}, and go on with: {by_hand}"
+            f"{reason}. Open {file.url} in a browser, download the file{called}, and go on with: "
+            f"{by_hand}"
         )
     try:
         return download(file.url, _download_folder(file) / (file.filename or "checkpoint.pth"))
@@ -113,11 +116,18 @@ def _store(loaded: Loaded, file: PublishedFile, source: Path, stored: Path) -> N
     try:
         stored.parent.mkdir(parents=True, exist_ok=True)
         write_converted(
-            loaded, source, stored, url=file.url, source=file.source, licence=file.licence, sha256=digest,
-        )  # fmt: skip
+            loaded,
+            source,
+            stored,
+            url=file.url,
+            source=file.source,
+            licence=file.licence,
+            sha256=digest,
+        )
     except OSError as error:
         raise CheckpointError(
-            f"{stored} cannot be written ({error.strerror or error}); name another folder with SPIKEDRIVEN_CACHE"
+            f"{stored} cannot be written ({error.strerror or error}); name another folder with "
+            "SPIKEDRIVEN_CACHE"
         ) from error
 
 

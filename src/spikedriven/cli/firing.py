@@ -1,11 +1,12 @@
-"""How every layer of neurons fires, time step by time step, as a table, JSON or CSV.
+"""Measure how every layer of neurons fires, time step by time step, as a table, JSON or CSV.
 
 Example:
 
     spikedriven firing runs/quickstart                         (on the run's test images)
     spikedriven firing runs/quickstart --out firing.csv        (one row a layer and time step)
     spikedriven firing sdt_8_512.in1k --checkpoint authors --data imagenet --out firing.json
-    spikedriven firing meta_spikeformer_15m                    (random weights and input: says so)
+    spikedriven firing meta_spikeformer_15m                    (random weights and input, with a
+    note)
 
 Shown are the spikes per neuron and time step (a count n of an integer neuron is n spikes), the
 share of neurons with a spike in an image, and the share without a spike on all of the images. A
@@ -24,14 +25,15 @@ from typing import Any
 
 from rich.console import Console
 from rich.progress import track
+from torch import Tensor
 
 from spikedriven.cli.arguments import parse
 from spikedriven.data.sections import described
 from spikedriven.errors import InputError
+from spikedriven.files import write_whole
 from spikedriven.graph.layer_firing import LayerFiring, LayerFirings, rows
 from spikedriven.graph.tables import text_table
 from spikedriven.neurons.watch import neuron_outputs, neurons_of
-from spikedriven.report.files import write_whole
 from spikedriven.report.subject import Measured, Subject, batches, logits, open_subject
 
 
@@ -77,6 +79,7 @@ def measure(subject: Subject[Any]) -> tuple[list[LayerFiring], int]:
         for batch, _ in track(
             batches(subject), "firing", console=Console(stderr=True), transient=True
         ):
+            assert isinstance(batch, Tensor)  # registered networks take one input
             logits(subject.model, batch)
             images += len(batch)
     return list(found.result().values()), images

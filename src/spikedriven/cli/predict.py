@@ -1,5 +1,5 @@
-"""What a trained network says about pictures: classes, objects with boxes and masks, a class for every pixel, or, of
-masked pre-training, the patches that were hidden from it.
+"""Predict pictures with a trained network: classes, objects with boxes and masks, a class for every
+pixel, or, for masked pre-training, the hidden patches.
 
 Example:
 
@@ -9,8 +9,8 @@ Example:
     spikedriven predict runs/study_mae_pretrain shirt.png      (picture, masked, predicted, pasted)
     spikedriven predict sdt_8_768.in1k_288 cat.jpg --checkpoint authors.pth.tar
 
-Writes one PNG a picture into --out: the picture with what was predicted; of a segmenter also NAME-labels.png, whose
-grey value is the class of the pixel.
+Writes one PNG a picture into --out: the picture with what was predicted; of a segmenter also
+NAME-labels.png, whose grey value is the class of the pixel.
 """
 
 import json
@@ -22,10 +22,10 @@ import tyro
 
 from spikedriven.cli.arguments import parse
 from spikedriven.errors import InputError
+from spikedriven.files import write_whole
 from spikedriven.report.drawing import figure_png, png_bytes
-from spikedriven.report.files import write_whole
 from spikedriven.report.predictions import Prediction, class_names, predict_picture
-from spikedriven.training.target import Target, load_target, preprocessing
+from spikedriven.runs.target import Target, load_target, preprocessing
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Arguments(Target):
     score: float = 0.5
     """Objects with a lower score are left out."""
     top: int = 5
-    """How many classes of a classifier are named."""
+    """Number of classes that a classifier names."""
     json: bool = False
     """Print JSON instead of text."""
 
@@ -120,7 +120,10 @@ def _of_hidden(record: dict[str, Any]) -> str:
         if explained is None
         else f"explained variance {explained:.1f} %"
     )
-    return f"{record['hidden']} of {record['patches']} patches hidden: masked loss {record['loss']:.4f}, {share}"
+    return (
+        f"{record['hidden']} of {record['patches']} patches hidden: masked loss "
+        f"{record['loss']:.4f}, {share}"
+    )
 
 
 def _box(box: list[float]) -> str:

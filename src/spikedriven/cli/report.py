@@ -1,13 +1,15 @@
-"""One self-contained HTML page about a run or a network: curves, accuracy, firing rates, energy, audit, attention maps.
+"""Write one HTML page about a run or a network: curves, accuracy, firing rates, energy, audit,
+attention maps.
 
 Example:
 
     spikedriven report runs/quickstart
-    spikedriven report sdt_8_768.in1k_288 --checkpoint authors.pth.tar --data imagenet --accuracy-images 500
-    spikedriven report meta_spikeformer_15m              (random weights and input, labelled as such)
+    spikedriven report sdt_8_768.in1k_288 --checkpoint authors.pth.tar --data imagenet
+    --accuracy-images 500 spikedriven report meta_spikeformer_15m              (random weights and
+    input, labelled as such)
 
-The page needs no network and no script. Accuracy, rates and energy are measured anew, on the CPU: a small network takes
-seconds, one for ImageNet minutes (lower --accuracy-images and --images).
+The page needs no network and no script. Accuracy, rates and energy are measured anew, on the CPU: a
+small network takes seconds, one for ImageNet minutes (lower --accuracy-images and --images).
 """
 
 import json
@@ -22,7 +24,7 @@ from spikedriven.report.subject import Request
 @dataclass(frozen=True)
 class Arguments(Request):
     out: Path = Path("report.html")
-    """Where the page goes."""
+    """File for the page."""
     json: bool = False
     """Print the page's path as JSON."""
 

@@ -1,18 +1,27 @@
-"""Classify a recording of an event camera while reading it: a prediction after every step, in constant memory.
+"""Classify a recording of an event camera while reading it: a prediction after every step, in
+constant memory.
 
 Example:
 
     spikedriven stream runs/gesture recording.aedat --step-us 50000      (a step every 50 ms)
     spikedriven stream runs/gesture recording.npz --events-per-step 5000 --json
-    spikedriven stream runs/gesture clip.npz --whole                     (as one clip in training; reads the file twice)
+    spikedriven stream runs/gesture clip.npz --whole                     (as one clip in training;
+    reads the file twice)
 
-FILE is AEDAT 2.0, AEDAT 3.1 or .npz (arrays t in microseconds, x, y, p). Neurons keep their membranes from step to
-step, as in training; a prediction is the mean over the steps so far, which equals what the network says about all of
-them at once. --restart T begins anew after T steps: for recordings in which one thing follows another.
+    camera | spikedriven stream runs/gesture - --step-us 50000                     (from a pipe)
+    spikedriven stream runs/gesture growing.raw --step-us 50000 --follow 5         (while it grows,
+    and 5 s more)
+
+AEDAT 2.0 and 3.1, RAW, DAT, .bin and text can come from a pipe, or be followed while they grow.
+Neurons keep their membranes from step to step, as in training. A prediction is the mean over the
+steps so far, which equals the output of the network for all of these steps at once. --restart T
+resets the neurons after every T steps: use it where one gesture follows another, and for recordings
+longer than those of the training. The last line says how much of the recording was used.
 """
 
 import itertools
 import json
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,38 +32,51 @@ import tyro
 from torch import Tensor
 
 from spikedriven.cli.arguments import parse
-from spikedriven.data import EventDataConfig, create_event_dataset, data_folder, find_any_set
+from spikedriven.cli.recordings import check_events
+from spikedriven.data import FramedEventConfig, create_dataset, data_folder
+from spikedriven.data.events import Told
+from spikedriven.data.events.binary import is_read_once
+from spikedriven.data.events.dataset import EQUAL
 from spikedriven.data.events.events import Events
-from spikedriven.data.events.fashion_events import clip_time
 from spikedriven.data.events.files import stream_events
-from spikedriven.data.events.registry import find_event_set
 from spikedriven.data.events.stream import Frame, frames_by_number, frames_by_time
 from spikedriven.data.events.transforms import resize
 from spikedriven.errors import DataError, InputError
-from spikedriven.tasks.streaming import Prediction, predict_stream
-from spikedriven.training.target import LabelledTarget, data_config, load_target
+from spikedriven.models.names import class_names
+from spikedriven.runs.target import LabelledTarget, data_config, load_target
+from spikedriven.tasks.streaming import Prediction, Usage, predict_stream
 
 
 @dataclass(frozen=True, kw_only=True)
 class Arguments(LabelledTarget):
     file: Annotated[Path, tyro.conf.Positional]
-    """The recording."""
+    """The recording; - for the standard input."""
     step_us: int | None = None
-    """Microseconds of a step. Default: what the run was trained with, if that was fixed."""
+    """Length of a step in microseconds. Default: that of the training, if it was fixed."""
     events_per_step: int | None = None
-    """Events of a step."""
+    """Number of events in a step."""
     whole: bool = False
     """Frames as in training, which depend on the whole recording: reads the file twice."""
     restart: int | None = None
-    """Put all neurons back to rest after so many steps. Default: never."""
+    """Reset all neurons after this many steps. Default: never."""
     height: int | None = None
     """Rows of the sensor, where the file does not say."""
     width: int | None = None
     """Columns of the sensor, where the file does not say."""
+    columns: str | None = None
+    """Of a text: which number of a line is what, as in t,x,y,p; _ passes one over."""
+    time_unit: str | None = None
+    """Of the times of a text: us, ms, s or ns."""
+    follow: float | None = None
+    """Wait for more at the end of a file that is still written, until nothing has come for so
+    many seconds.
+    """
     data: str | None = None
     """Of a model name: the event set that its weights were trained on."""
     labels: Path | None = None
-    """Names of the classes, one a line. Default: those of the data set if it is here, else numbers."""
+    """Names of the classes, one a line. Default: those of the data set if it is here, else
+    numbers.
+    """
     json: bool = False
     """Print a JSON object a line instead of text."""
 
@@ -63,16 +85,25 @@ def run(argv: list[str]) -> int:
     """Parse `argv`, predict, print as it goes."""
     arguments = parse(Arguments, argv, "stream", __doc__)
     model, data = _load(arguments)
-    names = _names(arguments, data, model.num_classes)
-    last = None
-    for last in predict_stream(model, _frames(arguments, data), _Prepare(data), arguments.restart):
-        _print(last, names, arguments.json)
-    if last is None:
+    names, used = _names(arguments, data, model), Usage(data.time_steps, arguments.restart)
+    for prediction in predict_stream(
+        model, _frames(arguments, data, used), _Prepare(data), arguments.restart
+    ):
+        _print(prediction, names, arguments.json)
+        _say(used.add(prediction))
+    if not used.steps:
         raise DataError(f"{arguments.file}: not enough events for one step")
+    _say(f"{arguments.file}: {used}")
     return 0
 
 
-def _load(arguments: Arguments) -> tuple[Any, EventDataConfig]:
+def _say(text: str) -> None:
+    """To people, beside the predictions."""
+    if text:
+        print(text, file=sys.stderr, flush=True)
+
+
+def _load(arguments: Arguments) -> tuple[Any, FramedEventConfig]:
     """The network, in evaluation mode, and how its frames were made."""
     if arguments.restart is not None and arguments.restart < 1:
         raise InputError(f"--restart: expected at least 1, found {arguments.restart}")
@@ -83,56 +114,55 @@ def _load(arguments: Arguments) -> tuple[Any, EventDataConfig]:
             f"{arguments.target} is a model name: it needs --checkpoint FILE and --data NAME"
         )
     data = data_config(loaded, arguments, arguments.data or "", None)
-    if not isinstance(data, EventDataConfig) or not hasattr(loaded.model, "step"):
+    framed = check_events(arguments.target, data, "a stream")
+    if not hasattr(loaded.model, "step"):
         raise InputError(
-            f"{arguments.target} was made for {data.dataset}, not for events; a stream needs a spiking network that "
-            "was trained on an event set"
+            f"{arguments.target} cannot go on step by step; a stream needs a spiking network that "
+            "does"
         )
-    if find_event_set(data.dataset).pictures:
-        raise InputError(
-            f"{arguments.target} was trained on {data.dataset}: pictures of events, cropped and cut into two by their "
-            "grey values. No stream of events gives such frames, so an answer would mean nothing; evaluate on the "
-            "set's own pictures with `spikedriven eval`"
-        )
-    return loaded.model, data
+    return loaded.model, framed
 
 
-def _frames(arguments: Arguments, data: EventDataConfig) -> Iterator[Frame]:
+def _frames(arguments: Arguments, data: FramedEventConfig, used: Usage) -> Iterator[Frame]:
     step_us, number = arguments.step_us, arguments.events_per_step
     if sum((step_us is not None, number is not None, arguments.whole)) > 1:
         raise InputError("give one of --step-us, --events-per-step and --whole")
     if arguments.whole:
-        return _whole(arguments, data)
+        return _whole(arguments, data, used)
     if number is not None:
-        return frames_by_number(_events(arguments), itertools.repeat(number))
-    start, usual = clip_time(data)
+        return frames_by_number(used.counted(_events(arguments)), itertools.repeat(number))
+    start, usual = data.clip_time()
     step_us = usual if step_us is None else step_us
     if step_us is None:
         raise InputError(
-            f"{arguments.target} was trained on {data.time_steps} steps of equal {_SHARED[data.split_by]}: how much "
-            "that is, only the end of a recording tells. Give --step-us U or --events-per-step N, close to what a "
+            f"{arguments.target} was trained on {data.time_steps} steps of equal "
+            f"{EQUAL[data.split_by]}: how much "
+            "that is, only the end of a recording tells. Give --step-us U or --events-per-step N, "
+            "close to what a "
             "training step held; or --whole, which reads the file twice"
         )
-    return frames_by_time(_events(arguments), step_us, start)
-
-
-_SHARED = {"number": "numbers of events", "time": "time"}
+    return frames_by_time(used.counted(_events(arguments)), step_us, start)
 
 
 def _events(arguments: Arguments) -> Iterator[Events]:
-    return stream_events(arguments.file, height=arguments.height, width=arguments.width)
+    told = Told(
+        height=arguments.height,
+        width=arguments.width,
+        columns=arguments.columns,
+        time_unit=arguments.time_unit,
+        follow=arguments.follow,
+    )
+    return stream_events(arguments.file, told=told)
 
 
-def _whole(arguments: Arguments, data: EventDataConfig) -> Iterator[Frame]:
+def _whole(arguments: Arguments, data: FramedEventConfig, used: Usage) -> Iterator[Frame]:
     """Frames of a whole recording as one clip of T steps: those of `framing.to_frames`."""
-    steps, number, first, last = data.time_steps, 0, None, 0
-    for part in _events(arguments):
-        if len(part):
-            number, first, last = (
-                number + len(part),
-                int(part.t[0]) if first is None else first,
-                int(part.t[-1]),
-            )
+    if arguments.follow is not None or is_read_once(arguments.file):
+        raise InputError(f"--whole reads a finished file twice; {arguments.file} can be read once")
+    steps = data.time_steps
+    for _part in used.counted(_events(arguments)):
+        pass
+    number, first, last = used.total, used.first, used.last
     if number < steps or first is None:
         raise DataError(f"{arguments.file}: {number} events, too few for {steps} steps")
     if data.split_by == "number":
@@ -140,7 +170,7 @@ def _whole(arguments: Arguments, data: EventDataConfig) -> Iterator[Frame]:
         return frames_by_number(
             _events(arguments), [each] * (steps - 1) + [number - each * (steps - 1)]
         )
-    start, step_us = clip_time(data)
+    start, step_us = data.clip_time()
     if step_us is not None:
         return frames_by_time(_events(arguments), step_us, start, steps)
     return frames_by_time(
@@ -151,22 +181,25 @@ def _whole(arguments: Arguments, data: EventDataConfig) -> Iterator[Frame]:
 class _Prepare:
     """Counts [1, 2, H, W] -> frames as in training."""
 
-    def __init__(self, data: EventDataConfig) -> None:
+    def __init__(self, data: FramedEventConfig) -> None:
         self.data = data
 
     def __call__(self, counts: Tensor) -> Tensor:
         return resize(counts.clamp(max=1) if self.data.values == "binary" else counts, self.data)
 
 
-def _names(arguments: Arguments, data: EventDataConfig, num_classes: int) -> list[str]:
+def _names(arguments: Arguments, data: FramedEventConfig, model: Any) -> list[str]:
+    num_classes = model.num_classes
     if arguments.labels is not None:
         try:
             names = arguments.labels.read_text(encoding="utf-8").split("\n")
         except (OSError, UnicodeDecodeError) as error:
             raise DataError(f"{arguments.labels} cannot be read as text: {error}") from error
         names = [name.strip() for name in names if name.strip()]
-    elif find_any_set(data.dataset).locate(data_folder(data.root)) is not None:
-        names = list(create_event_dataset(data, "test").classes)
+    elif class_names(model):
+        names = list(class_names(model))
+    elif data.entry.locate(data_folder(data.root)) is not None:
+        names = list(create_dataset(data, "test").classes)
     else:
         names = [str(number) for number in range(num_classes)]
     if len(names) != num_classes:
@@ -182,7 +215,8 @@ def _print(prediction: Prediction, names: list[str], as_json: bool) -> None:
     share = float(shares[best])
     if not as_json:
         print(
-            f"{prediction.step:>7} {prediction.end_us / 1e6:12.3f} s {prediction.events:>9} events   "
+            f"{prediction.step:>7} {prediction.end_us / 1e6:12.3f} s {prediction.events:>9} events "
+            "  "
             f"{names[best]} {share:.2f}",
             flush=True,
         )

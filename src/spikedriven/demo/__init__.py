@@ -1,4 +1,6 @@
-"""A page on this machine where one draws a garment and watches a network classify it, spike by spike."""
+"""A page on this machine where one draws a garment and watches a network classify it, spike by
+spike.
+"""
 
 from spikedriven.demo.inference import Inference
 from spikedriven.demo.network import DemoNetwork, open_network

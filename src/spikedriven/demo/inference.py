@@ -1,6 +1,9 @@
-"""One picture through the network: prediction, spikes, attention, energy, latency, as plain values for the page."""
+"""One picture through the network: prediction, spikes, attention, energy, latency, as plain
+values for the page.
+"""
 
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from concurrent.futures import CancelledError, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -11,36 +14,64 @@ from torch import Tensor
 from spikedriven.demo.latency import latency
 from spikedriven.demo.network import DemoNetwork
 from spikedriven.demo.spikes import recorded_spikes
+from spikedriven.errors import SpikedrivenError
 from spikedriven.graph.conventions import CONVENTIONS, TECHNOLOGIES, Technology
 from spikedriven.graph.energy import EnergyReport, cost
 from spikedriven.graph.measurement import measure
-from spikedriven.report.attention import ATTENTION, FiringMap, firing_maps
+from spikedriven.report.attention import FiringMap, attention_blocks, firing_maps
 from spikedriven.report.images import data_uri, overlay, picture
 
 #: Prices of operations that the page compares.
 PRICES = ("fp32", "int8")
 
 
+#: Pictures that may wait for their turn, and for how long.
+MOST_WAITING, LONGEST_WAIT_S = 256, 30
+
+
+class BusyError(SpikedrivenError):
+    """The server has more to do than it can answer; its message is for the page."""
+
+
 class Inference:
-    """Runs pictures one at a time, in one thread of its own: timings do not disturb each other, and PyTorch's
-    threads, which belong to the thread that calls it, are not started anew for every request.
+    """Runs pictures one at a time, in one thread of its own: timings do not disturb each other, and
+    PyTorch's threads, which belong to the thread that calls it, are not started anew for every
+    request.
 
     threads: for PyTorch and for the engine alike; None: as many as the engine takes by itself.
     """
 
     def __init__(self, network: DemoNetwork, threads: int | None = None) -> None:
         self.network = network
+        self._closed = False
+        self._places = threading.Semaphore(MOST_WAITING)
         network.program.threads = threads or network.program.threads
         self._worker = ThreadPoolExecutor(
             1, "inference", torch.set_num_threads, (network.program.threads,)
         )
 
     def classify(self, pixels: np.ndarray) -> dict[str, Any]:
-        """uint8 [28, 28], grey -> what the page shows. Waits for its turn."""
-        return self._worker.submit(self._classify, pixels).result()
+        """uint8 [28, 28], grey -> what the page shows. Waits for its turn; BusyError where too many
+        do, where that takes too long, and where the server ends.
+        """
+        if not self._places.acquire(blocking=False):
+            raise BusyError(f"{MOST_WAITING} pictures wait already; ask again later")
+        try:
+            waiting = self._worker.submit(self._classify, pixels)
+            return waiting.result(LONGEST_WAIT_S)
+        except TimeoutError:
+            waiting.cancel()
+            raise BusyError(f"no turn within {LONGEST_WAIT_S} s; ask again later") from None
+        except (CancelledError, RuntimeError) as error:
+            if self._closed:
+                raise BusyError("the server was stopped") from error
+            raise
+        finally:
+            self._places.release()
 
     def close(self) -> None:
         """Finish the picture at hand and forget the ones that wait."""
+        self._closed = True
         self._worker.shutdown(cancel_futures=True)
 
     def _classify(self, pixels: np.ndarray) -> dict[str, Any]:
@@ -61,14 +92,16 @@ class Inference:
 
 
 def running_means(model: Any, x: Tensor) -> Tensor:
-    """Mean logits after each time step, [T, K], for one image; the last row is what the model answers."""
+    """Mean logits after each time step, [T, K], for one image; the last row is what the model
+    answers.
+    """
     logits = model.head_forward(model.forward_features(x).mean(dim=(-2, -1)))[:, 0]
     return torch.stack([logits[: t + 1].mean(0) for t in range(len(logits))])
 
 
 def attention(network: DemoNetwork, x: Tensor) -> list[dict[str, Any]]:
     """The maps of the report page; empty for a network without attention blocks."""
-    if not any(isinstance(module, ATTENTION) for module in network.model.modules()):
+    if not attention_blocks(network.model):
         return []
     image = picture(x[0], *network.data.normalization())
     return [_drawn(image, one) for one in firing_maps(network.model, x)]
@@ -86,7 +119,9 @@ def _drawn(image: np.ndarray, one: FiringMap) -> dict[str, Any]:
 
 
 def energy(network: DemoNetwork, x: Tensor) -> dict[str, Any]:
-    """Of this very image, under every convention that counts arithmetic; layers under the first one."""
+    """Of this very image, under every convention that counts arithmetic; layers under the first
+    one.
+    """
     measurement = measure(network.graph, x)
     rules = [rule for rule in CONVENTIONS.values() if rule.memory is None]
     reports = {rule.name: {p: cost(measurement, rule.name, p) for p in PRICES} for rule in rules}
@@ -118,6 +153,10 @@ def _price(prices: Technology) -> dict[str, Any]:
 def _convention(prices: dict[str, EnergyReport]) -> dict[str, Any]:
     rule = prices["fp32"].convention
     return {
-        "name": rule.name, "formula": rule.formula, "source": rule.source, "macs": prices["fp32"].macs,
-        "acs": prices["fp32"].acs, "mj": {name: report.total_mj for name, report in prices.items()},
-    }  # fmt: skip
+        "name": rule.name,
+        "formula": rule.formula,
+        "source": rule.source,
+        "macs": prices["fp32"].macs,
+        "acs": prices["fp32"].acs,
+        "mj": {name: report.total_mj for name, report in prices.items()},
+    }

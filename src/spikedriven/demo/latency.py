@@ -15,9 +15,11 @@ MOST, LEAST, BUDGET = 15, 3, 0.3
 
 
 def latency(network: DemoNetwork, x: Tensor) -> dict[str, Any]:
-    """Milliseconds for one image [1, C, H, W]: median and quartiles of several runs, program and PyTorch in turns.
+    """Milliseconds for one image [1, C, H, W]: median and quartiles of several runs, program and
+    PyTorch in turns.
 
-    The run in front of each timed one brings the weights back into the caches, as in `spikedriven bench engine`.
+    The run in front of each timed one brings the weights back into the caches, as in `spikedriven
+    bench engine`.
     """
     runs: dict[str, Callable[[], Tensor]] = {
         "engine": lambda: network.program(x),

@@ -1,4 +1,6 @@
-"""What the page shows: a trained classifier of garments with its program and its graph, and images to try it on."""
+"""What the page shows: a trained classifier of garments with its program and its graph, and
+images to try it on.
+"""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,25 +14,28 @@ from torch import Tensor
 from spikedriven.data.config import DataConfig
 from spikedriven.data.fashion import CLASSES, load_embedded
 from spikedriven.engine import Program, compile
-from spikedriven.engine.native import instruction_sets
 from spikedriven.errors import InputError
 from spikedriven.graph.nodes import SpikeGraph
 from spikedriven.graph.trace import trace
+from spikedriven.kernels.extension import instruction_sets
 from spikedriven.models import create_model
 from spikedriven.models.base import SpikeDrivenModel
-from spikedriven.neurons import IntegerNeuron
+from spikedriven.neurons.watch import neurons_of
 from spikedriven.report.images import network_input
-from spikedriven.training.target import Target, is_model_name, load_target, preprocessing
+from spikedriven.runs.target import Target, is_model_name, load_target, preprocessing
 
 #: Sets of 28x28 grey garments: what is drawn on the page looks like them.
 GARMENTS = ("fashion-mini", "fashion-mnist")
-#: Images to pick from, evenly spaced over each class of the test part of fashion-mini; nobody chose them.
+#: Images to pick from, evenly spaced over each class of the test part of fashion-mini; nobody chose
+#: them.
 SAMPLES_PER_CLASS = 3
 
 
 @dataclass(frozen=True)
 class DemoNetwork:
-    """name: for the reader. data: how images are prepared. graph, program: of `model`, which is in evaluation mode."""
+    """name: for the reader. data: how images are prepared. graph, program: of `model`, which is
+    in evaluation mode.
+    """
 
     name: str
     model: SpikeDrivenModel
@@ -41,9 +46,7 @@ class DemoNetwork:
     @cached_property
     def levels(self) -> int:
         """D: binary steps per time step; 1 for networks of LIF neurons."""
-        return max(
-            (m.levels for m in self.model.modules() if isinstance(m, IntegerNeuron)), default=1
-        )
+        return max((n.levels for n in neurons_of(self.model).values()), default=1)
 
     def prepared(self, image: Image.Image) -> Tensor:
         """[1, C, H, W] as in evaluation."""
@@ -66,7 +69,8 @@ class DemoNetwork:
 
 
 def open_network(target: str) -> DemoNetwork:
-    """Load, trace and compile what the command line names: a run folder, or a name with pretrained weights.
+    """Load, trace and compile what the command line names: a run folder, or a name with pretrained
+    weights.
 
     Raises InputError where it is no classifier of garments, and what loading raises.
     """
@@ -77,7 +81,8 @@ def open_network(target: str) -> DemoNetwork:
         or model.num_classes != len(CLASSES)
     ):
         raise InputError(
-            f"{target}: the demo needs a classifier of pictures in the {len(CLASSES)} classes of Fashion-MNIST, found "
+            f"{target}: the demo needs a classifier of pictures in the {len(CLASSES)} classes of "
+            "Fashion-MNIST, found "
             f"{type(model).__name__} with {getattr(model, 'num_classes', 'no')} classes"
         )
     example = torch.cat([network_input(sample.image, data) for sample in samples()])
@@ -92,7 +97,8 @@ def _load(target: str) -> tuple[Any, Any, str]:
     loaded = load_target(Target(target))
     if loaded.data.dataset not in GARMENTS:
         raise InputError(
-            f"{target}: trained on {loaded.data.dataset}, but the demo shows garments; give a run on "
+            f"{target}: trained on {loaded.data.dataset}, but the demo shows garments; give a run "
+            "on "
             f"{' or '.join(GARMENTS)}, such as that of `spikedriven train quickstart`"
         )
     return loaded.model, loaded.data, Path(target).resolve().name

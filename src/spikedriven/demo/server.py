@@ -1,22 +1,23 @@
 """The page's server: Python's own, on 127.0.0.1 only.
 
-A web page open in the same browser could send requests here too. So a Host other than localhost is refused (a name
-that someone points at 127.0.0.1), and so are another Origin and any body but JSON (which a browser sends across
-origins only after asking). There are fixed routes and no files: no path leads anywhere else.
+A web page open in the same browser could send requests here too. So a Host other than localhost is
+refused (a name that someone points at 127.0.0.1), and so are another Origin and any body but JSON
+(which a browser sends across origins only after asking). There are fixed routes and no files: no
+path leads anywhere else.
 """
 
 import errno
 import json
 import logging
 import re
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.resources import files
 from typing import Any
 
 import matplotlib
 import numpy as np
 
-from spikedriven.demo.inference import Inference
+from spikedriven.demo.connections import BoundedServer, DeadlineHandler
+from spikedriven.demo.inference import BusyError, Inference
 from spikedriven.demo.network import samples
 from spikedriven.demo.pixels import read_pixels
 from spikedriven.errors import InputError
@@ -26,11 +27,9 @@ from spikedriven.training.signals import stop_flag
 ADDRESS = "127.0.0.1"
 HOST = re.compile(r"(localhost|127\.0\.0\.1)(:\d{1,5})?", re.IGNORECASE)
 LARGEST_BODY = 16 * 1024
-#: So much of a body that is too large is read and thrown away, so that the sender sees the answer.
-DISCARDED = 1024 * 1024
-SECONDS = 10
 HEADERS = {
-    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src data:; "
+    "Content-Security-Policy": "default-src 'none'; script-src 'self'; style-src 'self'; img-src "
+    "data:; "
     "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
     "X-Content-Type-Options": "nosniff",
     "Cross-Origin-Resource-Policy": "same-origin",
@@ -51,8 +50,10 @@ FILES = {
 logger = logging.getLogger(__name__)
 
 
-class DemoServer(ThreadingHTTPServer):
-    """Answers for one network. port: 0 takes a free one. InputError where the port cannot be had."""
+class DemoServer(BoundedServer):
+    """Answers for one network. port: 0 takes a free one. InputError where the port cannot be
+    had.
+    """
 
     timeout = 0.2  # how long `serve` waits for a request before it looks at its flag
 
@@ -71,7 +72,8 @@ class DemoServer(ThreadingHTTPServer):
                 else f"cannot be had ({error.strerror})"
             )
             raise InputError(
-                f"port {port} of {ADDRESS} {reason}; give another with --port, or --port 0 for a free one"
+                f"port {port} of {ADDRESS} {reason}; give another with --port, or --port 0 for a "
+                "free one"
             ) from error
 
     @property
@@ -84,19 +86,17 @@ class DemoServer(ThreadingHTTPServer):
             while not flag.signal_number:
                 self.handle_request()
 
-    def server_close(self) -> None:
-        super().server_close()
+    def finish_work(self) -> None:
         self.inference.close()
 
 
-class Handler(BaseHTTPRequestHandler):
+class Handler(DeadlineHandler):
     """One request, then the connection ends."""
 
     server: DemoServer
     server_version, sys_version = "spikedriven", ""
-    timeout = SECONDS  # a sender that stops in the middle is dropped
 
-    def do_GET(self) -> None:
+    def do_GET(self) -> None:  # noqa: N802  # as http.server calls it
         if not self._is_local():
             return
         if self.path in self.server.pages:
@@ -106,22 +106,26 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._refuse(404, "there is no such page")
 
-    def do_POST(self) -> None:
+    def do_POST(self) -> None:  # noqa: N802
         if not self._is_local():
             return
         if self.path != "/classify":
             self._refuse(404, "only /classify takes a POST")
             return
         try:
-            pixels = read_pixels(self._body())
+            content = self._body()
+            pixels = None if content is None else read_pixels(content)
         except InputError as error:
             self._refuse(400, str(error))
         else:
-            self._classify(pixels)
+            if pixels is not None:
+                self._classify(pixels)
 
     def _classify(self, pixels: np.ndarray) -> None:
         try:
             answer = _json(self.server.inference.classify(pixels))
+        except BusyError as error:
+            self._refuse(503, str(error))
         except Exception:
             logger.exception("classifying failed")
             self._refuse(500, "the server failed; the reason is in the terminal where it runs")
@@ -139,25 +143,33 @@ class Handler(BaseHTTPRequestHandler):
             return False
         return True
 
-    def _body(self) -> bytes:
+    def _body(self) -> bytes | None:
+        """Of a POST; None where it was refused unread, and answered. InputError where nothing
+        says what it is.
+        """
         length = self.headers.get("Content-Length", "")
         if not re.fullmatch(r"[0-9]{1,12}", length):
             raise InputError("the request does not say how long it is (Content-Length)")
         if self.headers.get_content_type() != "application/json":
-            self.rfile.read(min(int(length), DISCARDED))
-            raise InputError(
-                f"expected Content-Type application/json, found {self.headers.get_content_type()}"
+            self._refuse(
+                400,
+                f"expected Content-Type application/json, found {self.headers.get_content_type()}",
             )
-        if int(length) > LARGEST_BODY:
-            self.rfile.read(min(int(length), DISCARDED))
-            raise InputError(f"the request has {length} bytes; at most {LARGEST_BODY} are taken")
-        return self.rfile.read(int(length))
+        elif int(length) > LARGEST_BODY:
+            self._refuse(413, f"the request has {length} bytes; at most {LARGEST_BODY} are taken")
+        else:
+            return self.rfile.read(int(length))
+        self.discard()
+        return None
 
     def _refuse(self, status: int, message: str) -> None:
         self._answer(status, _json({"error": message}), "application/json")
 
     def _answer(self, status: int, content: bytes, kind: str) -> None:
+        self.connection.settimeout(self.timeout)  # for all of the answer
         self.send_response(status)
+        if status == 503:
+            self.send_header("Retry-After", "1")
         for name, value in HEADERS.items():
             self.send_header(name, value)
         self.send_header("Content-Type", f"{kind}; charset=utf-8")

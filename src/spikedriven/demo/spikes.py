@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikedriven.neurons import IntegerNeuron, Neuron
+from spikedriven.neurons import Neuron
 from spikedriven.neurons.watch import counts, neuron_outputs
 
 
@@ -17,9 +17,10 @@ from spikedriven.neurons.watch import counts, neuron_outputs
 class LayerSpikes:
     """What one layer of neurons put out.
 
-    fired: int64 [S, height, width], how many neurons of each square fired at each of the S binary steps. A square is a
-    position of the feature map, with all its channels; of neurons without positions, one channel. neurons: in the
-    whole layer. shape: of the layer's output, without time and batch.
+    fired: int64 [S, height, width], how many neurons of each square fired at each of the S binary
+    steps. A square is a position of the feature map, with all its channels; of neurons without
+    positions, one channel. neurons: in the whole layer. shape: of the layer's output, without time
+    and batch.
     """
 
     name: str
@@ -36,14 +37,22 @@ class LayerSpikes:
         """Plain values for JSON; maps flat, row by row."""
         steps, height, width = self.fired.shape
         return {
-            "name": self.name, "shape": list(self.shape), "neurons": self.neurons, "height": height, "width": width,
-            "rates": self.rates, "rate": sum(self.rates) / steps, "fired": self.fired.flatten(1).tolist(),
-        }  # fmt: skip
+            "name": self.name,
+            "shape": list(self.shape),
+            "neurons": self.neurons,
+            "height": height,
+            "width": width,
+            "rates": self.rates,
+            "rate": sum(self.rates) / steps,
+            "fired": self.fired.flatten(1).tolist(),
+        }
 
 
 @contextmanager
 def recorded_spikes(model: nn.Module) -> Iterator[list[LayerSpikes]]:
-    """Inside the block, every call of the model on one image appends its layers, in the order of their calls."""
+    """Inside the block, every call of the model on one image appends its layers, in the order
+    of their calls.
+    """
     found: list[LayerSpikes] = []
     with neuron_outputs(model, lambda *call: found.append(_layer(*call))):
         yield found
@@ -61,9 +70,9 @@ def _layer(name: str, neuron: Neuron, output: Tensor) -> LayerSpikes:
 
 
 def binary_steps(neuron: Neuron, output: Tensor) -> Tensor:
-    """A neuron's output [T, ...] as spikes, bool [S, ...]. LIF neurons: S = T. Integer neurons: S = T x D, and the
-    count n is a spike at the first n of its D steps, as in the network that `expand` makes."""
-    if not isinstance(neuron, IntegerNeuron):
-        return output > 0
+    """A neuron's output [T, ...] as spikes, bool [S, ...]. Binary neurons: S = T. Integer neurons:
+    S = T x D, and the count n is a spike at the first n of its D steps, as in the network that
+    `expand` makes.
+    """
     spikes = counts(neuron, output)
     return torch.stack([spikes >= d for d in range(1, neuron.levels + 1)], dim=1).flatten(0, 1)

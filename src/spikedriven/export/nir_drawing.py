@@ -1,18 +1,34 @@
 """From the spike graph to NIR nodes and edges, and a list of what NIR cannot hold."""
 
+import json
 import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import nir
 import numpy as np
 
-from spikedriven.export.nir_nodes import is_time_mean, step_shape, translate
+from spikedriven.export.nir_nodes import is_time_mean, step_shape, steps_of, translate
 from spikedriven.graph import Constant, Node, SpikeGraph
+from spikedriven.models.names import CLASSES
 
+#: One step of the network is one step of NIR's equations of this length.
+DT = 1.0
 #: Operators that leave the values of a time step alone, apart from their shape and order.
 LAYOUT = ("reshape", "identity", "repeat")
-REORDERS = ("aten::permute", "aten::transpose", "aten::t", "aten::swapaxes", "aten::movedim", "aten::pixel_shuffle",
-            "aten::pixel_unshuffle", "aten::unfold")  # fmt: skip
+#: Reshapes that keep the order of values.
+IN_ORDER = (
+    "reshape",
+    "view",
+    "_unsafe_view",
+    "view_as",
+    "reshape_as",
+    "flatten",
+    "unflatten",
+    "ravel",
+    "squeeze",
+    "unsqueeze",
+)
 
 
 @dataclass(frozen=True)
@@ -29,11 +45,13 @@ class LeftOut:
 class Drawing:
     """Nodes and edges of a NIR graph.
 
-    inputs, outputs: NIR name -> id of the graph node whose value goes in or comes out. An operator that is left out
-    needs its operands as outputs, and its value is an input where something in the file reads it.
+    classes: names of them, for the file. inputs, outputs: NIR name -> id of the graph node whose
+    value goes in or comes out. An operator that is left out needs its operands as outputs, and its
+    value is an input where something in the file reads it.
     """
 
     graph: SpikeGraph
+    classes: tuple[str, ...] = ()
     nodes: dict[str, nir.NIRNode] = field(default_factory=dict)
     edges: list[tuple[str, str]] = field(default_factory=list)
     inputs: dict[str, str] = field(default_factory=dict)
@@ -41,6 +59,8 @@ class Drawing:
     left_out: list[LeftOut] = field(default_factory=list)
     #: Graph node -> names of the NIR nodes whose sum is its value.
     sources: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    #: Name of a NIR node -> the shape of what it gives at each step.
+    shapes: dict[str, tuple[int, ...]] = field(default_factory=dict)
     #: Values from outside, by the name their input will have -> graph node.
     outside: dict[str, str] = field(default_factory=dict)
 
@@ -58,15 +78,37 @@ class Drawing:
         ]
 
     def file(self) -> nir.NIRGraph:
-        """nir's own check compares shapes before they are flattened, and misreads grouped convolutions: it is off."""
-        return nir.NIRGraph(self.nodes, self.edges, type_check=False)
+        """With the length of a time step, which other readers need for neurons of NIR's continuous
+        equations.
+
+        nir's own check compares shapes before they are flattened, and misreads grouped
+        convolutions: it is off.
+        """
+        metadata: dict[str, Any] = {"dt": DT}
+        if self.classes:
+            metadata[CLASSES] = json.dumps(self.classes)
+        return nir.NIRGraph(self.nodes, self.edges, metadata=metadata, type_check=False)
+
+    def flattened(self, source: str) -> str:
+        """A node that gives the values of another one as a vector; that one itself where it
+        does already.
+        """
+        shape, name = self.shapes[source], f"{source}.flatten"
+        if len(shape) == 1:
+            return source
+        if name not in self.nodes:
+            self.nodes[name] = nir.Flatten({"input": np.array(shape)}, start_dim=0, end_dim=-1)
+            self.edges.append((source, name))
+            self.shapes[name] = (math.prod(shape),)
+        return name
 
     def draw(self, node: Node) -> tuple[str, ...]:
         """Put one operator into the file, or note that it stays outside. Returns its sources."""
         if node.op == "input":
-            return self.from_outside("input", node)
+            alone = len(self.graph.find("input")) == 1
+            return self.from_outside("input" if alone else f"input.{node.id}", node)
         if self.keeps_order(node):
-            return self.sources[node.data]
+            return self.reshaped(node)
         if self.is_plain_sum(node):
             return tuple(
                 source for operand in node.inputs.values() for source in self.sources[operand]
@@ -78,7 +120,10 @@ class Drawing:
                 if node.module and node.module not in self.nodes
                 else f"{node.module}.{node.id}"
             )
-            self.connect(self.sources[node.data], name, made)
+            read = step_shape(self.graph[node.data])
+            pooled = (*step_shape(node), 1, 1) if node.op == "mean" else step_shape(node)
+            self.connect(self.sources[node.data], name, made, as_vector=len(read) == 1)
+            self.shapes[name] = pooled
             return (name,)
         self.left_out.append(LeftOut(node.id, node.module, node.op, made))
         if is_time_mean(self.graph, node) and self.is_linear_behind(node):
@@ -91,13 +136,32 @@ class Drawing:
         return self.from_outside(f"from.{node.module}.{node.id}", node)
 
     def keeps_order(self, node: Node) -> bool:
-        """The same values in the same order at every step (the repetition of an image over steps is one)."""
-        if node.op not in LAYOUT or node.target in REORDERS:
+        """The same values in the same order at every step (the repetition of an image over
+        steps is one).
+        """
+        if node.op not in LAYOUT:
+            return False
+        if node.op == "reshape" and node.target.removeprefix("aten::") not in IN_ORDER:
+            return False
+        before = self.graph[node.data]
+        if steps_of(node) != steps_of(before) and node.op != "repeat":
             return False
         return math.prod(step_shape(node)) == math.prod(step_shape(self.graph[node.data]))
 
+    def reshaped(self, node: Node) -> tuple[str, ...]:
+        """The sources of what a node gives another shape. A value from outside comes in the shape
+        in which it is read, by an input of its own; NIR has no node for it.
+        """
+        sources = self.sources[node.data]
+        before = self.outside.get(sources[0]) if len(sources) == 1 else None
+        if before is None or step_shape(self.graph[before]) == step_shape(node):
+            return sources
+        return self.from_outside(f"{sources[0]}.{node.id}", node)
+
     def is_plain_sum(self, node: Node) -> bool:
-        """A sum of different activations of one shape: several edges into one node, at most one from each."""
+        """A sum of different activations of one shape: several edges into one node, at most one
+        from each.
+        """
         if node.target != "aten::add" or len(node.inputs) != 2 or node.attrs.get("alpha", 1) != 1:
             return False
         terms = [
@@ -119,7 +183,9 @@ class Drawing:
         return (name,)
 
     def give(self, node_id: str) -> None:
-        """An output for a value before it was reshaped or reordered, unless it came from outside itself."""
+        """An output for a value before it was reshaped or reordered, unless it came from
+        outside itself.
+        """
         while self.graph[node_id].op in LAYOUT:
             node_id = self.graph[node_id].data
         sources, name = self.sources[node_id], f"to.{'+'.join(self.sources[node_id])}"
@@ -130,11 +196,17 @@ class Drawing:
             sources, name, nir.Output({"output": np.array(step_shape(self.graph[node_id]))})
         )
 
-    def connect(self, sources: tuple[str, ...], name: str, node: nir.NIRNode) -> None:
+    def connect(
+        self, sources: tuple[str, ...], name: str, node: nir.NIRNode, as_vector: bool = False
+    ) -> None:
+        """as_vector: the node reads one vector at each step, whatever the shape of what its
+        sources give.
+        """
         for source in sources:
             if source not in self.nodes:
                 self.inputs[source] = self.outside[source]
                 shape = np.array(step_shape(self.graph[self.outside[source]]))
                 self.nodes[source] = nir.Input({"input": shape})
-            self.edges.append((source, name))
+                self.shapes[source] = tuple(shape.tolist())
+            self.edges.append((self.flattened(source) if as_vector else source, name))
         self.nodes[name] = node

@@ -1,4 +1,6 @@
-"""A small interpreter of NIR files: the equations of nir's documentation, one Euler step of dt = 1 per time step."""
+"""A small interpreter of NIR files: the equations of nir's documentation, one Euler step of dt
+= 1 per time step.
+"""
 
 from collections.abc import Iterable
 
@@ -12,9 +14,11 @@ from spikedriven.errors import InputError
 
 
 def run_nir(graph: nir.NIRGraph, inputs: dict[str, Tensor]) -> dict[str, Tensor]:
-    """inputs: name of each Input node -> [T, ...] values; returns name of each Output node -> [T, ...].
+    """inputs: name of each Input node -> [T, ...] values; returns name of each Output node -> [T,
+    ...].
 
-    Several edges into one node add up. A value of the right size and another shape is reshaped, as flattening would.
+    Several edges into one node add up. A value of the right size and another shape is reshaped, as
+    flattening would.
     """
     values: dict[str, Tensor] = {}
     for name in _in_order(graph):
@@ -68,6 +72,11 @@ def _apply(node: nir.NIRNode, x: Tensor) -> Tensor:
         return x.reshape(len(x), *node.scale.shape) * tensor(node.scale)
     if isinstance(node, nir.AvgPool2d):
         return F.avg_pool2d(x, _pair(node.kernel_size), _pair(node.stride), _pair(node.padding))
+    if isinstance(node, nir.Flatten):
+        return x.flatten(1 + int(node.start_dim))
+    if isinstance(node, nir.IF):
+        parts = (tensor(getattr(node, name)) for name in ("r", "v_threshold", "v_reset"))
+        return _if(x.reshape(len(x), *node.r.shape), *parts)
     if isinstance(node, nir.LIF):
         return _lif(
             x.reshape(len(x), *node.tau.shape),
@@ -89,6 +98,16 @@ def _lif(
     v, spikes = v_leak, []
     for current in x:
         v = v + (v_leak - v + r * current) / tau
+        fired = v > v_threshold
+        v = torch.where(fired, v_reset, v)
+        spikes.append(fired.to(x.dtype))
+    return torch.stack(spikes)
+
+
+def _if(x: Tensor, r: Tensor, v_threshold: Tensor, v_reset: Tensor) -> Tensor:
+    v, spikes = v_reset, []
+    for current in x:
+        v = v + r * current
         fired = v > v_threshold
         v = torch.where(fired, v_reset, v)
         spikes.append(fired.to(x.dtype))

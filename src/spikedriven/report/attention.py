@@ -1,38 +1,41 @@
 """Where a network fires: maps per block and time step.
 
-Figure 3 of the Spike-driven Transformer paper (NeurIPS 2023) shows, for an attention block, the firing rate of each
-position, averaged over channels: of the value V before attention, and of what attention leaves of it. Red is high.
-The same two places exist in every family here, whatever its attention computes:
+Figure 3 of the Spike-driven Transformer paper (NeurIPS 2023) shows, for an attention block, the
+firing rate of each position, averaged over channels: of the value V before attention, and of what
+attention leaves of it. Red is high. The same two places exist in every family here, whatever its
+attention computes:
 
-* "value": the spikes of V;
-* "output": the spikes that the block's last projection reads, after mask (SDT), or after product and neuron (others).
+* "value": the spikes of V; of K, where an attention has no V and keeps or clears K (QKFormer);
+* "output": the spikes that the last projection reads: after the mask, or after product and neuron.
 
-Rates are means over channels, so between 0 and 1 for LIF neurons; for integer neurons means of count / norm. In a
-network expanded to binary spikes the columns are its T x D steps.
+Rates are means over channels, so between 0 and 1 for LIF neurons; for integer neurons means of
+count / norm. In a network expanded to binary spikes the columns are its T x D steps.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
 from spikedriven.errors import InputError
+from spikedriven.graph.substeps import as_steps
 from spikedriven.graph.trace import as_graphed
-from spikedriven.layers import FireProject, SpikingSelfAttention
-from spikedriven.layers.expanded import ExpandedSelfAttention
-from spikedriven.models.sdt import SpikeDrivenAttention
 from spikedriven.neurons import Neuron
+from spikedriven.neurons.watch import neuron_outputs, neurons_of
 
-ATTENTION = (SpikeDrivenAttention, SpikingSelfAttention, ExpandedSelfAttention)
+#: What an attention block is made of: units that fire q and k (and v), and a last projection.
+PARTS = ("q", "k", "out")
 Place = Literal["value", "output", "neurons"]
 
 
 @dataclass(frozen=True)
 class FiringMap:
-    """name: of the attention block or neuron, qualified; place: what was recorded; rates: float64 [T, H, W]."""
+    """name: of the attention block or neuron, qualified; place: what was recorded; rates:
+    float64 [T, H, W].
+    """
 
     name: str
     place: Place
@@ -43,29 +46,53 @@ class FiringMap:
         return self.name if self.place == "neurons" else f"{self.name} {self.place}"
 
 
+def attention_blocks(model: nn.Module) -> dict[str, nn.Module]:
+    """Attention blocks by qualified name, in the order of the model: modules with `PARTS`."""
+    return {name: m for name, m in model.named_modules() if _is_attention(m)}
+
+
+def _is_attention(module: nn.Module) -> bool:
+    children = dict(module.named_children())
+    return all(part in children for part in PARTS)
+
+
 def firing_maps(
     model: nn.Module, sample: Tensor, places: Sequence[Place] = ("value", "output")
 ) -> list[FiringMap]:
     """Maps of one sample, in the order in which they are computed.
 
-    sample: a batch of one, [1, C, H, W] or [1, T, C, H, W]. places: "value" and "output" of attention blocks, or
-    "neurons" for every neuron on a feature map. Raises InputError where the model has nothing of that kind.
+    sample: a batch of one, [1, C, H, W] or [1, T, C, H, W]. places: "value" and "output" of
+    attention blocks, or "neurons" for every neuron on a feature map. Raises InputError where the
+    model has nothing of that kind.
     """
     if sample.ndim not in (4, 5) or sample.shape[0] != 1:
         raise InputError(
-            f"expected one sample, [1, C, H, W] or [1, T, C, H, W], found shape {list(sample.shape)}"
+            "expected one sample, [1, C, H, W] or [1, T, C, H, W], found shape "
+            f"{list(sample.shape)}"
         )
     maps: list[FiringMap] = []
-    hooks = []
+    blocks = {} if set(places) == {"neurons"} else attention_blocks(model)
+    watched = neurons_of(model) if "neurons" in places else {}
+    if not (blocks or watched):
+        raise InputError(
+            f"{type(model).__name__} has no "
+            f"{'neurons' if 'neurons' in places else 'attention block'} of this "
+            "package to look "
+            f"at{'' if 'neurons' in places else '; try the maps of its neurons instead'}"
+        )
+
+    def keep(name: str, place: Place, spikes: Tensor) -> None:
+        spikes = as_steps(spikes)
+        if spikes.ndim == 5:  # neurons in front of a classifier have no positions
+            maps.append(FiringMap(name, place, spikes[:, 0].double().mean(1)))
+
+    def see(name: str, _neuron: Neuron, output: Tensor) -> None:
+        if name in watched:
+            keep(name, "neurons", output)
+
+    hooks = [hook for name, block in blocks.items() for hook in _watch(name, block, places, keep)]
     try:
-        for name, module in model.named_modules():
-            hooks += _watch(name, module, places, maps)
-        if not hooks:
-            raise InputError(
-                f"{type(model).__name__} has no {'neurons' if 'neurons' in places else 'attention block'} of this "
-                f"package to look at{'' if 'neurons' in places else '; try the maps of its neurons instead'}"
-            )
-        with as_graphed(model), torch.no_grad():
+        with neuron_outputs(model, see), as_graphed(model), torch.no_grad():
             model(sample)
     finally:
         for hook in hooks:
@@ -74,24 +101,18 @@ def firing_maps(
 
 
 def _watch(
-    name: str, module: nn.Module, places: Sequence[Place], maps: list[FiringMap]
+    name: str, block: nn.Module, places: Sequence[Place], keep: Callable[[str, Place, Tensor], None]
 ) -> list[RemovableHandle]:
-    """Hooks that append to `maps` what this module contributes."""
-
-    def keep(place: Place, spikes: Tensor) -> None:
-        if spikes.ndim == 5:  # neurons in front of a classifier have no positions
-            maps.append(FiringMap(name, place, spikes[:, 0].double().mean(1)))
-
+    """Hooks that hand on what an attention block shows."""
     hooks = []
-    if isinstance(module, ATTENTION) and "value" in places:
+    if "value" in places:
+        value = cast(nn.Module, getattr(block, "v", block.k))
         hooks.append(
-            module.v.register_forward_hook(lambda _m, _inputs, output: keep("value", output))
+            value.register_forward_hook(lambda _m, _inputs, output: keep(name, "value", output))
         )
-    if isinstance(module, ATTENTION) and "output" in places:
-        last = module.out.project if isinstance(module.out, FireProject) else module.out
-        hooks.append(last.register_forward_pre_hook(lambda _m, inputs: keep("output", inputs[0])))
-    if isinstance(module, Neuron) and "neurons" in places:
+    if "output" in places:
+        last = cast(nn.Module, getattr(block.out, "project", block.out))
         hooks.append(
-            module.register_forward_hook(lambda _m, _inputs, output: keep("neurons", output))
+            last.register_forward_pre_hook(lambda _m, inputs: keep(name, "output", inputs[0]))
         )
     return hooks

@@ -1,4 +1,6 @@
-"""Line charts as inline SVG: a title and a description for screen readers, colours from the page's style sheet."""
+"""Line charts as inline SVG: a title and a description for screen readers, colours from the
+page's style sheet.
+"""
 
 import math
 from collections.abc import Sequence
@@ -34,18 +36,27 @@ class _Axis:
         return self.begin + (value - low) / (high - low) * (self.end - self.begin)
 
 
-def line_chart(identifier: str, title: str, x_label: str, series: Sequence[Series]) -> Html:
-    """Up to four series over one x axis. identifier: unique in the page."""
+def line_chart(
+    identifier: str,
+    title: str,
+    x_label: str,
+    series: Sequence[Series],
+    shows: Sequence[float] = (),
+    said: str = "The figures are in the table that follows.",
+) -> Html:
+    """Up to four series over one x axis. identifier: unique in the page. shows: values that the y
+    axis reaches besides. said: the end of the description.
+    """
     points = [point for one in series for point in one.finite()]
     if not points:
         return tag("p", f"{title}: no finite value was recorded.")
     x = _Axis(ticks([p[0] for p in points], 4), LEFT, WIDTH - RIGHT)
-    y = _Axis(ticks([p[1] for p in points], 5), HEIGHT - BOTTOM, TOP)
+    y = _Axis(ticks([*shows, *(p[1] for p in points)], 5), HEIGHT - BOTTOM, TOP)
     names = f"{identifier}-title {identifier}-desc"
     return tag(
         "svg",
         tag("title", title, id=f"{identifier}-title"),
-        tag("desc", _describe(series, x_label), id=f"{identifier}-desc"),
+        tag("desc", f"{_describe(series, x_label)}. {said}", id=f"{identifier}-desc"),
         _grid(x, y, x_label),
         join(_line(one, i, x, y) for i, one in enumerate(series)),
         _legend(series),
@@ -72,7 +83,7 @@ def _describe(series: Sequence[Series], x_label: str) -> str:
         if points:
             (x0, y0), (x1, y1) = points[0], points[-1]
             parts.append(f"{one.name}: {y0:.4g} at {x_label} {x0:g}, {y1:.4g} at {x_label} {x1:g}")
-    return "; ".join(parts) + ". The figures are in the table that follows."
+    return "; ".join(parts)
 
 
 def _grid(x: _Axis, y: _Axis, x_label: str) -> Html:

@@ -1,4 +1,6 @@
-"""Quality of networks that do not classify whole images, in one form for the page: figures, a table, pictures."""
+"""Quality of networks that do not classify whole images, in one form for the page: figures, a
+table, pictures.
+"""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -7,28 +9,33 @@ from typing import Any
 import numpy as np
 import torch
 
-from spikedriven.data.detection import build_detection_eval_loader
+from spikedriven.data import build_eval_loader
+from spikedriven.data.record import check_classes
 from spikedriven.models.detection import Detector, predict
+from spikedriven.models.names import class_names, has_several_labels
 from spikedriven.models.segmentation import Segmenter
 from spikedriven.models.spike_mae import SpikeMAE
+from spikedriven.recipes.types import RunConfig
 from spikedriven.report.drawing import Colour, draw_labels, draw_objects, legend_of
 from spikedriven.report.images import picture
 from spikedriven.report.masked import LEGEND, PERMUTED, reconstruct
 from spikedriven.report.predictions import predict_labels, unmarked
 from spikedriven.report.subject import Request, Subject, open_loader
+from spikedriven.runs.distributed import World
 from spikedriven.tasks.detection import measure_map
 from spikedriven.tasks.pretraining import MaskedError, masked_errors, with_masks
 from spikedriven.tasks.segmentation import inference_of, measure_overlap
+from spikedriven.tasks.tags import measure_tags
 from spikedriven.training.amp import autocast
-from spikedriven.training.config import RunConfig
-from spikedriven.training.distributed import World
 
 CPU = World(0, 1, torch.device("cpu"))
 
 
 @dataclass(frozen=True)
 class Drawn:
-    """One image of the split: pictures with their titles (uint8 [H, W, 3]), and what the colours mean."""
+    """One image of the split: pictures with their titles (uint8 [H, W, 3]), and what the
+    colours mean.
+    """
 
     name: str
     panels: list[tuple[str, np.ndarray]]
@@ -37,9 +44,10 @@ class Drawn:
 
 @dataclass(frozen=True)
 class Dense:
-    """headline: the one figure, with its name. text: what was measured on what. header, rows: the table per class;
-    bars: columns whose figures are per cent, drawn as bars. images: with predictions drawn on them; legend: what these
-    show. titles: of the two sections."""
+    """headline: the one figure, with its name. text: what was measured on what. header, rows: the
+    table per class; bars: columns whose figures are per cent, drawn as bars. images: with
+    predictions drawn on them; legend: what these show. titles: of the two sections.
+    """
 
     headline: tuple[str, str]
     text: str
@@ -54,19 +62,48 @@ class Dense:
 
 def is_dense(model: Any) -> bool:
     """Whether a network's quality is measured here rather than as accuracy."""
-    return any(isinstance(model, kind) for kind in DENSE)
+    return has_several_labels(model) or any(isinstance(model, kind) for kind in DENSE)
 
 
 def measure_dense(subject: Subject[Request], progress: Callable[[Any, str], Any]) -> Dense | None:
     """None for classifiers, random weights, and where there are no labelled images."""
     if subject.data is None or not subject.trained:
         return None
+    if has_several_labels(subject.model):
+        return _tags(subject, progress)
     measures = [measure for kind, measure in DENSE.items() if isinstance(subject.model, kind)]
     return measures[0](subject, progress) if measures else None
 
 
+def _tags(subject: Subject[Request], progress: Callable[[Any, str], Any]) -> Dense:
+    loader = open_loader(subject, subject.request.accuracy_images)
+    classes, size = tuple(loader.dataset.classes), len(loader.dataset)
+    amp = "none" if subject.recipe is None else subject.recipe.run.amp
+    with torch.inference_mode(), autocast(amp, CPU.device):
+        batches = progress(loader, "average precision")
+        found = measure_tags(subject.model, batches, len(classes), CPU)
+    figures, pictures = found.figures(), found.labels.sum(0).tolist()
+    precision, f1 = found.precision().tolist(), found.f1().tolist()
+    of = "all" if found.count == size else f"{found.count} evenly spaced of"
+    return Dense(
+        headline=("mAP", f"{figures['map']:.2f} %"),
+        text=f"Mean average precision {figures['map']:.2f} %, F1 {figures['f1']:.2f} %, binary "
+        "cross "
+        f"entropy {figures['loss']:.4f}, on {of} {size} pictures with several labels of split "
+        f"{subject.request.split} of {subject.data.dataset}.",
+        caption="Average precision and F1 per class",
+        header=("class", "pictures", "average precision", "F1"),
+        rows=[
+            (name, str(pictures[i]), _percent(precision[i]), _percent(f1[i]))
+            for i, name in enumerate(classes)
+        ],
+        bars=(2, 3),
+        images=(),
+    )
+
+
 def _segmentation(subject: Subject[Request], progress: Callable[[Any, str], Any]) -> Dense:
-    loader = open_loader(subject, subject.request.accuracy_images, views=True)
+    loader = open_loader(subject, subject.request.accuracy_images, as_evaluated=True)
     classes, size = tuple(loader.dataset.classes), len(loader.dataset)
     amp = "none" if subject.recipe is None else subject.recipe.run.amp
     with torch.inference_mode(), autocast(amp, CPU.device):
@@ -83,8 +120,10 @@ def _segmentation(subject: Subject[Request], progress: Callable[[Any, str], Any]
     of = "all" if found.images == size else f"{found.images} evenly spaced of"
     return Dense(
         headline=("mIoU", f"{found.miou:.2f} %"),
-        text=f"Mean intersection over union {found.miou:.2f} %, pixel accuracy {found.pixel_accuracy:.2f} %, cross "
-        f"entropy {found.loss:.4f} per pixel, on {of} {size} images of split {subject.request.split} of "
+        text=f"Mean intersection over union {found.miou:.2f} %, pixel accuracy "
+        f"{found.pixel_accuracy:.2f} %, cross "
+        f"entropy {found.loss:.4f} per pixel, on {of} {size} images of split "
+        f"{subject.request.split} of "
         f"{subject.data.dataset}, {_seen(subject.data)}.",
         caption="Intersection over union per class",
         header=("class", "pixels", "IoU", "recall"),
@@ -131,11 +170,16 @@ def _drawn_labels(subject: Subject[Request], samples: Any, classes: tuple[str, .
 
 def _detection(subject: Subject[Request], progress: Callable[[Any, str], Any]) -> Dense:
     request, data = subject.request, subject.data
-    samples: Any = build_detection_eval_loader(data, batch_size=1, split=request.split).dataset
+    samples: Any = build_eval_loader(data, request.split, batch_size=1, as_evaluated=True).dataset
+    check_classes(class_names(subject.model), tuple(samples.classes), data.dataset)
     size, most = len(samples), request.accuracy_images
     every = -(-size // most) if most else 1
-    loader = build_detection_eval_loader(
-        data, batch_size=request.batch_size, split=request.split, world_size=every
+    loader = build_eval_loader(
+        data,
+        request.split,
+        batch_size=request.batch_size,
+        world_size=every,
+        as_evaluated=True,
     )
     with torch.inference_mode():
         found = measure_map(
@@ -153,7 +197,8 @@ def _detection(subject: Subject[Request], progress: Callable[[Any, str], Any]) -
     of = "all" if count == size else f"{count} evenly spaced of"
     return Dense(
         headline=("box mAP at IoU 0.5", f"{found['box_map50']:.3f}"),
-        text=f"Average precision as COCO measures it: {figures}; on {of} {size} images of split {request.split} of "
+        text=f"Average precision as COCO measures it: {figures}; on {of} {size} images of split "
+        f"{request.split} of "
         f"{data.dataset}.",
         caption="Average precision per class, mean over IoU 0.5 to 0.95, per cent",
         header=("class", "boxes", "masks")[: 1 + len(columns)],
@@ -165,9 +210,11 @@ def _detection(subject: Subject[Request], progress: Callable[[Any, str], Any]) -
 
 #: Keys of `measure_map`, and what the page calls them.
 MAP_FIGURES = (
-    ("box_map", "boxes, IoU 0.5 to 0.95:"), ("box_map50", "at 0.5:"), ("segm_map", "masks, IoU 0.5 to 0.95:"),
+    ("box_map", "boxes, IoU 0.5 to 0.95:"),
+    ("box_map50", "at 0.5:"),
+    ("segm_map", "masks, IoU 0.5 to 0.95:"),
     ("segm_map50", "at 0.5:"),
-)  # fmt: skip
+)
 #: Detections below this score are not drawn.
 SCORE = 0.5
 
@@ -175,6 +222,10 @@ SCORE = 0.5
 def _share(value: float) -> str:
     """Per cent; torchmetrics' -1 stands for a class without objects."""
     return "–" if value < 0 else f"{100 * value:.1f}"
+
+
+def _masks(truth: dict[str, torch.Tensor]) -> torch.Tensor | None:
+    return truth["masks"].bool() if "masks" in truth else None
 
 
 def _drawn_objects(subject: Subject[Request], samples: Any) -> list[Drawn]:
@@ -193,10 +244,19 @@ def _drawn_objects(subject: Subject[Request], samples: Any) -> list[Drawn]:
         ]
         labels = [samples.classes[i - 1] for i in truth["labels"]]
         panels = [
-            ("labels", draw_objects(pixels, truth["boxes"], truth["labels"].tolist(), labels, truth["masks"].bool())),
-            (f"score {SCORE:g} or more",
-             draw_objects(pixels, found["boxes"], found["labels"].tolist(), texts, found.get("masks"))),
-        ]  # fmt: skip
+            (
+                "labels",
+                draw_objects(
+                    pixels, truth["boxes"], truth["labels"].tolist(), labels, _masks(truth)
+                ),
+            ),
+            (
+                f"score {SCORE:g} or more",
+                draw_objects(
+                    pixels, found["boxes"], found["labels"].tolist(), texts, found.get("masks")
+                ),
+            ),
+        ]
         drawn.append(Drawn(samples.dataset.where(index), panels))
     return drawn
 
@@ -212,9 +272,12 @@ def _masked(subject: Subject[Request], progress: Callable[[Any, str], Any]) -> D
     of = "all" if found.images == size else f"{found.images} evenly spaced of"
     return Dense(
         headline=("explained variance", f"{found.explained:.2f} %"),
-        text=f"Masked loss {found.loss:.4f}, explained variance {found.explained:.2f} % of the {found.hidden} hidden "
-        f"patches of {of} {size} images of split {subject.request.split} of {subject.data.dataset}, with one fixed "
-        f"mask for each image (seed {seed}). The loss is the mean squared error of normalised pixels. 0 % is what "
+        text=f"Masked loss {found.loss:.4f}, explained variance {found.explained:.2f} % of the "
+        f"{found.hidden} hidden "
+        f"patches of {of} {size} images of split {subject.request.split} of "
+        f"{subject.data.dataset}, with one fixed "
+        f"mask for each image (seed {seed}). The loss is the mean squared error of normalised "
+        "pixels. 0 % is what "
         "predicting each patch's mean explains.",
         caption="Explained variance from image to image",
         header=("image", "explained variance", "masked loss"),
@@ -237,7 +300,9 @@ SPREAD = (
 
 
 def _spread(rows: torch.Tensor) -> list[tuple[str, ...]]:
-    """rows: of `masked_errors`. Images whose hidden patches are plain areas have nothing to explain: left out."""
+    """rows: of `masked_errors`. Images whose hidden patches are plain areas have nothing to
+    explain: left out.
+    """
     rows = rows[rows[:, 1] > 0]
     explained = 100 * (1 - rows[:, 0] / rows[:, 1])
     order = explained.argsort().tolist()

@@ -1,4 +1,6 @@
-"""Predictions drawn on pictures: label maps, boxes and masks, and the PNG figure of `spikedriven predict`."""
+"""Predictions drawn on pictures: label maps, boxes and masks, and the PNG figure of
+`spikedriven predict`.
+"""
 
 import io
 import textwrap
@@ -40,11 +42,13 @@ def class_colour(index: int) -> Colour:
 
 
 def draw_labels(image: np.ndarray, labels: np.ndarray, skip: Collection[int] = ()) -> np.ndarray:
-    """A label map over a picture: uint8 [H, W, 3] and integers [H, W] -> uint8 [H, W, 3]. skip: labels that are not
-    drawn (background; pixels that do not count)."""
+    """A label map over a picture: uint8 [H, W, 3] and integers [H, W] -> uint8 [H, W, 3]. skip:
+    labels that are not drawn (background; pixels that do not count).
+    """
     if image.shape[:2] != labels.shape:
         raise ValueError(
-            f"a picture of {image.shape[:2]} and a label map of {labels.shape} do not lie on each other"
+            f"a picture of {image.shape[:2]} and a label map of {labels.shape} do not lie on each "
+            "other"
         )
     shown = [int(value) for value in np.unique(labels) if int(value) not in skip]
     if not shown:
@@ -54,7 +58,9 @@ def draw_labels(image: np.ndarray, labels: np.ndarray, skip: Collection[int] = (
 
 
 def _coloured(image: Tensor, masks: Tensor, colours: list[Colour]) -> Tensor:
-    """Masks [N, H, W] in their colours over an image [3, H, W]; other pixels stay exactly as they are."""
+    """Masks [N, H, W] in their colours over an image [3, H, W]; other pixels stay exactly as
+    they are.
+    """
     drawn = draw_segmentation_masks(image, masks, alpha=OPACITY, colors=colours)  # type: ignore[arg-type]
     return torch.where(masks.any(0), drawn, image)
 
@@ -66,8 +72,9 @@ def draw_objects(
     texts: Sequence[str],
     masks: Tensor | None = None,
 ) -> np.ndarray:
-    """Boxes [N, 4] with a text each, and masks bool [N, H, W], over a picture: uint8 [H, W, 3], enlarged by a whole
-    number where it is small, so that texts can be read."""
+    """Boxes [N, 4] with a text each, and masks bool [N, H, W], over a picture: uint8 [H, W, 3],
+    enlarged by a whole number where it is small, so that texts can be read.
+    """
     factor = enlargement(image)
     canvas = _tensor(enlarged(image))
     if len(boxes) == 0:
@@ -77,10 +84,17 @@ def draw_objects(
         large = masks.repeat_interleave(factor, 1).repeat_interleave(factor, 2)
         canvas = _coloured(canvas, large, colours)
     drawn = draw_bounding_boxes(
-        canvas, boxes * factor, list(texts), colours, width=max(2, factor // 2), font=findfont("DejaVu Sans"),
-        font_size=max(12, canvas.shape[-1] // 32), label_colors="black", label_background_colors=colours,
+        canvas,
+        boxes * factor,
+        list(texts),
+        colours,
+        width=max(2, factor // 2),
+        font=findfont("DejaVu Sans"),
+        font_size=max(12, canvas.shape[-1] // 32),
+        label_colors="black",
+        label_background_colors=colours,
         fill_labels=True,
-    )  # fmt: skip
+    )
     return _pixels(drawn)
 
 

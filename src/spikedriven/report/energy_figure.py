@@ -9,8 +9,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 
 from spikedriven.errors import InputError
+from spikedriven.files import write_whole
 from spikedriven.graph.energy import EnergyReport, EnergyRow
-from spikedriven.report.files import write_whole
 
 #: Arithmetic and memory of this network, then of the ANN.
 COLOURS = ("#1f5fa8", "#8fbbe8", "#a85a1f", "#e8bd8f")
@@ -89,7 +89,8 @@ def _layers(rows: tuple[EnergyRow, ...]) -> list[_Bars]:
 def _title(report: EnergyReport, name: str, inches: float) -> str:
     ann = next(p for p in report.comparison.partners if p.name == report.technology.name)
     title = (
-        f"{name} ({report.measurement.form}), convention {report.convention.name}, {report.technology.name}: "
+        f"{name} ({report.measurement.form}), convention {report.convention.name}, "
+        f"{report.technology.name}: "
         f"{report.total_mj:.4g} mJ per image; ANN of the same shape {ann.ann_mj:.4g} mJ"
     )
     warning = report.measurement.warning()

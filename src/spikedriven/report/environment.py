@@ -28,7 +28,7 @@ def environment() -> dict[str, str]:
         **{name: _version(name) for name in PACKAGES},
         "Python": platform.python_version(),
         "system": platform.platform(),
-        "processor": _processor(),
+        "processor": processor(),
         "cores": str(os.cpu_count()),
         "threads of torch": str(torch.get_num_threads()),
         "GPU": torch.cuda.get_device_name() if torch.cuda.is_available() else "none used",
@@ -43,17 +43,27 @@ def _version(package: str) -> str:
         return "not installed as a package"
 
 
-def _processor() -> str:
+def processor() -> str:
+    """The name of the CPU."""
+    return cpu_fact("model name") or platform.processor() or platform.machine()
+
+
+def cpu_fact(*names: str) -> str:
+    """What /proc/cpuinfo says of the first core under the first of these names; "" where it
+    says nothing (no Linux).
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:  # no Linux
-        lines = []
-    names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return names[0] if names else platform.processor() or platform.machine()
+    except OSError:
+        return ""
+    facts = (line.partition(":")[2].strip() for line in lines if line.startswith(names))
+    return next(facts, "")
 
 
 def source_commit() -> str | None:
-    """The git commit that this package's own files are tracked in, and whether they were changed since."""
+    """The git commit that this package's own files are tracked in, and whether they were
+    changed since.
+    """
     folder = Path(__file__).parents[1]
     try:
         if not _git(folder, "ls-files", "--", "__init__.py"):

@@ -1,4 +1,6 @@
-"""The figure of `spikedriven attention`: maps over the image, blocks in rows, time steps in columns."""
+"""The figure of `spikedriven attention`: maps over the image, blocks in rows, time steps in
+columns.
+"""
 
 import io
 import textwrap
@@ -18,8 +20,9 @@ SIDE, LABELS, BARS, LINE = 1.25, 1.6, 0.75, 0.17
 
 
 def attention_figure(image: np.ndarray, maps: Sequence[FiringMap], title: str) -> bytes:
-    """PNG. image: uint8 [H, W, 3], shown alone in the first column. Each row has its own scale, from 0 to its highest
-    rate, so that steps of one row compare; rows do not."""
+    """PNG. image: uint8 [H, W, 3], shown alone in the first column. Each row has its own scale,
+    from 0 to its highest rate, so that steps of one row compare; rows do not.
+    """
     steps = max(one.rates.shape[0] for one in maps)
     width = LABELS + SIDE * (max(steps, 2) + 1) + BARS
     lines = textwrap.wrap(title, round(13 * width))

@@ -8,30 +8,36 @@ from typing import Any
 import torch
 from rich.console import Console
 from rich.progress import track
-from torch import Tensor
+from torch import Tensor, nn
 
+from spikedriven.errors import InputError
 from spikedriven.graph.audit import AuditReport, audit
+from spikedriven.graph.called import in_calls, see_neurons
 from spikedriven.graph.conventions import CONVENTIONS
 from spikedriven.graph.energy import EnergyReport, cost
 from spikedriven.graph.expand import expand
+from spikedriven.graph.inputs import Inputs, as_inputs, first_of
 from spikedriven.graph.layer_firing import LayerFiring, LayerFirings
 from spikedriven.graph.measurement import Measurement, measure
-from spikedriven.graph.trace import trace
+from spikedriven.graph.nodes import SpikeGraph
+from spikedriven.graph.trace import as_graphed, trace
 from spikedriven.neurons.watch import neuron_outputs
-from spikedriven.report.attention import ATTENTION, FiringMap, firing_maps
+from spikedriven.report.attention import FiringMap, attention_blocks, firing_maps
 from spikedriven.report.dense import Dense, is_dense, measure_dense
 from spikedriven.report.history import History, read_history
 from spikedriven.report.subject import Request, Subject, batches, logits, open_loader
+from spikedriven.runs.distributed import World
 from spikedriven.tasks.classification import Accuracy, measure_accuracy
 from spikedriven.training.amp import autocast
-from spikedriven.training.distributed import World
 
 CPU = World(0, 1, torch.device("cpu"))
 
 
 @dataclass(frozen=True)
 class Sample:
-    """An image as the network sees it, [C, H, W], its class, and what the network said with which softmax share."""
+    """An image as the network sees it, [C, H, W], its class, and what the network said with
+    which softmax share.
+    """
 
     image: Tensor
     label: int
@@ -47,11 +53,13 @@ class Sample:
 class Findings:
     """What was measured on a subject.
 
-    dense: quality of a network that is no classifier, else None. accuracy: None without labelled images or trained
-    weights. classes: names, empty without data; split_size: images in the split. samples: predictions to show. maps:
-    samples with their attention maps. firing: of every layer of neurons, by name. energies: convention ->
-    report at its own prices, all over one measurement. released, folded: audits of the network as it is, and with all
-    chains folded and integer neurons made binary. images: how many rates and energies rest on.
+    dense: quality of a network that is no classifier, else None. accuracy: None without labelled
+    images or trained weights. classes: names, empty without data; split_size: images in the split.
+    samples: predictions to show. maps: samples with their attention maps. firing: of every layer of
+    neurons, by name. energies: convention -> report at its own prices, all over one measurement.
+    released, folded: audits of the network as it is, and with all chains folded and integer neurons
+    made binary; folded is the reason as text where that cannot be done. inputs: shapes of what the
+    network reads for one image. images: how many rates and energies rest on.
     """
 
     subject: Subject[Request]
@@ -65,7 +73,8 @@ class Findings:
     firing: dict[str, LayerFiring]
     energies: dict[str, EnergyReport]
     released: AuditReport
-    folded: AuditReport
+    folded: AuditReport | str
+    inputs: tuple[tuple[int, ...], ...]
 
     @property
     def images(self) -> int:
@@ -78,11 +87,16 @@ class Findings:
 
 
 def investigate(subject: Subject[Request]) -> Findings:
-    """Measure everything: seconds for small networks, minutes for the largest; progress on stderr."""
+    """Measure everything: seconds for small networks, minutes for the largest; progress on
+    stderr.
+    """
     model = subject.model
     accuracy, classes, size = _accuracy(subject)
+    first = next(iter(batches(subject)))[0]
+    graph = trace(model, first)
     firing, samples = _firing_and_samples(subject)
-    graph = trace(model, next(iter(batches(subject)))[0])
+    if subject.given is not None and in_calls(graph, model):
+        firing = _firing_in_calls(subject, graph)
     stream = _progress((batch for batch, _ in batches(subject)), "energy")
     measurement = measure(model, stream, form=subject.request.form)
     measurement = dataclasses.replace(measurement, doubts=(*subject.doubts, *measurement.doubts))
@@ -98,13 +112,22 @@ def investigate(subject: Subject[Request]) -> Findings:
         firing=firing,
         energies={name: cost(measurement, name) for name in CONVENTIONS},
         released=audit(graph),
-        folded=_folded_audit(model),
+        folded=_folded_audit(subject, first),
+        inputs=tuple(tuple(x.shape[1:]) for x in as_inputs(first)),
     )
 
 
-def _folded_audit(model: Any) -> AuditReport:
-    """Of the network that `expand` makes, which also checks that it computes the same."""
-    return audit(expand(model), model.example_input())
+def _folded_audit(subject: Subject[Request], batch: Inputs) -> AuditReport | str:
+    """Of the network that `expand` makes, which also checks that it computes the same.
+
+    The reason as text for a network of the caller's own that has a part which cannot be expanded.
+    """
+    if subject.given is None:
+        return audit(expand(subject.model), subject.model.example_input())
+    try:
+        return audit(expand(subject.model, first_of(batch, 2)), batch)
+    except InputError as error:
+        return str(error)
 
 
 def _accuracy(subject: Subject[Request]) -> tuple[Accuracy | None, tuple[str, ...], int]:
@@ -130,8 +153,11 @@ def _firing_and_samples(subject: Subject[Request]) -> tuple[dict[str, LayerFirin
     firing = LayerFirings()
     with neuron_outputs(subject.model, firing.see):
         for batch, labels in _progress(batches(subject), "firing rates"):
+            if labels is None:
+                _look(subject.model, batch)
+                continue
             output = logits(subject.model, batch)
-            if labels is not None and not is_dense(subject.model):
+            if not is_dense(subject.model):
                 shares = output.float().softmax(1)
                 best = shares.max(1)
                 rows = zip(
@@ -141,8 +167,24 @@ def _firing_and_samples(subject: Subject[Request]) -> tuple[dict[str, LayerFirin
     return firing.result(), samples
 
 
+def _firing_in_calls(subject: Subject[Request], graph: SpikeGraph) -> dict[str, LayerFiring]:
+    """Of a network that calls its neurons as functions, or once for each step."""
+    firing = LayerFirings()
+    for batch, _ in _progress(batches(subject), "firing rates"):
+        see_neurons(graph, batch, firing.see)
+    return firing.result()
+
+
+def _look(model: nn.Module, batch: Inputs) -> None:
+    """Run a network for what its neurons put out; its own output may have any form."""
+    with torch.no_grad(), as_graphed(model):
+        model(*as_inputs(batch))
+
+
 def some_of_each(samples: Sequence[Sample], most: int) -> list[Sample]:
-    """The first wrong ones and the first right ones, half each where there are so many, in their order."""
+    """The first wrong ones and the first right ones, half each where there are so many, in
+    their order.
+    """
     wrong = [i for i, sample in enumerate(samples) if not sample.right]
     right = [i for i, sample in enumerate(samples) if sample.right]
     half = min(len(wrong), max(most // 2, most - len(right)))
@@ -152,9 +194,7 @@ def some_of_each(samples: Sequence[Sample], most: int) -> list[Sample]:
 def _maps(
     subject: Subject[Request], samples: Sequence[Sample]
 ) -> tuple[tuple[Sample, list[FiringMap]], ...]:
-    if is_dense(subject.model) or not any(
-        isinstance(module, ATTENTION) for module in subject.model.modules()
-    ):
+    if is_dense(subject.model) or not attention_blocks(subject.model):
         return ()
     return tuple((sample, firing_maps(subject.model, sample.image[None])) for sample in samples)
 

@@ -13,8 +13,9 @@ LOG = "log.jsonl"
 
 @dataclass(frozen=True)
 class History:
-    """Records of RUN/log.jsonl by kind, in order: what was trained, evaluated, where the run started, and how the
-    layers of neurons fired at evaluations."""
+    """Records of RUN/log.jsonl by kind, in order: what was trained, evaluated, where the run
+    started, and how the layers of neurons fired at evaluations.
+    """
 
     train: tuple[dict[str, Any], ...]
     evaluated: tuple[dict[str, Any], ...]
@@ -28,13 +29,17 @@ class History:
         )
 
     def seconds(self) -> float | None:
-        """Time between the first and the last line that trained; None where fewer than two were written."""
+        """Time between the first and the last line that trained; None where fewer than two were
+        written.
+        """
         times = [record["time"] for record in self.train if "time" in record]
         return times[-1] - times[0] if len(times) > 1 else None
 
 
 def read_history(run: Path) -> History | None:
-    """None where the run has no log. A last line cut off by a kill is passed over, other broken lines are errors."""
+    """None where the run has no log. A last line cut off by a kill is passed over, other broken
+    lines are errors.
+    """
     path = run / LOG
     if not path.is_file():
         return None

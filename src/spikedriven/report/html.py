@@ -1,9 +1,11 @@
-"""HTML as Python calls. Whatever is not already `Html` is escaped, so no name or message can become markup."""
+"""HTML as Python calls. Whatever is not already `Html` is escaped, so no name or message can
+become markup.
+"""
 
 from collections.abc import Iterable, Sequence
 from html import escape
 
-VOID = {"meta", "link", "img", "wbr"}
+VOID = {"meta", "link", "img", "wbr", "source"}
 #: Cells with more characters get room, so that they do not become columns of single words.
 LONG = 30
 
@@ -26,8 +28,9 @@ def join(parts: Iterable[object], separator: str = "\n") -> Html:
 
 
 def tag(name: str, /, *children: object, **attributes: object) -> Html:
-    """``tag("p", "a < b", class_="note")``. Attribute names: ``_`` stands for ``-``, a trailing one is dropped; None
-    and False leave the attribute out, True gives its bare name."""
+    """``tag("p", "a < b", class_="note")``. Attribute names: ``_`` stands for ``-``, a trailing one
+    is dropped; None and False leave the attribute out, True gives its bare name.
+    """
     shown = "".join(
         _attribute(key.rstrip("_").replace("_", "-"), value) for key, value in attributes.items()
     )
@@ -59,9 +62,16 @@ def scroller(label: str, content: Html) -> Html:
     return tag("div", content, class_="scroll", role="group", aria_label=label, tabindex=0)
 
 
-def table(caption: str, header: Sequence[object], rows: Iterable[Sequence[object]], numbers: Sequence[int] = (),
-          class_: str | None = None) -> Html:  # fmt: skip
-    """A captioned table in its own scroller; the first cell of a row is its header. numbers: columns of figures."""
+def table(
+    caption: str,
+    header: Sequence[object],
+    rows: Iterable[Sequence[object]],
+    numbers: Sequence[int] = (),
+    class_: str | None = None,
+) -> Html:
+    """A captioned table in its own scroller; the first cell of a row is its header. numbers:
+    columns of figures.
+    """
     head = tag(
         "thead", tag("tr", *(_cell(value, i in numbers, "col") for i, value in enumerate(header)))
     )
@@ -105,7 +115,9 @@ class Cell:
 
 
 def heat(value: float, largest: float, shown: str) -> Cell:
-    """A figure on a background as strong as its share of `largest`; at most half, so that text stays readable."""
+    """A figure on a background as strong as its share of `largest`; at most half, so that text
+    stays readable.
+    """
     share = max(0.0, min(1.0, value / largest)) if largest > 0 and value == value else 0.0
     return Cell(tag("td", shown, class_="heat number", style=f"--share:{50 * share:.1f}%"))
 

@@ -22,7 +22,8 @@ from spikedriven.data.transforms import eval_transform, normalize
 from spikedriven.errors import DataError, InputError
 from spikedriven.report.html import Html, tag
 
-COLOURS = "inferno"  # dark: silent; bright: the highest rate; even steps look even, also without colour vision
+# dark: silent; bright: the highest rate; even steps look even, also without colour vision
+COLOURS = "inferno"
 #: Share of the map's colour in an overlay.
 OPACITY = 0.65
 #: Longest side of a picture in the page, pixels.
@@ -30,7 +31,9 @@ LARGEST = 112
 
 
 def read_image(path: Path, data: Any) -> Tensor:
-    """An image file as the network sees it in evaluation: [1, C, H, W]. data: of a classifier or a segmenter."""
+    """An image file as the network sees it in evaluation: [1, C, H, W]. data: of a classifier
+    or a segmenter.
+    """
     if isinstance(data, SegmentationDataConfig):
         return EvalTransform(data).image(pil_to_tensor(read_picture(path)))[None]
     return network_input(_decoded(path), data)
@@ -60,7 +63,8 @@ def read_frames(path: Path, in_chans: int) -> Tensor:
     """Event frames saved by ``numpy.save``, [T, C, H, W], as a batch of one."""
     if path.suffix != ".npy":
         raise InputError(
-            f"this network reads event frames of {in_chans} channels, not a picture: give a .npy file with an array "
+            f"this network reads event frames of {in_chans} channels, not a picture: give a .npy "
+            "file with an array "
             f"[T, {in_chans}, H, W], found {path.name}"
         )
     try:
@@ -75,14 +79,17 @@ def read_frames(path: Path, in_chans: int) -> Tensor:
         or not np.issubdtype(frames.dtype, np.number)
     ):
         raise InputError(
-            f"{path}: expected numbers [T, {in_chans}, H, W], found {frames.dtype} {list(frames.shape)}"
+            f"{path}: expected numbers [T, {in_chans}, H, W], found {frames.dtype} "
+            f"{list(frames.shape)}"
         )
     return torch.from_numpy(frames.astype(np.float32))[None]
 
 
 def picture(sample: Tensor, mean: Sequence[float] = (), std: Sequence[float] = ()) -> np.ndarray:
-    """uint8 [H, W, 3] of one network input: [C, H, W] with its normalisation undone, or event frames [T, C, H, W]
-    summed over time (channel 0 red, the last one blue, brightest where most events are)."""
+    """uint8 [H, W, 3] of one network input: [C, H, W] with its normalisation undone, or event
+    frames [T, C, H, W] summed over time (channel 0 red, the last one blue, brightest where most
+    events are).
+    """
     if sample.ndim == 4:
         return _events(sample.sum(0))
     scale, shift = (torch.tensor(v or d).view(-1, 1, 1) for v, d in ((std, (1.0,)), (mean, (0.0,))))
@@ -103,7 +110,9 @@ def _events(counts: Tensor) -> np.ndarray:
 
 
 def overlay(image: np.ndarray, rates: Tensor, largest: float) -> np.ndarray:
-    """uint8 [H, W, 3]: the map's colours (its positions as squares, 0 to `largest`) over the image in grey."""
+    """uint8 [H, W, 3]: the map's colours (its positions as squares, 0 to `largest`) over the
+    image in grey.
+    """
     height, width = image.shape[:2]
     share = (rates / largest if largest > 0 else rates).clamp(0, 1)
     colours = matplotlib.colormaps[COLOURS](share.numpy())[..., :3]
@@ -124,7 +133,9 @@ def png(image: np.ndarray, largest: int = LARGEST) -> bytes:
 
 
 def img(image: np.ndarray, alt: str, side: int, largest: int = LARGEST) -> Html:
-    """An ``<img>`` with its pixels inside (at most `largest` along a side), `side` CSS pixels wide."""
+    """An ``<img>`` with its pixels inside (at most `largest` along a side), `side` CSS pixels
+    wide.
+    """
     height = round(side * image.shape[0] / image.shape[1])
     return tag("img", src=data_uri(image, largest), alt=alt, width=side, height=height)
 

@@ -11,8 +11,8 @@ from torch import Tensor
 from spikedriven.data.config import DataConfig
 from spikedriven.models.spike_mae import SpikeMAE
 from spikedriven.report.images import picture
+from spikedriven.runs.distributed import World
 from spikedriven.tasks.pretraining import MaskedError, evaluation_noise, masked_errors
-from spikedriven.training.distributed import World
 
 #: What stands for hidden pixels: middle grey, as the literature draws them.
 HIDDEN = 128
@@ -25,14 +25,17 @@ LEGEND = (
 )
 #: Of networks with `permute_tokens`, the release's default.
 PERMUTED = (
-    "This decoder gets its tokens in a random order, as the release's does, so it cannot know which "
+    "This decoder gets its tokens in a random order, as the release's does, so it cannot know "
+    "which "
     "patch is which (--model.args.permute_tokens false puts that right)."
 )
 
 
 @dataclass(frozen=True)
 class Reconstruction:
-    """panels: (title, uint8 [H, W, 3]). error: of the hidden patches. patches: of the whole image."""
+    """panels: (title, uint8 [H, W, 3]). error: of the hidden patches. patches: of the whole
+    image.
+    """
 
     panels: list[tuple[str, np.ndarray]]
     error: MaskedError

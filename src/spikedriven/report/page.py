@@ -1,11 +1,14 @@
 """The page: one HTML file that needs no network, no script and no other file."""
 
 from collections.abc import Callable
-from importlib.resources import files
 from pathlib import Path
 
-from spikedriven import __version__
-from spikedriven.report.files import write_whole
+from torch import nn
+
+from spikedriven.errors import InputError
+from spikedriven.files import write_whole
+from spikedriven.graph.firing import Batches
+from spikedriven.report.document import document
 from spikedriven.report.findings import Findings, investigate
 from spikedriven.report.html import Html, join, tag
 from spikedriven.report.sections.accuracy import accuracy, predictions
@@ -15,7 +18,7 @@ from spikedriven.report.sections.firing import attention, firing
 from spikedriven.report.sections.origin import origin
 from spikedriven.report.sections.overview import overview
 from spikedriven.report.sections.training import training
-from spikedriven.report.subject import Request, open_subject
+from spikedriven.report.subject import Request, Subject, open_subject, subject_of
 
 #: Identifier in the page, text in the navigation, the function that lays it out.
 SECTIONS: tuple[tuple[str, str, Callable[[Findings], Html]], ...] = (
@@ -30,41 +33,42 @@ SECTIONS: tuple[tuple[str, str, Callable[[Findings], Html]], ...] = (
     ("origin", "How it was made", origin),
 )
 
-#: Nothing may be fetched or run: pictures are inside the page, and so is the style sheet.
-POLICY = "default-src 'none'; img-src data:; style-src 'unsafe-inline'"
 
+def write_report(
+    target: str | Path | Request | nn.Module,
+    out: str | Path = "report.html",
+    batches: Batches | None = None,
+) -> Path:
+    """Measure a run or a network and write the page; returns its path.
 
-def write_report(target: str | Path | Request, out: str | Path = "report.html") -> Path:
-    """Measure a run or a registered network and write the page; returns its path.
-
-    target: a run folder, RUN/best, a checkpoint folder, a registered name, or a `Request` with options.
-    Raises SpikedrivenError for a target that cannot be loaded or a file that cannot be written.
+    target: a run folder, RUN/best, a checkpoint folder, a registered name, a `Request` with
+    options, or a network of your own. batches: what a network of your own is measured on: one batch
+    as it takes it, or a loader. Raises SpikedrivenError for a target that cannot be loaded or a
+    file that cannot be written.
     """
-    request = target if isinstance(target, Request) else Request(str(target))
-    found = investigate(open_subject(request))
+    found = investigate(_subject(target, batches))
     return write_whole(Path(out), page(found).encode())
+
+
+def _subject(target: str | Path | Request | nn.Module, batches: Batches | None) -> Subject[Request]:
+    own = isinstance(target, nn.Module)
+    if own != (batches is not None):
+        raise InputError(
+            "write_report(model, out, batches) needs what the model is measured on: one batch or a "
+            "loader"
+            if own
+            else "batches go with a network of your own; a run or a name has its data set "
+            "(Request(data=...))"
+        )
+    if isinstance(target, nn.Module) and batches is not None:
+        return subject_of(target, batches)
+    return open_subject(target if isinstance(target, Request) else Request(str(target)))
 
 
 def page(found: Findings) -> Html:
     """The whole document."""
     title = f"{found.subject.name}: spikedriven report"
-    head = tag(
-        "head",
-        tag("meta", charset="utf-8"),
-        tag("meta", http_equiv="Content-Security-Policy", content=POLICY),
-        tag("meta", name="viewport", content="width=device-width, initial-scale=1"),
-        tag("meta", name="color-scheme", content="light dark"),
-        tag("title", title),
-        tag("link", rel="icon", href="data:,"),
-        tag(
-            "style",
-            Html(files("spikedriven.report").joinpath("style.css").read_text(encoding="utf-8")),
-        ),
-    )
-    skip = tag("a", "Skip to the content", href="#content", class_="skip")
-    footer = tag("footer", tag("p", f"Written by spikedriven {__version__}."))
-    body = tag("body", skip, _header(found), _navigation(found), _main(found), footer)
-    return join([Html("<!DOCTYPE html>"), tag("html", head, body, lang="en")])
+    return document(title, _header(found), _navigation(found), _main(found))
 
 
 def _header(found: Findings) -> Html:

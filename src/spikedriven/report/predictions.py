@@ -1,4 +1,6 @@
-"""What a network says about one picture, of whichever task it is: figures for a program and panels for a person."""
+"""What a network says about one picture, of whichever task it is: figures for a program and
+panels for a person.
+"""
 
 import math
 from collections.abc import Sequence
@@ -11,12 +13,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from spikedriven.data import create_dataset, data_folder
-from spikedriven.data.detection.loaders import create_detection_dataset, object_classes
-from spikedriven.data.segmentation.loaders import create_maps
+from spikedriven.data import create_dataset
 from spikedriven.data.segmentation.sets import IGNORE
 from spikedriven.data.segmentation.transforms import EvalTransform
 from spikedriven.errors import InputError, SpikedrivenError
+from spikedriven.models import names
 from spikedriven.models.detection import Detector
 from spikedriven.models.detection import predict as detect
 from spikedriven.models.segmentation import Segmenter
@@ -31,8 +32,9 @@ BACKGROUND = "background"
 
 @dataclass(frozen=True)
 class Prediction:
-    """record: plain values for JSON. panels: (title, uint8 [H, W, 3]). legend: (class, colour). labels: uint8 [H, W]
-    of a segmenter, class by pixel."""
+    """record: plain values for JSON. panels: (title, uint8 [H, W, 3]). legend: (class, colour).
+    labels: uint8 [H, W] of a segmenter, class by pixel.
+    """
 
     record: dict[str, Any]
     panels: list[tuple[str, np.ndarray]]
@@ -43,10 +45,11 @@ class Prediction:
 def predict_picture(
     model: Any, data: Any, path: Path, classes: Sequence[str], score: float = 0.5, top: int = 5
 ) -> Prediction:
-    """Run a classifier, detector, segmenter or masked autoencoder, in evaluation mode, on an image file.
+    """Run a classifier, detector, segmenter or masked autoencoder, in evaluation mode, on an image
+    file.
 
-    data: the run's data configuration. classes: see `class_names`. score: detections below it are left out; top: how
-    many classes a classifier names. DataError for a file that is no image.
+    data: the run's data configuration. classes: see `class_names`. score: detections below it are
+    left out; top: how many classes a classifier names. DataError for a file that is no image.
     """
     if isinstance(model, SpikeMAE):
         return _hidden_patches(model, data, path)
@@ -60,10 +63,14 @@ def predict_picture(
 
 
 def class_names(model: Any, data: Any) -> list[str]:
-    """Names of a network's classes, by label; numbers where the data set that knows them is not on this machine.
+    """Names of a network's classes, by label: those that it was trained with; where nobody has kept
+    them, those of the data set, and numbers where that is not on this machine.
 
     Of a detector the first name, of label 0, stands for the background. data: of the run, or None.
     """
+    own = list(names.class_names(model))
+    if own:
+        return [BACKGROUND, *own] if isinstance(model, Detector) else own
     try:
         found = [] if data is None else _names_of_set(model, data)
     except SpikedrivenError:  # names are a comfort: a network trained elsewhere still predicts
@@ -77,18 +84,16 @@ def class_names(model: Any, data: Any) -> list[str]:
 
 
 def _names_of_set(model: Any, data: Any) -> list[str]:
-    if isinstance(model, Detector):
-        return [BACKGROUND, *map(str, object_classes(create_detection_dataset(data, "test")))]
-    if isinstance(model, Segmenter):
-        return list(create_maps(data, "test").classes)
-    return list(create_dataset(data.dataset, "test", data_folder(data.root)).classes)
+    found = list(create_dataset(data, "test").classes)
+    return [BACKGROUND, *found] if isinstance(model, Detector) else found
 
 
 def _class(model: Any, data: Any, path: Path, classes: Sequence[str], top: int) -> Prediction:
     sample = read_image(path, data)
     with torch.inference_mode():
         output = model(sample)
-    shares = (output.mean(0) if output.ndim == 3 else output)[0].float().softmax(0)
+    scores = (output.mean(0) if output.ndim == 3 else output)[0].float()
+    shares = scores.sigmoid() if names.has_several_labels(model) else scores.softmax(0)
     best = shares.topk(min(top, len(shares)))
     rows = [
         {"class": classes[i], "index": i, "share": share}
@@ -152,7 +157,9 @@ def _labels(model: Segmenter, data: Any, image: Image.Image, classes: Sequence[s
 
 
 def predict_labels(model: Segmenter, data: Any, image: Tensor) -> Tensor:
-    """The class of every pixel, int64 [H, W], of a picture uint8 [3, H, W], prepared and seen as in evaluation."""
+    """The class of every pixel, int64 [H, W], of a picture uint8 [3, H, W], prepared and seen
+    as in evaluation.
+    """
     views = [view[None] for view in EvalTransform(data).views(image)]
     with torch.inference_mode():
         scores = inference_of(data).scores(model, views, (image.shape[-2], image.shape[-1]))

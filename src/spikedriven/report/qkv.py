@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from spikedriven.errors import InputError
 from spikedriven.graph.trace import as_graphed
 from spikedriven.neurons import Neuron
-from spikedriven.neurons.watch import counts, largest_count, neuron_outputs
-from spikedriven.report.attention import ATTENTION
+from spikedriven.neurons.watch import counts, neuron_outputs
+from spikedriven.report.attention import attention_blocks
 
 PARTS = ("q", "k", "v")
 
@@ -21,17 +21,17 @@ def qkv_spikes(model: nn.Module, sample: Tensor) -> dict[str, np.ndarray]:
 
     sample: [1, C, H, W] or [1, T, C, H, W]. Returns "BLOCK.q", "BLOCK.k" and "BLOCK.v", each uint8
     [T, C, H, W], in the order in which they are computed, and "BLOCK.num_heads". BLOCK: qualified
-    name of the attention block.
+    name of the attention block. Q-K token attention has no v.
 
     Spikes are 0 or 1; integer neurons give counts 0..D; a network expanded to binary spikes has
-    T x D steps. They are as the neurons put them out: before heads are split, and before the pools of
-    the CIFAR10-DVS form of SDT. Raises InputError where the model has no attention block, or counts
-    above 255.
+    T x D steps. They are as the neurons put them out: before heads are split, and before the pools
+    of the CIFAR10-DVS form of SDT. Raises InputError where the model has no attention block, or
+    counts above 255.
     """
     if sample.ndim not in (4, 5) or sample.shape[0] != 1:
         found = list(sample.shape)
         raise InputError(f"expected one sample, [1, C, H, W] or [1, T, C, H, W], found {found}")
-    blocks = {name: m for name, m in model.named_modules() if isinstance(m, ATTENTION)}
+    blocks = attention_blocks(model)
     if not blocks:
         kind = type(model).__name__
         raise InputError(f"{kind} has no attention block of this package: there is no q, k or v")
@@ -49,7 +49,7 @@ def qkv_spikes(model: nn.Module, sample: Tensor) -> dict[str, np.ndarray]:
 
 
 def _bytes(neuron: Neuron, output: Tensor) -> np.ndarray:
-    most = largest_count(neuron)
+    most = neuron.levels
     if most > 255:
         raise InputError(f"counts up to {most} do not fit into bytes; levels of at most 255 do")
     return counts(neuron, output).to(torch.uint8).cpu().numpy()

@@ -1,4 +1,6 @@
-"""What a page is about: a run, or a registered network with or without trained weights; and the data to measure on."""
+"""What a page is about: a run, a registered network or one of the caller's own; and the data to
+measure on.
+"""
 
 import dataclasses
 from collections.abc import Iterator
@@ -9,18 +11,22 @@ from typing import Any, Generic, Literal, TypeVar
 import torch
 from torch import Tensor, nn
 
-from spikedriven.data import build_eval_loader, find_any_set
+from spikedriven.data import build_eval_loader, find_set, with_dataset
+from spikedriven.data.record import check_classes
 from spikedriven.errors import InputError
 from spikedriven.graph.calibrate import calibrate
+from spikedriven.graph.firing import Batches, each_batch
 from spikedriven.graph.forms import Form
+from spikedriven.graph.inputs import Inputs, graphed_method, inputs_taken
 from spikedriven.graph.trace import as_graphed
 from spikedriven.models import variant_of
+from spikedriven.models.names import class_names
 from spikedriven.models.spike_mae import SpikeMAE
-from spikedriven.training.checkpoint import locate_run
-from spikedriven.training.config import Recipe
-from spikedriven.training.recipe_io import read_recipe
-from spikedriven.training.selection import Selection, selection_of
-from spikedriven.training.target import (
+from spikedriven.recipes.reading import read_recipe
+from spikedriven.recipes.types import Recipe
+from spikedriven.runs.checkpoint import locate_run
+from spikedriven.runs.selection import Selection, selection_of
+from spikedriven.runs.target import (
     LabelledTarget,
     data_config,
     is_model_name,
@@ -37,7 +43,9 @@ class Measured(LabelledTarget):
     """A network, and the images to measure how it fires on."""
 
     data: str | None = None
-    """Data set. Default: a run's own; for a model name none, so that rates are measured on random input."""
+    """Data set. Default: a run's own; for a model name none, so that rates are measured on
+    random input.
+    """
     root: Path | None = None
     """Data folder."""
     split: Literal["test", "val", "train"] = "test"
@@ -69,8 +77,9 @@ class Request(Measured):
     maps: int = 2
     """Samples whose attention maps are shown."""
     form: Form | None = None
-    """The network whose energy is counted: released, folded or expanded. Default: folded where that changes a weight
-    layer, else released."""
+    """The network whose energy is counted: released, folded or expanded. Default: folded where that
+    changes a weight layer, else released.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -82,9 +91,11 @@ Asked = TypeVar("Asked", bound=Measured)
 
 @dataclass(frozen=True)
 class Subject(Generic[Asked]):
-    """model: in evaluation mode. trained: not random weights. run, checkpoint, recipe: of a run, else None.
-    data: labelled images to measure on, or None: measured on `noise`. selection: why this checkpoint, of a run.
-    notes: what a reader must know first."""
+    """model: in evaluation mode. trained: not random weights. run, checkpoint, recipe: of a run,
+    else None. data: labelled images to measure on, or None: measured on `given`, else on `noise`.
+    given: of a network that the caller handed in, the batches that came with it. selection: why
+    this checkpoint, of a run. notes: what a reader must know first.
+    """
 
     request: Asked
     model: Any
@@ -95,6 +106,7 @@ class Subject(Generic[Asked]):
     recipe: Recipe | None = None
     selection: Selection | None = None
     noise: Tensor | None = None
+    given: Batches | None = None
     notes: tuple[str, ...] = ()
 
     @property
@@ -114,11 +126,13 @@ class Subject(Generic[Asked]):
 
 
 def open_subject(request: Asked) -> Subject[Asked]:
-    """Load the network and find its data; random weights get batch norm statistics of what they are measured on."""
+    """Load the network and find its data; random weights get batch norm statistics of what they
+    are measured on.
+    """
     named = is_model_name(request.target)
     unsaid = request.num_classes is None and request.checkpoint is None
     if named and unsaid and request.data is not None and has_classes(request.target):
-        classes = find_any_set(request.data).num_classes
+        classes = find_set(request.data).facts.num_classes
         if (
             classes != variant_of(request.target).num_classes
         ):  # else the weights that ship still fit
@@ -135,6 +149,19 @@ def open_subject(request: Asked) -> Subject[Asked]:
     return _with_notes(subject)
 
 
+def subject_of(model: nn.Module, given: Batches) -> Subject[Request]:
+    """A network of the caller's own, measured on the batches that came with it; its weights
+    stay as they are.
+    """
+    if isinstance(given, Iterator):
+        given = list(given)  # each measurement reads them
+    note = (
+        "A network handed in from Python: rates and energies were measured on the batches that "
+        "came with it."
+    )
+    return Subject(Request(type(model).__name__), model, True, None, given=given, notes=(note,))
+
+
 def has_classes(name: str) -> bool:
     """Whether a registered network tells classes apart; one for masked pre-training does not."""
     return variant_of(name).num_classes is not None
@@ -144,7 +171,8 @@ def refuse_pretraining(model: nn.Module, name: str) -> None:
     """InputError for a network that hides most of its input at random and has no classes."""
     if isinstance(model, SpikeMAE):
         raise InputError(
-            f"{name} is a network for masked pre-training: it hides most of each image at random and has no classes. "
+            f"{name} is a network for masked pre-training: it hides most of each image at random "
+            "and has no classes. "
             "Look at the classifier that is fine-tuned from it instead"
         )
 
@@ -153,29 +181,32 @@ def _data(loaded: Any, request: Measured) -> Any:
     if loaded.data is None and request.data is None:
         return None
     data = data_config(loaded, request, request.data or "", request.root)
-    return dataclasses.replace(
-        data, dataset=request.data or data.dataset, root=request.root or data.root
-    )
+    data = with_dataset(data, request.data or data.dataset)
+    return dataclasses.replace(data, root=request.root or data.root)
 
 
 def _with_notes(subject: Subject[Asked]) -> Subject[Asked]:
     notes, noise = [], None
     if isinstance(subject.model, SpikeMAE):
         notes.append(
-            "Masked pre-training: firing rates, energy and the addition-only check are those of the encoder on whole "
-            "images, which is what a classifier starts from. The decoder is an ordinary float network and not counted."
+            "Masked pre-training: firing rates, energy and the addition-only check are those of "
+            "the encoder on whole "
+            "images, which is what a classifier starts from. The decoder is an ordinary float "
+            "network and not counted."
         )
     if subject.data is None:
         noise = random_batch(subject.model, NOISE)
         notes.append(
-            f"Random input: rates and energies were measured on {NOISE} samples of noise, not on images."
+            f"Random input: rates and energies were measured on {NOISE} samples of noise, not on "
+            "images."
         )
     if not subject.trained:
         batch = noise if noise is not None else first_batch(subject)
         calibrate(subject.model, batch)
         notes.insert(
             0,
-            "Random weights: no checkpoint was given. Rates, energies and maps show what the architecture does "
+            "Random weights: no checkpoint was given. Rates, energies and maps show what the "
+            "architecture does "
             "(batch norms set to the statistics of the input), not what a trained network does.",
         )
     return dataclasses.replace(subject, noise=noise, notes=tuple(notes))
@@ -186,7 +217,8 @@ def first_batch(subject: Subject[Any]) -> Tensor:
 
 
 def open_loader(subject: Subject[Any], most: int, **options: Any) -> Any:
-    """A loader over at most `most` images (0: all) of the split, evenly spaced, since many sets are sorted by class.
+    """A loader over at most `most` images (0: all) of the split, evenly spaced, since many sets are
+    sorted by class.
 
     options: more keywords of the loader.
     """
@@ -194,6 +226,10 @@ def open_loader(subject: Subject[Any], most: int, **options: Any) -> Any:
     request = subject.request
     options = {"batch_size": request.batch_size, **options}
     loader: Any = build_eval_loader(subject.data, request.split, **options)
+    if not isinstance(subject.model, SpikeMAE):
+        check_classes(
+            class_names(subject.model), tuple(loader.dataset.classes), subject.data.dataset
+        )
     every = -(-len(loader.dataset) // most) if most else 1
     return (
         loader
@@ -202,9 +238,14 @@ def open_loader(subject: Subject[Any], most: int, **options: Any) -> Any:
     )
 
 
-def batches(subject: Subject[Any]) -> Iterator[tuple[Tensor, Tensor | None]]:
-    """(input, labels) to measure rates on; noise has no labels."""
-    if subject.noise is not None:
+def batches(subject: Subject[Any]) -> Iterator[tuple[Inputs, Tensor | None]]:
+    """(input, labels) to measure rates on; noise has no labels, and those of given batches are
+    not read.
+    """
+    if subject.given is not None:
+        taken = inputs_taken(graphed_method(subject.model))
+        yield from ((batch, None) for batch in each_batch(subject.given, taken))
+    elif subject.noise is not None:
         yield subject.noise, None
     else:
         yield from open_loader(subject, subject.request.images)

@@ -25,9 +25,12 @@ def accuracy(found: Findings) -> Html:
         )
         return section("accuracy", "Accuracy", tag("p", f"Not measured: {why}."))
     return section(
-        "accuracy", "Accuracy", _summary(found, found.accuracy), _confusions(found.accuracy, found.classes),
+        "accuracy",
+        "Accuracy",
+        _summary(found, found.accuracy),
+        _confusions(found.accuracy, found.classes),
         _per_class(found.accuracy, found.classes),
-    )  # fmt: skip
+    )
 
 
 def _summary(found: Findings, result: Accuracy) -> Html:
@@ -35,7 +38,8 @@ def _summary(found: Findings, result: Accuracy) -> Html:
     of = "all" if result.count == found.split_size else f"{result.count} evenly spaced of"
     return tag(
         "p",
-        f"Top-1 {result.top1:.2f} %, top-5 {result.top5:.2f} %, cross entropy {result.loss:.4f}, on {of} "
+        f"Top-1 {result.top1:.2f} %, top-5 {result.top5:.2f} %, cross entropy {result.loss:.4f}, "
+        f"on {of} "
         f"{found.split_size} images of split {split} of {described(data) if data else ''}.",
     )
 
@@ -87,7 +91,8 @@ def predictions(found: Findings) -> Html:
         )
         return section("predictions", "Sample predictions", tag("p", f"None: {why}."))
     text = (
-        f"Of the {found.images} images that rates were measured on: the first that are wrong and the first that are "
+        f"Of the {found.images} images that rates were measured on: the first that are wrong and "
+        "the first that are "
         "right, in the order of the set. The share is the softmax of the mean logits."
     )
     cards = tag("ul", join(_card(found, sample) for sample in found.samples), class_="cards")

@@ -1,7 +1,7 @@
 """Is the network addition-only: as it is, and after folding."""
 
 from spikedriven.graph.audit import ADDITION, BROKEN, FOLDS, VERDICTS, AuditReport, AuditRow
-from spikedriven.graph.fuse import CHECK_SIZE, TOLERANCE
+from spikedriven.graph.equality import CHECK_SIZE, TOLERANCE
 from spikedriven.report.findings import Findings
 from spikedriven.report.html import Html, details, join, section, table, tag
 
@@ -12,11 +12,29 @@ HEADER = ("module", "op", "operands", "class", "verdict", "why")
 
 def audit(found: Findings) -> Html:
     return section(
-        "audit", "Addition-only?",
-        tag("p", "Kinds of values follow from where they come from in the exported program; no number decides."),
+        "audit",
+        "Addition-only?",
+        tag(
+            "p",
+            "Kinds of values follow from where they come from in the exported program; no number "
+            "decides.",
+        ),
         _report("As released", found.released, found.released.verdict().splitlines()[0]),
-        _report("After folding", found.folded, _folded_verdict(found.folded)),
-    )  # fmt: skip
+        _folded(found),
+    )
+
+
+def _folded(found: Findings) -> Html:
+    if isinstance(found.folded, AuditReport):
+        return _report("After folding", found.folded, _folded_verdict(found))
+    why = f"Not done: {found.folded}"
+    return join(
+        [
+            tag("h3", "After folding"),
+            tag("p", why),
+            tag("p", found.released.verdict().splitlines()[-1]),
+        ]
+    )
 
 
 def _report(title: str, report: AuditReport, verdict: str) -> Html:
@@ -43,12 +61,17 @@ def _to_act_on(row: AuditRow) -> bool:
     return row.verdict != ADDITION and not (row.verdict == FOLDS and row.op == "batchnorm")
 
 
-def _folded_verdict(report: AuditReport) -> str:
+def _folded_verdict(found: Findings) -> str:
+    report = found.folded
+    assert isinstance(report, AuditReport)
     if report.neurons == 0:
         return report.verdict()
+    own = found.subject.given is not None
+    on = "the first given examples" if own else f"random input of at most {CHECK_SIZE} pixels"
     return (
-        f"{report.verdict().splitlines()[1]} This is the network with every linear chain folded and integer neurons "
-        f"made binary. It was run beside the released one in float64 on random input of at most {CHECK_SIZE} pixels: "
+        f"{report.verdict().splitlines()[1]} This is the network with every linear chain folded "
+        "and integer neurons "
+        f"made binary. It was run beside the released one in float64 on {on}: "
         f"outputs differ by less than {TOLERANCE:g} of the largest."
     )
 

@@ -1,4 +1,6 @@
-"""Figures per class, and predictions drawn on images, of segmenters (and whatever else is no classifier)."""
+"""Figures per class, and predictions drawn on images, of segmenters (and whatever else is no
+classifier).
+"""
 
 from spikedriven.report.dense import Dense, Drawn
 from spikedriven.report.html import Html, bar, join, section, table, tag

@@ -18,11 +18,19 @@ def energy(found: Findings) -> Html:
     first = found.energies["sdt"]
     basis = first.measurement.basis()
     return section(
-        "energy", "Energy",
-        tag("p", f"{basis[0].upper()}{basis[1:]}. No leakage of chips, no router. {_padding(first)}"),
-        _doubts(found), _silent(first), _totals(found), _comparison(found), _figure(found),
-        tag("h3", "Layer by layer"), join(_layers(report) for report in found.energies.values()),
-    )  # fmt: skip
+        "energy",
+        "Energy",
+        tag(
+            "p", f"{basis[0].upper()}{basis[1:]}. No leakage of chips, no router. {_padding(first)}"
+        ),
+        _doubts(found),
+        _silent(first),
+        _totals(found),
+        _comparison(found),
+        _figure(found),
+        tag("h3", "Layer by layer"),
+        join(_layers(report) for report in found.energies.values()),
+    )
 
 
 def _padding(report: EnergyReport) -> str:
@@ -40,17 +48,26 @@ def _doubts(found: Findings) -> Html:
 def _silent(report: EnergyReport) -> Html:
     if not report.silent:
         return Html("")
-    text = f"{len(report.silent)} of {len(report.rows)} layers read no spike at all (first: {report.silent[0]})."
+    text = (
+        f"{len(report.silent)} of {len(report.rows)} layers read no spike at all (first: "
+        f"{report.silent[0]})."
+    )
     return tag("p", tag("strong", "Note. "), text, class_="warning")
 
 
 def _totals(found: Findings) -> Html:
     rows = [
-        (name, report.technology.name, f"{report.total_mj:.4g}", f"{report.arithmetic_mj:.4g}",
-         "not counted" if report.memory is None else f"{report.memory_mj:.4g}", f"{report.macs:.4g}",
-         f"{report.acs:.4g}")
+        (
+            name,
+            report.technology.name,
+            f"{report.total_mj:.4g}",
+            f"{report.arithmetic_mj:.4g}",
+            "not counted" if report.memory is None else f"{report.memory_mj:.4g}",
+            f"{report.macs:.4g}",
+            f"{report.acs:.4g}",
+        )
         for name, report in found.energies.items()
-    ]  # fmt: skip
+    ]
     header = ("convention", "prices", "mJ", "arithmetic", "memory", "MACs", "ACs")
     rules = [
         tag(
@@ -87,8 +104,10 @@ def _comparison(found: Findings) -> Html:
 def _break_even(found: Findings, doubtful: bool) -> str:
     c, (low, high) = found.energies["sdt"].comparison, BREAK_EVEN
     text = (
-        f"With memory traffic, the published break-even with a quantised ANN is {low:.1%} to {high:.1%} spikes per "
-        f"input and binary step (arXiv 2409.08290); here it is {c.mean_rate:.1%} over {c.steps} binary steps"
+        f"With memory traffic, the published break-even with a quantised ANN is {low:.1%} to "
+        f"{high:.1%} spikes per "
+        f"input and binary step (arXiv 2409.08290); here it is {c.mean_rate:.1%} over {c.steps} "
+        "binary steps"
     )
     if doubtful:
         return f"{text}."
@@ -112,7 +131,8 @@ def _figure(found: Findings) -> Html:
     report = found.energies[DRAWN]
     data = base64.b64encode(energy_figure(report, found.subject.name)).decode()
     alt = (
-        f"Energy by layer under convention {DRAWN}, arithmetic and memory stacked, beside the ANN of the same shape; "
+        f"Energy by layer under convention {DRAWN}, arithmetic and memory stacked, beside the ANN "
+        "of the same shape; "
         "the tables that follow have the figures"
     )
     picture = tag("img", src=f"data:image/png;base64,{data}", alt=alt, width=960, class_="wide")

@@ -1,5 +1,7 @@
 """Firing rates of neurons per time step, and the maps of attention blocks."""
 
+import shlex
+
 import matplotlib
 import numpy as np
 
@@ -55,13 +57,21 @@ def _row(layer: LayerFiring, steps: int, largest: float) -> tuple[object, ...]:
 
 
 def _explained(found: Findings, largest: float) -> str:
-    what = "images" if found.subject.noise is None else "samples of noise"
+    what = "samples of noise" if found.subject.noise is not None else _examples(found)
     return (
-        f"Spikes of every layer of neurons per neuron and time step, mean over {found.images} {what}; the stronger the "
-        f"cell's colour, the more, up to {largest:.3f}. {_integers(found)} Fire in an image: the share of neurons with "
-        f"a spike at any step, mean over the {what}. Never fire: the share of neurons without a spike in all of them. "
+        f"Spikes of every layer of neurons per neuron and time step, mean over {found.images} "
+        f"{what}; the stronger the "
+        f"cell's colour, the more, up to {largest:.3f}. {_integers(found)} Fire in an image: the "
+        "share of neurons with "
+        f"a spike at any step, mean over the {what}. Never fire: the share of neurons without a "
+        "spike in all of them. "
         "A neuron is one channel at one position."
     )
+
+
+def _examples(found: Findings) -> str:
+    """A network of the caller's own may read something else than images."""
+    return "images" if found.subject.given is None else "examples"
 
 
 def _integers(found: Findings) -> str:
@@ -91,8 +101,10 @@ def attention(found: Findings) -> Html:
     if not found.maps:
         return section("attention", "Attention maps", tag("p", _why_none(found)))
     text = (
-        "Firing rate of each position, averaged over channels, over the image: of the value V, and of what attention "
-        "leaves of it (Spike-driven Transformer, NeurIPS 2023, figure 3). Each row has its own scale, from 0 to the "
+        "Firing rate of each position, averaged over channels, over the image: of the value V, and "
+        "of what attention "
+        "leaves of it (Spike-driven Transformer, NeurIPS 2023, figure 3). Each row has its own "
+        "scale, from 0 to the "
         "rate in its last column; where nothing fires, the image stays grey."
     )
     return section(
@@ -108,10 +120,13 @@ def _why_none(found: Findings) -> str:
     if found.subject.noise is not None:
         return (
             "None: rates were measured on noise. Name a data set with --data, or use the command "
-            f"spikedriven attention {found.subject.request.target} IMAGE."
+            f"spikedriven attention {shlex.quote(str(found.subject.request.target))} IMAGE."
         )
     if found.dense is not None:
-        return "None: the page shows maps of classifiers. See spikedriven attention for a picture of yours."
+        return (
+            "None: the page shows maps of classifiers. See spikedriven attention for a picture of "
+            "yours."
+        )
     return "None: this network has no attention block of this package, or no maps were asked for."
 
 
@@ -145,5 +160,8 @@ def _maps(found: Findings, sample: Sample, maps: list[FiringMap]) -> Html:
 
 def _map(image: np.ndarray, one: FiringMap, step: int, largest: float) -> Cell:
     rates = one.rates[step]
-    alt = f"{one.label}, step {step + 1}: mean rate {float(rates.mean()):.3f}, highest {float(rates.max()):.3f}"
+    alt = (
+        f"{one.label}, step {step + 1}: mean rate {float(rates.mean()):.3f}, highest "
+        f"{float(rates.max()):.3f}"
+    )
     return Cell(tag("td", img(overlay(image, rates, largest), alt, SIDE)))

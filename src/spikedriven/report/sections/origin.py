@@ -2,21 +2,36 @@
 
 import shlex
 
+from spikedriven.recipes.reading import recipe_to_yaml
 from spikedriven.report.environment import environment
 from spikedriven.report.findings import Findings
 from spikedriven.report.html import Html, details, section, table, tag
-from spikedriven.training.recipe_io import recipe_to_yaml
 
 
 def origin(found: Findings) -> Html:
     return section(
-        "origin", "How this was made", tag("h3", "Commands"), _commands(found), tag("h3", "Environment of this page"),
-        tag("p", "Of the measurements on this page; the log of a run does not record the machine it trained on."),
-        table("Versions and machine", ("what", "value"), _environment(found)), _recipe(found),
-    )  # fmt: skip
+        "origin",
+        "How this was made",
+        tag("h3", "Commands"),
+        _commands(found),
+        tag("h3", "Environment of this page"),
+        tag(
+            "p",
+            "Of the measurements on this page; the log of a run does not record the machine it "
+            "trained on.",
+        ),
+        table("Versions and machine", ("what", "value"), _environment(found)),
+        _recipe(found),
+    )
 
 
 def _commands(found: Findings) -> Html:
+    if found.subject.given is not None:
+        text = (
+            "From Python: spikedriven.report.write_report(model, out, batches), with the network "
+            "and its batches."
+        )
+        return tag("p", text)
     lines = [shlex.join(words) for words in commands(found)]
     return tag(
         "pre", tag("code", "\n".join(lines)), tabindex=0, role="group", aria_label="Commands"
@@ -26,6 +41,8 @@ def _commands(found: Findings) -> Html:
 def commands(found: Findings) -> list[list[str]]:
     """Command lines that compute again what the page shows."""
     subject, request = found.subject, found.subject.request
+    if subject.given is not None:
+        return []  # no command knows a network that was handed in
     named = _options(request, ("checkpoint", "num_classes", "img_size", "time_steps"))
     data, form = _options(request, ("data", "root")), _options(request, ("form",))
     lines = []

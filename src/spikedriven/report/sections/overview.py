@@ -1,11 +1,18 @@
-"""What the page is about, in one screen: notes a reader must know first, the main figures, the network's parts."""
+"""What the page is about, in one screen: notes a reader must know first, the main figures, the
+network's parts.
+"""
+
+from collections import Counter
 
 from torch import nn
 
+from spikedriven.graph.audit import AuditReport
+from spikedriven.graph.quantization import record_of
+from spikedriven.layers.quantized import QuantizedLayer
 from spikedriven.report.findings import Findings
 from spikedriven.report.html import Html, join, section, table, tag
 from spikedriven.report.subject import Request, Subject
-from spikedriven.training.selection import OPTIMISTIC
+from spikedriven.runs.selection import OPTIMISTIC
 
 
 def overview(found: Findings) -> Html:
@@ -13,8 +20,8 @@ def overview(found: Findings) -> Html:
 
 
 def notes(found: Findings) -> Html:
-    """What a reader must know first: random weights or input, what else leaves no grounds for a verdict, and images
-    that were chosen on.
+    """What a reader must know first: random weights or input, what else leaves no grounds for a
+    verdict, and images that were chosen on.
     """
     measured = [doubt for doubt in found.measurement.doubts if doubt not in found.subject.doubts]
     lines = [*found.subject.notes, *(f"No verdict: {doubt}." for doubt in measured)]
@@ -41,17 +48,30 @@ def key_figures(found: Findings) -> Html:
     figures = {
         name: value,
         "parameters": f"{_count(found.subject.model):,}",
+        **_integers(found.subject.model),
         "mean input rate": f"{report.comparison.mean_rate:.1%} per binary step",
         "energy, convention sdt": f"{report.total_mj:.4g} mJ per image ({found.measurement.form})",
         "spikes per image": f"{found.measurement.spikes:,.0f}",
         "as released": _adds(found.released.ok_as_released, found),
-        "after folding": _adds(found.folded.ok, found),
+        "after folding": _adds(found.folded.ok, found)
+        if isinstance(found.folded, AuditReport)
+        else "not folded",
     }
     return tag(
         "dl",
         join(tag("div", tag("dt", k), tag("dd", v)) for k, v in figures.items()),
         class_="figures",
     )
+
+
+def _integers(model: nn.Module) -> dict[str, str]:
+    """Bits and size of integer weights, where there are such."""
+    record = record_of(model)
+    if record is None:
+        return {}
+    counts = Counter(layer.bits for layer in record.layers.values())
+    bits = ", ".join(f"{bits} bits in {count} layers" for bits, count in sorted(counts.items()))
+    return {"integer weights": f"{bits}; {record.weight_bytes() / 1e6:.3g} MB"}
 
 
 def _adds(ok: bool, found: Findings) -> str:
@@ -70,10 +90,11 @@ def parts(found: Findings) -> Html:
     rows.append(
         ("all", type(model).__name__, f"{_count(model):,}", f"{_count(model, trained=True):,}")
     )
-    shape = " x ".join(map(str, model.example_input().shape[1:]))
+    shapes = " and ".join(" x ".join(map(str, shape)) for shape in found.inputs)
     steps = found.measurement.time_steps
-    classes = f", {model.num_classes} classes" if model.num_classes else ""
-    text = f"{found.subject.network}{_changes(found)}, {steps} time steps, input {shape}{classes}."
+    known = None if found.subject.given is not None else model.num_classes
+    classes = f", {known} classes" if known else ""
+    text = f"{found.subject.network}{_changes(found)}, {steps} time steps, input {shapes}{classes}."
     header = ("part", "class", "parameters", "trainable")
     return join([tag("p", text), table("Parameters by part", header, rows, (2, 3))])
 
@@ -87,4 +108,9 @@ def _changes(found: Findings) -> str:
 
 
 def _count(module: nn.Module, trained: bool = False) -> int:
-    return sum(p.numel() for p in module.parameters() if p.requires_grad or not trained)
+    integers = (
+        0
+        if trained
+        else sum(m.weight.numel() for m in module.modules() if isinstance(m, QuantizedLayer))
+    )
+    return integers + sum(p.numel() for p in module.parameters() if p.requires_grad or not trained)

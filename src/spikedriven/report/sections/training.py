@@ -28,8 +28,17 @@ CHARTS = (
 
 #: Columns of the table of evaluations, where present.
 EVALUATED = (
-    "top1", "top5", "explained", "miou", "pixel_accuracy", "box_map", "box_map50", "segm_map", "segm_map50", "loss",
-)  # fmt: skip
+    "top1",
+    "top5",
+    "explained",
+    "miou",
+    "pixel_accuracy",
+    "box_map",
+    "box_map50",
+    "segm_map",
+    "segm_map50",
+    "loss",
+)
 
 
 def training(found: Findings) -> Html:
@@ -86,9 +95,13 @@ def dead_or_saturated(history: History) -> Html:
     if not rows:
         return tag(
             "p",
-            f"{basis}, no layer of neurons was dead (no neuron fired) or saturated (all fired always).",
+            f"{basis}, no layer of neurons was dead (no neuron fired) or saturated (all fired "
+            "always).",
         )
-    text = f"{basis}, these layers of neurons were dead (no neuron fired) or saturated (all fired always)."
+    text = (
+        f"{basis}, these layers of neurons were dead (no neuron fired) or saturated (all fired "
+        "always)."
+    )
     header = ("layer", "state", "evaluations", "first at step", "last at step")
     return join([tag("p", text), table("Dead and saturated layers", header, rows, (2, 3, 4))])
 

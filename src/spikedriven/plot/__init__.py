@@ -1,0 +1,10 @@
+"""Figures of a network: ``spikedriven.plot.raster(model, image)`` and its neighbours.
+
+Each function returns a figure of matplotlib's: notebooks show it, ``figure.savefig("a.png")``
+writes it. Reports draw themselves: ``spikedriven.energy(model, images).plot()``.
+"""
+
+from spikedriven.plot.architecture import architecture
+from spikedriven.plot.networks import attention, energy, raster, rates
+
+__all__ = ["architecture", "attention", "energy", "raster", "rates"]
