@@ -1,12 +1,14 @@
-"""Small detectors on two natural image sets that pip can fetch: tree crowns from the air, nuclei under a microscope.
+"""Small detectors on two natural image sets that pip can fetch: tree crowns from the air, nuclei
+under a microscope.
 
     python examples/natural_images.py nuclei
     python examples/natural_images.py trees --steps 600
 
-The images come out of the wheels of deepforest (MIT; aerial images with boxes of tree crowns) and stardist (BSD-3; one
-microscope image with masks of 125 nuclei); neither package is installed, and none of their code is run. They are cut
-into tiles, written in COCO's layout, and read by the reader of COCO. A few dozen tiles from one or two pictures are a
-check that training works on natural images, not a benchmark. Needs pip install 'spikedriven[det]'.
+The images come out of the wheels of deepforest (MIT; aerial images with boxes of tree crowns) and
+stardist (BSD-3; one microscope image with masks of 125 nuclei); neither package is installed, and
+none of their code is run. They are cut into tiles, written in COCO's layout, and read by the reader
+of COCO. A few dozen tiles from one or two pictures are a check that training works on natural
+images, not a benchmark. Needs pip install 'spikedriven[det]'.
 """
 
 import argparse
@@ -25,12 +27,12 @@ import torch
 from PIL import Image
 
 from spikedriven.data.detection import DetectionDataConfig
+from spikedriven.data.detection.batches import EvalDetections
 from spikedriven.data.detection.coco import CocoInstances
-from spikedriven.data.detection.loaders import DetectionBatches, EvalDetections
 from spikedriven.data.loaders import TrainLoader
 from spikedriven.models.detection import create_detector
+from spikedriven.runs.distributed import World
 from spikedriven.tasks.detection import measure_map
-from spikedriven.training.distributed import World
 
 #: Versions whose pictures this script knows; results are comparable only on the same ones.
 PACKAGES = {"trees": ("deepforest", "2.1.0"), "nuclei": ("stardist", "0.9.2")}
@@ -45,17 +47,34 @@ PLATFORM = (
 #: Side of a tile, step between tiles of the train part, and what its sides are resized to.
 TILES = {"trees": (256, 192, (256, 288, 320)), "nuclei": (128, 64, (192, 224, 256))}
 BODY = {
-    "embed_dims": [32, 48, 64, 64], "depths": [0, 1, 1, 1, 0], "strides": [4, 1, 2, 2, 1], "num_heads": 4,
+    "embed_dims": [32, 48, 64, 64],
+    "depths": [0, 1, 1, 1, 0],
+    "strides": [4, 1, 2, 2, 1],
+    "num_heads": 4,
     "mlp_ratio": 2,
-}  # fmt: skip
+}
 COMMON: dict[str, Any] = {
-    "backbone": "e_spikeformer_3m", "backbone_args": BODY, "out_indices": [1, 2, 3], "num_classes": 1, "width": 48,
-}  # fmt: skip
+    "backbone": "e_spikeformer_3m",
+    "backbone_args": BODY,
+    "out_indices": [1, 2, 3],
+    "num_classes": 1,
+    "width": 48,
+}
 HEADS: dict[str, dict[str, Any]] = {
     "trees": {"convs": 2, "extra_levels": 0, "anchor_scales": [3, 5], "detections": 100},
-    "nuclei": {"convs": 2, "extra_levels": 0, "anchor_scales": [4, 7], "mask_width": 24, "head_width": 128,
-               "proposals": 200, "rpn_samples": 128, "roi_samples": 64, "finest": 28, "detections": 100},
-}  # fmt: skip
+    "nuclei": {
+        "convs": 2,
+        "extra_levels": 0,
+        "anchor_scales": [4, 7],
+        "mask_width": 24,
+        "head_width": 128,
+        "proposals": 200,
+        "rpn_samples": 128,
+        "roi_samples": 64,
+        "finest": 28,
+        "detections": 100,
+    },
+}
 
 
 def fetch(name: str, version: str, folder: Path) -> zipfile.ZipFile:
@@ -73,7 +92,9 @@ def open_image(wheel: zipfile.ZipFile, name: str) -> np.ndarray:
 
 
 def trees(wheel: zipfile.ZipFile, part: str) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Aerial image uint8 [H, W, 3] and masks of the boxes of its tree crowns; train and test are different places."""
+    """Aerial image uint8 [H, W, 3] and masks of the boxes of its tree crowns; train and test
+    are different places.
+    """
     place = {
         "train": "2019_YELL_2_528000_4978000_image_crop2",
         "test": "2019_YELL_2_541000_4977000_image_crop",
@@ -91,7 +112,9 @@ def trees(wheel: zipfile.ZipFile, part: str) -> tuple[np.ndarray, list[np.ndarra
 
 
 def nuclei(wheel: zipfile.ZipFile, part: str) -> tuple[np.ndarray, list[np.ndarray]]:
-    """Microscope image as RGB uint8 and masks of its nuclei; the lowest quarter of the picture is the test part."""
+    """Microscope image as RGB uint8 and masks of its nuclei; the lowest quarter of the picture
+    is the test part.
+    """
     grey = open_image(wheel, "stardist/data/images/img2d.tif").astype(np.float32)
     numbers = open_image(wheel, "stardist/data/images/mask2d.tif")
     low, high = np.percentile(grey, (1, 99.8))
@@ -143,10 +166,17 @@ def add_tile(
             continue
         ys, xs = np.nonzero(inside)
         box = [int(xs.min()), int(ys.min()), int(np.ptp(xs)) + 1, int(np.ptp(ys)) + 1]
-        content["annotations"].append({
-            "id": len(content["annotations"]) + 1, "image_id": number, "category_id": 1, "iscrowd": 0, "bbox": box,
-            "area": int(inside.sum()), "segmentation": {"size": [height, width], "counts": run_lengths(inside)},
-        })  # fmt: skip
+        content["annotations"].append(
+            {
+                "id": len(content["annotations"]) + 1,
+                "image_id": number,
+                "category_id": 1,
+                "iscrowd": 0,
+                "bbox": box,
+                "area": int(inside.sum()),
+                "segmentation": {"size": [height, width], "counts": run_lengths(inside)},
+            }
+        )
 
 
 def run_lengths(mask: np.ndarray) -> list[int]:
@@ -176,14 +206,13 @@ def main() -> None:
     cfg = DetectionDataConfig(sizes=sizes, max_size=max(sizes), test_size=sizes[1], workers=0)
     torch.manual_seed(0)
     model = create_detector(
-        "mask_rcnn" if arguments.kind == "nuclei" else "retinanet", **COMMON, **HEADS[arguments.kind],
-        min_size=cfg.test_size, max_size=cfg.max_size,
-    )  # fmt: skip
-    train(
-        model,
-        TrainLoader(cfg, train_set, 4, seed=0, batches=DetectionBatches(cfg, train_set, 0)),
-        arguments,
+        "mask_rcnn" if arguments.kind == "nuclei" else "retinanet",
+        **COMMON,
+        **HEADS[arguments.kind],
+        min_size=cfg.test_size,
+        max_size=cfg.max_size,
     )
+    train(model, TrainLoader(cfg, train_set, 4, seed=0), arguments)
     samples = EvalDetections(test_set)
     loader = torch.utils.data.DataLoader(samples, batch_size=4, collate_fn=samples.collate)
     with torch.inference_mode():
@@ -209,7 +238,8 @@ def train(model: Any, loader: TrainLoader, arguments: argparse.Namespace) -> Non
             step += 1
             if step % 20 == 0 or step == 1:
                 print(
-                    f"step {step}/{arguments.steps}  loss {loss.item():.3f}  {time.time() - began:.0f} s",
+                    f"step {step}/{arguments.steps}  loss {loss.item():.3f}  "
+                    f"{time.time() - began:.0f} s",
                     flush=True,
                 )
             if step == arguments.steps:

@@ -37,7 +37,9 @@ def encoded(pixels: np.ndarray, kind: str) -> bytes:
 
 
 def write_nuclei(folder: Path, version: str = "0.9.2") -> Path:
-    """Two nuclei in the upper three quarters of a picture of 64 x 64, one in the lowest quarter of twice its height."""
+    """Two nuclei in the upper three quarters of a picture of 64 x 64, one in the lowest quarter
+    of twice its height.
+    """
     grey = np.random.default_rng(0).integers(100, 200, (128, 64)).astype(np.uint16)
     numbers = np.zeros((128, 64), np.uint16)
     for number, (top, left) in enumerate([(4, 6), (40, 30), (104, 8)], start=1):
