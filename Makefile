@@ -12,15 +12,15 @@ BEGAN := $(shell date +%s)
 ISA_ARGS ?=
 BUILD_TOOLS := scikit-build-core nanobind cmake ninja
 
-NATIVE := CMakeLists.txt $(wildcard src/spikedriven/engine/native/*)
+NATIVE := CMakeLists.txt $(wildcard csrc/*/* csrc/*.cpp)
 
-.PHONY: demo test test-isa test-lowest native check-python check-compiler lint clean
+.PHONY: demo test test-isa test-lowest native docs check-python check-compiler lint clean
 
 demo: $(VENV)/.installed
 	"$(VENV)/bin/python" tools/demo.py --out "$(RUN)" --began $(BEGAN)
 
 test: check-compiler $(VENV)/.installed-test
-	"$(VENV)/bin/python" -m pytest -n $(WORKERS) -p no:randomly $(PYTEST_ARGS)
+	"$(VENV)/bin/python" -m pytest -n $(WORKERS) --dist worksteal -p no:randomly $(PYTEST_ARGS)
 
 # The tests of arithmetic for each instruction set of this machine, with 1 and 2 threads, in a random order.
 test-isa: check-compiler $(VENV)/.installed-test
@@ -29,10 +29,15 @@ test-isa: check-compiler $(VENV)/.installed-test
 # The same tests with the lowest version of every dependency that pyproject.toml promises, build tools included.
 # Warnings are no errors here: old packages meet young ones that they did not know.
 test-lowest: check-compiler $(LOWEST)/.installed
-	"$(LOWEST)/bin/python" -m pytest -n $(WORKERS) -p no:randomly -W default $(PYTEST_ARGS)
+	"$(LOWEST)/bin/python" -m pytest -n $(WORKERS) --dist worksteal -p no:randomly -W default $(PYTEST_ARGS)
 
 lint: $(VENV)/.installed-dev
 	"$(VENV)/bin/ruff" check . && "$(VENV)/bin/ruff" format --check . && "$(VENV)/bin/mypy"
+
+# The book as a site in docs/_build/html. Notebooks run on the way; every warning is an error.
+docs: $(VENV)/.installed-docs
+	"$(VENV)/bin/python" -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "The book: docs/_build/html/index.html"
 
 # Each installs in one go, because each installation compiles the engine.
 $(VENV)/.installed: pyproject.toml constraints.txt $(NATIVE) | check-python
@@ -47,6 +52,10 @@ $(VENV)/.installed-dev: pyproject.toml constraints.txt $(NATIVE) | check-python
 	$(call install,.[dev])
 	@touch "$(VENV)/.installed" "$(VENV)/.installed-test" "$@"
 
+$(VENV)/.installed-docs: pyproject.toml constraints.txt $(NATIVE) | check-python
+	$(call install,.[docs])
+	@touch "$(VENV)/.installed" "$@"
+
 $(LOWEST)/.installed: pyproject.toml tools/lowest.py $(NATIVE) | check-python
 	@"$(LOWEST)/bin/python" -m pip --version >/dev/null 2>&1 || $(PYTHON) -m venv "$(LOWEST)"
 	"$(LOWEST)/bin/python" tools/lowest.py > "$(LOWEST)/lowest.txt"
@@ -60,12 +69,12 @@ define install
 	@"$(VENV)/bin/python" -m pip install --quiet --constraint constraints.txt --editable "$(1)" || { \
 	  echo "The installation failed; the lines above say why. If pip cannot reach PyPI, give it a proxy (HTTPS_PROXY=http://host:port)," >&2; \
 	  echo "a mirror (PIP_INDEX_URL=https://...), or a folder of wheels (PIP_NO_INDEX=1 PIP_FIND_LINKS=/folder), and run make again." >&2; exit 1; }
-	@ls src/spikedriven/engine/_native.* >/dev/null 2>&1 || { \
+	@ls src/spikedriven/kernels/_native.* >/dev/null 2>&1 || { \
 	  echo "Note: the C++ engine was not compiled; compiled programs run on PyTorch and are slower. To see why:" >&2; \
 	  echo "      \"$(VENV)/bin/python\" -m pip install --verbose --no-deps --editable ." >&2; }
 endef
 
-# After a change in src/spikedriven/engine/native: compiles what changed into the source tree of an editable install.
+# After a change in csrc: compiles what changed into the source tree of an editable install.
 native:
 	@"$(VENV)/bin/python" -c "import cmake, nanobind, ninja" 2>/dev/null || "$(VENV)/bin/python" -m pip install --quiet cmake nanobind ninja
 	@scripts=$$("$(VENV)/bin/python" -c "import sysconfig; print(sysconfig.get_path('scripts'))") && export PATH="$$scripts:$$PATH" && \
@@ -85,4 +94,4 @@ check-compiler:
 	  echo "Missing: a C++ compiler, which the tests of torch.compile and of the compiled engine need (on Debian and Ubuntu: apt install g++)" >&2; exit 1; }
 
 clean:
-	rm -rf build dist .pytest_cache .ruff_cache .mypy_cache .hypothesis
+	rm -rf build dist docs/_build .pytest_cache .ruff_cache .mypy_cache .hypothesis

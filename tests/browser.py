@@ -1,4 +1,5 @@
-"""Headless Chromium for the tests of pages. Importing this skips a module where the machine has none.
+"""Headless Chromium for the tests of pages. Importing this skips a module where the machine has
+none.
 
 Screenshots go to the folder in SPIKEDRIVEN_SCREENSHOTS, else to pytest's temporary folder.
 """
@@ -19,7 +20,8 @@ BROWSER = (
 DRIVER = shutil.which("chromedriver")
 if not BROWSER or not DRIVER:
     pytest.skip(
-        "no Chromium with chromedriver on this machine: sh tools/install_chromium.sh installs them with apt",
+        "no Chromium with chromedriver on this machine: sh tools/install_chromium.sh installs them "
+        "with apt",
         allow_module_level=True,
     )
 webdriver = pytest.importorskip(
@@ -27,20 +29,30 @@ webdriver = pytest.importorskip(
 )
 
 SWITCHES = (
-    "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-background-networking",
-    "--disable-component-update", "--disable-sync", "--hide-scrollbars",
-)  # fmt: skip
+    "--headless=new",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--hide-scrollbars",
+)
 #: Scrolling containers that reach over the right edge themselves.
 OVER_THE_EDGE = """
-return [...document.querySelectorAll('.scroll, pre, svg, img, p')].filter(e => !e.parentElement.closest('.scroll'))
+return [...document.querySelectorAll('.scroll, pre, svg, img, p')]
+  .filter(e => !e.parentElement.closest('.scroll'))
   .filter(e => e.getBoundingClientRect().right > innerWidth).map(e => e.outerHTML.slice(0, 80));
 """
-#: Contrast of every piece of visible text with what is behind it (WCAG 2): the text and the ratio, worst first.
+#: Contrast of every piece of visible text with what is behind it (WCAG 2): the text and the ratio,
+#: worst first.
 CONTRAST = """
 const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
-const parse = color => { canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
+const parse = color => {
+  canvas.clearRect(0, 0, 1, 1); canvas.fillStyle = color; canvas.fillRect(0, 0, 1, 1);
   const [r, g, b, a] = canvas.getImageData(0, 0, 1, 1).data; return [r, g, b, a / 255]; };
-const over = (top, under) => [0, 1, 2].map(i => top[i] * top[3] + under[i] * (1 - top[3])).concat(1);
+const over = (top, under) =>
+  [0, 1, 2].map(i => top[i] * top[3] + under[i] * (1 - top[3])).concat(1);
 const linear = v => v <= .03928 ? v / 12.92 : ((v + .055) / 1.055) ** 2.4;
 const light = c => { const [r, g, b] = c.map(v => linear(v / 255));
   return .2126 * r + .7152 * g + .0722 * b; };

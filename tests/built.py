@@ -1,9 +1,11 @@
-"""Networks whose weights are set by a rule, for tests that need a reaction: other pictures, other spikes, other logits.
+"""Networks whose weights are set by a rule, for tests that need a reaction: other pictures, other
+spikes, other logits.
 
-What a toy learns in a minute depends on how its machine rounds, and now and then it learns to be silent. These weights
-are whole numbers over a power of two and every batch norm multiplies by one, so the sums of spikes in a float32
-network are exact in any order. Every batch norm adds 1/1024 more than a multiple of 1/8: no such sum lies on a
-threshold, where the last bit would decide. So every machine counts the same spikes.
+What a toy learns in a minute depends on how its machine rounds, and now and then it learns to be
+silent. These weights are whole numbers over a power of two and every batch norm multiplies by one,
+so the sums of spikes in a float32 network are exact in any order. Every batch norm adds 1/1024 more
+than a multiple of 1/8: no such sum lies on a threshold, where the last bit would decide. So every
+machine counts the same spikes.
 """
 
 import dataclasses
@@ -14,11 +16,13 @@ import torch
 from torch import Tensor, nn
 
 from spikedriven.data import build_eval_loader
-from spikedriven.training.checkpoint import CheckpointStore, load_run
+from spikedriven.runs.checkpoint import CheckpointStore, load_run
 
 
 def build_weights(model: nn.Module, seed: int = 0) -> nn.Module:
-    """Set all weights and batch norms in place; time constants and scales of branches stay. In evaluation mode."""
+    """Set all weights and batch norms in place; time constants and scales of branches stay. In
+    evaluation mode.
+    """
     rng = torch.Generator().manual_seed(seed)
 
     def whole(like: Tensor, largest: int) -> Tensor:
@@ -40,7 +44,9 @@ def build_weights(model: nn.Module, seed: int = 0) -> nn.Module:
 
 
 def spread_answers(model: nn.Module, images: Tensor) -> nn.Module:
-    """Set the head so that these images get different classes: what all of them share is taken away in the bias."""
+    """Set the head so that these images get different classes: what all of them share is taken
+    away in the bias.
+    """
     with torch.no_grad():
         model.head.weight.mul_(4)
         logits = model(images)
@@ -50,7 +56,9 @@ def spread_answers(model: nn.Module, images: Tensor) -> nn.Module:
 
 
 def build_run(folder: Path, seed: int = 0) -> Path:
-    """Give the newest checkpoint of a run such weights, and others to its average. Returns the folder."""
+    """Give the newest checkpoint of a run such weights, and others to its average. Returns the
+    folder.
+    """
     store = CheckpointStore(folder)
     found = store.newest()
     assert found is not None

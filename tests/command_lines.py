@@ -1,6 +1,7 @@
 """Every command line of this package that stands in a text, and whether the parser takes it."""
 
 import ast
+import contextlib
 import functools
 import inspect
 import re
@@ -14,9 +15,11 @@ import tyro
 
 from spikedriven.cli import COMMANDS, main
 from spikedriven.recipes import list_recipes
+from tests.plugins import taken_back
 
 ROOT = Path(__file__).parents[1]
 RECIPES = ROOT / "src" / "spikedriven" / "recipes"
+PLUGIN = ROOT / "examples" / "own_network"
 #: Sections of a recipe, whose fields are options of `train`.
 _SECTIONS = "data|model|optim|schedule|loss|distill|run"
 _COMMAND = rf"spikedriven (?:{'|'.join(COMMANDS)})\b"
@@ -33,7 +36,14 @@ class Parsed(Exception):  # noqa: N818
 
 def texts() -> list[Path]:
     """Files in which users read command lines."""
-    folders = ("docs/**/*.md", "examples/**/*.md", "src/**/*.md", "src/**/*.py", "src/**/*.yaml")
+    folders = (
+        "docs/**/*.md",
+        "examples/**/*.md",
+        "examples/**/*.py",
+        "src/**/*.md",
+        "src/**/*.py",
+        "src/**/*.yaml",
+    )
     found = [ROOT / "README.md", ROOT / "CONTRIBUTING.md"]
     return sorted(found + [path for pattern in folders for path in ROOT.glob(pattern)])
 
@@ -112,8 +122,18 @@ def _is_value(word: str, before: list[str]) -> bool:
 
 
 def refusal(line: str, monkeypatch: pytest.MonkeyPatch) -> str | None:
-    """What the parser says against a command line; None where it takes it. Nothing is run."""
+    """What the parser says against a command line; None where it takes it. Nothing is run.
+
+    A plugin is that of the example, whose page says that commands are given in its folder.
+    """
     monkeypatch.setattr(tyro, "cli", _parse_only(tyro.cli))
+    if "--plugin" not in line:
+        return _refused(line)
+    with contextlib.chdir(PLUGIN), taken_back():
+        return _refused(re.sub(r"--plugin [A-Z]+\b", "--plugin own_network", line))
+
+
+def _refused(line: str) -> str | None:
     answers = []
     for words in _readings(line):
         try:
@@ -171,14 +191,18 @@ def _readings(line: str) -> list[list[str]]:
 
 
 #: What options that stand without their command may belong to.
-_TRAINED = [
-    ["train", name] for name in ("quickstart", "sdt_gesture_2_256_t16", "spike_mae_imagenet_12_512")
-]
+_SECTIONED = ("quickstart", "sdt_gesture_2_256_t16", "spike_mae_imagenet_12_512")
+_OWN = ("own_classification", "own_detection", "own_events")
+_TRAINED = [["train", name] for name in (*_SECTIONED, *_OWN)]
 _FRAGMENT_OF = [
     *([command, "NAME"] for command in ("eval", "energy", "audit", "compile", "report", "models")),
     *([command, "NAME", "FILE"] for command in ("attention", "predict", "stream", "export")),
-    ["convert", "NAME", "FILE", "FILE"], ["data"], ["demo"], ["bench", "engine"], ["bench", "train"],
-]  # fmt: skip
+    ["convert", "NAME", "FILE", "FILE"],
+    ["data"],
+    ["demo"],
+    ["bench", "engine"],
+    ["bench", "train"],
+]
 
 
 def _with_recipe(words: list[str]) -> list[str]:

@@ -9,8 +9,8 @@ import torch
 if "PYTEST_XDIST_WORKER" in os.environ and "OMP_NUM_THREADS" not in os.environ:
     torch.set_num_threads(1)
 
-# Autograd decides at its first backward pass whether it keeps threads, which no fork survives. After torch.export it
-# would; so the first pass is this one, whatever order the tests come in.
+# Autograd decides at its first backward pass whether it keeps threads, which no fork survives.
+# After torch.export it would; so the first pass is this one, whatever order the tests come in.
 torch.ones(1, requires_grad=True).sum().backward()
 
 
@@ -22,9 +22,9 @@ def _seed() -> None:
 @pytest.fixture(params=["avx512", "avx2", "portable"])
 def instruction_set(request):
     """Training kernels as compiled for this instruction set, where this machine has it."""
-    from spikedriven.neurons import native_cpu
+    from spikedriven.kernels import extension
 
-    extension = native_cpu.extension()
+    extension = extension.extension()
     if request.param not in extension.instruction_sets():
         pytest.skip(f"this machine cannot run {request.param}")
     extension.train_with(request.param)

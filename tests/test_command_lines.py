@@ -25,14 +25,17 @@ def test_the_lines_are_found():
     assert any(
         line.startswith("torchrun --nproc-per-node 8 -m spikedriven train") for line in readme
     )
-    released = "--data.frame-order directory --data.eval-window random --data.flip-each-frame --data.val-fraction 0"
+    released = (
+        "--data.frame-order directory --data.eval-window random --data.flip-each-frame "
+        "--data.val-fraction 0"
+    )
     assert LINES[RECIPES / "e_spikeformer_hardvs_19m.yaml"] == [f"{HARDVS} {released}"]
 
 
 @pytest.mark.parametrize(
     "line",
     [
-        f"{HARDVS} --data.flip-each-frame True",
+        f"{HARDVS} --data.flip-each-frame often",
         "spikedriven train no_such_recipe",
         "spikedriven eval RUN --no-such-option 1   # a remark",
         "spikedriven convert sdt_8_512 --num-heads 8",
@@ -46,7 +49,16 @@ def test_a_line_that_does_not_parse_is_refused(line: str, monkeypatch, capsys):
 
 @pytest.mark.parametrize(
     "line",
-    ["spikedriven train RUN --optim.lr 1e-3   (says so)", "spikedriven stream RUN F --restart T"],
+    [
+        "spikedriven train RUN --optim.lr 1e-3   (says so)",
+        "spikedriven stream RUN F --restart T",
+        f"{HARDVS} --data.flip-each-frame true",
+        "spikedriven train quickstart --run.compact=False --resume true --optim.decay_all false",
+        "spikedriven train --resume true --run.out runs/a --optim.lr 1e-3 quickstart",
+        "spikedriven models --json true",
+        "spikedriven data --json=false",
+        "spikedriven eval RUN --json false",
+    ],
 )
 def test_what_stands_for_a_value_is_taken(line: str, monkeypatch):
     assert refusal(line, monkeypatch) is None

@@ -30,3 +30,7 @@ def test_registered_names():
 
 def test_commands():
     assert sorted(COMMANDS) == FROZEN["commands"]
+
+
+def test_figures():
+    assert sorted(sd.plot.__all__) == FROZEN["figures"]

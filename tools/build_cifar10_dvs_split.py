@@ -2,8 +2,8 @@
 
     python tools/build_cifar10_dvs_split.py      (writes the package's list, prints its SHA-256)
 
-The draw is a function of the class name. The file, not this program, is the split: it stays as it is should a future
-NumPy permute differently.
+The draw is a function of the class name. The file, not this program, is the split: it stays as it
+is should a future NumPy permute differently.
 """
 
 import hashlib
@@ -15,7 +15,10 @@ from spikedriven.data.events.cifar10_dvs import CLASSES, SPLIT_FILE
 from spikedriven.data.seeding import derive_seed
 
 RECORDINGS, TEST = 1000, 100
-HEADER = "# CIFAR10-DVS, test recordings of each class (numbers at the end of the file names); all others train.\n"
+HEADER = (
+    "# CIFAR10-DVS, test recordings of each class (numbers at the end of the file names); all "
+    "others train.\n"
+)
 
 
 def build(path: Path) -> str:

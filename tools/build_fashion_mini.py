@@ -2,9 +2,10 @@
 
     python tools/build_fashion_mini.py [--source DIR] [--output FILE]
 
-Chosen are, per class, the 1,000 train and 200 test images whose SHA-256 of "fashion-mini SPLIT INDEX" is smallest
-(INDEX: position in the original file), in original order. No random generator takes part: any language can repeat it.
-Needs the four original .gz files, for instance from Debian's package dataset-fashion-mnist.
+Chosen are, per class, the 1,000 train and 200 test images whose SHA-256 of "fashion-mini SPLIT
+INDEX" is smallest (INDEX: position in the original file), in original order. No random generator
+takes part: any language can repeat it. Needs the four original .gz files, for instance from
+Debian's package dataset-fashion-mnist.
 """
 
 import argparse
@@ -19,7 +20,9 @@ PER_CLASS = {"train": 1000, "test": 200}
 
 
 def choose(split: str, labels: np.ndarray) -> np.ndarray:
-    """The original positions of the chosen images of one split, ascending, int64 `[10 * PER_CLASS[split]]`."""
+    """The original positions of the chosen images of one split, ascending, int64 `[10 *
+    PER_CLASS[split]]`.
+    """
     keys = (f"fashion-mini {split} {index}" for index in range(len(labels)))
     rank = np.array([hashlib.sha256(key.encode()).hexdigest() for key in keys])
     chosen = []

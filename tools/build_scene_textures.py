@@ -2,9 +2,10 @@
 
     python tools/build_scene_textures.py FOLDER [--output FILE]
 
-FOLDER holds brick.png, grass.png and gravel.png, 512x512 grey, as scikit-image 0.26.0 distributes them in its folder
-skimage/data (all three under CC0, see src/spikedriven/data/embedded/scene-textures-ORIGIN.md). Of each, the top left
-quarter becomes a train texture and the bottom right quarter a test texture, so that the two splits share no pixel.
+FOLDER holds brick.png, grass.png and gravel.png, 512x512 grey, as scikit-image 0.26.0 distributes
+them in its folder skimage/data (all three under CC0, see
+src/spikedriven/data/embedded/scene-textures-ORIGIN.md). Of each, the top left quarter becomes a
+train texture and the bottom right quarter a test texture, so that the two splits share no pixel.
 """
 
 import argparse

@@ -98,8 +98,8 @@ echo "== The extension for ARM"
 rm -rf "$tree"
 mkdir -p "$tree"
 cp "$root/CMakeLists.txt" "$root/pyproject.toml" "$tree"
-cp -pR "$root/cmake" "$root/src" "$root/tests" "$tree"
-rm -f "$tree"/src/spikedriven/engine/_native.* # an extension of this machine
+cp -pR "$root/cmake" "$root/csrc" "$root/src" "$root/tests" "$tree"
+rm -f "$tree"/src/spikedriven/kernels/_native.* # an extension of this machine
 # Debian keeps pyconfig.h apart for each architecture, below usr/include: looked up last, because
 # the compiler has its own headers of the C library.
 cmake -S "$tree" -B "$WORK/objects" -G Ninja --log-level=WARNING -DSKBUILD_STATE=editable \
@@ -113,18 +113,18 @@ echo "== Its tests, emulated"
 cd "$tree"
 "$WORK/python" -c '
 import platform
-from spikedriven.engine import _native
+from spikedriven.kernels import _native
 print(platform.machine(), _native.__file__, _native.instruction_sets())
-assert platform.machine() == "aarch64" and _native.instruction_sets() == ["portable"]'
+assert platform.machine() == "aarch64" and _native.instruction_sets() == ["dotprod", "portable"]'
 if [ $# -eq 0 ]; then
   # Those that hold the extension to the readable code, bit for bit or within a stated bound. The
   # rest does not come to the extension, or only through what these test, and emulation is slow.
   # Left out are a test that limits the memory of its process, since qemu ignores the limit (RLIMIT_AS), and
   # one that forks beside the threads of PyTorch: the child of an emulated process may hang in the
   # emulator, which forks with its own locks held. So forking is not checked for ARM.
-  set -- tests/neurons/test_native_cpu.py tests/engine/test_native.py tests/engine/test_scales.py \
-    tests/engine/test_crafted.py tests/engine/test_threads.py tests/layers/test_norm.py \
-    tests/layers/test_norm_fire.py tests/layers/test_pool.py tests/layers/test_depthwise.py \
+  set -- tests/neurons/test_on_cpu.py tests/engine/test_native.py tests/engine/test_scales.py \
+    tests/engine/test_crafted.py tests/engine/test_threads.py tests/kernels/test_norm.py \
+    tests/layers/test_norm_fire.py tests/kernels/test_pool.py tests/kernels/test_depthwise.py \
     -k "not system_without_more_threads and not forked_beside_pytorch"
 fi
 "$WORK/python" -m pytest -p no:cacheprovider -q "$@"

@@ -20,8 +20,8 @@ cd "$root"
 for cpu in "$@"; do
   echo "== $cpu"
   emulated() { PYTHONPATH="$root/src:$packages" qemu-x86_64-static -cpu "$cpu" "$python" "$@"; }
-  emulated -W ignore -c 'from spikedriven.engine import _native; print(_native.instruction_sets())'
+  emulated -W ignore -c 'from spikedriven.kernels import _native; print(_native.instruction_sets())'
   # Left out, as for ARM: what limits memory or forks, which the emulator cannot.
-  emulated -m pytest -p no:cacheprovider -p no:randomly -q tests/engine/test_native.py tests/neurons/test_native_cpu.py \
+  emulated -m pytest -p no:cacheprovider -p no:randomly -q tests/engine/test_native.py tests/neurons/test_on_cpu.py \
     -k "not system_without_more_threads and not forked_beside_pytorch"
 done

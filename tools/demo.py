@@ -1,5 +1,6 @@
-"""What `make demo` runs: train the quickstart recipe on the embedded images, evaluate it, show what its neurons fire,
-compile it and time the program, write the report. What each phase took is printed at the end.
+"""What `make demo` runs: train the quickstart recipe on the embedded images, evaluate it, show what
+its neurons fire, compile it and time the program, write the report. What each phase took is printed
+at the end.
 
     python tools/demo.py --out runs/quickstart
 """
@@ -19,7 +20,7 @@ import spikedriven as sd
 from spikedriven.cli import main as spikedriven
 from spikedriven.data import build_eval_loader
 from spikedriven.report.page import write_report
-from spikedriven.training.checkpoint import load_run
+from spikedriven.runs.checkpoint import load_run
 
 IMAGES = 500  # for firing rates; they settle after a few hundred
 
@@ -86,8 +87,10 @@ def show_engine(run: Path) -> None:
         else "twin: no C++ compiler was found at installation"
     )
     Console().print(
-        f"One image at a time, {torch.get_num_threads()} threads, median of {len(images)}: PyTorch {slow:.2f} ms, "
-        f"spikedriven.compile {fast:.2f} ms ({engine}), {slow / fast:.1f} times as fast; same class for {same} images"
+        f"One image at a time, {torch.get_num_threads()} threads, median of {len(images)}: PyTorch "
+        f"{slow:.2f} ms, "
+        f"spikedriven.compile {fast:.2f} ms ({engine}), {slow / fast:.1f} times as fast; same "
+        f"class for {same} images"
     )
     program.save(run / "program.sdp")
 

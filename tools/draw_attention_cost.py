@@ -1,10 +1,13 @@
-"""Draw docs/figures/attention_cost.svg: what attention costs with more tokens and with more channels.
+"""Draw docs/figures/attention_cost.svg: what attention costs with more tokens and with more
+channels.
 
     python tools/draw_attention_cost.py              (counted: seconds)
-    python tools/draw_attention_cost.py --measure    (also timed on this machine: minutes, alone on it)
+    python tools/draw_attention_cost.py --measure    (also timed on this machine: minutes, alone on
+    it)
 
-Counted on the graph: masks and additions of mask-and-add attention (SDSA-1, Spike-driven Transformer), products of
-softmax attention of the same shape. Measured: milliseconds of one forward pass in PyTorch, median of rounds.
+Counted on the graph: masks and additions of mask-and-add attention (SDSA-1, Spike-driven
+Transformer), products of softmax attention of the same shape. Measured: milliseconds of one forward
+pass in PyTorch, median of rounds.
 """
 
 import sys

@@ -1,4 +1,5 @@
-"""Draws docs/figures/detection.png: test scenes of fashion-scenes with their objects, and what a run finds in them.
+"""Draws docs/figures/detection.png: test scenes of fashion-scenes with their objects, and what a
+run finds in them.
 
 python tools/draw_detection.py RUN [--out FILE] [--scenes 4] [--score 0.5]
 """
@@ -10,10 +11,10 @@ from typing import Any
 import numpy as np
 
 from spikedriven.data.scenes import SCENE_CLASSES, FashionScenes
+from spikedriven.files import write_whole
 from spikedriven.models.detection import predict
 from spikedriven.report.drawing import draw_objects, figure_png
-from spikedriven.report.files import write_whole
-from spikedriven.training.checkpoint import load_run
+from spikedriven.runs.checkpoint import load_run
 
 
 def column(model: Any, scenes: FashionScenes, index: int, score: float) -> np.ndarray:
@@ -48,7 +49,10 @@ def main() -> None:
     panels = [
         (f"test scene {i}", column(model, scenes, i, options.score)) for i in range(options.scenes)
     ]
-    title = f"fashion-scenes, from top to bottom: objects, detections of score {options.score:g} or more"
+    title = (
+        f"fashion-scenes, from top to bottom: objects, detections of score {options.score:g} or "
+        "more"
+    )
     print(write_whole(options.out, figure_png(panels, (), title)))
 
 

@@ -1,11 +1,14 @@
-"""Measure and draw docs/figures/engine_crossover.svg: the engine's time against the firing rate, and dense arithmetic.
+"""Measure and draw docs/figures/engine_crossover.svg: the engine's time against the firing rate,
+and dense arithmetic.
 
-    python tools/draw_engine_crossover.py                    (measures; minutes, on an otherwise idle machine)
-    python tools/draw_engine_crossover.py --redraw           (from docs/figures/engine_crossover.json)
+    python tools/draw_engine_crossover.py                    (measures; minutes, on an otherwise
+    idle machine) python tools/draw_engine_crossover.py --redraw           (from
+    docs/figures/engine_crossover.json)
 
-Left: one layer, 784 tokens x 512 -> 2048, with its neurons (a program with it, less the program without it), against
-the bare dense product of the same size in fp32, bf16 and int8. Right: a whole network, against the dense contestants of
-`spikedriven bench engine`, whose time does not depend on rates.
+Left: one layer, 784 tokens x 512 -> 2048, with its neurons (a program with it, less the program
+without it), against the bare dense product of the same size in fp32, bf16 and int8. Right: a whole
+network, against the dense contestants of `spikedriven bench engine`, whose time does not depend on
+rates.
 """
 
 import json
@@ -29,18 +32,18 @@ from rich.progress import track
 from torch import Tensor, nn
 
 import spikedriven as sd
-from spikedriven.bench.engine import choose, measure
+from spikedriven.bench.contest import choose
+from spikedriven.bench.contestants import CONTESTANTS
+from spikedriven.bench.engine import measure
 from spikedriven.bench.machine import load, machine
 from spikedriven.bench.rates import shift_for
 from spikedriven.bench.rounds import alternate
 from spikedriven.bench.subject import USUAL_RATE, make_subject
-from spikedriven.engine.builder import Builder
-from spikedriven.engine.lower import emit_head
+from spikedriven.files import write_whole
 from spikedriven.layers.units import ConvBN, ProjectFire
 from spikedriven.models.base import SpikeDrivenModel
 from spikedriven.neurons import LIF
-from spikedriven.report.files import write_whole
-from spikedriven.training.target import Target
+from spikedriven.runs.target import Target
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 STEPS, SIDE, INPUTS, OUTPUTS = 4, 14, 512, 2048  # 4 x 14 x 14 = 784 tokens
@@ -68,10 +71,11 @@ class Arguments:
 
 
 class Layers(SpikeDrivenModel):
-    """Frames [B, T, 3, 14, 14] -> 512 spiking channels -> (where ``whole``: 2048) -> means of a few channels [B, 16].
+    """Frames [B, T, 3, 14, 14] -> 512 spiking channels -> (where ``whole``: 2048) -> means of a few
+    channels [B, 16].
 
-    The program with the layer in the middle, less the one without it, is the layer. Its neurons stay silent, so that
-    what follows has nothing to do.
+    The program with the layer in the middle, less the one without it, is the layer. Its neurons
+    stay silent, so that what follows has nothing to do.
     """
 
     def __init__(self, whole: bool) -> None:
@@ -90,13 +94,10 @@ class Layers(SpikeDrivenModel):
         return pooled
 
 
-@emit_head.register
-def _(model: Layers, value: int, build: Builder) -> None:
-    build.finish(build.time_mean(build.space_mean(value)), "vector")
-
-
 class Call:
-    """A function that `alternate` can ask in this process; one call that is not timed goes before each timed one."""
+    """A function that `alternate` can ask in this process; one call that is not timed goes
+    before each timed one.
+    """
 
     def __init__(self, function: Callable[[], object]) -> None:
         self.function = function
@@ -109,7 +110,9 @@ class Call:
 
 
 def dense_products(spikes: Tensor, weight: Tensor) -> dict[str, Call]:
-    """spikes [tokens, in], weight [out, in] -> the product in each precision that torch has on this machine."""
+    """spikes [tokens, in], weight [out, in] -> the product in each precision that torch has on
+    this machine.
+    """
     coarse = (weight * (127 / weight.abs().max())).to(torch.int8).t()
     s16, w16, s8 = spikes.bfloat16(), weight.bfloat16(), spikes.to(torch.int8)
     calls = {
@@ -183,7 +186,7 @@ def _bench(arguments: Arguments, rate: float, names: Sequence[str]) -> tuple[lis
     target = Target(arguments.network, img_size=arguments.img_size)
     with tempfile.TemporaryDirectory() as folder:
         subject = make_subject(Path(folder) / "subject", target, inputs=4, rate=rate)
-        rows = measure(subject, choose(names), arguments.threads, 1, arguments.rounds)
+        rows = measure(subject, choose(CONTESTANTS, names), arguments.threads, 1, arguments.rounds)
     for row in rows:
         if row.name == "engine" and row.reason:
             raise SystemExit(f"the engine could not be measured at a rate of {rate}: {row.reason}")
@@ -191,7 +194,9 @@ def _bench(arguments: Arguments, rate: float, names: Sequence[str]) -> tuple[lis
 
 
 def crossover(rates: Sequence[float], times: Sequence[float], dense: float) -> float | None:
-    """The rate at which times, linear between those measured, first exceed the dense one; None: nowhere in between."""
+    """The rate at which times, linear between those measured, first exceed the dense one; None:
+    nowhere in between.
+    """
     for i in range(1, len(rates)):
         if times[i - 1] <= dense < times[i]:
             return rates[i - 1] + (dense - times[i - 1]) / (times[i] - times[i - 1]) * (

@@ -1,4 +1,5 @@
-"""Draw docs/figures/fashion_events.png: clips of the SIMULATED event set fashion-events, in both labellings.
+"""Draw docs/figures/fashion_events.png: clips of the SIMULATED event set fashion-events, in both
+labellings.
 
 python tools/draw_fashion_events.py
 """
@@ -13,7 +14,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 from matplotlib.axes import Axes
 
-from spikedriven.data import EventDataConfig, create_event_dataset
+from spikedriven.data import config_for, create_dataset
 from spikedriven.data.events.fashion_events import (
     COMPASS,
     DIRECTIONS,
@@ -29,10 +30,10 @@ GARMENT, MOVING = 11, (0, 5)  # a test clip; directions, of which the first test
 
 
 def clips(labels: Literal["garment", "direction"]) -> FashionEvents:
-    cfg = EventDataConfig(
-        dataset="fashion-events", labels=labels, split_by="time", time_steps=STEPS, img_size=SIDE
+    cfg = config_for(
+        "fashion-events", labels=labels, split_by="time", time_steps=STEPS, img_size=SIDE
     )
-    dataset = create_event_dataset(cfg, "test")
+    dataset = create_dataset(cfg, "test")
     assert isinstance(dataset, FashionEvents)
     return dataset
 
@@ -65,7 +66,9 @@ def draw_times(axes: Axes, dataset: FashionEvents, index: int) -> None:
 
 
 def draw_places(axes: Axes) -> None:
-    """The eight places, numbered in one order in which a front to the right reaches them (clips begin anywhere)."""
+    """The eight places, numbered in one order in which a front to the right reaches them (clips
+    begin anywhere).
+    """
     order = np.argsort(COMPASS @ COMPASS[0], kind="stable")
     for number, place in enumerate(order, 1):
         axes.text(*COMPASS[place], str(number), ha="center", va="center", fontsize=9)

@@ -1,4 +1,5 @@
-"""Draws docs/figures/segmentation.png: test scenes of fashion-scenes, their labels, and what a run says of them.
+"""Draws docs/figures/segmentation.png: test scenes of fashion-scenes, their labels, and what a run
+says of them.
 
     python tools/draw_segmentation.py [RUN] [--out FILE] [--scenes 4]
 
@@ -12,16 +13,18 @@ from typing import Any
 import numpy as np
 
 from spikedriven.data.scenes import BACKGROUND, SCENE_CLASSES, FashionScenes
+from spikedriven.files import write_whole
 from spikedriven.report.drawing import draw_labels, figure_png, legend_of
-from spikedriven.report.files import write_whole
 from spikedriven.report.predictions import predict_labels
-from spikedriven.training.checkpoint import load_run
+from spikedriven.runs.checkpoint import load_run
 
 
 def column(
     run: tuple[Any, Any] | None, scenes: FashionScenes, index: int
 ) -> tuple[np.ndarray, np.ndarray]:
-    """One scene: picture over labels (over prediction), uint8 [H, W, 3]; and all the labels in it."""
+    """One scene: picture over labels (over prediction), uint8 [H, W, 3]; and all the labels in
+    it.
+    """
     image, target = scenes[index]
     pixels, labels = image.permute(1, 2, 0).numpy(), [target["label_map"].numpy()]
     if run is not None:

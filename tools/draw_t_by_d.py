@@ -1,4 +1,5 @@
-"""Draw docs/figures/t_by_d.svg: counts, the binary steps they become, and a network that computes the same with both.
+"""Draw docs/figures/t_by_d.svg: counts, the binary steps they become, and a network that computes
+the same with both.
 
 python tools/draw_t_by_d.py
 """
@@ -24,7 +25,9 @@ BLUE, RED, GREY = "#2c5f9e", "#c0392b", "#7f7f7f"
 
 
 def counts(x: Tensor) -> tuple[Tensor, Tensor]:
-    """Inputs [N] -> how often an integer neuron (D 4) and a LIF neuron (T 4, the same input at each step) fire, [N]."""
+    """Inputs [N] -> how often an integer neuron (D 4) and a LIF neuron (T 4, the same input at
+    each step) fire, [N].
+    """
     return IntegerNeuron(LEVELS, norm=1)(x), LIF()(x.expand(STEPS, -1)).sum(0)
 
 
@@ -95,8 +98,14 @@ def draw_equality(axes: Axes) -> None:
     axes.scatter(integer.flatten(), spiking.flatten(), s=9, color=BLUE)
     axes.set(xlabel="logit, integers (1 step)", ylabel="logit, binary spikes (4 steps)")
     axes.set_title("c  A whole network, both ways")
-    axes.text(0.05, 0.95, f"80 logits, float64\nlargest difference {difference:.0e}", transform=axes.transAxes,
-              va="top", fontsize=8)  # fmt: skip
+    axes.text(
+        0.05,
+        0.95,
+        f"80 logits, float64\nlargest difference {difference:.0e}",
+        transform=axes.transAxes,
+        va="top",
+        fontsize=8,
+    )
 
 
 def main() -> None:

@@ -1,11 +1,14 @@
-"""Measure and draw docs/figures/training_growth.svg: a training step against time steps, batch and image size.
+"""Measure and draw docs/figures/training_growth.svg: a training step against time steps, batch and
+image size.
 
-    python tools/draw_training_growth.py                    (measures; minutes, on an otherwise idle machine)
-    python tools/draw_training_growth.py --redraw           (from docs/figures/training_growth.json)
+    python tools/draw_training_growth.py                    (measures; minutes, on an otherwise idle
+    machine) python tools/draw_training_growth.py --redraw           (from
+    docs/figures/training_growth.json)
 
-Forward and backward of one network, as `spikedriven bench train` measures them: each contestant in a process of its
-own, asked in turns. One quantity changes at a time; the others stay at --time-steps, --batch and --img-size.
-Memory is the most that tensors took at one time, by PyTorch's allocator.
+Forward and backward of one network, as `spikedriven bench train` measures them: each contestant in
+a process of its own, asked in turns. One quantity changes at a time; the others stay at
+--time-steps, --batch and --img-size. Memory is the most that tensors took at one time, by PyTorch's
+allocator.
 """
 
 import json
@@ -24,9 +27,10 @@ import tyro
 from matplotlib.axes import Axes
 from rich.progress import track
 
+from spikedriven.bench.contest import choose
 from spikedriven.bench.machine import load, machine
-from spikedriven.bench.training import Step, choose, measure
-from spikedriven.report.files import write_whole
+from spikedriven.bench.training import CONTESTANTS, Step, measure
+from spikedriven.files import write_whole
 
 FIGURES = Path(__file__).parents[1] / "docs" / "figures"
 COLOURS = ("#2c5f9e", "#7f7f7f", "#c0392b", "#27823b", "#8e44ad", "#d68910")
@@ -61,11 +65,16 @@ class Arguments:
 
 
 def measured(arguments: Arguments) -> dict[str, Any]:
-    """Everything the figure says, and what it was measured on. A point that two columns share is measured once."""
+    """Everything the figure says, and what it was measured on. A point that two columns share
+    is measured once.
+    """
     found = {
-        "model": arguments.model, "rounds": arguments.rounds, "threads": arguments.threads, "machine": machine(),
+        "model": arguments.model,
+        "rounds": arguments.rounds,
+        "threads": arguments.threads,
+        "machine": machine(),
         "base": {name: getattr(arguments, name) for name in AXES},
-    }  # fmt: skip
+    }
     columns = {
         name: [{**found["base"], name: value} for value in getattr(arguments, f"sweep_{name}")]
         for name in AXES
@@ -86,33 +95,45 @@ def measured(arguments: Arguments) -> dict[str, Any]:
 
 
 def measure_point(arguments: Arguments, point: Mapping[str, int]) -> dict[str, dict[str, float]]:
-    """Contestant -> ms per step with its quartiles, MB of tensors. One that fails ends the program."""
+    """Contestant -> ms per step with its quartiles, MB of tensors. One that fails ends the
+    program.
+    """
     step = Step(
         arguments.model, point["batch"], tuple((k, v) for k, v in point.items() if k != "batch")
     )
     with tempfile.TemporaryDirectory() as folder:
         results = measure(
-            Path(folder) / "step", step, choose(arguments.only), arguments.threads, arguments.rounds
+            Path(folder) / "step",
+            step,
+            choose(CONTESTANTS, arguments.only),
+            arguments.threads,
+            arguments.rounds,
         )
     for result in results:
         if result.status != "measured":
             raise SystemExit(f"{result.name} at {dict(point)}: {result.status}: {result.reason}")
     return {
         result.name: {
-            "ms": result.milliseconds.median, "q1": result.milliseconds.q1, "q3": result.milliseconds.q3,
+            "ms": result.milliseconds.median,
+            "q1": result.milliseconds.q1,
+            "q3": result.milliseconds.q3,
             "tensors_mb": result.memory.tensors,
         }
         for result in results
-    }  # fmt: skip
+    }
 
 
 def slope(at: Sequence[float], values: Sequence[float]) -> float:
-    """The exponent p of the power law ``at ** p`` closest to the last two points: 1 is proportional."""
+    """The exponent p of the power law ``at ** p`` closest to the last two points: 1 is
+    proportional.
+    """
     return float(np.log(values[-1] / values[-2]) / np.log(at[-1] / at[-2]))
 
 
 def draw_half(axes: Axes, column: Sequence[Mapping[str, Any]], what: str, scale: float) -> None:
-    """One line a contestant, with the exponent of its last stretch; quartiles as a band where there are any."""
+    """One line a contestant, with the exponent of its last stretch; quartiles as a band where
+    there are any.
+    """
     at = [row["at"] for row in column]
     for colour, name in zip(COLOURS, column[0]["contestants"], strict=False):
         rows = [row["contestants"][name] for row in column]
@@ -151,7 +172,8 @@ def draw(found: Mapping[str, Any], path: Path) -> None:
     grid[0, 0].set_ylabel("seconds per step")
     grid[1, 0].set_ylabel("tensors alive at most, MB")
     figure.suptitle(
-        f"{found['model']}, forward and backward, {found['threads']} threads; ~p: grows as the p-th power"
+        f"{found['model']}, forward and backward, {found['threads']} threads; ~p: grows as the "
+        "p-th power"
     )
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)

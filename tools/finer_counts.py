@@ -1,10 +1,12 @@
-"""Starting weights for finer neurons: integer neurons that counted to D go on counting to a multiple of D.
+"""Starting weights for finer neurons: integer neurons that counted to D go on counting to a
+multiple of D.
 
     python tools/finer_counts.py RUN 8 WEIGHTS.safetensors
 
-RUN: a run folder of an E-SpikeFormer. 8: the new D. Every real value of the network, and hence what its neurons round,
-grows by 8 / D; what a neuron hands on, counts divided by D, stays where it was, on a finer grid. Nothing has to be
-learned again. X"""
+RUN: a run folder of an E-SpikeFormer. 8: the new D. Every real value of the network, and hence what
+its neurons round, grows by 8 / D; what a neuron hands on, counts divided by D, stays where it was,
+on a finer grid. Nothing has to be learned again. X
+"""
 
 import argparse
 from pathlib import Path
@@ -14,10 +16,10 @@ import torch
 from torch import Tensor
 
 from spikedriven.errors import InputError
+from spikedriven.files import replace_file
 from spikedriven.layers import ConvBN, SpikingSelfAttention
 from spikedriven.models.e_spikeformer import ESpikeFormer
-from spikedriven.training.checkpoint import load_run
-from spikedriven.training.files import replace_file
+from spikedriven.runs.checkpoint import load_run
 
 
 def finer(model: ESpikeFormer, levels: int) -> dict[str, Tensor]:
@@ -46,11 +48,12 @@ def main() -> None:
         raise InputError(
             f"{options.run}: expected a run of an E-SpikeFormer, found {type(model).__name__}"
         )
-    scales = {m.scale for m in model.modules() if isinstance(m, SpikingSelfAttention)}
+    scales = {m.scale.factor for m in model.modules() if isinstance(m, SpikingSelfAttention)}
     factor = options.levels / model.head_neuron.levels
     replace_file(options.weights, safetensors.torch.save(finer(model, options.levels)))
     print(
-        f"{options.weights}: levels {options.levels}, attention_scale {', '.join(str(s * factor) for s in scales)}"
+        f"{options.weights}: levels {options.levels}, attention_scale "
+        f"{', '.join(str(s * factor) for s in scales)}"
     )
 
 

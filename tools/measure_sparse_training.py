@@ -1,11 +1,14 @@
-"""Would additions of rows beat dense bf16 in training? Forward and weight gradient of one layer on spikes, measured.
+"""Would additions of rows beat dense bf16 in training? Forward and weight gradient of one layer on
+spikes, measured.
 
-    python tools/measure_sparse_training.py                  (needs g++; a minute on an idle machine)
+    python tools/measure_sparse_training.py                  (needs g++; a minute on an idle
+    machine)
 
-A layer of 8,192 tokens x 512 -> 2,048 (sdt_2_512_cifar, T 4, batch 32, first layer of an MLP). Forward: for each token
-the rows of the weights whose input fired. Weight gradient: for each input the rows of the gradient at whose token it
-fired. Sums are float32 in registers, 64 columns at a time; rows are float32, or bfloat16 widened on the way. Finding
-what fired is timed with it. Against torch.matmul in bfloat16 and float32, one thread, asked in turns.
+A layer of 8,192 tokens x 512 -> 2,048 (sdt_2_512_cifar, T 4, batch 32, first layer of an MLP).
+Forward: for each token the rows of the weights whose input fired. Weight gradient: for each input
+the rows of the gradient at whose token it fired. Sums are float32 in registers, 64 columns at a
+time; rows are float32, or bfloat16 widened on the way. Finding what fired is timed with it. Against
+torch.matmul in bfloat16 and float32, one thread, asked in turns.
 """
 
 import ctypes
@@ -66,7 +69,9 @@ def additions(library: ctypes.CDLL, spikes: torch.Tensor, rows: torch.Tensor, tr
 
 
 def measure(library: ctypes.CDLL, rate: float, rounds: int, transposed: bool) -> list[str]:
-    """One line of the table: milliseconds of each way, and dense bf16 over additions of bf16 rows."""
+    """One line of the table: milliseconds of each way, and dense bf16 over additions of bf16
+    rows.
+    """
     rng = torch.Generator().manual_seed(0)
     spikes = (torch.rand(TOKENS, INPUTS, generator=rng) < rate).float()
     rows = torch.randn(TOKENS if transposed else INPUTS, OUTPUTS, generator=rng)

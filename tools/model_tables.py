@@ -1,8 +1,11 @@
-"""Write the tables of every registered network into docs/audit.md and docs/energy.md, between their markers.
+"""Write the tables of every registered network into docs/audit.md and docs/energy.md, between their
+markers.
 
-    python tools/model_tables.py            (about ten minutes: every network is traced in three forms)
+    python tools/model_tables.py            (about ten minutes: every network is traced in three
+    forms)
 
-Nothing is measured: networks are built without memory for weights, and energy is that of one stated firing rate.
+Nothing is measured: networks are built without memory for weights, and energy is that of one stated
+firing rate.
 """
 
 from collections.abc import Iterator
@@ -12,14 +15,12 @@ import torch
 from torch import nn
 
 import spikedriven as sd
+from spikedriven.claims.counted import at_one_rate
 from spikedriven.graph.audit import AuditReport, audit
 from spikedriven.graph.conventions import CONVENTIONS
-from spikedriven.graph.counts import count_layers, operands_to_measure
 from spikedriven.graph.energy import cost
 from spikedriven.graph.fuse import fuse
-from spikedriven.graph.kinds import span
-from spikedriven.graph.measurement import Measurement, time_steps
-from spikedriven.graph.nodes import SpikeGraph
+from spikedriven.graph.measurement import Measurement
 from spikedriven.graph.trace import trace
 
 #: spikingformer-log differs from spikingformer for one network only.
@@ -62,23 +63,21 @@ def audit_row(name: str, released: AuditReport, folded: AuditReport) -> str:
 
     needed = [f"{n} {op}" for op, n in released.folds_by_operator().items() if op != "batchnorm"]
     encoding = ", ".join(row.module for row in released.encoding)
-    return " | ".join([f"`{name}`", verdict(released.ok_as_released, released), ", ".join(needed) or "none",
-                       verdict(folded.ok, folded), f"`{encoding}`"])  # fmt: skip
-
-
-def at_one_rate(graph: SpikeGraph) -> Measurement:
-    """Every spike tensor has RATE ones, every count tensor RATE x its largest value."""
-    rates = {}
-    for node in operands_to_measure(graph):
-        found = span(graph[node].kind)
-        rates[node] = RATE * (max(found.high, -found.low) if graph[node].op != "matmul" else 1)
-    return Measurement(
-        tuple(count_layers(graph, rates)), 0, time_steps(graph), "folded", "one rate"
+    return " | ".join(
+        [
+            f"`{name}`",
+            verdict(released.ok_as_released, released),
+            ", ".join(needed) or "none",
+            verdict(folded.ok, folded),
+            f"`{encoding}`",
+        ]
     )
 
 
 def energy_row(name: str, measurement: Measurement) -> str:
-    """Conventions that count memory stand beside the ANN at their own prices, bit-matched beside its own partner."""
+    """Conventions that count memory stand beside the ANN at their own prices, bit-matched
+    beside its own partner.
+    """
     arithmetic = [cost(measurement, name) for name in ARITHMETIC]
     found = arithmetic[0].comparison
     dense = [
@@ -101,7 +100,7 @@ def main() -> None:
         released = audit(model, model.example_input())
         folded = trace(fuse(model, check=False), model.example_input())
         audits.append(audit_row(name, released, audit(folded)))
-        energies.append(energy_row(name, at_one_rate(folded)))
+        energies.append(energy_row(name, at_one_rate(folded, RATE)))
     folding = "addition-only as released | to fold besides batch norm | after folding"
     write("audit.md", f"network | {folding} | encoding layer", audits)
     dense = "GMACs, one pass | equal ANN | equal ANN, int8"

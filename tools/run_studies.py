@@ -1,13 +1,14 @@
 """Run the studies of docs/results.md, and write their figures and tables.
 
-    python tools/run_studies.py                                 (all of it: about four hours on two cores)
-    python tools/run_studies.py --only study_sfa_1x4 --seeds 0
-    python tools/run_studies.py --tables                        (only write the tables from the figures that are there)
+    python tools/run_studies.py                                 (all of it: about four hours on two
+    cores) python tools/run_studies.py --only study_sfa_1x4 --seeds 0
+    python tools/run_studies.py --tables                        (only write the tables from the
+    figures that are there)
 
-The runs in docs/results.json took 7.5 hours of one core (`train_seconds`), half of them study D's. Two runs go side by
-side, one core each. What is finished is skipped, what was interrupted is continued, so the command
-may be stopped and given again. Figures go to docs/results.json after every run; step times and memory of the recipes
-in --only are measured last, when nothing else runs.
+The runs in docs/results.json took 7.5 hours of one core (`train_seconds`), half of them study D's.
+Two runs go side by side, one core each. What is finished is skipped, what was interrupted is
+continued, so the command may be stopped and given again. Figures go to docs/results.json after
+every run; step times and memory of the recipes in --only are measured last, when nothing else runs.
 """
 
 import argparse
@@ -25,7 +26,8 @@ from studies.costs import costs, firing
 from studies.jobs import ARMS, SEEDS, Job, all_jobs
 from studies.tables import STUDY_A, fill
 
-from spikedriven.training.files import write_atomic
+from spikedriven.files import write_atomic
+from spikedriven.report.environment import processor
 
 DOCS = Path(__file__).parents[1] / "docs"
 TEACHER = "study_teacher_cnn"
@@ -47,7 +49,9 @@ def start(job: Job, extra: list[str]) -> subprocess.Popen[bytes]:
 def run_all(
     jobs: list[Job], parallel: int, extra: list[str], results: dict[str, Any], file: Path
 ) -> None:
-    """Run what is not finished, at most `parallel` at a time; RuntimeError at the first run that fails."""
+    """Run what is not finished, at most `parallel` at a time; RuntimeError at the first run
+    that fails.
+    """
     waiting = [job for job in jobs if not job.is_finished()]
     running: dict[Job, subprocess.Popen[bytes]] = {}
     for job in jobs:
@@ -62,7 +66,8 @@ def run_all(
                     print(f"started {job.folder.name}, {len(waiting)} left", flush=True)
             if not running:
                 raise RuntimeError(
-                    f"{waiting[0].folder.name} needs {waiting[0].arm.needs}, which is not among the runs"
+                    f"{waiting[0].folder.name} needs {waiting[0].arm.needs}, which is not among "
+                    "the runs"
                 )
             time.sleep(0.2)
             for job in [job for job, process in running.items() if process.poll() is not None]:
@@ -94,11 +99,8 @@ def save(results: dict[str, Any], file: Path) -> None:
 
 def environment() -> str:
     """The machine, in a line."""
-    cpu = Path("/proc/cpuinfo")
-    lines = cpu.read_text().splitlines() if cpu.is_file() else []
-    names = [line.split(":")[1].strip() for line in lines if line.startswith("model name")]
     return (
-        f"{names[0] if names else platform.processor()}, {os.cpu_count()} cores; torch {torch.__version__}, "
+        f"{processor()}, {os.cpu_count()} cores; torch {torch.__version__}, "
         f"Python {platform.python_version()}; one thread per run, two runs at a time."
     )
 

@@ -1,11 +1,13 @@
-"""Write the tables of docs/scale.md and docs/figures/scale.svg: time, memory and cost of the published recipes.
+"""Write the tables of docs/scale.md and docs/figures/scale.svg: time, memory and cost of the
+published recipes.
 
-    python tools/scale_model.py                 (measures on this machine's CPU, then counts; about ten minutes)
-    python tools/scale_model.py --keep measured (counts again)
+    python tools/scale_model.py                 (measures on this machine's CPU, then counts; about
+    ten minutes) python tools/scale_model.py --keep measured (counts again)
     python tools/scale_model.py --keep all      (from docs/figures/scale.json)
 
-Counted: operations, parameters and bytes kept for the backward pass of each published recipe. Measured: training steps
-of a few networks on the CPU, from which the two constants of the time model come. All about GPUs is extrapolated.
+Counted: operations, parameters and bytes kept for the backward pass of each published recipe.
+Measured: training steps of a few networks on the CPU, from which the two constants of the time
+model come. All about GPUs is extrapolated.
 """
 
 import dataclasses
@@ -27,21 +29,32 @@ from torch import Tensor, nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from spikedriven.bench.machine import machine
-from spikedriven.data import find_any_set
+from spikedriven.files import write_whole
+from spikedriven.kernels import arrays
 from spikedriven.models import create_model
-from spikedriven.neurons import native_cpu
 from spikedriven.recipes import list_recipes, load_recipe
-from spikedriven.report.files import write_whole
+from spikedriven.recipes.types import Recipe
+from spikedriven.runs.networks import build_timm
 from spikedriven.tasks import create_task
-from spikedriven.tasks.networks import build_timm
-from spikedriven.training.config import Recipe
 
-PUBLISHED = ("sdt_", "spikingformer_", "meta_spikeformer_", "e_spikeformer_", "spike_mae_")
-OURS = ("_fashion",)
+PUBLISHED = (
+    "sdt_",
+    "spikformer_",
+    "spikingformer_",
+    "qkformer_",
+    "meta_spikeformer_",
+    "e_spikeformer_",
+    "spike_mae_",
+)
+OURS = ("_fashion", "_fashion_mini")
 CALIBRATION = (
-    ("sdt_8_384", 112, {}), ("sdt_2_512_cifar", 32, {}), ("spikingformer_8_384", 112, {}),
-    ("meta_spikeformer_15m", 224, {"time_steps": 1}), ("e_spikeformer_5m", 224, {}), ("e_spikeformer_19m", 224, {}),
-)  # fmt: skip
+    ("sdt_8_384", 112, {}),
+    ("sdt_2_512_cifar", 32, {}),
+    ("spikingformer_8_384", 112, {}),
+    ("meta_spikeformer_15m", 224, {"time_steps": 1}),
+    ("e_spikeformer_5m", 224, {}),
+    ("e_spikeformer_19m", 224, {}),
+)
 
 
 @dataclass(frozen=True)
@@ -57,17 +70,20 @@ class Arguments:
 @contextmanager
 def eager() -> Iterator[None]:
     """Without the compiled CPU kernels of this package: what any device computes that has none."""
-    with mock.patch.object(native_cpu, "takes", lambda x: False):
+    with mock.patch.object(arrays, "takes", lambda x: False):
         yield
 
 
-# Counting ---------------------------------------------------------------------------------------------------------
+# Counting
+# --------------------------------------------------------------------------------------------------
 
 
 def count(
     model: nn.Module, batch: Tensor, call: Callable[[], Any] | None = None
 ) -> tuple[float, float]:
-    """(multiply-accumulates, bytes kept for the backward pass), per image, of a forward pass in training mode."""
+    """(multiply-accumulates, bytes kept for the backward pass), per image, of a forward pass in
+    training mode.
+    """
     owned = {tensor.untyped_storage()._cdata for tensor in (*model.parameters(), *model.buffers())}
     kept: dict[int, Tensor] = {}
 
@@ -86,12 +102,12 @@ def count(
 
 
 def count_recipe(name: str) -> Counts:
-    """Built without memory for weights; masked pre-training, whose shapes depend on the mask, in memory."""
+    """Built without memory for weights; masked pre-training, whose shapes depend on the mask,
+    in memory.
+    """
     recipe = load_recipe(name)
     place = "cpu" if recipe.task == "pretraining" else "meta"
-    classes = (
-        None if recipe.task == "pretraining" else find_any_set(recipe.data.dataset).num_classes
-    )
+    classes = None if recipe.task == "pretraining" else recipe.data.entry.facts.num_classes
     recipe = dataclasses.replace(
         recipe, model=dataclasses.replace(recipe.model, num_classes=classes)
     )
@@ -101,11 +117,20 @@ def count_recipe(name: str) -> Counts:
         shape = _input_shape(recipe, model)
         macs, saved = count(model, torch.zeros(shape))
         teacher = _teacher_macs(recipe, shape)
-    run, entry = recipe.run, find_any_set(recipe.data.dataset)
+    run, entry = recipe.run, recipe.data.entry.facts
     images = getattr(recipe.data, "epoch_images", None) or entry.train_images
     params = sum(parameter.numel() for parameter in model.parameters())
-    return Counts(params, macs, teacher, saved, run.batch_size, images, recipe.schedule.total_epochs,
-                  run.amp != "none", run.ema is not None)  # fmt: skip
+    return Counts(
+        params,
+        macs,
+        teacher,
+        saved,
+        run.batch_size,
+        images,
+        recipe.schedule.total_epochs,
+        run.amp != "none",
+        run.ema is not None,
+    )
 
 
 def _task(recipe: Recipe) -> str:
@@ -125,7 +150,8 @@ def _teacher_macs(recipe: Recipe, shape: tuple[int, ...]) -> float:
     return count(teacher, torch.zeros(shape))[0]
 
 
-# Measuring --------------------------------------------------------------------------------------------------------
+# Measuring
+# --------------------------------------------------------------------------------------------------
 
 
 def seconds(function: Callable[[], Any], rounds: int = 3) -> float:
@@ -161,7 +187,9 @@ def half_share() -> float:
 
 
 def per_further_image(model: nn.Module) -> float:
-    """Bytes that one more image adds: what is kept once, such as weights in half precision, cancels."""
+    """Bytes that one more image adds: what is kept once, such as weights in half precision,
+    cancels.
+    """
     few, many = (images * count(model, torch.randn(images, 3, 64, 64))[1] for images in (2, 4))
     return (many - few) / 2
 

@@ -1,4 +1,5 @@
-"""The model behind docs/scale.md: seconds, bytes and dollars of a recipe on GPUs, as tables and a figure.
+"""The model behind docs/scale.md: seconds, bytes and dollars of a recipe on GPUs, as tables and a
+figure.
 
 Nothing is measured here; `scale_model.py` counts and measures.
 """
@@ -63,8 +64,10 @@ class Gpu:
 
 @dataclass(frozen=True)
 class Counts:
-    """Of one recipe. macs: multiply-accumulates of one image's forward pass; teacher: those of a teacher. saved: bytes
-    per image that the forward pass keeps in fp32. images: of one epoch. half: trained under autocast."""
+    """Of one recipe. macs: multiply-accumulates of one image's forward pass; teacher: those of a
+    teacher. saved: bytes per image that the forward pass keeps in fp32. images: of one epoch. half:
+    trained under autocast.
+    """
 
     params: int
     macs: float
@@ -79,16 +82,19 @@ class Counts:
 
 @dataclass(frozen=True)
 class Constants:
-    """passes: how often each saved byte crosses the memory bus in a step; half_share: bytes kept under autocast to
-    bytes kept in fp32."""
+    """passes: how often each saved byte crosses the memory bus in a step; half_share: bytes kept
+    under autocast to bytes kept in fp32.
+    """
 
     passes: float
     half_share: float
 
 
 def fit(found: Mapping[str, Any]) -> tuple[float, float]:
-    """(share of the matrix product's rate, at most 1; passes of each saved byte) that explain the measured steps best,
-    in the sense of relative errors: seconds = 6 macs / (share x gemm) + passes x saved / copy."""
+    """(share of the matrix product's rate, at most 1; passes of each saved byte) that explain the
+    measured steps best, in the sense of relative errors: seconds = 6 macs / (share x gemm) + passes
+    x saved / copy.
+    """
     rows = [
         (
             6 * net["macs"] / found["gemm"] / net["seconds"],
@@ -103,7 +109,8 @@ def fit(found: Mapping[str, Any]) -> tuple[float, float]:
     return float(1 / inverse), float(passes)
 
 
-# The model --------------------------------------------------------------------------------------------------------
+# The model
+# --------------------------------------------------------------------------------------------------
 
 
 def step_seconds(counts: Counts, constants: Constants, gpu: Gpu, gpus: int) -> float:
@@ -148,7 +155,8 @@ def _saved(counts: Counts, constants: Constants) -> float:
     return counts.saved * (constants.half_share if counts.half else 1.0)
 
 
-# The page ---------------------------------------------------------------------------------------------------------
+# The page
+# --------------------------------------------------------------------------------------------------
 
 
 def tables(found: Mapping[str, Any], gpu: Gpu) -> dict[str, str]:
@@ -174,17 +182,37 @@ def table(header: str, rows: Sequence[Sequence[str]]) -> str:
 
 def _assumptions(found: Mapping[str, Any], gpu: Gpu, constants: Constants) -> str:
     rows = [
-        ("half-precision peak of a GPU", f"{gpu.peak / 1e12:.0f} TFLOP/s", f"data sheet, {gpu.name}"),
+        (
+            "half-precision peak of a GPU",
+            f"{gpu.peak / 1e12:.0f} TFLOP/s",
+            f"data sheet, {gpu.name}",
+        ),
         ("share of it in products", f"{gpu.peak_share:.0%}", "assumed; half of it in fp32 recipes"),
         ("memory bandwidth", f"{gpu.bandwidth / 1e12:.1f} TB/s", "data sheet"),
         ("share of it in element-wise kernels", f"{gpu.bandwidth_share:.0%}", "assumed"),
-        ("passes over the bus per saved byte, k", f"{constants.passes:.1f}", "fitted to steps on a CPU"),
-        ("bytes saved under autocast / in fp32", f"{constants.half_share:.2f}", "counted on three networks"),
-        ("all-reduce within a node of 8", f"{gpu.inside / 1e9:.0f} GB/s per GPU", "assumed (NVLink)"),
-        ("all-reduce between nodes", f"{gpu.between / 1e9:.0f} GB/s per GPU", "assumed (200 Gbit/s per GPU)"),
+        (
+            "passes over the bus per saved byte, k",
+            f"{constants.passes:.1f}",
+            "fitted to steps on a CPU",
+        ),
+        (
+            "bytes saved under autocast / in fp32",
+            f"{constants.half_share:.2f}",
+            "counted on three networks",
+        ),
+        (
+            "all-reduce within a node of 8",
+            f"{gpu.inside / 1e9:.0f} GB/s per GPU",
+            "assumed (NVLink)",
+        ),
+        (
+            "all-reduce between nodes",
+            f"{gpu.between / 1e9:.0f} GB/s per GPU",
+            "assumed (200 Gbit/s per GPU)",
+        ),
         ("exchange hidden behind", "the backward pass, 2/3 of a step", "assumed"),
         ("rent", f"${gpu.dollars:.2f} per GPU and hour", "assumed"),
-    ]  # fmt: skip
+    ]
     return table("what | value | where from", rows)
 
 
@@ -196,24 +224,38 @@ def _calibration(found: Mapping[str, Any], share: float, passes: float) -> str:
         rows.append([f"`{net['name']}`", *counted, f"{net['seconds']:.2f}", f"{said:.2f}",
                      f"{said / net['seconds'] - 1:+.0%}"])  # fmt: skip
     text = table(
-        "network, fp32 | px | GMACs per image | MB saved per image | s per image, measured | modelled | error",
+        "network, fp32 | px | GMACs per image | MB saved per image | s per image, measured | "
+        "modelled | error",
         rows,
     )
     return (
         f"{text}\n\nOne thread; matrix product {found['gemm'] / 1e9:.0f} GFLOP/s, copy "
-        f"{found['copy'] / 1e9:.1f} GB/s (read and written). Fitted: products at {share:.0%} of that rate, "
+        f"{found['copy'] / 1e9:.1f} GB/s (read and written). Fitted: products at {share:.0%} of "
+        "that rate, "
         f"k = {passes:.1f}."
     )
 
 
 def _counts(recipes: Mapping[str, Counts], constants: Constants) -> str:
     rows = [
-        [f"`{name}`", f"{c.params / 1e6:.1f}", f"{c.macs / 1e9:.2f}", f"{c.teacher / 1e9:.1f}" if c.teacher else "",
-         f"{c.saved / 1e6:.0f}", f"{_saved(c, constants) / 1e6:.0f}", str(c.batch), f"{c.images:,}", str(c.epochs)]
+        [
+            f"`{name}`",
+            f"{c.params / 1e6:.1f}",
+            f"{c.macs / 1e9:.2f}",
+            f"{c.teacher / 1e9:.1f}" if c.teacher else "",
+            f"{c.saved / 1e6:.0f}",
+            f"{_saved(c, constants) / 1e6:.0f}",
+            str(c.batch),
+            f"{c.images:,}",
+            str(c.epochs),
+        ]
         for name, c in recipes.items()
-    ]  # fmt: skip
-    header = ("recipe | M parameters | GMACs forward | teacher's | MB saved, fp32 | as trained | batch per GPU "
-              "| images per epoch | epochs")  # fmt: skip
+    ]
+    header = (
+        "recipe | M parameters | GMACs forward | teacher's | MB saved, fp32 | as trained | batch "
+        "per GPU "
+        "| images per epoch | epochs"
+    )
     return table(header, rows)
 
 
@@ -236,10 +278,20 @@ def _memory(recipes: Mapping[str, Counts], constants: Constants, gpu: Gpu) -> st
         state, activations = memory_bytes(c, constants)
         spread, _ = memory_bytes(c, constants, 8, sharded=True)
         largest = int((gpu.memory - state) // (activations / c.batch))
-        rows.append([f"`{name}`", *(f"{value / 1e9:.2f}" for value in (state, spread)), f"{activations / 1e9:.1f}",
-                     f"{(state + activations) / 1e9:.1f}", str(largest)])  # fmt: skip
-    header = ("extrapolated: GB per GPU | state, ddp | state, fsdp on 8 | activations at the recipe's batch | sum, ddp "
-              "| largest batch in 80 GB")  # fmt: skip
+        rows.append(
+            [
+                f"`{name}`",
+                *(f"{value / 1e9:.2f}" for value in (state, spread)),
+                f"{activations / 1e9:.1f}",
+                f"{(state + activations) / 1e9:.1f}",
+                str(largest),
+            ]
+        )
+    header = (
+        "extrapolated: GB per GPU | state, ddp | state, fsdp on 8 | activations at the recipe's "
+        "batch | sum, ddp "
+        "| largest batch in 80 GB"
+    )
     return table(header, rows)
 
 
@@ -251,7 +303,8 @@ def _reported(recipes: Mapping[str, Counts], constants: Constants, gpu: Gpu) -> 
             [f"`{name}`", text, f"{epoch / 60:.1f}", f"{ours / 60:.1f}", f"{ours / epoch:.2f}"]
         )
     return table(
-        "recipe | what its users report of the release's code | min per epoch, reported | extrapolated | ratio",
+        "recipe | what its users report of the release's code | min per epoch, reported | "
+        "extrapolated | ratio",
         rows,
     )
 

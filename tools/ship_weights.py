@@ -1,10 +1,12 @@
-"""Put the weights of a finished run into the package, with a card, the run's log and a figure of how it learnt.
+"""Put the weights of a finished run into the package, with a card, the run's log and a figure of
+how it learnt.
 
     python tools/ship_weights.py runs/e_spikeformer_fashion [runs/e_spikeformer_fashion_1x4 ...]
 
-Writes NAME.safetensors and NAME.md in src/spikedriven/models/weights, docs/runs/NAME.jsonl and docs/figures/NAME.svg,
-where NAME is the network of the run. Further runs, the earliest last, are those that it started from: log, figure and
-card tell of all. The test images are evaluated here, once; nothing is chosen by them.
+Writes NAME.safetensors and NAME.md in src/spikedriven/models/weights, docs/runs/NAME.jsonl and
+docs/figures/NAME.svg, where NAME is the network of the run. Further runs, the earliest last, are
+those that it started from: log, figure and card tell of all. The test images are evaluated here,
+once; nothing is chosen by them.
 """
 
 import json
@@ -25,11 +27,12 @@ from spikedriven import firing_rates
 from spikedriven.bench.machine import machine
 from spikedriven.cli.eval import Arguments, evaluate
 from spikedriven.data import build_eval_loader
+from spikedriven.files import write_whole
 from spikedriven.models import pretrained, variant_of
-from spikedriven.report.files import write_whole
-from spikedriven.training.checkpoint import load_run, read_run
-from spikedriven.training.config import Recipe
-from spikedriven.training.distributed import open_world
+from spikedriven.models.names import class_names
+from spikedriven.recipes.types import Recipe
+from spikedriven.runs.checkpoint import load_run, read_run
+from spikedriven.runs.distributed import open_world
 
 DOCS = Path(__file__).parents[1] / "docs"
 SLOWEST_STEP = 2.0  # seconds; what a step took longer in the log is a pause between two sittings
@@ -45,13 +48,14 @@ CARD = """# {name}
   {processor}, {cores} cores, torch {torch}; {hours:.1f} hours of computing, begun or resumed {starts} times,
   on one or two threads. One seed.
 - **Weights**: their average over steps (`run.ema`) at the last step. No step was chosen.
+- **Classes**, in the order of the outputs: {classes}.
 - **Input**: 28x28 grey, less {mean}, divided by {std}.
 - **Firing**: a neuron puts out {rate:.3f} of its largest output in the mean ({rated} test images).
 - **Use**: `spikedriven.create_model("{name}", pretrained=True)`. For demonstrations, and for measuring rates, energy
   and speed on a network that is trained; pictures of garments are all it knows.
 
 Log: docs/runs/{name}.jsonl; figure: docs/figures/{name}.svg. Written {today} by tools/ship_weights.py.
-"""
+"""  # noqa: E501
 
 
 def lines_of(runs: Sequence[Path]) -> list[dict[str, Any]]:
@@ -98,15 +102,32 @@ def card(runs: Sequence[Path], recipe: Recipe, test: dict[str, Any], val: dict[s
     rate, rated = mean_rate(runs[-1])
     epochs = [read_run(run)[0].schedule.epochs for run in runs]
     return CARD.format(
-        name=recipe.model.name, family=type(model).__name__, parameters=sum(p.numel() for p in model.parameters()),
-        dataset=recipe.data.dataset, val=val["count"], mean=_numbers(variant.mean), std=_numbers(variant.std),
-        seed=recipe.run.seed, epochs=" + ".join(map(str, epochs)), steps=lines[-1]["step"], batch=recipe.run.batch_size,
-        amp=recipe.run.amp, processor=found["processor"], cores=found["cores"], torch=found["torch"],
-        hours=seconds_of_training(lines) / 3600, starts=sum(line["kind"] == "start" for line in lines),
+        name=recipe.model.name,
+        family=type(model).__name__,
+        parameters=sum(p.numel() for p in model.parameters()),
+        dataset=recipe.data.dataset,
+        val=val["count"],
+        mean=_numbers(variant.mean),
+        std=_numbers(variant.std),
+        seed=recipe.run.seed,
+        epochs=" + ".join(map(str, epochs)),
+        steps=lines[-1]["step"],
+        batch=recipe.run.batch_size,
+        amp=recipe.run.amp,
+        processor=found["processor"],
+        cores=found["cores"],
+        torch=found["torch"],
+        hours=seconds_of_training(lines) / 3600,
+        starts=sum(line["kind"] == "start" for line in lines),
         commands=", then ".join(f"`spikedriven train {run.name}`" for run in runs),
-        test=test["top1"], tests=test["count"], val_accuracy=val["top1"], rate=rate, rated=rated,
+        classes=", ".join(class_names(model)),
+        test=test["top1"],
+        tests=test["count"],
+        val_accuracy=val["top1"],
+        rate=rate,
+        rated=rated,
         today=date.today().isoformat(),
-    )  # fmt: skip
+    )
 
 
 def _numbers(values: Sequence[float]) -> str:
@@ -149,6 +170,8 @@ def main() -> None:
         key: value.float() if value.is_floating_point() else value for key, value in weights.items()
     }
     write_whole(pretrained.FOLDER / f"{name}.safetensors", safetensors.torch.save(whole, about))
+    names = "\n".join(class_names(load_run(runs[-1])[0]))
+    write_whole(pretrained.FOLDER / f"{name}.classes.txt", f"{names}\n".encode())
     write_whole(pretrained.FOLDER / f"{name}.md", card(runs, recipe, test, val).encode())
     (DOCS / "runs").mkdir(exist_ok=True)
     log = b"".join((run / "log.jsonl").read_bytes() for run in runs)

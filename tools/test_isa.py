@@ -1,16 +1,18 @@
-"""What `make test-isa` runs: the tests of arithmetic, once for each instruction set that this machine can play.
+"""What `make test-isa` runs: the tests of arithmetic, once for each instruction set that this
+machine can play.
 
     python tools/test_isa.py [--sets portable avx2] [--threads 1 2] [--seed 7]
 
-Our kernels, PyTorch and oneDNN are held to the set alike. With 1 thread, two processes share the tests; with 2, one
-process runs them all. The order is random; the seed is printed, and --seed repeats it. Output of pytest goes into files
-in build/test-isa; what fails is printed too.
+Our kernels, PyTorch and oneDNN are held to the set alike. With 1 thread, two processes share the
+tests; with 2, one process runs them all. The order is random; the seed is printed, and --seed
+repeats it. Output of pytest goes into files in build/test-isa; what fails is printed too.
 
 What runs: `SUITES`, without slow tests. Left out is what would say the same again:
 - always, files whose tests round nothing, or round in whole numbers only: `NO_ROUNDING`;
-- with 2 threads, suites in float64 that are compared with published figures or with themselves at 1e-9, where the order
-  of sums is 1e-14, and the page, whose server computes with one thread: `ONCE_PER_SET`; and the compiled graph, whose
-  compiler takes longer than all other tests of neurons.
+- with 2 threads, suites in float64 that are compared with published figures or with themselves at
+  1e-9, where the order of sums is 1e-14, and the page, whose server computes with one thread:
+  `ONCE_PER_SET`; and the compiled graph, whose compiler takes longer than all other tests of
+  neurons.
 """
 
 import argparse
@@ -31,21 +33,32 @@ SETS = {
     "avx2": {"ATEN_CPU_CAPABILITY": "avx2", "ONEDNN_MAX_CPU_ISA": "AVX2"},
     "avx512": {"ATEN_CPU_CAPABILITY": "avx512", "ONEDNN_MAX_CPU_ISA": "DEFAULT"},
 }
-SUITES = ("neurons", "layers", "engine", "golden", "property", "training", "demo")
+SUITES = ("neurons", "kernels", "layers", "engine", "golden", "property", "training", "demo")
 NO_ROUNDING = (
     "demo/test_command.py",  # how the process starts and stops
     "engine/test_file.py",  # files of programs: byte for byte
+    "engine/test_layout.py",  # where values lie
+    "engine/test_lower.py",  # weights for which a program is its network exactly
+    "engine/test_without_torch.py",  # what is imported
+    "neurons/test_registry.py",  # names
     "neurons/test_triton_code.py",  # text of GPU kernels
     "property/test_fuzz_data.py",  # readers of files
     "property/test_fuzz_recipes.py",
     "training/test_arena.py",  # where tensors lie
-    "training/test_checkpoint.py",
-    "training/test_event_recipes.py",
-    "training/test_published_recipes.py",
-    "training/test_recipe_io.py",
     "training/test_schedule.py",
 )
-ONCE_PER_SET = ("golden", "property", "demo/test_browser.py")
+ONCE_PER_SET = (
+    "golden",
+    "property",
+    "demo/test_browser.py",
+    "engine/test_compile.py",
+    "engine/test_operations.py",  # runs with several threads by itself, as the two below
+    "engine/test_parts.py",
+    "engine/test_quantized.py",
+    "engine/test_running.py",
+    "neurons/test_every_neuron.py",
+    "neurons/test_func.py",
+)
 COMPILED = "neurons/test_lif.py::test_the_default_compiler_takes_the_whole_graph"
 COUNTS = re.compile(r"(\d+) (passed|failed|error)")
 
@@ -60,7 +73,7 @@ class Outcome:
 def playable() -> list[str]:
     """Instruction sets of our kernels on this machine; without them, those of PyTorch."""
     ask = (
-        "import torch; from spikedriven.engine.native import instruction_sets as own; "
+        "import torch; from spikedriven.kernels.extension import instruction_sets as own; "
         "print(*own() or torch.backends.cpu.get_cpu_capability().lower().split())"
     )
     env = {name: value for name, value in os.environ.items() if name != "SPIKEDRIVEN_ISA"}
@@ -75,7 +88,8 @@ def arguments(threads: int, seed: int) -> list[str]:
     """Of pytest."""
     left_out = NO_ROUNDING if threads == 1 else NO_ROUNDING + ONCE_PER_SET
     suites = [name for name in SUITES if name not in left_out]
-    words = [f"--randomly-seed={seed}", "-n", "2" if threads == 1 else "0", "-q", "--durations=15"]
+    shared = ["-n", "2", "--dist", "worksteal"] if threads == 1 else ["-n", "0"]
+    words = [f"--randomly-seed={seed}", *shared, "-q", "--durations=15"]
     words += [f"--ignore=tests/{name}" for name in left_out]
     if threads > 1:
         words.append(f"--deselect=tests/{COMPILED}")
@@ -106,7 +120,9 @@ def run(isa: str, threads: int, seed: int) -> Outcome:
 
 
 def stop(process: subprocess.Popen) -> None:
-    """A terminal's Ctrl-C has reached pytest too; otherwise it is told here. It gets ten seconds to tidy up."""
+    """A terminal's Ctrl-C has reached pytest too; otherwise it is told here. It gets ten
+    seconds to tidy up.
+    """
     process.terminate()
     try:
         process.wait(10)

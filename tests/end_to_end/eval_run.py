@@ -1,4 +1,5 @@
-"""Evaluate networks with fixed weights: [torchrun] -m tests.end_to_end.eval_run RECIPES.json RESULTS.json.
+"""Evaluate networks with fixed weights: [torchrun] -m tests.end_to_end.eval_run RECIPES.json
+RESULTS.json.
 
 RECIPES: name -> recipe tree. RESULTS: name -> {"figures", "seen": which samples each process read}.
 """
@@ -11,9 +12,9 @@ from pathlib import Path
 import torch
 
 from spikedriven.data.loaders import EvalLoader
+from spikedriven.recipes.reading import recipe_from_dict
+from spikedriven.runs.distributed import World, gather, open_world
 from spikedriven.tasks import create_task
-from spikedriven.training.distributed import World, gather, open_world
-from spikedriven.training.recipe_io import recipe_from_dict
 from tests.networks import enliven
 
 SEEN: list[int] = []

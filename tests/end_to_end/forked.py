@@ -1,5 +1,6 @@
-"""The toy run in a forked process that kills itself: before any line of the training package, or before any change of
-its files."""
+"""The toy run in a forked process that kills itself: before any line of the training package, or
+before any change of its files.
+"""
 
 import os
 import signal
@@ -26,8 +27,9 @@ def in_child(work: Callable[[], Any]) -> int:
     if child == 0:
         status = 1
         try:
-            # PyTorch makes its pool of threads anew at the first use after a fork. Where torch.compile ran before,
-            # threads of autograd would do so all at once, and one of them find none ("Invalid thread pool").
+            # PyTorch makes its pool of threads anew at the first use after a fork. Where
+            # torch.compile ran before, threads of autograd would do so all at once, and one of them
+            # find none ("Invalid thread pool").
             torch.set_num_threads(torch.get_num_threads())
             work()
             status = 0
@@ -45,7 +47,9 @@ def toy_run(folder: Path, **run: Any) -> None:
 
 
 def counting_lines(found: Callable[[int], None]) -> None:
-    """From now on `found(n)` is called before the n-th line of the training package that this process runs."""
+    """From now on `found(n)` is called before the n-th line of the training package that this
+    process runs.
+    """
     count = 0
 
     def local(_frame: FrameType, event: str, _argument: Any) -> Any:
@@ -63,8 +67,9 @@ def counting_lines(found: Callable[[int], None]) -> None:
 
 
 def counting_changes(folder: Path, found: Callable[[int], None]) -> None:
-    """From now on `found(n)` is called before the n-th change of files below `folder`. Cannot be taken back: for a
-    process of its own."""
+    """From now on `found(n)` is called before the n-th change of files below `folder`. Cannot be
+    taken back: for a process of its own.
+    """
     count = 0
 
     def audit(event: str, arguments: tuple[Any, ...]) -> None:

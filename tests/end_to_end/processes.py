@@ -11,7 +11,9 @@ TORCHRUN_4 = [*TORCHRUN[:-1], "4"]
 
 
 def start(*words: str | Path, group: bool = False) -> subprocess.Popen[str]:
-    """`python WORDS` at the repository's root; standard output and errors are one pipe. group: in a process group."""
+    """`python WORDS` at the repository's root; standard output and errors are one pipe. group:
+    in a process group.
+    """
     path = os.pathsep.join([str(ROOT / "src"), str(ROOT)])
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": path}
     return subprocess.Popen(
@@ -21,7 +23,9 @@ def start(*words: str | Path, group: bool = False) -> subprocess.Popen[str]:
 
 
 def finish(process: subprocess.Popen[str], status: int = 0, timeout_s: float = 180) -> str:
-    """Wait for it; returns what it printed. A process that prints more than a pipe holds waits for this to read."""
+    """Wait for it; returns what it printed. A process that prints more than a pipe holds waits
+    for this to read.
+    """
     try:
         output, _ = process.communicate(timeout=timeout_s)
     except subprocess.TimeoutExpired:

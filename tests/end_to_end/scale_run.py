@@ -1,7 +1,8 @@
-"""Training runs one after the other in the same processes: torchrun -m tests.end_to_end.scale_run JOBS.json.
+"""Training runs one after the other in the same processes: torchrun -m tests.end_to_end.scale_run
+JOBS.json.
 
-JOBS: a list of {"out": folder, "recipe": tree, "resume": bool}. The task "double" is classification in float64, where
-what differs between two ways of computing the same is rounding only.
+JOBS: a list of {"out": folder, "recipe": tree, "resume": bool}. The task "double" is classification
+in float64, where what differs between two ways of computing the same is rounding only.
 """
 
 import json
@@ -12,11 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from spikedriven.recipes.reading import recipe_from_dict
+from spikedriven.runs.distributed import World, open_world
 from spikedriven.tasks import TASKS
 from spikedriven.tasks.classification import ClassificationTask
-from spikedriven.training.distributed import World, open_world
 from spikedriven.training.loop import Trainer
-from spikedriven.training.recipe_io import recipe_from_dict
 
 
 class Double(nn.Module):

@@ -1,7 +1,8 @@
 """Two and four processes under torchrun against one process with the joined batch.
 
-The toy network has no BN: batch statistics are taken per process, so a network with BN differs by design
-(docs/training.md). Everything is float64; what remains is that the mean over the batch is summed in two halves.
+The toy network has no BN: batch statistics are taken per process, so a network with BN differs by
+design (docs/training.md). Everything is float64; what remains is that the mean over the batch is
+summed in two halves.
 """
 
 import json
@@ -28,7 +29,9 @@ def weights(run: Path, name: str) -> dict[str, torch.Tensor]:
 def test_processes_equal_one_with_the_joined_batch(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, launcher: list[str], accumulation: int
 ) -> None:
-    """Two processes with two batches of 2 a step each, or four with one, against one process with one batch of 8."""
+    """Two processes with two batches of 2 a step each, or four with one, against one process
+    with one batch of 8.
+    """
     monkeypatch.setitem(TASKS, "toy", ToyTask)
     train(toy_recipe({"batch_size": 8, "ema": 0.9}), tmp_path / "one")
     output = finish(
@@ -42,6 +45,7 @@ def test_processes_equal_one_with_the_joined_batch(
             torch.testing.assert_close(two[key], value, rtol=1e-11, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_a_run_of_two_processes_goes_on_with_one_and_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -63,6 +67,7 @@ def test_a_run_of_two_processes_goes_on_with_one_and_back(
     assert starts == [(2, 4), (1, 8), (2, 4)]
 
 
+@pytest.mark.slow
 def test_the_train_command_runs_under_torchrun(tmp_path: Path) -> None:
     recipe = Path(__file__).parent / "tiny.yaml"
     words = (

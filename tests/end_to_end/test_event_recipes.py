@@ -1,5 +1,6 @@
-"""Every event recipe at toy length, from the command line, on event files written here: train, resume, eval, energy,
-report."""
+"""Every event recipe at toy length, from the command line, on event files written here: train,
+resume, eval, energy, report.
+"""
 
 import json
 from pathlib import Path
@@ -8,11 +9,12 @@ import pytest
 import torch
 
 from spikedriven.cli import main
-from spikedriven.training.checkpoint import load_run
+from spikedriven.runs.checkpoint import load_run
 from tests.data.events.sets import write_cifar10_dvs, write_gesture, write_har
 
 SDT = {"embed_dim": 16, "depth": 1, "num_heads": 2}
-# With more blocks the gradients of so narrow a LIF network, most of whose neurons are silent, overflow.
+# With more blocks the gradients of so narrow a LIF network, most of whose neurons are silent,
+# overflow.
 STAGED = {"embed_dims": "[8,8,16,16]", "num_heads": 2, "depths": "[1,1,1,1,0]"}
 SMALL = {
     "sdt_cifar10dvs_2_256_tet": SDT,
@@ -21,6 +23,8 @@ SMALL = {
     "sdt_gesture_2_256_t16": SDT,
     "spikingformer_cifar10dvs_2_256": SDT,
     "spikingformer_gesture_2_256": SDT,
+    "spikformer_cifar10dvs_2_256": SDT,
+    "spikformer_gesture_2_256": SDT,
     "e_spikeformer_hardvs_19m": STAGED,
     "meta_spikeformer_hardvs_18m": STAGED,
     "e_spikeformer_gesture_6m": STAGED,
@@ -43,11 +47,37 @@ def train(name: str, root: Path, out: Path, *more: str) -> dict[str, torch.Tenso
         word for key, value in SMALL[name].items() for word in (f"--model.args.{key}", str(value))
     ]
     words = [
-        "train", name, *arguments, "--data.root", str(root), "--data.workers", "0", "--data.img-size", "32",
-        "--data.time-steps", str(STEPS), "--run.batch-size", "4", "--run.amp", "none", "--run.out", str(out),
-        "--schedule.epochs", "2", "--schedule.cooldown-epochs", "0", "--schedule.warmup-epochs", "1", "--run.device",
-        "cpu", "--run.log-steps", "1", "--run.eval-epochs", "2", *more,
-    ]  # fmt: skip
+        "train",
+        name,
+        *arguments,
+        "--data.root",
+        str(root),
+        "--data.workers",
+        "0",
+        "--data.img-size",
+        "32",
+        "--data.time-steps",
+        str(STEPS),
+        "--run.batch-size",
+        "4",
+        "--run.amp",
+        "none",
+        "--run.out",
+        str(out),
+        "--schedule.epochs",
+        "2",
+        "--schedule.cooldown-epochs",
+        "0",
+        "--schedule.warmup-epochs",
+        "1",
+        "--run.device",
+        "cpu",
+        "--run.log-steps",
+        "1",
+        "--run.eval-epochs",
+        "2",
+        *more,
+    ]
     words += ["--data.train-fraction", "0.3"] if "cifar10dvs" in name else []
     assert main(words) == 0
     return load_run(out)[0].state_dict()
@@ -125,11 +155,24 @@ def test_what_does_not_fit_event_data_is_said(
     root: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["train", "sdt_gesture_2_256_t10", "--data.dataset", "cifar10", "--show"]) == 2
-    assert "start from a recipe for cifar10" in capsys.readouterr().err
+    assert "the data section is for sets such as dvs128-gesture" in capsys.readouterr().err
     assert main(["train", "quickstart", "--data.dataset=cifar10dvs", "--show"]) == 2
     assert "did you mean cifar10-dvs" in capsys.readouterr().err
-    assert main(["train", "sdt_gesture_2_256_t10", "--model.time-steps", "7", "--run.out", str(tmp_path / "r"),
-                 "--data.root", str(root)]) == 2  # fmt: skip
+    assert (
+        main(
+            [
+                "train",
+                "sdt_gesture_2_256_t10",
+                "--model.time-steps",
+                "7",
+                "--run.out",
+                str(tmp_path / "r"),
+                "--data.root",
+                str(root),
+            ]
+        )
+        == 2
+    )
     assert "data.time_steps=10" in capsys.readouterr().err
     train("sdt_gesture_2_256_t10", root, tmp_path / "run")
     assert main(["eval", str(tmp_path / "run"), "--crop-pct", "0.9"]) == 2
@@ -139,9 +182,13 @@ def test_what_does_not_fit_event_data_is_said(
 def test_the_sets_are_listed_and_checked(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["data", "--root", str(root), "--json"]) == 0
     rows = {row["name"]: row for row in json.loads(capsys.readouterr().out)}
-    assert {name for name in ("cifar10-dvs", "dvs128-gesture", "har-dvs") if rows[name]["found"]} == {
-        "cifar10-dvs", "dvs128-gesture", "har-dvs",
-    }  # fmt: skip
+    assert {
+        name for name in ("cifar10-dvs", "dvs128-gesture", "har-dvs") if rows[name]["found"]
+    } == {
+        "cifar10-dvs",
+        "dvs128-gesture",
+        "har-dvs",
+    }
     path = root / "DvsGesture" / "user00_test.aedat"
     whole = path.read_bytes()
     try:

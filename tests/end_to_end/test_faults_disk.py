@@ -1,7 +1,7 @@
 """A disk that is full, and a run folder that cannot be written.
 
-On real small file systems in memory, which a script mounts in a name space of its own; and, to the file, by letting
-the operating system refuse from some moment on.
+On real small file systems in memory, which a script mounts in a name space of its own; and, to the
+file, by letting the operating system refuse from some moment on.
 """
 
 import errno
@@ -16,9 +16,9 @@ import safetensors.torch
 import torch
 
 from spikedriven.errors import CheckpointError
+from spikedriven.runs.checkpoint import CheckpointStore
+from spikedriven.runs.log import RunLog
 from spikedriven.tasks import TASKS
-from spikedriven.training.checkpoint import CheckpointStore
-from spikedriven.training.runlog import RunLog
 from tests.end_to_end.forked import counting_changes, in_child, toy_run
 from tests.end_to_end.processes import ROOT, finish, start
 from tests.end_to_end.test_faults_kill import assert_same, last, spread, steps_done, whole  # noqa: F401 (a fixture)
@@ -31,7 +31,9 @@ PRIVATE = ["unshare", "--user", "--map-root-user", "--mount"]
 
 
 def may_mount() -> bool:
-    """Whether this user may mount something in a name space of its own (root may; containers may forbid it)."""
+    """Whether this user may mount something in a name space of its own (root may; containers
+    may forbid it).
+    """
     if shutil.which("unshare") is None:
         return False
     return (
@@ -53,14 +55,23 @@ def toy_task(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def script(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
-    """Run shell commands where $DISK may be mounted over, with `train` and a folder $OUT that stays."""
+    """Run shell commands where $DISK may be mounted over, with `train` and a folder $OUT that
+    stays.
+    """
     (folder / "disk").mkdir()
     (folder / "out").mkdir()
-    words = f'train() {{ "$PYTHON" -m spikedriven train "{RECIPE}" --run.out "$DISK/run" --run.keep 9 "$@"; }}\n'
+    words = (
+        f'train() {{ "$PYTHON" -m spikedriven train "{RECIPE}" --run.out "$DISK/run" --run.keep 9 '
+        f'"$@"; }}\n'
+    )
     environment = {
-        **os.environ, "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT / 'src'}", "PYTHON": os.sys.executable,
-        "DISK": str(folder / "disk"), "OUT": str(folder / "out"),
-    }  # fmt: skip
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "PYTHONPATH": f"{ROOT / 'src'}",
+        "PYTHON": os.sys.executable,
+        "DISK": str(folder / "disk"),
+        "OUT": str(folder / "out"),
+    }
     return subprocess.run(
         [*PRIVATE, "bash", "-euc", words + text],
         env=environment,
@@ -71,6 +82,7 @@ def script(folder: Path, text: str) -> subprocess.CompletedProcess[str]:
 
 
 @needs_mount
+@pytest.mark.slow
 def test_a_full_small_disk(tmp_path: Path) -> None:
     done = script(tmp_path, f"""
         mount -t tmpfs -o size={SMALL} none $DISK

@@ -1,4 +1,6 @@
-"""Files that were made to do harm: pickles with code in them, and names that lead out of a folder."""
+"""Files that were made to do harm: pickles with code in them, and names that lead out of a
+folder.
+"""
 
 import dataclasses
 import io
@@ -13,25 +15,25 @@ import pytest
 import torch
 
 from spikedriven.cli import main
-from spikedriven.data import EventDataConfig, create_event_dataset
+from spikedriven.data import config_for, create_dataset
 from spikedriven.data.detection.coco import CocoInstances
 from spikedriven.data.segmentation.sets import open_voc
 from spikedriven.data.tar_index import read_index
 from spikedriven.errors import CheckpointError, DataError
 from spikedriven.models import create_model, load_official
 from spikedriven.models.containers import read_packed
+from spikedriven.recipes.types import DistillConfig
+from spikedriven.runs.checkpoint import CheckpointStore, read_checkpoint
+from spikedriven.runs.start import start_from
+from spikedriven.runs.target import load_checkpoint
 from spikedriven.tasks import TASKS
 from spikedriven.tasks.distillation import load_teacher
-from spikedriven.training.checkpoint import CheckpointStore, read_checkpoint
-from spikedriven.training.config import DistillConfig
-from spikedriven.training.start import start_from
-from spikedriven.training.target import load_checkpoint
 from tests.data.detection import coco_files
 from tests.data.events.sets import write_gesture, write_har
 from tests.data.segmentation.folders import make_voc
 from tests.networks import shrunk
+from tests.runs.test_checkpoint import checkpoint
 from tests.tasks.toys import classifier, recipe
-from tests.training.test_checkpoint import checkpoint
 from tests.training.toys import ToyTask
 
 NAME = "sdt_2_256_cifar"
@@ -70,7 +72,9 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 
 def contents(kind: str, mark: Path) -> bytes:
-    """Files whose readers would run code: what torch writes (now and before 1.6), and a plain pickle."""
+    """Files whose readers would run code: what torch writes (now and before 1.6), and a plain
+    pickle.
+    """
     harm, buffer = Hostile(mark), io.BytesIO()
     if kind == "plain":
         return pickle.dumps(harm)
@@ -130,19 +134,20 @@ def test_commands_say_so_in_one_message(
     assert "refused" in capsys.readouterr().err and not mark.exists()
 
 
-# Names that lead out of a folder -----------------------------------------------------------------------------------
+# Names that lead out of a folder
+# -----------------------------------------------------------------------------------
 
 NAMES = ["../../etc/passwd", "/etc/passwd", "a/../../b", "..", "a\\..\\..\\b", "a/\x00b"]
 
 
 def gesture(root: Path, name: str) -> None:
     (write_gesture(root, events=20) / "trials_to_train.txt").write_text(f"{name}\n")
-    create_event_dataset(EventDataConfig(dataset="dvs128-gesture", root=root), "train")
+    create_dataset(config_for("dvs128-gesture", root=root), "train")
 
 
 def har(root: Path, name: str) -> None:
     (write_har(root) / "train_label.txt").write_text(f"{name} 5 0\n")
-    create_event_dataset(EventDataConfig(dataset="har-dvs", root=root), "train")
+    create_dataset(config_for("har-dvs", root=root), "train")
 
 
 def voc(root: Path, name: str) -> None:
@@ -186,7 +191,8 @@ def test_a_manifest_names_files_of_its_own_folder_only(tmp_path: Path) -> None:
         read_checkpoint(folder)
 
 
-# Newest checkpoint damaged -----------------------------------------------------------------------------------------
+# Newest checkpoint damaged
+# -----------------------------------------------------------------------------------------
 
 DAMAGES: dict[str, Callable[[Path], object]] = {
     "empty": lambda path: path.write_bytes(b""),
@@ -224,5 +230,5 @@ def test_every_file_of_the_newest_checkpoint_may_be_damaged(
     told = [message for message in caplog.messages if "falling back" in message]
     assert outcome.step == 18 and len(told) == 1
     assert "step_00000009" in told[0]
-    for key, value in whole.net.state_dict().items():
-        assert torch.equal(value, resumed.net.state_dict()[key])
+    for key, value in whole.learner.net.state_dict().items():
+        assert torch.equal(value, resumed.learner.net.state_dict()[key])

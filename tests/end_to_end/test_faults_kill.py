@@ -1,5 +1,5 @@
-"""kill -9 at seeded random moments of a toy run, to the line: it resumes, loses no more than the interval between two
-checkpoints, and ends with the bits of a run that nobody disturbed.
+"""kill -9 at seeded random moments of a toy run, to the line: it resumes, loses no more than the
+interval between two checkpoints, and ends with the bits of a run that nobody disturbed.
 
 Real runs of the command line, killed by the clock, are in test_kill_resume.
 """
@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from spikedriven.runs.checkpoint import Checkpoint, CheckpointStore, read_checkpoint
+from spikedriven.runs.claim import LOCK
 from spikedriven.tasks import TASKS
-from spikedriven.training.checkpoint import Checkpoint, CheckpointStore, read_checkpoint
 from tests.end_to_end.forked import counting_changes, counting_lines, in_child, kill_at, toy_run
-from tests.training.test_checkpoint import checkpoint
+from tests.runs.test_checkpoint import checkpoint
 from tests.training.toys import ToyTask
 
 INTERVAL, LAST_STEP = 4, 18
@@ -96,7 +97,7 @@ def kill_and_resume(run: Path, whole: Path, arm: Callable[[], None]) -> None:
     assert [text.count(f'"train", "step": {step},') for step in range(1, LAST_STEP + 1)] == [
         1
     ] * LAST_STEP
-    assert [path.name for path in run.rglob(".*")] == []  # nothing half written was left behind
+    assert [path.name for path in run.rglob(".*")] == [LOCK]  # nothing half written was left behind
 
 
 def spread(moments: int, total: int) -> list[int]:
@@ -124,7 +125,9 @@ def test_killed_before_any_line(
 def test_killed_while_files_are_written(
     moments: int, whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Before opening, renaming or removing any file of the run folder: nearly all of these are in a checkpoint."""
+    """Before opening, renaming or removing any file of the run folder: nearly all of these are
+    in a checkpoint.
+    """
     changes = json.loads((whole.parent / "counts").read_text())["changes"]
     assert changes > 60
     for number in spread(moments, changes):
@@ -150,7 +153,9 @@ def test_one_run_killed_again_and_again(moments: int, whole: Path, tmp_path: Pat
 def test_a_file_cut_off_by_a_crash_of_the_machine(
     whole: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """What fsync should prevent, and a broken disk may do anyway: the newest checkpoint has lost its tail."""
+    """What fsync should prevent, and a broken disk may do anyway: the newest checkpoint has
+    lost its tail.
+    """
     run = tmp_path / "run"
     assert in_child(lambda: toy_run(run, max_steps=10, keep=2)) == 0
     newest, before = CheckpointStore(run).paths()[:2]
@@ -166,7 +171,9 @@ def test_a_file_cut_off_by_a_crash_of_the_machine(
 
 
 def test_what_is_saved_after_a_fall_back_is_kept(tmp_path: Path) -> None:
-    """A damaged checkpoint of a later step is not counted as the newest: with keep=1 it would displace all others."""
+    """A damaged checkpoint of a later step is not counted as the newest: with keep=1 it would
+    displace all others.
+    """
     store = CheckpointStore(tmp_path, keep=1)
     for step in (4, 8):
         store.save(step, checkpoint(step))

@@ -1,4 +1,6 @@
-"""A number that is none, put into a random layer of every family: training stops, and the layer is named."""
+"""A number that is none, put into a random layer of every family: training stops, and the layer
+is named.
+"""
 
 import random
 from collections.abc import Iterator
@@ -29,7 +31,7 @@ LAYERS = pytest.mark.parametrize("layers", [4, pytest.param(30, marks=pytest.mar
 
 def network(name: str) -> nn.Module:
     size = {"img_size": 64} if variant_of(name).num_classes is None else {}
-    return enliven(sd.create_model(name, time_steps=2, **shrunk(name), **size)).train()
+    return enliven(sd.create_model(name, time_steps=2, **shrunk(name, 2), **size)).train()
 
 
 def loss_of(model: nn.Module, x: Tensor) -> Tensor:
@@ -102,7 +104,9 @@ def test_the_first_bad_layer_is_named(name: str, layers: int) -> None:
         if not figures.isfinite().all():
             assert found == f"the output of module {chosen} is the first to be non-finite"
             named += 1
-        else:  # nothing reads this output: the last neuron of some networks, what a fused operation leaves out
+        # nothing reads this output: the last neuron of some networks, what a fused operation leaves
+        # out
+        else:
             assert torch.equal(figures, good), f"training would go on with a bad {chosen}"
     assert named > layers // 2
 

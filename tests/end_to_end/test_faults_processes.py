@@ -1,5 +1,7 @@
-"""One of two processes under torchrun dies, or stops answering: the other says so and ends in bounded time; started
-again with --resume, the run ends with the numbers of one that nobody disturbed."""
+"""One of two processes under torchrun dies, or stops answering: the other says so and ends in
+bounded time; started again with --resume, the run ends with the numbers of one that nobody
+disturbed.
+"""
 
 import os
 import signal
@@ -10,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from spikedriven.errors import RecipeError
-from spikedriven.training.checkpoint import read_checkpoint
-from spikedriven.training.config import RunConfig
-from spikedriven.training.distributed import World, _explain_lost_process
+from spikedriven.recipes.types import RunConfig
+from spikedriven.runs.checkpoint import read_checkpoint
+from spikedriven.runs.distributed import World, _explain_lost_process
 from tests.end_to_end.processes import TORCHRUN, finish, start
 from tests.end_to_end.test_faults_kill import assert_same
 from tests.training.toys import ALONE

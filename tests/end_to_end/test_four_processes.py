@@ -1,4 +1,6 @@
-"""Four gloo processes: training, resume and evaluation by the commands, and exact counts in every task."""
+"""Four gloo processes: training, resume and evaluation by the commands, and exact counts in
+every task.
+"""
 
 import json
 from pathlib import Path
@@ -25,7 +27,9 @@ SDT = {
 
 
 def base(task: str, model: dict[str, Any], data: dict[str, Any]) -> dict[str, Any]:
-    """One image at a time, so that an image's arithmetic does not depend on which others its process has."""
+    """One image at a time, so that an image's arithmetic does not depend on which others its
+    process has.
+    """
     run = {"device": "cpu", "batch_size": 1}
     return {
         "task": task,
@@ -46,19 +50,31 @@ def recipes(root: Path) -> dict[str, dict[str, Any]]:
         "max_size": 64,
         "scene_size": 64,
     }
-    segmenter = {"backbone": "e_spikeformer_3m", "backbone_args": ESF["backbone_args"], "out_indices": [1, 2, 4],
-                 "width": 16}  # fmt: skip
+    segmenter = {
+        "backbone": "e_spikeformer_3m",
+        "backbone_args": ESF["backbone_args"],
+        "out_indices": [1, 2, 4],
+        "width": 16,
+    }
     gesture = {**SDT, "name": "sdt_2_256_gesture", "num_classes": 11}
     events = {"dataset": "dvs128-gesture", "root": str(root), "img_size": 32, "time_steps": 3}
     return {
         "classification": base("classification", SDT, shards),
         "events": base("classification", gesture, events),
-        "pretraining": base("pretraining", {"name": "spike_mae_12_512", "args": {**ENCODER, **DECODER}}, shards),
-        "detection": base("detection", {"name": "mask_rcnn", "num_classes": 10, "args": {**ESF, **HEADS}},
-                          {**scenes, "train_images": 4, "test_images": 5}),
-        "segmentation": base("segmentation", {"name": "semantic_fpn", "num_classes": 11, "args": segmenter},
-                             {"dataset": "fashion-scenes", "img_size": 64, "scenes": 4, "test_scenes": 3}),
-    }  # fmt: skip
+        "pretraining": base(
+            "pretraining", {"name": "spike_mae_12_512", "args": {**ENCODER, **DECODER}}, shards
+        ),
+        "detection": base(
+            "detection",
+            {"name": "mask_rcnn", "num_classes": 10, "args": {**ESF, **HEADS}},
+            {**scenes, "train_images": 4, "test_images": 5},
+        ),
+        "segmentation": base(
+            "segmentation",
+            {"name": "semantic_fpn", "num_classes": 11, "args": segmenter},
+            {"dataset": "fashion-scenes", "img_size": 64, "scenes": 4, "test_scenes": 3},
+        ),
+    }
 
 
 COUNTS = {"classification": 7, "events": 11, "pretraining": 7, "detection": 5, "segmentation": 3}
@@ -122,8 +138,10 @@ def test_a_stopped_run_of_four_ends_with_the_same_bits(runs: Path) -> None:
             safetensors.torch.load_file(runs / run / LAST / name) for run in ("whole", "stopped")
         )
         assert [key for key in whole if not torch.equal(whole[key], stopped[key])] == []
-    logged = [[line for line in (runs / run / "log.jsonl").read_text().splitlines() if '"loss"' in line]
-              for run in ("whole", "stopped")]  # fmt: skip
+    logged = [
+        [line for line in (runs / run / "log.jsonl").read_text().splitlines() if '"loss"' in line]
+        for run in ("whole", "stopped")
+    ]
     losses = [[json.loads(line)["loss"] for line in lines] for lines in logged]
     assert losses[0] == losses[1] and len(losses[0]) == 10
 

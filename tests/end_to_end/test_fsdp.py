@@ -1,4 +1,6 @@
-"""FSDP2 on two processes (CPU, gloo) against DistributedDataParallel: the same training, the same checkpoints."""
+"""FSDP2 on two processes (CPU, gloo) against DistributedDataParallel: the same training, the
+same checkpoints.
+"""
 
 import json
 from copy import deepcopy
@@ -21,21 +23,40 @@ MODEL = {"embed_dim": 16, "depth": 2, "num_heads": 2, "stem_pools": "1111"}
 
 
 def recipe(root: Path, optimizer: str = "adamw", **run: Any) -> dict[str, Any]:
-    """Two epochs of four steps; 17 images to evaluate make two batches at one process and one at the other."""
+    """Two epochs of four steps; 17 images to evaluate make two batches at one process and one
+    at the other.
+    """
     return {
         "task": "double",
         "model": {"name": "sdt_2_256_cifar", "time_steps": 2, "args": MODEL},
-        "data": {"dataset": "wds", "root": str(root), "img_size": 16, "in_chans": 3, "workers": 0, "smoothing": 0.1},
+        "data": {
+            "dataset": "wds",
+            "root": str(root),
+            "img_size": 16,
+            "in_chans": 3,
+            "workers": 0,
+            "smoothing": 0.1,
+        },
         "optim": {"name": optimizer, "lr": 0.01},
         "schedule": {"kind": "cosine_iter", "epochs": 2},
-        "run": {"device": "cpu", "batch_size": 8, "accumulation": 2, "clip_grad": 0.5, "ema": 0.9, "log_steps": 1,
-                "checkpoint_steps": 3, **run},
-    }  # fmt: skip
+        "run": {
+            "device": "cpu",
+            "batch_size": 8,
+            "accumulation": 2,
+            "clip_grad": 0.5,
+            "ema": 0.9,
+            "log_steps": 1,
+            "checkpoint_steps": 3,
+            **run,
+        },
+    }
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """ddp and fsdp with two optimisers, and an fsdp run that was stopped within an epoch and continued."""
+    """ddp and fsdp with two optimisers, and an fsdp run that was stopped within an epoch and
+    continued.
+    """
     folder = tmp_path_factory.mktemp("fsdp")
     root = write_wds(folder / "set", train=(66, 62), test=(10, 7))
     jobs = [
@@ -86,7 +107,8 @@ def test_losses_weights_and_evaluation_equal_ddp(runs: Path, optimizer: str) -> 
         expected, found = tensors(ddp, name), tensors(fsdp, name)
         assert expected.keys() == found.keys()
         for key, value in expected.items():
-            # The true gradient of a bias in front of a batch norm is 0: AdamW scales up what rounding leaves of it.
+            # The true gradient of a bias in front of a batch norm is 0: AdamW scales up what
+            # rounding leaves of it.
             atol = (
                 1e-9 if key.endswith(("attn.out.conv.bias", "attn.out.bn.running_mean")) else 1e-11
             )

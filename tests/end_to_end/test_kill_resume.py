@@ -11,7 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 
-from spikedriven.training.checkpoint import CheckpointStore
+from spikedriven.runs.checkpoint import CheckpointStore
 from tests.end_to_end.processes import finish, start
 
 RECIPE = Path(__file__).parent / "tiny.yaml"
@@ -25,7 +25,9 @@ def train(run: Path, *words: str, group: bool = False):
 
 
 def kill_after(run: Path, step: int, number: signal.Signals, status: int, workers: int = 0) -> str:
-    """Start or continue the run, and send it, and its workers if it has any, a signal once its log shows `step`."""
+    """Start or continue the run, and send it, and its workers if it has any, a signal once its
+    log shows `step`.
+    """
     process = train(run, "--data.workers", str(workers), group=workers > 0)
     log, wanted = run / "log.jsonl", f'"train", "step": {step},'
     deadline = time.monotonic() + 120
@@ -57,8 +59,13 @@ def assert_same_end(run: Path, whole: Path) -> None:
         assert [key for key in expected if not torch.equal(expected[key], found[key])] == []
     a, b = (torch.load(which / folder / "state.pt", weights_only=True) for which in (whole, run))
     assert a["counters"] == b["counters"]
-    moments = [(x[key], y[key]) for x, y in zip(a["optimizer"]["state"].values(), b["optimizer"]["state"].values(),
-                                                strict=True) for key in x]  # fmt: skip
+    moments = [
+        (x[key], y[key])
+        for x, y in zip(
+            a["optimizer"]["state"].values(), b["optimizer"]["state"].values(), strict=True
+        )
+        for key in x
+    ]
     assert moments and all(torch.equal(x, y) for x, y in moments)
     lines = (run / "log.jsonl").read_text().splitlines()
     steps = [line for line in lines if '"kind": "train"' in line]
@@ -74,14 +81,14 @@ def test_kill_9_then_sigterm(whole: Path, tmp_path: Path) -> None:
     assert_same_end(run, whole)
 
 
-@pytest.mark.parametrize(
-    ("number", "status"),
-    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.slow)],
-)
+@pytest.mark.slow
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_every_process_of_the_job_is_told_to_stop(
     number: signal.Signals, status: int, whole: Path, tmp_path: Path
 ) -> None:
-    """As batch systems and terminals do it: the workers leave it to the main process, which writes a checkpoint."""
+    """As batch systems and terminals do it: the workers leave it to the main process, which
+    writes a checkpoint.
+    """
     output = kill_after(tmp_path / "run", 30, number, status, workers=2)
     assert "checkpoint written" in output and "Traceback" not in output
     finish(train(tmp_path / "run"))
@@ -105,7 +112,9 @@ def test_kill_9_anywhere(step: int, whole: Path, tmp_path: Path) -> None:
 
 @pytest.mark.slow
 def test_kill_9_twenty_times(whole: Path, tmp_path: Path) -> None:
-    """One run, killed at twenty random moments by the clock; most lives are too short to write a checkpoint."""
+    """One run, killed at twenty random moments by the clock; most lives are too short to write
+    a checkpoint.
+    """
     run, draws = tmp_path / "run", random.Random(0)
     for _ in range(20):
         begin, log_before = newest_step(run), inode(run / "log.jsonl")

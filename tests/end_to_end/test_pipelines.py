@@ -1,4 +1,6 @@
-"""`spikedriven train` through whole pipelines, at toy length: what one stage saves, the next one starts from."""
+"""`spikedriven train` through whole pipelines, at toy length: what one stage saves, the next
+one starts from.
+"""
 
 import json
 from pathlib import Path
@@ -17,14 +19,18 @@ optim: {lr: 3e-3}
 schedule: {kind: cosine_iter, epochs: 1}
 run: {device: cpu, batch_size: 20, log_steps: 1}
 """
-WIDTHS = "embed_dims: [8, 16, 16], depths: [1, 1, 1, 2], strides: [2, 2, 1, 1], num_heads: 2, mlp_ratio: 1"
+WIDTHS = (
+    "embed_dims: [8, 16, 16], depths: [1, 1, 1, 2], strides: [2, 2, 1, 1], num_heads: 2, "
+    "mlp_ratio: 1"
+)
 ENCODER = f"{WIDTHS}, rep_branch: false"
 STAGES = {
     "pretrain": f"""
 task: pretraining
 model:
   name: spike_mae_12_512
-  args: {{{ENCODER}, decoder_dim: 8, decoder_depth: 1, decoder_num_heads: 2, permute_tokens: false, mask_tokens: true}}
+  args: {{{ENCODER}, decoder_dim: 8, decoder_depth: 1, decoder_num_heads: 2,
+         permute_tokens: false, mask_tokens: true}}
 data:{SMALL}""",
     "finetune": f"""
 model:
@@ -50,7 +56,8 @@ data:{SMALL}""",
 model:
   name: meta_spikeformer_15m
   time_steps: 1
-  args: {{embed_dims: [8, 16, 16, 16], depths: [1, 1, 1, 1, 1], strides: [2, 2, 1, 1, 1], num_heads: 2, mlp_ratio: 1}}
+  args: {{embed_dims: [8, 16, 16, 16], depths: [1, 1, 1, 1, 1], strides: [2, 2, 1, 1, 1],
+         num_heads: 2, mlp_ratio: 1}}
 data:{SMALL}""",
     "t4": """
 base: t1

@@ -1,7 +1,8 @@
 """Every line of the README's two examples, from the built wheel, in a folder without the sources.
 
-What a line needs and a test cannot have (the data sets of the papers, a run that took hours) has to be asked for in
-one message. Training is cut to some steps; a checkpoint of the authors is imitated by weights under their names.
+What a line needs and a test cannot have (the data sets of the papers, a run that took hours) has to
+be asked for in one message. Training is cut to some steps; a checkpoint of the authors is imitated
+by weights under their names.
 """
 
 import os
@@ -77,7 +78,9 @@ def desk(site, tmp_path_factory):
 
 
 def call(words: list[str], folder: Path, site: Path) -> subprocess.CompletedProcess[str]:
-    """One command line. Commands of the package are run as modules, since a wheel's folder has no scripts."""
+    """One command line. Commands of the package are run as modules, since a wheel's folder has
+    no scripts.
+    """
     if words[0] == "spikedriven":
         words = [sys.executable, "-m", *words]
     if words[0] == "torchrun":

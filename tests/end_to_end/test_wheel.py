@@ -1,6 +1,8 @@
-"""The wheel: built from the source tree, it runs outside of it, with recipes, images and pages inside.
+"""The wheel: built from the source tree, it runs outside of it, with recipes, images and pages
+inside.
 
-Compiling the engine for it takes two minutes of both cores and is slow; every installation from source does it too.
+Compiling the engine for it takes two minutes of both cores and is slow; every installation from
+source does it too.
 """
 
 import json
@@ -46,6 +48,7 @@ def test_everything_that_is_not_python_is_inside(wheel):
         assert path.relative_to(ROOT / "src").as_posix() in inside
 
 
+@pytest.mark.slow
 def test_it_runs_outside_the_repository(wheel, tmp_path):
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)

@@ -4,8 +4,8 @@
 import sys
 from pathlib import Path
 
+from spikedriven.runs.distributed import open_world
 from spikedriven.tasks import TASKS
-from spikedriven.training.distributed import open_world
 from spikedriven.training.loop import Trainer
 from tests.training.toys import ToyTask, toy_recipe
 

@@ -20,7 +20,9 @@ EXTREMES = (
 def with_wrong_bytes(
     data: bytes, draws: random.Random, letters: bytes = bytes(range(256))
 ) -> bytes:
-    """Some bytes changed, left out, doubled, put in, or the end cut off. letters: what is put in."""
+    """Some bytes changed, left out, doubled, put in, or the end cut off. letters: what is put
+    in.
+    """
     found = bytearray(data)
     for _ in range(draws.choice((1, 2, 8))):
         # headers are at the front: half of the mistakes are there
@@ -36,15 +38,22 @@ def with_wrong_bytes(
 
 @contextmanager
 def no_longer_than(seconds: int) -> Iterator[None]:
-    """A test that hangs fails. Not an OSError, which the code under test may expect."""
+    """A test that hangs fails. Not an OSError, which the code under test may expect.
+
+    seconds: of this process's processor time, so that a busy machine fails nothing; or 20 times
+    that by the clock, for what waits and computes nothing.
+    """
 
     def stop(_number: int, _frame: Any) -> None:
         raise AssertionError(f"more than {seconds} seconds")
 
-    previous = signal.signal(signal.SIGALRM, stop)
-    signal.alarm(seconds)
+    previous = {number: signal.signal(number, stop) for number in (signal.SIGPROF, signal.SIGALRM)}
+    signal.setitimer(signal.ITIMER_PROF, seconds)
+    signal.alarm(20 * seconds)
     try:
         yield
     finally:
+        signal.setitimer(signal.ITIMER_PROF, 0)
         signal.alarm(0)
-        signal.signal(signal.SIGALRM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)

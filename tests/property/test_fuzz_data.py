@@ -1,5 +1,6 @@
-"""Pictures, recordings and archives with random damage: each one is read, or is one clear error; nothing else happens.
-No hang, and no memory for what a header claims."""
+"""Pictures, recordings and archives with random damage: each one is read, or is one clear error;
+nothing else happens. No hang, and no memory for what a header claims.
+"""
 
 import gzip
 import io
@@ -19,7 +20,7 @@ import pytest
 import torch
 from PIL import Image
 
-from spikedriven.data import DataConfig, EventDataConfig, create_event_dataset
+from spikedriven.data import DataConfig, EventDataConfig, config_for, create_dataset
 from spikedriven.data.detection.coco import CocoInstances
 from spikedriven.data.events.cache import FrameCache, file_stamp
 from spikedriven.data.events.files import read_events
@@ -42,7 +43,8 @@ pytestmark = pytest.mark.filterwarnings(
     "ignore::UserWarning:PIL", "ignore:Corrupt EXIF data:UserWarning"
 )
 COUNT = pytest.mark.parametrize("count", [200, pytest.param(1000, marks=pytest.mark.slow)])
-#: Peak memory may grow by so much during a test, bytes: the largest picture that is read has 268 million.
+#: Peak memory may grow by so much during a test, bytes: the largest picture that is read has 268
+#: million.
 MORE_MEMORY = 600 << 20
 
 
@@ -54,11 +56,16 @@ def modest_memory():
 
 
 def survive(
-    files: list[bytes], path: Path, read: Callable[[Path], Any], count: int, letters: bytes | None = None,
+    files: list[bytes],
+    path: Path,
+    read: Callable[[Path], Any],
+    count: int,
+    letters: bytes | None = None,
     named: str | None = None,
-) -> int:  # fmt: skip
-    """Read `count` damaged copies, written to `path`; how many could be read. Anything but a result or a message with
-    `named` (the file's name) in it is a failure."""
+) -> int:
+    """Read `count` damaged copies, written to `path`; how many could be read. Anything but a result
+    or a message with `named` (the file's name) in it is a failure.
+    """
     draws, done, problems = random.Random(count), 0, []
     for content in files:
         path.write_bytes(content)
@@ -92,7 +99,8 @@ def pictures() -> list[bytes]:
             (image.convert(mode), "jpeg", {"quality": 90, "progressive": mode == "L"})
             for mode in ("L", "RGB", "CMYK")
         ),
-        *((image.convert(mode), "tiff", {}) for mode in ("L", "RGB", "F", "LAB", "CMYK")),
+        *((image.convert(mode), "tiff", {}) for mode in ("L", "RGB", "LAB", "CMYK")),
+        (Image.fromarray(np.asarray(image.convert("L"), dtype=np.float32) / 255), "tiff", {}),
         *(
             (image.convert(mode), "tiff", {"compression": how})
             for mode in ("RGB",)
@@ -121,7 +129,9 @@ RGB = DataConfig(
 
 
 def read_as_sample(path: Path) -> None:
-    """As a train and a test sample of a folder of images, as a picture for `predict` and `attention`."""
+    """As a train and a test sample of a folder of images, as a picture for `predict` and
+    `attention`.
+    """
     image, _ = FileImages(path.parent, [path.name], np.zeros(1), ["one"])[0]
     for cfg in (GREY, RGB):
         assert (
@@ -174,7 +184,7 @@ def test_a_program_is_no_picture(tmp_path: Path) -> None:
 def read_recording(path: Path) -> None:
     events = read_events(path, 128, 128)
     if len(events):
-        assert to_frames(events, EventDataConfig(dataset="cifar10-dvs", time_steps=4)).shape[0] == 4
+        assert to_frames(events, config_for("cifar10-dvs", time_steps=4)).shape[0] == 4
 
 
 @COUNT
@@ -253,7 +263,7 @@ def test_frame_cache(count: int, tmp_path: Path, caplog: pytest.LogCaptureFixtur
     source = tmp_path / "source"
     source.write_bytes(b"recording")
     cache, frames = (
-        FrameCache(tmp_path / "cache", {}),
+        FrameCache((tmp_path / "cache",), {}),
         np.arange(64, dtype=np.float32).reshape(2, 2, 4, 4),
     )
     cache.store(source, file_stamp(source), frames)
@@ -336,12 +346,12 @@ def test_clips_in_files_of_pytorch(zipped: bool, count: int, tmp_path: Path) -> 
     folder.mkdir(parents=True)
     clip = torch.from_numpy(np.random.default_rng(0).integers(0, 3, (2, 16, 16, 4))).float()
     torch.save((clip, torch.tensor([3])), folder / "0.pt", _use_new_zipfile_serialization=zipped)
-    cfg = EventDataConfig(dataset="cifar10-dvs-tet", root=tmp_path, time_steps=4, img_size=8)
+    cfg = config_for("cifar10-dvs-tet", root=tmp_path, time_steps=4, img_size=8)
     content = (folder / "0.pt").read_bytes()
     survive(
         [content],
         folder / "0.pt",
-        lambda _path: create_event_dataset(cfg, "train")[0],
+        lambda _path: create_dataset(cfg, "train")[0],
         count,
         None,
         "0.pt",
@@ -356,7 +366,7 @@ def test_lists_of_recordings(tmp_path: Path) -> None:
         ("dvs128-gesture", gesture / "user00_test_labels.csv"),
         ("har-dvs", har / "test_label.txt"),
     ):
-        cfg = EventDataConfig(dataset=dataset, root=tmp_path, time_steps=4, cache=False)
+        cfg = config_for(dataset, root=tmp_path, time_steps=4).unkept()
         content = path.read_bytes()
         survive(
             [content],
@@ -373,19 +383,21 @@ def test_lists_of_recordings(tmp_path: Path) -> None:
     "line", ["train_000 5 \u00b2", "train_000 \u0665 1", f"train_000 5 {'1' * 5000}"]
 )
 def test_digits_that_are_no_numbers(line: str, tmp_path: Path) -> None:
-    """A superscript two, an Arabic five (which Python reads), a number that Python refuses to read."""
+    """A superscript two, an Arabic five (which Python reads), a number that Python refuses to
+    read.
+    """
     (write_har(tmp_path) / "train_label.txt").write_text(line, encoding="utf-8")
-    cfg = EventDataConfig(dataset="har-dvs", root=tmp_path)
+    cfg = config_for("har-dvs", root=tmp_path)
     if "\u0665" in line:
-        assert len(create_event_dataset(cfg, "train")) == 6
+        assert len(create_dataset(cfg, "train")) == 6
         return
     with pytest.raises(DataError, match=r"train_label\.txt, line 1: expected 'path number label'"):
-        create_event_dataset(cfg, "train")
+        create_dataset(cfg, "train")
 
 
 def _first_clip(cfg: EventDataConfig, split: str) -> None:
     try:
-        create_event_dataset(cfg, split)[0]
+        create_dataset(cfg, split)[0]
     except DataError as error:
         if "no events" not in str(error):  # a span of time in which nothing happens
             raise

@@ -1,8 +1,9 @@
-"""Recipes with random mistakes in them: each one is read, or refused with one clear message; nothing else happens.
+"""Recipes with random mistakes in them: each one is read, or refused with one clear message;
+nothing else happens.
 
-Mistakes are made in the text (bytes) and in what it says (values of another type, out of range, renamed, missing or
-moved fields). A recipe that is read must come back from its own text, and must build its network, its optimiser and its
-learning rates, or be refused there.
+Mistakes are made in the text (bytes) and in what it says (values of another type, out of range,
+renamed, missing or moved fields). A recipe that is read must come back from its own text, and must
+build its network, its optimiser and its learning rates, or be refused there.
 """
 
 import copy
@@ -17,10 +18,10 @@ import yaml
 
 from spikedriven.errors import RecipeError, SpikedrivenError
 from spikedriven.recipes import FOLDER, list_recipes, load_recipe
+from spikedriven.recipes.reading import read_recipe, recipe_to_yaml
+from spikedriven.recipes.types import Recipe
 from spikedriven.tasks import create_task
-from spikedriven.training.config import Recipe
 from spikedriven.training.optim import create_optimizer, peak_learning_rate
-from spikedriven.training.recipe_io import read_recipe, recipe_to_yaml
 from spikedriven.training.schedule import learning_rate
 from tests.property.mutate import no_longer_than, with_wrong_bytes
 from tests.tasks.toys import classifier, masked_autoencoder, recipe
@@ -30,10 +31,44 @@ COUNT = pytest.mark.parametrize("count", [100, pytest.param(1000, marks=pytest.m
 LETTERS = b"\x00\xff\t\n :-[]{}&*!|>%@'\"#,?0aZ"
 #: What is put where something else was.
 ODD: list[Any] = [
-    None, True, False, -1, 0, 1, 2, 3, 7, 10**30, -(10**400), 0.0, -0.5, 1e-300, 1e300, float("nan"), float("inf"), "",
-    "x", "\x00", "../../etc/passwd", "1e-3", "timm/test_resnet", "fashion-mini", "é" * 300, [], [0], [1, 2, 3], [[[]]],
-    {}, {"a": 1}, {"": None}, b"\xff", "2026-99-99", "rand-m9-n2", "lamb", "coco2017",
-]  # fmt: skip
+    None,
+    True,
+    False,
+    -1,
+    0,
+    1,
+    2,
+    3,
+    7,
+    10**30,
+    -(10**400),
+    0.0,
+    -0.5,
+    1e-300,
+    1e300,
+    float("nan"),
+    float("inf"),
+    "",
+    "x",
+    "\x00",
+    "../../etc/passwd",
+    "1e-3",
+    "timm/test_resnet",
+    "fashion-mini",
+    "é" * 300,
+    [],
+    [0],
+    [1, 2, 3],
+    [[[]]],
+    {},
+    {"a": 1},
+    {"": None},
+    b"\xff",
+    "2026-99-99",
+    "rand-m9-n2",
+    "lamb",
+    "coco2017",
+]
 
 
 def places(tree: Any) -> list[tuple[Any, Any]]:
@@ -129,7 +164,9 @@ def _without_download(found: Recipe) -> Recipe:
 
 
 def use(found: Recipe) -> None:
-    """What a run makes of a recipe before the first batch; the network without memory for its weights."""
+    """What a run makes of a recipe before the first batch; the network without memory for its
+    weights.
+    """
     task = create_task(_without_download(found))
     task.train_loader(0, 1)
     with torch.device("meta"):

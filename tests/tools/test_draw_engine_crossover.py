@@ -1,4 +1,6 @@
-"""The figure of docs/engine.md: where lines cross, and that the measured layer is the one it names."""
+"""The figure of docs/engine.md: where lines cross, and that the measured layer is the one it
+names.
+"""
 
 import json
 

@@ -1,11 +1,13 @@
-"""The figure of docs/training.md about growth: exponents, shared points, and a measurement of a tiny step."""
+"""The figure of docs/training.md about growth: exponents, shared points, and a measurement of a
+tiny step.
+"""
 
 import json
 
 import draw_training_growth as growth
 import pytest
 
-from spikedriven.bench.engine import Result
+from spikedriven.bench.contest import Result
 
 
 def test_slope_of_powers():

@@ -1,4 +1,6 @@
-"""`make test-isa`: which sets are played, what pytest is told, and that nothing that failed is counted as passed."""
+"""`make test-isa`: which sets are played, what pytest is told, and that nothing that failed is
+counted as passed.
+"""
 
 from pathlib import Path
 

@@ -110,6 +110,7 @@ def test_what_a_run_needs_comes_before_it() -> None:
         assert job.before is None or job.before in jobs[:index]
 
 
+@pytest.mark.slow
 def test_two_stages_run_are_skipped_when_finished_and_end_in_tables(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -177,8 +178,8 @@ def test_tables_hold_means_spreads_and_both_stages_times() -> None:
     }
     found = tables({"environment": "a machine", "runs": runs, "costs": entries})
     assert (
-        "| LIF, T 1 -> 4 | `study_lif_t1_to_t4` | 81.00 ± 1.00 | 0.500 ± 0.000 | 0.400 ± 0.000 | 2.0 |"
-        in (found["study-a"])
+        "| LIF, T 1 -> 4 | `study_lif_t1_to_t4` | 81.00 ± 1.00 | 0.500 ± 0.000 | 0.400 ± 0.000 | "
+        "2.0 |" in (found["study-a"])
     )
     assert (
         "| `study_lif_t4` | 200 (40 to 60) | 300 | 10.0 ± 0.0 | 0.40 ± 0.00 |"
@@ -217,6 +218,7 @@ def test_the_page_in_the_repository_shows_the_figures_in_the_repository(tmp_path
     assert copy.read_text() == PAGE.read_text()
 
 
+@pytest.mark.slow
 def test_memory_of_steps_is_that_of_activations() -> None:
     assert 10 < peak_memory("study_lif_t4") < 2000
 

@@ -1,4 +1,6 @@
-"""docs/scale.md: what is counted is what happens, the model's limits, and a page that is the JSON file's."""
+"""docs/scale.md: what is counted is what happens, the model's limits, and a page that is the
+JSON file's.
+"""
 
 import json
 

@@ -1,4 +1,6 @@
-"""Weights of a run, put where `create_model(..., pretrained=True)` finds them, with a card and a figure."""
+"""Weights of a run, put where `create_model(..., pretrained=True)` finds them, with a card and
+a figure.
+"""
 
 import json
 from pathlib import Path
@@ -9,7 +11,7 @@ import torch
 
 from spikedriven.cli import main
 from spikedriven.models import pretrained
-from spikedriven.training.checkpoint import load_run
+from spikedriven.runs.checkpoint import load_run
 
 RECIPE = Path(__file__).parents[1] / "end_to_end" / "tiny.yaml"
 
@@ -17,7 +19,8 @@ RECIPE = Path(__file__).parents[1] / "end_to_end" / "tiny.yaml"
 def test_pauses_do_not_count():
     steps = [(50, 1000.0), (100, 1030.0), (150, 9000.0), (100, 9500.0), (150, 9540.0)]
     lines = [{"kind": "train", "step": step, "time": time} for step, time in steps]
-    # 30 s; a pause, counted as 2 s a step; a resumed run goes back some steps, which costs nothing itself; 40 s
+    # 30 s; a pause, counted as 2 s a step; a resumed run goes back some steps, which costs nothing
+    # itself; 40 s
     assert ship_weights.seconds_of_training(lines) == 30 + 100 + 0 + 40
 
 
@@ -54,6 +57,8 @@ def test_a_run_becomes_weights_card_log_and_figure(tmp_path, monkeypatch, capsys
         "60.25 % top-1 on the 400 test images of fashion-mini" in card
         and "3 steps of 16 images" in card
     )
+    names = (shipped / "sdt_2_256_cifar.classes.txt").read_text().splitlines()
+    assert names[:2] == ["T-shirt/top", "Trouser"] and f"outputs: {', '.join(names)}." in card
     assert capsys.readouterr().out.endswith(card)
     assert (tmp_path / "docs" / "runs" / "sdt_2_256_cifar.jsonl").read_text() == (
         run / "log.jsonl"

@@ -1,7 +1,8 @@
-"""What a user writes, with types: `mypy --strict` must accept it as it stands. It is checked, never run.
+"""What a user writes, with types: `mypy --strict` must accept it as it stands. It is checked, never
+run.
 
-Every name of `spikedriven.__all__`, and what README and docs import from its packages, is used here in the way they
-show. An `assert_type` says what the caller gets to know.
+Every name of `spikedriven.__all__`, and what README and docs import from its packages, is used here
+in the way they show. An `assert_type` says what the caller gets to know.
 """
 
 from pathlib import Path
@@ -13,14 +14,13 @@ from torch import Tensor, nn
 import spikedriven as sd
 from spikedriven.data import (
     DataConfig,
-    EventDataConfig,
     build_eval_loader,
     build_train_loader,
+    config_for,
     create_dataset,
-    create_event_dataset,
     data_folder,
 )
-from spikedriven.data.detection import DetectionDataConfig, create_detection_dataset
+from spikedriven.data.detection import DetectionDataConfig
 from spikedriven.data.events import Events, read_events, save_events, stream_events
 from spikedriven.engine import Program
 from spikedriven.errors import CheckpointError, DataError, InputError, RecipeError, SpikedrivenError
@@ -48,8 +48,8 @@ from spikedriven.neurons import (
 )
 from spikedriven.neurons.lif import lif_op
 from spikedriven.recipes import list_recipes, load_recipe
+from spikedriven.recipes.types import Recipe
 from spikedriven.report import FiringMap, Request, firing_maps, write_report
-from spikedriven.training.config import Recipe
 
 
 def networks(x: Tensor) -> SpikeDrivenModel:
@@ -74,6 +74,8 @@ def networks(x: Tensor) -> SpikeDrivenModel:
 def readers(model: nn.Module, x: Tensor) -> None:
     rates: dict[str, float] = sd.firing_rates(model, x)
     sd.calibrate(model, x)
+    small: nn.Module = sd.quantize(model, x, weight_bits={"head": 8, "*": 4}, ranges="mse")
+    print(small(x).shape)
     audit, energy = sd.audit(model, x), sd.energy(model, [x], convention="sdt", technology="int8")
     assert_type(audit, AuditReport)
     assert_type(energy, EnergyReport)
@@ -95,7 +97,8 @@ def files(model: nn.Module, x: Tensor) -> Tensor:
     onnx: ONNXReport = sd.export_onnx(model, x, "model.onnx")
     nir: NIRReport = sd.export_nir(model, x, Path("model.nir"))
     print(onnx.ok, nir.ok, again.is_native)
-    return program(x)
+    output: Tensor = program(x)
+    return output
 
 
 def images() -> None:
@@ -106,7 +109,7 @@ def images() -> None:
         print(inputs.shape, targets.shape)
     for batch in build_eval_loader(cfg, "test", batch_size=64):
         print(len(batch))
-    scenes = create_detection_dataset(DetectionDataConfig(), "test")
+    scenes = create_dataset(DetectionDataConfig(), "test")
     print(len(scenes))
 
 
@@ -116,8 +119,8 @@ def recordings(path: Path) -> Events:
     save_events("part.npz", part)
     for chunk in stream_events(path, chunk=65536):
         print(len(chunk), chunk.t.dtype)
-    cfg = EventDataConfig(dataset="cifar10-dvs", time_steps=10, img_size=64)
-    frames, label = create_event_dataset(cfg, "test")[0]
+    cfg = config_for("cifar10-dvs", time_steps=10, img_size=64)
+    frames, label = create_dataset(cfg, "test")[0]
     print(frames.shape, label)
     return part
 

@@ -1,1 +1,3 @@
-"""The three studies of docs/results.md: which runs, what they cost, and the tables made from their figures."""
+"""The three studies of docs/results.md: which runs, what they cost, and the tables made from
+their figures.
+"""

@@ -1,7 +1,8 @@
-"""What a training step costs: time, measured in alternation in one process; memory, in a fresh process each; and how
-much the trained networks fire.
+"""What a training step costs: time, measured in alternation in one process; memory, in a fresh
+process each; and how much the trained networks fire.
 
-    python tools/studies/costs.py --memory study_lif_t4       (what the script calls for each recipe)
+    python tools/studies/costs.py --memory study_lif_t4       (what the script calls for each
+    recipe)
 """
 
 import argparse
@@ -21,8 +22,8 @@ import spikedriven as sd
 from spikedriven.data import build_eval_loader
 from spikedriven.neurons import IntegerNeuron
 from spikedriven.recipes import load_recipe
+from spikedriven.runs.checkpoint import load_run
 from spikedriven.tasks import create_task
-from spikedriven.training.checkpoint import load_run
 from spikedriven.training.optim import create_optimizer
 
 WARM_UP, ROUNDS, MEMORY_STEPS = 3, 20, 3
@@ -30,7 +31,8 @@ FIRING_IMAGES, FIRING_BATCH = 500, 100
 
 
 def make_step(recipe_name: str, teacher: Path | None = None) -> Callable[[], None]:
-    """A function that takes one training step of a recipe (forward, backward, update), always on the same batch.
+    """A function that takes one training step of a recipe (forward, backward, update), always on
+    the same batch.
 
     teacher: run folder, for a recipe that distils.
     """
@@ -56,7 +58,9 @@ def make_step(recipe_name: str, teacher: Path | None = None) -> Callable[[], Non
 
 
 def step_times(recipes: list[str], teacher: Path | None = None) -> dict[str, dict[str, float]]:
-    """Milliseconds per step: median and quartiles over rounds in which each recipe takes one step."""
+    """Milliseconds per step: median and quartiles over rounds in which each recipe takes one
+    step.
+    """
     steps = {name: make_step(name, teacher) for name in recipes}
     seconds: dict[str, list[float]] = {name: [] for name in recipes}
     for _ in range(WARM_UP + ROUNDS):
@@ -76,7 +80,9 @@ def _quartiles(values: list[float]) -> dict[str, float]:
 
 
 def peak_memory(recipe: str) -> float:
-    """MiB that training steps add to the resident memory of a fresh process that holds model, optimiser and data."""
+    """MiB that training steps add to the resident memory of a fresh process that holds model,
+    optimiser and data.
+    """
     words = [sys.executable, __file__, "--memory", recipe]
     return json.loads(subprocess.run(words, check=True, capture_output=True, text=True).stdout)
 

@@ -13,7 +13,9 @@ SEEDS = (0, 1, 2)
 
 @dataclass(frozen=True)
 class Arm:
-    """One recipe of a study. needs: recipe whose run of the same seed comes first; its folder is given as `option`."""
+    """One recipe of a study. needs: recipe whose run of the same seed comes first; its folder
+    is given as `option`.
+    """
 
     recipe: str
     needs: str | None = None
@@ -89,7 +91,9 @@ class Job:
         return bool(records) and records[-1]["kind"] == "end"
 
     def result(self) -> dict[str, Any]:
-        """Figures of the last evaluation, the last logged training loss, and the time spent in training steps."""
+        """Figures of the last evaluation, the last logged training loss, and the time spent in
+        training steps.
+        """
         records = self.records()
         training = [record for record in records if record["kind"] == "train"]
         last = [record for record in records if record["kind"] == "eval"][-1]
@@ -111,7 +115,9 @@ class Job:
 
 
 def _training_seconds(training: list[dict[str, Any]], batch_size: int) -> float:
-    """Sum over the log's windows of samples / (samples per second): evaluation, saving and pauses are not in it."""
+    """Sum over the log's windows of samples / (samples per second): evaluation, saving and
+    pauses are not in it.
+    """
     seconds, done = 0.0, 0
     for record in training:
         seconds += (record["step"] - done) * batch_size / record["samples_per_s"]
@@ -120,6 +126,8 @@ def _training_seconds(training: list[dict[str, Any]], batch_size: int) -> float:
 
 
 def all_jobs(runs: Path, recipes: list[str], seeds: list[int]) -> list[Job]:
-    """Seed by seed, so that a first answer is there early; within a seed, what others need comes first."""
+    """Seed by seed, so that a first answer is there early; within a seed, what others need
+    comes first.
+    """
     order = sorted(recipes, key=lambda name: (ARMS[name].needs is not None, list(ARMS).index(name)))
     return [Job(ARMS[name], seed, runs) for seed in seeds for name in order]

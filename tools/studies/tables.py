@@ -1,4 +1,6 @@
-"""docs/results.md's tables from the JSON of figures: what stands between `<!-- NAME -->` and `<!-- end NAME -->`."""
+"""docs/results.md's tables from the JSON of figures: what stands between `<!-- NAME -->` and
+`<!-- end NAME -->`.
+"""
 
 import statistics
 from pathlib import Path
@@ -59,7 +61,9 @@ def column(results: Results, recipe: str, key: str, digits: int = 2) -> str:
 
 
 def minutes(results: Results, recipe: str) -> str:
-    """Training time of an arm, of both its stages where it has two: steps x the step time of a quiet machine."""
+    """Training time of an arm, of both its stages where it has two: steps x the step time of a
+    quiet machine.
+    """
     total = 0.0
     for name in filter(None, (recipe, BEFORE.get(recipe))):
         runs = runs_of(results, name)
@@ -130,7 +134,8 @@ def claim(results: Results) -> str:
     gains = [b["top1"] - a["top1"] for a, b in zip(lif, sfa, strict=True)]
     ratio = times["study_lif_t4"] / times["study_sfa_1x4"]
     return (
-        f"A step of LIF at T 4 takes {ratio:.2f} times as long as one of SFA 1x4. SFA's top-1 accuracy minus LIF's, "
+        f"A step of LIF at T 4 takes {ratio:.2f} times as long as one of SFA 1x4. SFA's top-1 "
+        "accuracy minus LIF's, "
         f"seed by seed: {', '.join(f'{gain:+.2f}' for gain in gains)} points."
     )
 
@@ -169,7 +174,9 @@ def tables(results: Results) -> dict[str, str]:
 
 
 def fill(page: Path, results: Results) -> None:
-    """Write every table between its markers; ValueError names a marker that the page does not have."""
+    """Write every table between its markers; ValueError names a marker that the page does not
+    have.
+    """
     text = page.read_text(encoding="utf-8")
     for name, content in tables(results).items():
         opening, closing = f"<!-- {name} -->\n", f"<!-- end {name} -->"
