@@ -8,7 +8,7 @@ A test fails where the page and the registered files differ.
 from pathlib import Path
 
 import spikedriven  # noqa: F401  # registers the files
-from spikedriven.cli.models import data, images, keywords
+from spikedriven.cli.published_files import data, images, keywords
 from spikedriven.models.tags import TASKS, PublishedFile, list_files
 
 PAGE = Path(__file__).parents[1] / "docs" / "files.md"

@@ -180,21 +180,18 @@ def test_layer_scale_folds_into_the_layer_before_it():
 
 
 def test_a_factor_that_nothing_takes_is_a_finding():
-    """The scaled value goes into a residual sum and comes from another sum: no weight layer, no
-    threshold.
+    """The scaled value goes into a residual sum and comes from another sum, in which spikes take
+    part: no weight layer, no threshold.
     """
 
     class Blend(nn.Module):
         def __init__(self):
             super().__init__()
-            self.gamma, self.one, self.two = (
-                nn.Parameter(torch.ones(8, 1, 1)),
-                conv_bn(8, 8),
-                conv_bn(8, 8),
-            )
+            self.gamma = nn.Parameter(torch.ones(8, 1, 1))
+            self.one, self.two = conv_bn(8, 8), conv_bn(8, 8)
 
         def forward(self, x):
-            return self.one(x) + self.gamma * (self.two(x) + self.one(x))
+            return self.one(x) + self.gamma * (self.two(x) + x)
 
     row = finding(Net(Blend()))
     assert (
@@ -206,15 +203,10 @@ def test_batch_norm_goes_forward_where_nothing_is_behind_it():
     class Norm(nn.Module):
         def __init__(self, after: nn.Module):
             super().__init__()
-            self.norm, self.after, self.a, self.b = (
-                Fold(nn.BatchNorm2d(8)),
-                after,
-                conv_bn(8, 8),
-                conv_bn(8, 8),
-            )
+            self.norm, self.after, self.a = Fold(nn.BatchNorm2d(8)), after, conv_bn(8, 8)
 
         def forward(self, x):
-            return self.after(self.norm(self.a(x) + self.b(x)))
+            return self.after(self.norm(self.a(x) + x))  # x are spikes: no weights there
 
     (row,) = rows(Net(Norm(conv_bn(8, 8))), module="planted.norm.inner.0")
     assert row.why == "folds into the weights of planted.after.inner.0"

@@ -101,6 +101,13 @@ def files(model: nn.Module, x: Tensor) -> Tensor:
     return output
 
 
+def published(model: SpikeDrivenModel) -> nn.Module:
+    folder: Path = sd.save_pretrained(model, "published", images=None, license="apache-2.0")
+    address: str = sd.push_to_hub("runs/quickstart", "OWNER/NAME", private=True)
+    print(address)
+    return sd.from_pretrained(folder, num_classes=5)
+
+
 def images() -> None:
     image, label = create_dataset("fashion-mini", "test")[0]
     print(image.size, label + 1, data_folder())

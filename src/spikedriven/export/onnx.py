@@ -82,8 +82,8 @@ def export_onnx(model: nn.Module, example: Inputs, path: str | Path) -> ONNXRepo
         >>> import spikedriven as sd
         >>> from torch import nn
         >>> from spikedriven.neurons import IntegerNeuron
-        >>> model = nn.Sequential(nn.Linear(8, 16), IntegerNeuron(levels=4), nn.Linear(16,
-        2)).eval() >>> features = torch.rand(4, 8)
+        >>> model = nn.Sequential(nn.Linear(8, 16), IntegerNeuron(levels=4), nn.Linear(16, 2))
+        >>> model, features = model.eval(), torch.rand(4, 8)
         >>> report = sd.export_onnx(model, features, "net.onnx")
         >>> print(report)
         net.onnx: ... operators, opset ...

@@ -48,8 +48,8 @@ def expand(model: nn.Module, example: Any = None, check: bool = True) -> nn.Modu
         >>> import spikedriven as sd
         >>> from torch import nn
         >>> from spikedriven.neurons import IntegerNeuron
-        >>> model = nn.Sequential(nn.Linear(8, 16), IntegerNeuron(levels=4), nn.Linear(16,
-        2)).eval() >>> features = torch.rand(1, 5, 8)
+        >>> model = nn.Sequential(nn.Linear(8, 16), IntegerNeuron(levels=4), nn.Linear(16, 2))
+        >>> model, features = model.eval(), torch.rand(1, 5, 8)
         >>> spiking = sd.expand(model, features)
         >>> torch.allclose(spiking(features), model(features), atol=1e-5)
         True

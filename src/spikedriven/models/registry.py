@@ -299,8 +299,10 @@ def create_model(name: str, *, pretrained: Pretrained = False, **kwargs: Any) ->
 
         >>> import torch
         >>> import spikedriven as sd
-        >>> model = sd.create_model("sdt_2_256_cifar", num_classes=100, time_steps=2,
-        output="per_step") >>> model(torch.rand(1, 3, 32, 32)).shape
+        >>> model = sd.create_model(
+        ...     "sdt_2_256_cifar", num_classes=100, time_steps=2, output="per_step"
+        ... )
+        >>> model(torch.rand(1, 3, 32, 32)).shape
         torch.Size([2, 1, 100])
         >>> trained = sd.create_model("e_spikeformer_fashion", pretrained=True)
         >>> trained(torch.rand(1, 1, 28, 28)).shape

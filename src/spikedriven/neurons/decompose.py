@@ -45,10 +45,17 @@ def check_steps(x: Tensor) -> None:
 
 
 def register_decompositions() -> None:
-    """PyTorch's own ONNX exporter finds them: ``torch.onnx.export(model, ..., dynamo=True)``."""
+    """PyTorch's own ONNX exporter finds them: ``torch.onnx.export(model, ..., dynamo=True)``.
+
+    It reads PyTorch's global table. Fake tensors read that table too, before an operator's own
+    fake, and would write out every step only to learn a shape. An entry among the "meta" ones
+    tells them to take the fake.
+    """
     for operator, plain in decompositions().items():
         if operator not in torch._decomp.decomposition_table:
             torch._decomp.register_decomposition(operator)(plain)
+            fake = torch._library.simple_registry.singleton.find(operator.name()).fake_impl.kernel
+            torch._decomp.register_decomposition(operator, type="meta")(fake)
 
 
 register_decompositions()
