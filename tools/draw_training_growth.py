@@ -1,9 +1,8 @@
 """Measure and draw docs/figures/training_growth.svg: a training step against time steps, batch and
 image size.
 
-    python tools/draw_training_growth.py                    (measures; minutes, on an otherwise idle
-    machine) python tools/draw_training_growth.py --redraw           (from
-    docs/figures/training_growth.json)
+    python tools/draw_training_growth.py             # measures; minutes, on an idle machine
+    python tools/draw_training_growth.py --redraw    # from docs/figures/training_growth.json
 
 Forward and backward of one network, as `spikedriven bench train` measures them: each contestant in
 a process of its own, asked in turns. One quantity changes at a time; the others stay at

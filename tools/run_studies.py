@@ -1,9 +1,8 @@
 """Run the studies of docs/results.md, and write their figures and tables.
 
-    python tools/run_studies.py                                 (all of it: about four hours on two
-    cores) python tools/run_studies.py --only study_sfa_1x4 --seeds 0
-    python tools/run_studies.py --tables                        (only write the tables from the
-    figures that are there)
+    python tools/run_studies.py               # all of it: about four hours on two cores
+    python tools/run_studies.py --only study_sfa_1x4 --seeds 0
+    python tools/run_studies.py --tables      # only the tables, from the figures that are there
 
 The runs in docs/results.json took 7.5 hours of one core (`train_seconds`), half of them study D's.
 Two runs go side by side, one core each. What is finished is skipped, what was interrupted is

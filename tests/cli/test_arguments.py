@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from spikedriven.cli import main
-from spikedriven.cli.arguments import as_flags, booleans
+from spikedriven.cli.arguments import as_flags, booleans, read
 from spikedriven.cli.training import Arguments
 from spikedriven.errors import InputError
 from spikedriven.recipes import load_recipe
@@ -76,3 +76,21 @@ def test_a_run_whose_name_has_blanks_is_suggested_in_quotes(
     suggested = capsys.readouterr().out.splitlines()[-1].partition("evaluate it: ")[2]
     assert shlex.split(suggested) == ["spikedriven", "eval", str(run)]
     assert main([*words, "--optim.lr", "7"]) == 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Open:
+    test_flip: bool | None = None
+
+
+@pytest.mark.parametrize(
+    ("words", "value"),
+    [
+        (["--test-flip", "true"], True),
+        (["--test_flip=false"], False),
+        (["--test-flip", "True"], True),
+        ([], None),
+    ],
+)
+def test_a_boolean_that_may_be_left_open_takes_true_and_false(words, value):
+    assert read(Open, words, "eval", None).test_flip is value

@@ -42,19 +42,20 @@ def read(
 
     A boolean option is --NAME and --no-NAME, and --NAME true and --NAME false as in a recipe.
     """
-    words = as_flags(argv, booleans(kind if default is None else default))
+    shown = kind if default is None else default
+    words = as_python(as_flags(argv, booleans(shown)), booleans(shown, bool | None))
     given: dict[str, Any] = {} if default is None else {"default": default}
     return tyro.cli(kind, args=words, prog=f"spikedriven {command}", description=doc, **given)
 
 
-def booleans(arguments: Any) -> set[str]:
+def booleans(arguments: Any, wanted: Any = bool) -> set[str]:
     """Names of the boolean options of a dataclass, or of an object of one, as the command line
-    has them.
+    has them; with ``bool | None`` of those that may be left open.
     """
-    return set(_booleans(arguments, ""))
+    return set(_booleans(arguments, "", wanted))
 
 
-def _booleans(arguments: Any, prefix: str) -> Iterator[str]:
+def _booleans(arguments: Any, prefix: str, wanted: Any) -> Iterator[str]:
     kind = arguments if isinstance(arguments, type) else type(arguments)
     hints = typing.get_type_hints(kind, include_extras=True)
     for field in dataclasses.fields(kind):
@@ -67,8 +68,8 @@ def _booleans(arguments: Any, prefix: str) -> Iterator[str]:
         name = f"{prefix}{names[-1]}".replace("_", "-")
         value = getattr(arguments, field.name, hint)
         if dataclasses.is_dataclass(value):
-            yield from _booleans(value, f"{name}." if names[-1] else prefix)
-        elif hint is bool:
+            yield from _booleans(value, f"{name}." if names[-1] else prefix, wanted)
+        elif hint == wanted:
             yield name
 
 
@@ -87,6 +88,22 @@ def as_flags(argv: list[str], options: set[str]) -> list[str]:
         if value and value.lower() not in _TRUTH:
             raise InputError(f"{option} {value}: expected true or false")
         words.append(option if not value or _TRUTH[value.lower()] else _negated(option))
+    return words
+
+
+def as_python(argv: list[str], options: set[str]) -> list[str]:
+    """The words with True for the "true" of an option that may be left open, as tyro wants it."""
+    words: list[str] = []
+    is_value = False
+    for word in argv:
+        option, equals, value = word.partition("=")
+        known = option.startswith("--") and option[2:].replace("_", "-") in options
+        if is_value:
+            word = word.capitalize()
+        elif known and equals:
+            word = f"{option}={value.capitalize()}"
+        is_value = known and not equals
+        words.append(word)
     return words
 
 

@@ -5,11 +5,10 @@ Example:
 
     spikedriven attention runs/quickstart shoe.png
     spikedriven attention sdt_8_768.in1k_288 cat.jpg --checkpoint authors.pth.tar --out cat.png
-    spikedriven attention runs/quickstart shoe.png --maps neurons --rows 12     (every neuron on a
-    feature map) spikedriven attention runs/gesture recording.aedat                          (one
-    clip, framed as in evaluation) spikedriven attention sdt_2_256_gesture frames.npy
-    (event frames [T, 2, H, W]) spikedriven attention runs/quickstart shoe.png --save-qkv qkv.npz
-    (the spikes of Q, K and V themselves)
+    spikedriven attention runs/quickstart shoe.png --maps neurons --rows 12    # every neuron
+    spikedriven attention runs/gesture recording.aedat   # one clip, framed as in evaluation
+    spikedriven attention sdt_2_256_gesture frames.npy   # event frames [T, 2, H, W]
+    spikedriven attention runs/quickstart shoe.png --save-qkv qkv.npz    # spikes of Q, K and V
 
 Shown for each block are the spikes of V ("value") and what attention leaves of them ("output": the
 spikes that the last projection of the block reads), each averaged over channels: the firing rate of

@@ -2,13 +2,12 @@
 
 Example:
 
-    spikedriven bench engine                                          (the four networks of the
-    documentation) spikedriven bench engine --models sdt_2_512_cifar --rounds 50 --json
+    spikedriven bench engine                       # the four networks of the documentation
+    spikedriven bench engine --models sdt_2_512_cifar --rounds 50 --json
     spikedriven bench engine --models runs/quickstart --only engine eager openvino
     spikedriven bench engine --models sdt_8_512.in1k --checkpoint authors.pth.tar --image cat.jpg
-    dog.jpg spikedriven bench engine --models meta_spikeformer_15m@4 --rate 0.1
-    spikedriven bench train --model e_spikeformer_5m --batch 8        (training steps, against other
-    neurons)
+    spikedriven bench engine --models meta_spikeformer_15m@4 --rate 0.1
+    spikedriven bench train --model e_spikeformer_5m --batch 8         # training steps
 
 Every contestant runs in a process of its own, on the same weights and inputs, and they take turns.
 onnxruntime and openvino take part where they are installed (pip install 'spikedriven[bench]').

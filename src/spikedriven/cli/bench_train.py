@@ -2,8 +2,8 @@
 
 Example:
 
-    spikedriven bench train                                           (sdt_2_512_cifar, T 4, batch
-    32) spikedriven bench train --model e_spikeformer_5m --batch 8 --only ours-bf16 ours released
+    spikedriven bench train                        # sdt_2_512_cifar, T 4, batch 32
+    spikedriven bench train --model e_spikeformer_5m --batch 8 --only ours-bf16 ours released
     spikedriven bench train --time-steps 1 --json
 
 One step is forward and backward, without the optimiser. Every contestant runs in a process of its

@@ -3,10 +3,9 @@ against the network.
 
 Example:
 
-    spikedriven compile runs/quickstart --out quickstart.sdp                    (on the run's test
-    images) spikedriven compile sdt_8_512.in1k --checkpoint authors.pth.tar --image cat.jpg dog.jpg
-    --out sdt.sdp spikedriven compile spikingformer_8_384 --out spikingformer.sdp --json
-    (random weights and input, with a note)
+    spikedriven compile runs/quickstart --out quickstart.sdp    # on the run's test images
+    spikedriven compile sdt_8_512.in1k --checkpoint authors.pth.tar --image cat.jpg --out sdt.sdp
+    spikedriven compile spikingformer_8_384 --out net.sdp --json    # random weights, said so
 
 How often neurons fire on the inputs decides which layers add rows and which multiply; results are
 the same. The file is read back: it must give, bit for bit, what the quantized network gives, and is

@@ -2,11 +2,10 @@
 
 Example:
 
-    spikedriven data                                       (every set: found or not, and where)
-    spikedriven data --check imagenet --root /data         (opens every image; exit status 1 if any
-    is broken) spikedriven data --check fashion-mnist --download      (fetches it first)
-    spikedriven data --check wds --root /data/in22k        (webdataset shards; also writes their
-    tables; hfds: see docs)
+    spikedriven data                                     # every set: found or not, and where
+    spikedriven data --check imagenet --root /data       # opens every image; 1 if one is broken
+    spikedriven data --check fashion-mnist --download    # fetches it first
+    spikedriven data --check wds --root /data/in22k      # shards; also writes their tables
 
 The data folder is --root, else the variable SPIKEDRIVEN_DATA, else ~/.cache/spikedriven.
 """

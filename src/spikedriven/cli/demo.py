@@ -3,9 +3,8 @@ spike by spike.
 
 Example:
 
-    spikedriven demo                                  (the network whose weights ship,
-    e_spikeformer_fashion) spikedriven demo runs/quickstart --port 0         (a run of your own, on
-    any free port)
+    spikedriven demo                               # the shipped network, e_spikeformer_fashion
+    spikedriven demo runs/quickstart --port 0      # a run of your own, on any free port
 
 Shown are the prediction after each time step, the spikes of every layer at every step, firing
 rates, attention maps, the energy of this very image, and the latency of the compiled program beside

@@ -3,11 +3,11 @@ arithmetic.
 
 Example:
 
-    spikedriven energy runs/quickstart                                          (on the run's test
-    images) spikedriven energy sdt_8_512.in1k --checkpoint authors --data imagenet --convention all
+    spikedriven energy runs/quickstart             # on the run's test images
+    spikedriven energy sdt_8_512.in1k --checkpoint authors --data imagenet --convention all
     spikedriven energy runs/quickstart --convention lemaire --figure energy.png
-    spikedriven energy spikingformer_8_512 --rates published --convention spikingformer       (7.46
-    mJ, as logged) spikedriven energy spikingformer_8_512 --rates mine.json --json
+    spikedriven energy spikingformer_8_512 --rates mine.json --json
+    spikedriven energy spikingformer_8_512 --rates published --convention spikingformer
 
 "all" compares one network with the ANN of the same shape under every convention, and says where
 spiking pays. What each convention counts, and the format of a rates file: docs/energy.md.

@@ -2,17 +2,16 @@
 
 Example:
 
-    spikedriven eval runs/quickstart                        (the run's newest checkpoint, on its
-    test images) spikedriven eval runs/quickstart/best --json
-    spikedriven eval sdt_8_768.in1k_288 --checkpoint authors.pth.tar --root /data    (with its
-    authors' settings) spikedriven eval e_spikeformer_10m --model.args.levels 4 --checkpoint own.pth
-    --data imagenet --root /data spikedriven eval e_spikeformer_fashion --data fashion-mnist
-    (with the weights that ship with this package) spikedriven eval runs
-    (every run in the folder, one row each) spikedriven eval runs/quickstart/checkpoints --json
-    (every checkpoint of a run) spikedriven eval sdt_8_512.in1k --checkpoint FOLDER --root /data
-    (every weights file in the folder) spikedriven eval runs/segmenter --slide 512 341 --test-scales
-    0.5 0.75 1 1.25 1.5 1.75 --test-flip True torchrun --nproc-per-node 8 -m spikedriven eval
-    runs/big    (the images shared out, each counted once)
+    spikedriven eval runs/quickstart               # the newest checkpoint, on the test images
+    spikedriven eval runs/quickstart/best --json
+    spikedriven eval runs                          # every run in the folder, one row each
+    spikedriven eval runs/quickstart/checkpoints   # every checkpoint of a run
+    spikedriven eval e_spikeformer_fashion --data fashion-mnist    # with weights that ship
+    spikedriven eval e_spikeformer_10m --model.args.levels 4 --checkpoint own.pth --data imagenet
+    spikedriven eval sdt_8_768.in1k_288 --checkpoint authors.pth.tar --root /data
+    spikedriven eval sdt_8_512.in1k --checkpoint FOLDER --root /data    # every file in it
+    spikedriven eval runs/segmenter --slide 512 341 --test-scales 0.5 1 1.5 --test-flip true
+    torchrun --nproc-per-node 8 -m spikedriven eval runs/big    # the images shared out
 
 A run whose weights were averaged is evaluated with the average (--weights trained: with the trained
 ones). A checkpoint of a model may have the authors' key names or ours. A tag of `spikedriven models

@@ -3,10 +3,9 @@
 Example:
 
     spikedriven events recording.raw
-    spikedriven events recording.aedat4 --draw recording.html      (picture, rate, animation in one
-    page; or .png, .gif) spikedriven events events.csv --columns t,x,y,p --height 180 --width 240
-    --out recording.npz spikedriven events damaged.dat --out mended.npz --repair       (leaves out
-    what is off the sensor, sorts by time)
+    spikedriven events recording.aedat4 --draw recording.html    # or .png, .gif
+    spikedriven events events.csv --columns t,x,y,p --height 180 --width 240 --out recording.npz
+    spikedriven events damaged.dat --out mended.npz --repair
 
 FILE is AEDAT 2.0, 3.1 or 4, Prophesee RAW or DAT, HDF5, Event Stream, .npz, N-MNIST .bin or text;
 or - for the standard input, for which only figures are printed. Listed are pixels off the sensor,

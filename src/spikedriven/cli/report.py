@@ -4,9 +4,8 @@ attention maps.
 Example:
 
     spikedriven report runs/quickstart
+    spikedriven report meta_spikeformer_15m        # random weights and input, labelled as such
     spikedriven report sdt_8_768.in1k_288 --checkpoint authors.pth.tar --data imagenet
-    --accuracy-images 500 spikedriven report meta_spikeformer_15m              (random weights and
-    input, labelled as such)
 
 The page needs no network and no script. Accuracy, rates and energy are measured anew, on the CPU: a
 small network takes seconds, one for ImageNet minutes (lower --accuracy-images and --images).

@@ -3,14 +3,11 @@ constant memory.
 
 Example:
 
-    spikedriven stream runs/gesture recording.aedat --step-us 50000      (a step every 50 ms)
+    spikedriven stream runs/gesture recording.aedat --step-us 50000    # a step every 50 ms
     spikedriven stream runs/gesture recording.npz --events-per-step 5000 --json
-    spikedriven stream runs/gesture clip.npz --whole                     (as one clip in training;
-    reads the file twice)
-
-    camera | spikedriven stream runs/gesture - --step-us 50000                     (from a pipe)
-    spikedriven stream runs/gesture growing.raw --step-us 50000 --follow 5         (while it grows,
-    and 5 s more)
+    spikedriven stream runs/gesture clip.npz --whole    # as a clip in training; reads it twice
+    camera | spikedriven stream runs/gesture - --step-us 50000         # from a pipe
+    spikedriven stream runs/gesture growing.raw --step-us 50000 --follow 5    # until 5 s of quiet
 
 AEDAT 2.0 and 3.1, RAW, DAT, .bin and text can come from a pipe, or be followed while they grow.
 Neurons keep their membranes from step to step, as in training. A prediction is the mean over the
