@@ -1,9 +1,8 @@
 """Measure and draw docs/figures/engine_crossover.svg: the engine's time against the firing rate,
 and dense arithmetic.
 
-    python tools/draw_engine_crossover.py                    (measures; minutes, on an otherwise
-    idle machine) python tools/draw_engine_crossover.py --redraw           (from
-    docs/figures/engine_crossover.json)
+    python tools/draw_engine_crossover.py             # measures; minutes, on an idle machine
+    python tools/draw_engine_crossover.py --redraw    # from docs/figures/engine_crossover.json
 
 Left: one layer, 784 tokens x 512 -> 2048, with its neurons (a program with it, less the program
 without it), against the bare dense product of the same size in fp32, bf16 and int8. Right: a whole

@@ -1,9 +1,9 @@
 """Write the tables of docs/scale.md and docs/figures/scale.svg: time, memory and cost of the
 published recipes.
 
-    python tools/scale_model.py                 (measures on this machine's CPU, then counts; about
-    ten minutes) python tools/scale_model.py --keep measured (counts again)
-    python tools/scale_model.py --keep all      (from docs/figures/scale.json)
+    python tools/scale_model.py                    # measures here, then counts; ten minutes
+    python tools/scale_model.py --keep measured    # counts again
+    python tools/scale_model.py --keep all         # from docs/figures/scale.json
 
 Counted: operations, parameters and bytes kept for the backward pass of each published recipe.
 Measured: training steps of a few networks on the CPU, from which the two constants of the time

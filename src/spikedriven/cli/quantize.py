@@ -2,12 +2,11 @@
 
 Example:
 
-    spikedriven quantize runs/quickstart --bits 8                          (rounded;
-    runs/quickstart_8bit) spikedriven quantize runs/quickstart --bits 4 --epochs 5
-    (trained on, rounding included) spikedriven quantize runs/quickstart --bits 4 --layers.head 8
-    --layers.blocks.* 3 spikedriven quantize runs/quickstart --sweep 8 6 5 4 3 2               (a
-    table of accuracies; writes no run) spikedriven quantize e_spikeformer_fashion --sweep 8 4
-    --data fashion-mini
+    spikedriven quantize runs/quickstart --bits 8               # rounded: runs/quickstart_8bit
+    spikedriven quantize runs/quickstart --bits 4 --epochs 5    # trained on, rounding included
+    spikedriven quantize runs/quickstart --bits 4 --layers.head 8 --layers.blocks.* 3
+    spikedriven quantize runs/quickstart --sweep 8 6 5 4 3 2    # accuracies; writes no run
+    spikedriven quantize e_spikeformer_fashion --sweep 8 4 --data fashion-mini
 
 Layers that read the input and classifiers keep 8 bits unless --layers says otherwise. The new run
 folder is one like any other: eval, report, predict, energy and compile read it;

@@ -4,12 +4,9 @@ Example:
 
     spikedriven train quickstart
     spikedriven train quickstart --schedule.epochs 3 --model.args.embed_dim 96 --run.out runs/small
-    spikedriven train quickstart --resume                       (continues runs/quickstart, starts
-    it if there is none) torchrun --nproc-per-node 8 -m spikedriven train sdt_imagenet_8_512
-    --data.root /data
-
-    spikedriven train --list "sdt*"                             (recipes by name; without a
-    wildcard: all)
+    spikedriven train quickstart --resume       # continues runs/quickstart, or starts it
+    torchrun --nproc-per-node 8 -m spikedriven train sdt_imagenet_8_512 --data.root /data
+    spikedriven train --list "sdt*"             # recipes by name; without a wildcard: all
 
 RECIPE is the name of a shipped recipe (--list shows them), a YAML file, or the folder of a run (its
 recipe is used again). Every field of the recipe is an option: --optim.lr 1e-3. Further keywords of

@@ -2,8 +2,8 @@
 
 A file is JSON::
 
-    {"neurons": {"blocks.0.attn.q.neuron": 0.172, ...}, "layers": {"stem.1.project.conv": 0.258,
-    ...},
+    {"neurons": {"blocks.0.attn.q.neuron": 0.172, ...},
+     "layers": {"stem.1.project.conv": 0.258, ...},
      "network": "spikingformer_8_512", "time_steps": 4, "source": "where the rates are from"}
 
 neurons: mean output of a neuron, as `firing_rates` gives it (spikes: 0..1 per element and step;
