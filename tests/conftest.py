@@ -1,5 +1,6 @@
 """Settings of the whole test run."""
 
+import logging
 import os
 
 import pytest
@@ -12,6 +13,11 @@ if "PYTEST_XDIST_WORKER" in os.environ and "OMP_NUM_THREADS" not in os.environ:
 # Autograd decides at its first backward pass whether it keeps threads, which no fork survives.
 # After torch.export it would; so the first pass is this one, whatever order the tests come in.
 torch.ones(1, requires_grad=True).sum().backward()
+
+
+# pytest listens to every logger that hands nothing on. With a listener PyTorch writes the state of
+# each tensor that it traces: an eighth of the time of torch.export.
+logging.getLogger("torch.__trace").propagate = True
 
 
 @pytest.fixture(autouse=True)

@@ -83,7 +83,9 @@ def test_programs_agree_with_their_networks(name: str) -> None:
             torch.testing.assert_close(program(x).double(), output, rtol=1e-3, atol=1e-3 * largest)
 
 
-@pytest.mark.parametrize("name", ["sdt_2_256_cifar", "e_spikeformer_5m"])
+@pytest.mark.parametrize(
+    "name", ["sdt_2_256_cifar", pytest.param("e_spikeformer_5m", marks=pytest.mark.slow)]
+)
 def test_outputs_per_step(name: str) -> None:
     model, batch = thin(name)
     steps = copy.deepcopy(model)
@@ -106,7 +108,7 @@ def test_without_a_classifier() -> None:
 
 
 def test_the_network_is_left_as_it_was() -> None:
-    model, batch = thin("e_spikeformer_5m")
+    model, batch = thin("sdt_2_256_cifar")
     before = {key: value.clone() for key, value in model.state_dict().items()}
     sd.compile(model, batch)
     after = model.state_dict()
@@ -148,7 +150,9 @@ def test_layers_take_what_was_faster(
     assert torch.equal(program(x), sd.quantize(network, x)(x))
 
 
-@pytest.mark.parametrize("name", ["e_spikeformer_5m", "sdt_2_256_cifar"])
+@pytest.mark.parametrize(
+    "name", [pytest.param("e_spikeformer_5m", marks=pytest.mark.slow), "sdt_2_256_cifar"]
+)
 @pytest.mark.parametrize("bits", [2, 3, 5, 8, 16, None])
 def test_bits_of_weights(name: str, bits: int | None) -> None:
     model, batch = thin(name)

@@ -68,7 +68,13 @@ def test_small_networks(model, tmp_path):
 
 
 #: Blocks of others, with other neurons, widths or sums.
-SLOW = ("meta_spikeformer_15m", "e_spikeformer_83m", "qkformer_4_384_cifar")
+SLOW = (
+    "meta_spikeformer_15m",
+    "e_spikeformer_83m",
+    "qkformer_4_384_cifar",
+    "sdt_2_256_cifar10dvs",
+    "spikformer_4_384_cifar",
+)
 
 
 @pytest.mark.parametrize(

@@ -65,8 +65,8 @@ def test_audit(name):
 @pytest.mark.parametrize(
     "name",
     [
-        "lif, time kept",
-        *(pytest.param(n, marks=pytest.mark.slow) for n in ("layer scale", "released", "fcn")),
+        pytest.param(name, marks=pytest.mark.slow)
+        for name in ("lif, time kept", "layer scale", "released", "fcn")
     ],
 )
 def test_fused_and_expanded_networks_compute_the_same(name):
@@ -89,7 +89,9 @@ def test_the_expanded_network_reads_binary_spikes_only():
     }
 
 
-@pytest.mark.parametrize("name", ["corrected", "lif, time kept"])
+@pytest.mark.parametrize(
+    "name", ["corrected", pytest.param("lif, time kept", marks=pytest.mark.slow)]
+)
 def test_rates_and_energy(name):
     model, x = live(name), images(3)
     rates = sd.firing_rates(model, x)

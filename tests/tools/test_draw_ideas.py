@@ -55,6 +55,7 @@ def test_the_layer_of_the_sums_reads_counts(model):
     ), name
 
 
+@pytest.mark.slow
 def test_where_spiking_pays(model):
     """The verdicts of the page's table, and its two break-even rates."""
     measurement = measure(model, test_images())

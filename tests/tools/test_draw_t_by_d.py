@@ -22,6 +22,7 @@ def test_a_lif_neuron_says_less_in_four_steps() -> None:
     assert set(lif.tolist()) == {0.0, 1.0, 2.0, 4.0}
 
 
+@pytest.mark.slow
 def test_both_networks_give_the_same_logits_and_fire() -> None:
     integer, spiking = both_outputs()
     assert (

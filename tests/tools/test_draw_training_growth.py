@@ -40,6 +40,7 @@ def test_measured_and_redrawn(tmp_path, monkeypatch):
         assert text in shown, text
 
 
+@pytest.mark.slow
 def test_a_point_is_measured(tmp_path):
     arguments = growth.Arguments(model="sdt_2_256_cifar", only=("ours-bf16",), rounds=1, threads=1)
     (row,) = growth.measure_point(arguments, {"time_steps": 1, "batch": 2, "img_size": 16}).values()

@@ -27,6 +27,7 @@ def test_the_maps_are_those_of_the_neurons(model, image):
         assert torch.isclose(found.double().mean(), torch.tensor(rates[name], dtype=torch.float64))
 
 
+@pytest.mark.slow
 def test_the_energies_are_those_of_the_report(model, image):
     found = both_energies(model, image)
     report = sd.energy(model, image, convention="sdt")
