@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
@@ -43,13 +43,14 @@ class Task:
 @dataclass(frozen=True)
 class Contestant:
     """what: one line for the reader. package: a package it needs beyond ours. prepare, load:
-    see the module.
+    see the module. amp: the type that it trains in, by the names of `run.amp`.
     """
 
     what: str
     load: Callable[[Task], Run]
     prepare: Callable[[Task], None] | None = None
     package: str | None = None
+    amp: Literal["none", "bf16"] = "none"
 
     @property
     def installed(self) -> bool:

@@ -12,16 +12,9 @@ from spikedriven.bench.contest import Result
 from spikedriven.bench.memory import Memory
 from spikedriven.bench.rounds import Spread
 from spikedriven.bench.subject import Subject
-from spikedriven.bench.training import REFERENCE, Step
+from spikedriven.bench.training import Step, reference_of
 
 COLUMNS = ("contestant", "ms (quartiles)", "x engine", "top-1", "difference", "MB (own)")
-TRAINING_COLUMNS = (
-    "contestant",
-    "ms/image (quartiles)",
-    f"x {REFERENCE}",
-    "tensors MB",
-    "process MB (own)",
-)
 
 
 def table(subject: Subject, results: Sequence[Result]) -> Group:
@@ -42,7 +35,9 @@ def training_table(step: Step, results: Sequence[Result]) -> Group:
     shown = Table(
         title=f"{step.model}{args}, batch {step.batch}: forward and backward", box=box.SIMPLE_HEAD
     )
-    for index, column in enumerate(TRAINING_COLUMNS):
+    reference = reference_of({result.name for result in results})
+    columns = ("ms/image (quartiles)", f"x {reference}", "tensors MB", "process MB (own)")
+    for index, column in enumerate(("contestant", *columns)):
         shown.add_column(column, justify="right" if index else "left", no_wrap=not index)
     for result in results:
         if result.milliseconds is None or result.memory is None:

@@ -7,7 +7,7 @@ how memory is.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -26,10 +26,12 @@ from spikedriven.bench.eager import released_neurons, spikingjelly_neurons
 from spikedriven.bench.subject import load_inputs, smooth_images
 from spikedriven.errors import InputError
 from spikedriven.models import SpikeDrivenModel
+from spikedriven.training.amp import SLOWER, time_ratio
 from spikedriven.training.compact import alphabets, compact_saved
 from spikedriven.training.memory import keep_memory
 
-REFERENCE = "ours-bf16"
+#: What the others are divided by: the first of these that is measured.
+REFERENCES = ("ours-bf16", "ours")
 
 
 @dataclass(frozen=True)
@@ -120,6 +122,7 @@ CONTESTANTS: dict[str, Contestant] = {
     "ours-bf16": Contestant(
         "this package, bf16 autocast, channels last, spikes kept as bits",
         partial(_KEPT_AS_BITS, amp=True),
+        amp="bf16",
     ),
     "ours": Contestant(
         "this package, fp32, channels last, spikes kept as bits", partial(_KEPT_AS_BITS, amp=False)
@@ -127,21 +130,29 @@ CONTESTANTS: dict[str, Contestant] = {
     "ours-recompute": Contestant(
         "ours-bf16 with activation checkpointing",
         partial(_KEPT_AS_BITS, amp=True, wrap=_recomputing),
+        amp="bf16",
     ),
     "ours-compile": Contestant(
-        "this package under torch.compile, bf16 autocast", partial(_ours, amp=True, wrap=_compiled)
+        "this package under torch.compile, bf16 autocast",
+        partial(_ours, amp=True, wrap=_compiled),
+        amp="bf16",
     ),
     "released": Contestant(
         "PyTorch fp32 with neurons as the releases run them", partial(_RELEASED, amp=False)
     ),
-    "released-bf16": Contestant("the same under bf16 autocast", partial(_RELEASED, amp=True)),
+    "released-bf16": Contestant(
+        "the same under bf16 autocast", partial(_RELEASED, amp=True), amp="bf16"
+    ),
     "spikingjelly": Contestant(
         "fp32 with SpikingJelly's neurons",
         partial(_SPIKINGJELLY, amp=False),
         package="spikingjelly",
     ),
     "spikingjelly-bf16": Contestant(
-        "the same under bf16 autocast", partial(_SPIKINGJELLY, amp=True), package="spikingjelly"
+        "the same under bf16 autocast",
+        partial(_SPIKINGJELLY, amp=True),
+        package="spikingjelly",
+        amp="bf16",
     ),
 }
 
@@ -155,8 +166,8 @@ def measure(
     tell: Tell = lambda _text: None,
     device: str = "cpu",
 ) -> list[Result]:
-    """Results in the order of ``contestants``; ``slower`` is relative to `REFERENCE`. folder: a new
-    one, to write into.
+    """Results in the order of ``contestants``; ``slower`` is relative to `reference_of` them.
+    folder: a new one, to write into.
 
     threads: for each contestant. device: "cpu" or "cuda". One that is not installed or fails has a
     row that says so.
@@ -168,4 +179,30 @@ def measure(
         )
     write_subject(folder, step)
     task = Task(folder, threads, step.batch, device, tensors=True)
-    return run_contestants(task, contestants, None, rounds, REFERENCE, tell)
+    return run_contestants(task, contestants, None, rounds, reference_of(contestants), tell)
+
+
+def reference_of(names: Container[str]) -> str:
+    """Which of these contestants the others are divided by; of others' alone, none."""
+    return next((name for name in REFERENCES if name in names), REFERENCES[0])
+
+
+def without_emulated(
+    contestants: Mapping[str, Contestant], device: str, threads: int
+) -> tuple[dict[str, Contestant], str]:
+    """Those whose type this machine is not slower in than in float32, and a sentence about the
+    others, or "". They would take minutes and say nothing about a run that anybody wants.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)  # as the contestants have
+    ratios = {
+        amp: time_ratio(amp, torch.device(device))
+        for amp in sorted({c.amp for c in contestants.values()} - {"none"})
+    }
+    torch.set_num_threads(before)
+    slow = {amp: ratio for amp, ratio in ratios.items() if ratio >= SLOWER}
+    kept = {name: c for name, c in contestants.items() if c.amp not in slow}
+    out = ", ".join(name for name, c in contestants.items() if c.amp in slow)
+    told = "; ".join(f"{amp} takes {ratio:.1f} times as long" for amp, ratio in slow.items())
+    sentence = f"left out, since this machine emulates their type ({told}): {out}. --only NAME asks"
+    return kept, f"{sentence} for one" if out else ""

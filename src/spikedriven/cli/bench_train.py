@@ -23,7 +23,7 @@ from spikedriven.bench.contest import choose, steps
 from spikedriven.bench.machine import load, machine
 from spikedriven.bench.neuron import measure_neuron
 from spikedriven.bench.tables import training_table
-from spikedriven.bench.training import CONTESTANTS, Step, measure
+from spikedriven.bench.training import CONTESTANTS, Step, measure, without_emulated
 from spikedriven.cli.arguments import parse
 from spikedriven.cli.bench_output import conditions, told
 from spikedriven.cli.listing import print_table
@@ -60,12 +60,16 @@ def train(argv: list[str]) -> int:
     """Parse, measure, print; 1 where a contestant failed."""
     arguments = parse(TrainArguments, argv, "bench train", __doc__)
     contestants, device = choose(CONTESTANTS, arguments.only), choose_device(arguments.device)
+    left_out = ""
+    if not arguments.only:
+        contestants, left_out = without_emulated(contestants, device, arguments.threads)
     step = Step(arguments.model, arguments.batch, _args(arguments))
     report: dict[str, Any] = {"machine": machine(device), "settings": asdict(arguments)}
     with told(step.model, steps(contestants, arguments.rounds)) as (folder, tell):
         results = measure(
             folder / "step", step, contestants, arguments.threads, arguments.rounds, tell, device
         )
+    report["left_out"] = left_out
     report["contestants"] = [result.to_dict() for result in results]
     report["neuron"] = (
         asdict(measure_neuron(arguments.threads, device=device)) if arguments.neuron else None
@@ -75,7 +79,7 @@ def train(argv: list[str]) -> int:
         print(json.dumps(report, indent=1))
     else:
         print_table(training_table(step, results))
-        print(_conditions(report))
+        print("\n".join(filter(None, (left_out, _conditions(report)))))
     return int(any(result.status == "failed" for result in results))
 
 

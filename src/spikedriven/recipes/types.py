@@ -102,8 +102,10 @@ class RunConfig:
     """Images per process and forward pass."""
     accumulation: int = 1
     """Forward passes per optimiser step."""
-    amp: Literal["none", "bf16", "fp16"] = "none"
-    """Autocast of convolutions and matrix products; neurons keep their membranes in float32."""
+    amp: Literal["none", "bf16", "fp16", "auto"] = "none"
+    """Autocast of convolutions and matrix products; neurons keep their membranes in float32. auto:
+    what this machine is fast with, measured when the run begins and kept by it.
+    """
     clip_grad: float | None = None
     """Largest global gradient norm. None: no clipping."""
     ema: float | None = None

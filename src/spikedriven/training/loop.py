@@ -39,6 +39,7 @@ from spikedriven.runs.processes import for_processes, what_changed, with_batch_s
 from spikedriven.runs.selection import evaluated_on
 from spikedriven.runs.sharded import whole
 from spikedriven.tasks import create_task
+from spikedriven.training.amp import settle
 from spikedriven.training.diagnose import NonFiniteError, first_non_finite
 from spikedriven.training.health import first_batch
 from spikedriven.training.learner import Learner
@@ -78,7 +79,7 @@ class Trainer:
     """
 
     def __init__(self, recipe: Recipe, run: Path, world: World, *, resume: bool = False) -> None:
-        recipe = with_absolute_paths(recipe)
+        recipe, self.precision = settle(with_absolute_paths(recipe), run, world, resume)
         self.world, self.claim = world, Claim(run)
         self.store, self.at = CheckpointStore(run, recipe.run.keep), Counters()
         if world.is_main and run.is_dir():
@@ -151,7 +152,7 @@ class Trainer:
             if taken is not None:
                 self.log.record("init", self.at.step, **asdict(taken))
                 self.log.say(f"starting weights: {taken}")
-            for said in filter(None, (used, self.changed, self.learner.frozen)):
+            for said in filter(None, (used, self.precision, self.changed, self.learner.frozen)):
                 self.log.say(said)
             running = True
             while running and self.at.epoch < self.recipe.schedule.total_epochs:
