@@ -59,9 +59,9 @@ def test_a_type_that_is_emulated_is_warned_of(value, warned, ratio, tmp_path: Pa
 
 def test_bench_train_leaves_emulated_contestants_out(ratio):
     ratio(0.5)
-    assert without_emulated(CONTESTANTS, "cpu", 1) == (CONTESTANTS, "")
+    assert without_emulated(CONTESTANTS, "cpu") == (CONTESTANTS, "")
     ratio(2.5)
-    kept, told = without_emulated(CONTESTANTS, "cpu", 1)
+    kept, told = without_emulated(CONTESTANTS, "cpu")
     assert list(kept) == ["ours", "released", "spikingjelly"]
     assert "bf16 takes 2.5 times as long" in told and "ours-recompute" in told
     assert (reference_of(CONTESTANTS), reference_of(kept)) == ("ours-bf16", "ours")

@@ -188,18 +188,15 @@ def reference_of(names: Container[str]) -> str:
 
 
 def without_emulated(
-    contestants: Mapping[str, Contestant], device: str, threads: int
+    contestants: Mapping[str, Contestant], device: str
 ) -> tuple[dict[str, Contestant], str]:
     """Those whose type this machine is not slower in than in float32, and a sentence about the
     others, or "". They would take minutes and say nothing about a run that anybody wants.
     """
-    before = torch.get_num_threads()
-    torch.set_num_threads(threads)  # as the contestants have
     ratios = {
         amp: time_ratio(amp, torch.device(device))
         for amp in sorted({c.amp for c in contestants.values()} - {"none"})
     }
-    torch.set_num_threads(before)
     slow = {amp: ratio for amp, ratio in ratios.items() if ratio >= SLOWER}
     kept = {name: c for name, c in contestants.items() if c.amp not in slow}
     out = ", ".join(name for name, c in contestants.items() if c.amp in slow)

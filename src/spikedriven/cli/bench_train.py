@@ -62,7 +62,7 @@ def train(argv: list[str]) -> int:
     contestants, device = choose(CONTESTANTS, arguments.only), choose_device(arguments.device)
     left_out = ""
     if not arguments.only:
-        contestants, left_out = without_emulated(contestants, device, arguments.threads)
+        contestants, left_out = without_emulated(contestants, device)
     step = Step(arguments.model, arguments.batch, _args(arguments))
     report: dict[str, Any] = {"machine": machine(device), "settings": asdict(arguments)}
     with told(step.model, steps(contestants, arguments.rounds)) as (folder, tell):

@@ -1,10 +1,9 @@
 """Autocast by the names that recipes use, and which of them is worth it on this machine."""
 
 import dataclasses
-import statistics
 import time
-from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, Literal, cast
 
@@ -19,7 +18,7 @@ Amp = Literal["none", "bf16", "fp16"]
 _DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 #: Shares of the float32 time: up to the first, `auto` takes a type; from the second, it costs time.
 FASTER, SLOWER = 0.9, 1.1
-_DECIDED = 4.0
+_HOPELESS = 10.0
 
 
 def autocast(amp: str, device: torch.device) -> AbstractContextManager[Any]:
@@ -65,18 +64,29 @@ def choose(device: torch.device) -> tuple[Amp, str]:
     return "none", f"run.amp auto: none ({reasons})"
 
 
-def time_ratio(amp: Amp, device: torch.device, rounds: int = 5) -> float:
+def time_ratio(amp: Amp, device: torch.device, rounds: int = 9) -> float:
     """Time of a convolution, forward and backward, in a type, divided by its time in float32:
-    median over rounds in turns; a first round that decides is the last. Takes about 50 ms.
+    the best of several rounds of each, in turns, in one thread, so that other work on the machine
+    decides nothing. Takes about 50 ms; a type that is hopeless in the first round has no other.
     """
-    with torch.random.fork_rng(devices=[]):  # a run's draws do not depend on this
+    with torch.random.fork_rng(devices=[]), _one_thread():  # a run's draws are as without this
         step = _convolution(device)
         for name in (amp, "none"):
             step(name)
-        ratios = [step(amp) / step("none")]
-        while len(ratios) < rounds and ratios[0] < _DECIDED:
-            ratios.append(step(amp) / step("none"))
-        return statistics.median(ratios)
+        pairs = [(step(amp), step("none"))]
+        while len(pairs) < rounds and pairs[0][0] < _HOPELESS * pairs[0][1]:
+            pairs.append((step(amp), step("none")))
+        return min(pair[0] for pair in pairs) / min(pair[1] for pair in pairs)
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def _convolution(device: torch.device) -> Callable[[str], float]:
