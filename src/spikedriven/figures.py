@@ -49,6 +49,13 @@ def unit_of(picojoule: float) -> tuple[str, float]:
     return next((unit for unit in UNITS if picojoule >= unit[1]), UNITS[-1])
 
 
+def between(low: str, high: str, share: float) -> str:
+    """The colour so far on the way from one "#rrggbb" to another."""
+    ends = [[int(colour[i : i + 2], 16) for i in (1, 3, 5)] for colour in (low, high)]
+    mixed = [round(a + share * (b - a)) for a, b in zip(*ends, strict=True)]
+    return "#" + "".join(f"{value:02x}" for value in mixed)
+
+
 def bars(
     names: Sequence[str], parts: Mapping[str, Sequence[float]], label: str, title: str = ""
 ) -> Any:

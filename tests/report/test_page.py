@@ -52,7 +52,7 @@ def document(request, pages) -> Document:
 
 def test_headings_are_in_order(document):
     levels = [int(tag[1]) for tag, _, _ in document.all("h1", "h2", "h3", "h4")]
-    assert levels[0] == 1 and levels.count(1) == 1 and levels.count(2) == 9
+    assert levels[0] == 1 and levels.count(1) == 1 and levels.count(2) == 10
     assert all(after <= before + 1 for before, after in pairwise(levels))
 
 

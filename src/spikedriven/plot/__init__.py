@@ -4,7 +4,8 @@ Each function returns a figure of matplotlib's: notebooks show it, ``figure.save
 writes it. Reports draw themselves: ``spikedriven.energy(model, images).plot()``.
 """
 
-from spikedriven.plot.architecture import architecture
-from spikedriven.plot.networks import attention, energy, raster, rates
+from spikedriven.plot.networks import attention, energy, rates
+from spikedriven.report.architecture import architecture
+from spikedriven.report.raster import raster
 
 __all__ = ["architecture", "attention", "energy", "raster", "rates"]

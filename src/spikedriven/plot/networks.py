@@ -9,46 +9,15 @@ import torch
 from torch import Tensor, nn
 
 from spikedriven import figures
-from spikedriven.errors import InputError, did_you_mean
+from spikedriven.errors import InputError
 from spikedriven.graph.energy import EnergyReport
 from spikedriven.graph.firing import Batches, each_batch
 from spikedriven.graph.inputs import as_inputs, graphed_method, inputs_taken
 from spikedriven.graph.layer_firing import LayerFirings
 from spikedriven.graph.trace import as_graphed
-from spikedriven.neurons import Neuron
-from spikedriven.neurons.watch import counts, neuron_outputs, neurons_of
+from spikedriven.neurons.watch import neuron_outputs
 from spikedriven.report.attention import Place, firing_maps
 from spikedriven.report.images import overlay
-
-
-def raster(model: nn.Module, sample: Tensor, neuron: str | None = None, most: int = 200) -> Any:
-    """Which neurons of one layer fire when, on one sample.
-
-    sample: [1, C, H, W] or [1, T, C, H, W]. neuron: qualified name of the layer, a key of
-    `firing_rates`; None: the last one that has positions. most: how many of its neurons are shown,
-    evenly chosen. Raises InputError for an unknown layer.
-    """
-    found: dict[str, Tensor] = {}
-
-    def see(name: str, one: Neuron, output: Tensor) -> None:
-        found[name] = counts(one, output)[:, 0].flatten(1).cpu()
-
-    known = neurons_of(model)
-    if neuron is not None and neuron not in known:
-        raise InputError(
-            f"the network has no neuron {neuron!r}; {did_you_mean(neuron, list(known))}"
-        )
-    with neuron_outputs(model, see), as_graphed(model), torch.no_grad():
-        model(*as_inputs(sample))
-    if not found:
-        raise InputError(
-            f"{type(model).__name__} has no neuron of this package: there is nothing that fires"
-        )
-    name = neuron or [one for one in found if not one.startswith("head")][-1]
-    every = -(-found[name].shape[1] // most)
-    chosen = found[name][:, ::every]
-    shown = f"{chosen.shape[1]} of {found[name].shape[1]} neurons"
-    return figures.raster(chosen.numpy(), f"{name}: {shown}")
 
 
 def rates(model: nn.Module, batches: Batches) -> Any:

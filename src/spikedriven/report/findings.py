@@ -1,6 +1,8 @@
 """Everything a page shows, measured once; the sections only lay it out."""
 
 import dataclasses
+import statistics
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -59,7 +61,9 @@ class Findings:
     neurons, by name. energies: convention -> report at its own prices, all over one measurement.
     released, folded: audits of the network as it is, and with all chains folded and integer neurons
     made binary; folded is the reason as text where that cannot be done. inputs: shapes of what the
-    network reads for one image. images: how many rates and energies rest on.
+    network reads for one image. graph: of the network as it is. example: one of the images, as the
+    network reads it. latency: its seconds in PyTorch on this machine, with the threads that it has.
+    images: how many rates and energies rest on.
     """
 
     subject: Subject[Request]
@@ -75,6 +79,9 @@ class Findings:
     released: AuditReport
     folded: AuditReport | str
     inputs: tuple[tuple[int, ...], ...]
+    graph: SpikeGraph
+    latency: float
+    example: Inputs
 
     @property
     def images(self) -> int:
@@ -114,6 +121,9 @@ def investigate(subject: Subject[Request]) -> Findings:
         released=audit(graph),
         folded=_folded_audit(subject, first),
         inputs=tuple(tuple(x.shape[1:]) for x in as_inputs(first)),
+        graph=graph,
+        latency=_latency(subject, first_of(first)),
+        example=first_of(first),
     )
 
 
@@ -189,6 +199,17 @@ def some_of_each(samples: Sequence[Sample], most: int) -> list[Sample]:
     right = [i for i, sample in enumerate(samples) if sample.right]
     half = min(len(wrong), max(most // 2, most - len(right)))
     return [samples[i] for i in sorted(wrong[:half] + right[: most - half])]
+
+
+def _latency(subject: Subject[Request], image: Inputs) -> float:
+    """Median of a few runs, as many as fit into a second; the first one only warms up."""
+    seconds: list[float] = []
+    _look(subject.model, image)
+    while len(seconds) < 3 or (len(seconds) < 15 and sum(seconds) < 1):
+        began = time.perf_counter()
+        _look(subject.model, image)
+        seconds.append(time.perf_counter() - began)
+    return statistics.median(seconds)
 
 
 def _maps(

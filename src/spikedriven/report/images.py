@@ -143,3 +143,10 @@ def img(image: np.ndarray, alt: str, side: int, largest: int = LARGEST) -> Html:
 def data_uri(image: np.ndarray, largest: int = LARGEST) -> str:
     """The PNG of `png` as the address of an ``<img>``."""
     return "data:image/png;base64," + base64.b64encode(png(image, largest)).decode()
+
+
+def wide_picture(png: bytes, alt: str, label: str, width: int) -> Html:
+    """A figure of `width` CSS pixels; narrow screens scroll it. label: of the scrolled part."""
+    source = "data:image/png;base64," + base64.b64encode(png).decode()
+    picture = tag("img", src=source, alt=alt, width=width, class_="wide")
+    return tag("div", picture, class_="scroll", role="group", aria_label=label, tabindex=0)

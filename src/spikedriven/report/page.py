@@ -15,6 +15,7 @@ from spikedriven.report.sections.accuracy import accuracy, predictions
 from spikedriven.report.sections.audit import audit
 from spikedriven.report.sections.energy import energy
 from spikedriven.report.sections.firing import attention, firing
+from spikedriven.report.sections.network import network
 from spikedriven.report.sections.origin import origin
 from spikedriven.report.sections.overview import overview
 from spikedriven.report.sections.training import training
@@ -23,6 +24,7 @@ from spikedriven.report.subject import Request, Subject, open_subject, subject_o
 #: Identifier in the page, text in the navigation, the function that lays it out.
 SECTIONS: tuple[tuple[str, str, Callable[[Findings], Html]], ...] = (
     ("overview", "Overview", overview),
+    ("network", "The network", network),
     ("training", "Training", training),
     ("accuracy", "Accuracy", accuracy),
     ("predictions", "Predictions", predictions),

@@ -1,14 +1,13 @@
 """Energy per image: totals of all conventions beside ANNs of the same shape, a figure, and layer by
 layer."""
 
-import base64
-
 from spikedriven.graph.compare import BREAK_EVEN
 from spikedriven.graph.energy import EnergyReport, EnergyRow
 from spikedriven.graph.side_by_side import where_it_pays
 from spikedriven.report.energy_figure import energy_figure
 from spikedriven.report.findings import Findings
 from spikedriven.report.html import Html, bar, details, join, section, table, tag
+from spikedriven.report.images import wide_picture
 
 #: Whose layers are drawn: the first convention whose arithmetic shows beside its memory traffic.
 DRAWN = "bit-matched"
@@ -129,21 +128,13 @@ def _where(found: Findings) -> Html:
 def _figure(found: Findings) -> Html:
     """Arithmetic and memory stacked, beside the ANN; the figures are in the tables that follow."""
     report = found.energies[DRAWN]
-    data = base64.b64encode(energy_figure(report, found.subject.name)).decode()
     alt = (
         f"Energy by layer under convention {DRAWN}, arithmetic and memory stacked, beside the ANN "
         "of the same shape; "
         "the tables that follow have the figures"
     )
-    picture = tag("img", src=f"data:image/png;base64,{data}", alt=alt, width=960, class_="wide")
-    return tag(
-        "div",
-        picture,
-        class_="scroll",
-        role="group",
-        aria_label="Figure of energy by layer",
-        tabindex=0,
-    )
+    drawn = energy_figure(report, found.subject.name)
+    return wide_picture(drawn, alt, "Figure of energy by layer", 960)
 
 
 def _layers(report: EnergyReport) -> Html:

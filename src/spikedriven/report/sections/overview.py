@@ -4,9 +4,12 @@ network's parts.
 
 from collections import Counter
 
+import torch
 from torch import nn
 
+from spikedriven import figures
 from spikedriven.graph.audit import AuditReport
+from spikedriven.graph.energy import EnergyReport
 from spikedriven.graph.quantization import record_of
 from spikedriven.layers.quantized import QuantizedLayer
 from spikedriven.report.findings import Findings
@@ -45,23 +48,36 @@ def key_figures(found: Findings) -> Html:
         f"{found.accuracy.top1:.2f} %" if found.accuracy else "not measured",
     )
     name, value = found.dense.headline if found.dense else quality
-    figures = {
+    shown = {
         name: value,
-        "parameters": f"{_count(found.subject.model):,}",
-        **_integers(found.subject.model),
-        "mean input rate": f"{report.comparison.mean_rate:.1%} per binary step",
-        "energy, convention sdt": f"{report.total_mj:.4g} mJ per image ({found.measurement.form})",
+        "energy, convention sdt": f"{_energy(report)} per image ({found.measurement.form})",
+        "latency in PyTorch, here": _latency(found),
         "spikes per image": f"{found.measurement.spikes:,.0f}",
         "as released": _adds(found.released.ok_as_released, found),
         "after folding": _adds(found.folded.ok, found)
         if isinstance(found.folded, AuditReport)
         else "not folded",
+        "mean input rate": f"{report.comparison.mean_rate:.1%} per binary step",
+        "parameters": f"{_count(found.subject.model):,}",
+        **_integers(found.subject.model),
     }
     return tag(
         "dl",
-        join(tag("div", tag("dt", k), tag("dd", v)) for k, v in figures.items()),
+        join(tag("div", tag("dt", k), tag("dd", v)) for k, v in shown.items()),
         class_="figures",
     )
+
+
+def _energy(report: EnergyReport) -> str:
+    """In the largest unit in which it is at least 1."""
+    unit, size = figures.unit_of(1e9 * report.total_mj)
+    return f"{1e9 * report.total_mj / size:.4g} {unit}"
+
+
+def _latency(found: Findings) -> str:
+    threads = torch.get_num_threads()
+    many = f"{threads} thread{'s' if threads != 1 else ''}"
+    return f"{1000 * found.latency:.3g} ms per image ({many})"
 
 
 def _integers(model: nn.Module) -> dict[str, str]:

@@ -8,7 +8,8 @@ from spikedriven.report.html import Html, details, join, section, table, tag
 #: Title, and (kind, field, name) of each curve. A chart without any point is left out.
 CHARTS = (
     ("Loss", (("train", "loss", "training"), ("evaluated", "loss", "evaluation"))),
-    ("Accuracy, per cent", (("evaluated", "top1", "top-1"), ("evaluated", "top5", "top-5"))),
+    ("Top-1 accuracy, per cent", (("evaluated", "top1", "top-1"),)),
+    ("Top-5 accuracy, per cent", (("evaluated", "top5", "top-5"),)),
     ("Explained variance of hidden patches, per cent", (("evaluated", "explained", "evaluation"),)),
     (
         "Overlap, per cent",

@@ -28,7 +28,9 @@ SHOWN = {
     "mean": "mean",
     "interpolate": "interpolation",
 }
-SPIKES, REAL = "#cfe3f7", "#f3e3d1"
+SPIKES, REAL = "#e3eefa", "#f3e3d1"
+#: Of the box that fires most. Names are written on it in black.
+FULL = "#5f9fe0"
 
 
 @dataclass
@@ -47,8 +49,9 @@ def architecture(
     """Boxes for the parts of a network, from the input downwards, with the arrows between them.
 
     model: a module, then with an ``example`` input, or its graph. rates: firing rates by neuron, as
-    `firing_rates` gives them; each box then tells the mean of its own. Blue boxes hand on spikes,
-    light brown ones real values. Raises InputError for a module without an example.
+    `firing_rates` gives them; each box then tells the mean of its own, and is the darker blue the
+    more its neurons fire. Of the others blue ones hand on spikes, light brown ones real values.
+    Raises InputError for a module without an example.
     """
     if isinstance(model, nn.Module):
         if example is None:
@@ -57,9 +60,17 @@ def architecture(
     else:
         graph = model
     found = _boxes(graph)
-    texts = [(box.name or "the network", _inside(box, rates or {})) for box in found]
-    colours = [SPIKES if _fires(box) else REAL for box in found]
+    fired = [_rate(box, rates or {}) for box in found]
+    texts = [
+        (box.name or "the network", _inside(box, rate))
+        for box, rate in zip(found, fired, strict=True)
+    ]
+    largest = max((rate for rate in fired if rate is not None), default=0.0)
+    colours = [_colour(box, rate, largest) for box, rate in zip(found, fired, strict=True)]
     legend = {"hands on spikes": SPIKES, "hands on real values": REAL}
+    if largest:
+        most = f"neurons fire most: {largest:.3f} spikes per step"
+        legend = {most: FULL, "neurons are silent": SPIKES, "no neurons, real values": REAL}
     return figures.boxes(texts, _edges(graph, found), colours, legend=legend)
 
 
@@ -82,14 +93,23 @@ def _runs(graph: SpikeGraph, depth: int) -> list[Box]:
     return found
 
 
-def _inside(box: Box, rates: Mapping[str, float]) -> str:
+def _rate(box: Box, rates: Mapping[str, float]) -> float | None:
+    """Mean over the neuron layers in a box; None without one."""
+    found = [rates[n.module] for n in box.nodes if n.op == "neuron" and n.module in rates]
+    return sum(found) / len(found) if found else None
+
+
+def _colour(box: Box, rate: float | None, largest: float) -> str:
+    if rate is None:
+        return SPIKES if _fires(box) else REAL
+    return figures.between(SPIKES, FULL, rate / largest if largest else 0.0)
+
+
+def _inside(box: Box, rate: float | None) -> str:
     counted = Counter(node.op for node in box.nodes if node.op in SHOWN)
     parts = [f"{count} {SHOWN[op]}s" if count > 1 else SHOWN[op] for op, count in counted.items()]
     shape = "x".join(map(str, box.nodes[-1].shape))
-    fired = [
-        rates[node.module] for node in box.nodes if node.op == "neuron" and node.module in rates
-    ]
-    told = f", rate {sum(fired) / len(fired):.3f}" if fired else ""
+    told = "" if rate is None else f", rate {rate:.3f}"
     return f"{', '.join([*parts, ''])}{shape}{told}"
 
 
