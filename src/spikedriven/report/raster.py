@@ -16,9 +16,9 @@ from spikedriven.neurons.watch import counts, neuron_outputs, neurons_of
 def raster(model: nn.Module, sample: Inputs, neuron: str | None = None, most: int = 200) -> Any:
     """Which neurons of one layer fire when, on one sample.
 
-    sample: [1, C, H, W] or [1, T, C, H, W], or a tuple of inputs. neuron: qualified name of the layer, a key of
-    `firing_rates`; None: the last one that has positions. most: how many of its neurons are shown,
-    evenly chosen. Raises InputError for an unknown layer.
+    sample: [1, C, H, W] or [1, T, C, H, W], or a tuple of inputs. neuron: qualified name of the
+    layer, a key of `firing_rates`; None: the last one in front of the head. most: how many of its
+    neurons are shown, evenly chosen. Raises InputError for an unknown layer.
     """
     found: dict[str, Tensor] = {}
 
@@ -36,7 +36,7 @@ def raster(model: nn.Module, sample: Inputs, neuron: str | None = None, most: in
         raise InputError(
             f"{type(model).__name__} has no neuron of this package: there is nothing that fires"
         )
-    name = neuron or [one for one in found if not one.startswith("head")][-1]
+    name = neuron or [one for one in found if not one.startswith("head") or len(found) == 1][-1]
     every = -(-found[name].shape[1] // most)
     chosen = found[name][:, ::every]
     shown = f"{chosen.shape[1]} of {found[name].shape[1]} neurons"
