@@ -36,7 +36,8 @@ def raster(model: nn.Module, sample: Inputs, neuron: str | None = None, most: in
         raise InputError(
             f"{type(model).__name__} has no neuron of this package: there is nothing that fires"
         )
-    name = neuron or [one for one in found if not one.startswith("head") or len(found) == 1][-1]
+    body = [one for one in found if not one.startswith("head")]
+    name = neuron or (body or list(found))[-1]
     every = -(-found[name].shape[1] // most)
     chosen = found[name][:, ::every]
     shown = f"{chosen.shape[1]} of {found[name].shape[1]} neurons"
