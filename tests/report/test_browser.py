@@ -50,9 +50,8 @@ def test_pictures_and_heading_arrive(browser, pages, run):
         "return [...document.images].map(i => i.complete && i.naturalWidth > 0)"
     )
     assert all(loaded)
-    assert (
-        len(loaded) == 6 + 2 * (1 + 4) + 1
-    )  # samples; for each map its image, two places, two steps; energy
+    # samples; for each map its image, two places, two steps; network, raster, energy
+    assert len(loaded) == 6 + 2 * (1 + 4) + 3
     assert browser.find_element("css selector", "h1").text == run.name
     assert (
         browser.execute_script(

@@ -140,7 +140,7 @@ def test_the_page_shows_curves_pictures_and_commands(
         if attrs.get("href") in ("#accuracy", "#predictions")
     ]
     assert links == ["Explained variance", "Reconstructions"] and set(links) < set(headings)
-    assert len(document.all("img")) == 3 * 4 + 1  # and the energy by layer
+    assert len(document.all("img")) == 3 * 4 + 3  # and the network, its raster, the energy
     titles = [text for _, _, text in document.all("figcaption")]
     assert titles[:2] == ["Loss", "Explained variance of hidden patches, per cent"]
     assert titles.count("pasted") == titles.count("masked") == 3
