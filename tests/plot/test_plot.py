@@ -3,10 +3,12 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 import spikedriven as sd
 from spikedriven.errors import InputError
 from spikedriven.graph.layer_firing import LayerFirings
+from spikedriven.neurons import LIF
 from spikedriven.neurons.watch import neuron_outputs
 
 SMALL = {"embed_dim": 32, "depth": 1, "num_heads": 2, "time_steps": 3}
@@ -43,6 +45,19 @@ def test_a_raster_has_a_dot_for_each_spike(model, image):
         sd.plot.raster(model, image, "stem.2.neurn")
 
 
+def test_a_raster_of_a_network_whose_only_neuron_is_its_heads():
+    class Headed(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.head_neuron = LIF()
+
+        def forward(self, x):
+            return self.head_neuron(x.expand(3, *x.shape))
+
+    figure = sd.plot.raster(Headed(), torch.full((1, 2, 4, 4), 9.0))
+    assert len(figure.axes[0].collections[0].get_offsets()) == 3 * 2 * 4 * 4
+
+
 def test_rates_of_each_layer_and_step(model, image):
     layers = fired(model, image)
     shown = sd.plot.rates(model, image).axes[0].images[0].get_array()
@@ -66,6 +81,12 @@ def test_the_architecture_is_that_of_the_graph(model, image):
     ]
     assert texts[0] == "input" and first == sorted(first)
     assert f"neuron layer, 3x1x32, rate {rates['head_neuron']:.3f}" in texts
+    boxes = {text.get_text(): text.get_bbox_patch() for text in figure.axes[0].texts}
+    fired = {name: rates[name] for name in rates if name in boxes}
+    most, least = max(fired, key=fired.__getitem__), min(fired, key=fired.__getitem__)
+    assert fired[most] > fired[least]
+    red = {name: boxes[name].get_facecolor()[0] for name in ("input", least, most)}
+    assert red["input"] > red[least] > red[most]  # light brown, light blue, dark blue
     assert sd.plot.architecture(sd.trace(model, image)).axes[0].texts
     with pytest.raises(InputError, match="needs an example input"):
         sd.plot.architecture(model)

@@ -2,16 +2,20 @@
 browser needed.
 """
 
+import dataclasses
 import re
 from html.parser import HTMLParser
 from itertools import pairwise
 
 import pytest
+from torch import nn
 
 from spikedriven.cli import main
 from spikedriven.errors import InputError
 from spikedriven.report import write_report
+from spikedriven.report.sections.network import network
 from spikedriven.report.sections.origin import commands
+from spikedriven.report.sections.overview import key_figures
 from tests.report.conftest import HOSTILE
 
 VOID = {"meta", "link", "img", "wbr"}
@@ -137,6 +141,36 @@ def test_contents_of_a_runs_page(pages, found):
     assert (
         len(re.findall("<polyline", pages["run"].read_text())) == 3
     )  # no evaluation in so short a run
+
+
+def test_the_summary_begins_with_what_is_asked_first(found):
+    shown = Document(key_figures(dataclasses.replace(found, latency=0.0123)))
+    names = [text for _, _, text in shown.all("dt")]
+    values = dict(zip(names, (text for _, _, text in shown.all("dd")), strict=True))
+    assert names[1:6] == [
+        "energy, convention sdt",
+        "latency in PyTorch, here",
+        "spikes per image",
+        "as released",
+        "after folding",
+    ]
+    assert values["latency in PyTorch, here"].startswith("12.3 ms per image")
+    amount, unit = values["energy, convention sdt"].split()[:2]
+    assert 1 <= float(amount) < 1000
+    in_mj = float(amount) * {"mJ": 1.0, "µJ": 1e-3, "nJ": 1e-6}[unit]
+    assert in_mj == pytest.approx(found.energies["sdt"].total_mj, rel=1e-3)
+    assert 0 < found.latency < 60
+
+
+def test_a_network_without_neuron_modules_has_no_raster(found):
+    none = dataclasses.replace(found, subject=dataclasses.replace(found.subject, model=Plain()))
+    text = "".join(Document(network(none)).all("section")[0][2])
+    assert "No raster of spikes: Plain has no neuron" in text
+
+
+class Plain(nn.Module):
+    def forward(self, x):
+        return x
 
 
 def test_contents_of_a_page_without_a_run(pages):

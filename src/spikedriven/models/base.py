@@ -357,6 +357,13 @@ def checked_pool(global_pool: str, num_classes: int) -> str:
     return global_pool
 
 
+def check_width(embed_dim: int, depth: int) -> None:
+    """Of families of one width, whose stem has an eighth of it. InputError."""
+    if embed_dim % 8 or depth < 1:
+        found = f"found {embed_dim} and {depth}"
+        raise InputError(f"embed_dim must be a multiple of 8 and depth at least 1, {found}")
+
+
 def classifier(features: int, num_classes: int) -> nn.Module:
     """Linear layer, or the identity for num_classes 0."""
     return nn.Linear(features, num_classes) if num_classes else nn.Identity()

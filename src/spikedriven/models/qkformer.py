@@ -36,7 +36,7 @@ from spikedriven.models import told
 from spikedriven.models.base import SpikeDrivenModel, classifier, feature_maps
 from spikedriven.models.official import OfficialNames, Rules
 from spikedriven.models.registry import Variant, register_family
-from spikedriven.neurons import NeuronFactory, neuron_factory
+from spikedriven.neurons import NeuronChoice, NeuronFactory, neuron_factory
 
 STAGES = 3
 
@@ -179,7 +179,7 @@ class QKFormer(SpikeDrivenModel):
         mlp_ratio: float = 4.0,
         release: str = "imagenet",
         released_time_axis: bool = False,
-        neuron: str = "lif",
+        neuron: NeuronChoice = "lif",
         tau: float = 2.0,
         output: str = "mean",
         drop_path_rate: float = 0.0,

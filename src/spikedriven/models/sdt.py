@@ -17,7 +17,6 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from spikedriven.errors import InputError
 from spikedriven.layers import (
     ConvBN,
     DropPath,
@@ -33,7 +32,7 @@ from spikedriven.layers import (
     stage_strides,
 )
 from spikedriven.models import told
-from spikedriven.models.base import SpikeDrivenModel, classifier, feature_maps
+from spikedriven.models.base import SpikeDrivenModel, check_width, classifier, feature_maps
 from spikedriven.models.official import OfficialNames
 from spikedriven.models.registry import Variant, register_family
 from spikedriven.neurons import NeuronChoice, NeuronFactory, neuron_factory
@@ -168,11 +167,7 @@ class SDT(SpikeDrivenModel):
             drop_rate,
             global_pool,
         )
-        if embed_dim % 8 or depth < 1:
-            raise InputError(
-                f"embed_dim must be a multiple of 8 and depth at least 1, found {embed_dim} and "
-                f"{depth}"
-            )
+        check_width(embed_dim, depth)
         make = neuron_factory(neuron, tau=tau)
         unused = _unused_parameters(make, num_heads) if released_params else {}
         self.stem = _stem(in_chans, embed_dim, stem_pools, make)

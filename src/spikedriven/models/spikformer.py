@@ -36,10 +36,10 @@ from spikedriven.layers import (
 )
 from spikedriven.layers.fired import ATTENTION_SCALE
 from spikedriven.models import told
-from spikedriven.models.base import SpikeDrivenModel, classifier, feature_maps
+from spikedriven.models.base import SpikeDrivenModel, check_width, classifier, feature_maps
 from spikedriven.models.official import OfficialNames, Rules
 from spikedriven.models.registry import Variant, register_family
-from spikedriven.neurons import NeuronFactory, neuron_factory
+from spikedriven.neurons import NeuronChoice, NeuronFactory, neuron_factory
 
 
 class PositionConv(ProjectFire):
@@ -139,7 +139,7 @@ class Spikformer(SpikeDrivenModel):
         mlp_ratio: float = 4.0,
         stem_pools: str = "1111",
         release: str = "imagenet",
-        neuron: str = "lif",
+        neuron: NeuronChoice = "lif",
         tau: float = 2.0,
         output: str = "mean",
         drop_path_rate: float = 0.0,
@@ -158,9 +158,7 @@ class Spikformer(SpikeDrivenModel):
             drop_rate,
             global_pool,
         )
-        if embed_dim % 8 or depth < 1:
-            found = f"found {embed_dim} and {depth}"
-            raise InputError(f"embed_dim must be a multiple of 8 and depth at least 1, {found}")
+        check_width(embed_dim, depth)
         if release not in RELEASES:
             raise InputError(f"release must be one of {', '.join(RELEASES)}, found {release!r}")
         make, like = neuron_factory(neuron, tau=tau), RELEASES[release]

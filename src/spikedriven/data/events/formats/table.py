@@ -27,10 +27,10 @@ HEAD = 16
 class Format:
     """One line of the table.
 
-    suffixes: of file names, small letters. magic: how a file begins; where there is none the suffix
-    alone decides. piped: whether it is read forwards only, so that it may come from a pipe or a
-    file that grows. sensor: who says how large it is. library: PyPI's package that reads it, of the
-    extra `events`. source: of the format's definition.
+    suffixes: of file names, small letters. magic: how a file begins. by_suffix: the name has to end
+    so too, since other files begin alike. piped: whether it is read forwards only, so that it may
+    come from a pipe or a file that grows. sensor: who says how large it is. library: PyPI's package
+    that reads it, of the extra `events`. source: of the format's definition.
     """
 
     name: str
@@ -41,11 +41,11 @@ class Format:
     sensor: str
     source: str
     library: str = ""
+    by_suffix: bool = False
 
     def fits(self, head: bytes, suffix: str) -> bool:
         """Whether a file that begins so, and whose name ends so, is one of these."""
-        by_suffix = not self.magic or self.open is open_dat  # DAT and RAW begin alike
-        return head.startswith(self.magic) and (suffix in self.suffixes or not by_suffix)
+        return head.startswith(self.magic) and (suffix in self.suffixes or not self.by_suffix)
 
 
 PROPHESEE = b"% "
@@ -97,6 +97,7 @@ FORMATS = (
         piped=True,
         sensor="the header, else the user",
         source=f"{_PROPHESEE}dat.html",
+        by_suffix=True,  # RAW begins alike
     ),
     Format(
         name="Prophesee RAW",
@@ -135,6 +136,7 @@ FORMATS = (
         piped=True,
         sensor="the user",
         source="https://www.garrickorchard.com/datasets/n-mnist",
+        by_suffix=True,
     ),
     Format(
         name="text",
@@ -144,6 +146,7 @@ FORMATS = (
         piped=True,
         sensor="%geometry, or a first line of width and height, else the user",
         source="https://rpg.ifi.uzh.ch/davis_data.html",
+        by_suffix=True,
     ),
 )
 
