@@ -13,6 +13,13 @@ def followed() -> bool:
     return torch.compiler.is_compiling() or torch.jit.is_tracing() or transformed()
 
 
+def written_out() -> bool:
+    """Whether neurons must be the readable code in plain operators: under a transformation of
+    torch.func, and where ``torch.onnx.export(..., dynamo=True)`` writes a file.
+    """
+    return torch.onnx.is_in_onnx_export() or transformed()
+
+
 def transformed() -> bool:
     """Whether a transformation of torch.func (grad, vmap, jvp ...) or forward-mode differentiation
     is under way.

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from spikedriven.errors import InputError
-from spikedriven.kernels.followed import transformed
+from spikedriven.kernels.followed import written_out
 from spikedriven.neurons.base import Neuron
 from spikedriven.neurons.dynamics import membrane_dtype
 
@@ -44,8 +44,8 @@ def _(x, levels, threshold, rounding):
 
 
 class _ForInference(torch.autograd.Function):
-    """`expand_spike_plain` where torch.func follows the operators: it has no derivative, and
-    says so.
+    """`expand_spike_plain` where torch.func or an ONNX file follows the operators: it has no
+    derivative, and says so.
     """
 
     generate_vmap_rule = True
@@ -84,7 +84,7 @@ class ExpandedNeuron(Neuron):
         self.threshold *= factor
 
     def forward(self, x: Tensor) -> Tensor:
-        fire = _ForInference.apply if transformed() else expand_spike
+        fire = _ForInference.apply if written_out() else expand_spike
         return fire(x, self.sub_steps, self.threshold, self.rounding)
 
     def extra_repr(self) -> str:

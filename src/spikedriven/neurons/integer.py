@@ -26,7 +26,7 @@ from torch import Tensor
 
 from spikedriven.errors import InputError
 from spikedriven.kernels import arrays
-from spikedriven.kernels.followed import transformed
+from spikedriven.kernels.followed import written_out
 from spikedriven.kernels.spec import IntegerSpec
 from spikedriven.neurons import on_cpu
 from spikedriven.neurons.base import Compiled, Neuron
@@ -210,7 +210,7 @@ class IntegerNeuron(Neuron):
 
     def forward(self, x: Tensor) -> Tensor:
         """x: any shape -> counts / norm, same shape and dtype."""
-        fire = integer_spike_naive if transformed() else integer_spike
+        fire = integer_spike_naive if written_out() else integer_spike
         return fire(x, self.levels, self.norm, self.rounding, self.gradient, self.threshold)
 
     def readable(self, x: Tensor) -> Tensor:

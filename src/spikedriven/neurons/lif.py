@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from spikedriven.kernels import arrays
-from spikedriven.kernels.followed import transformed
+from spikedriven.kernels.followed import written_out
 from spikedriven.kernels.spec import LIFSpec
 from spikedriven.neurons import on_cpu
 from spikedriven.neurons.base import Compiled, Neuron
@@ -239,10 +239,10 @@ def lif(
     """The operator with its options as one value. Shapes as `lif_naive`; returns spikes and the
     last membrane.
 
-    Under transformations of torch.func, and for forward-mode derivatives, the readable neuron
-    computes the same.
+    Under transformations of torch.func, for forward-mode derivatives and in an ONNX file, the
+    readable neuron computes the same.
     """
-    if transformed():
+    if written_out():
         spikes, _, membrane = lif_naive(x, v, w, options)
         return spikes, membrane
     return lif_op(

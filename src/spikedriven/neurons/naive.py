@@ -5,6 +5,7 @@ operator is held to.
 import torch
 from torch import Tensor
 
+from spikedriven.errors import InputError
 from spikedriven.neurons.dynamics import LIFOptions, charge, membrane_dtype
 from spikedriven.neurons.heaviside import fire
 
@@ -18,6 +19,7 @@ def lif_naive(
     Returns spikes [T, ...] in x's dtype, the membrane after each step [T, ...], and the last
     membrane [...].
     """
+    check_steps(x)
     k = None if w is None else torch.sigmoid(w)
     inputs, spikes, membranes = x.to(membrane_dtype(x)), [], []
     for x_t in inputs.unbind(0):
@@ -41,6 +43,7 @@ def lif_plain(
 
     Shapes as `lif_naive`; returns spikes and the last membrane.
     """
+    check_steps(x)
     k = None if w is None else torch.sigmoid(w)
     spikes = []
     for x_t in x.to(membrane_dtype(x)).unbind(0):
@@ -55,3 +58,13 @@ def lif_plain(
     stacked = torch.stack(spikes)  # refuses an input without time steps
     assert v is not None
     return stacked, v
+
+
+def check_steps(x: Tensor) -> None:
+    """Steps are written out one by one, so their number must not grow with the batch."""
+    if isinstance(x.shape[0], torch.SymInt):
+        raise InputError(
+            "the first axis of a neuron's input holds more than the time steps (batch and time "
+            "merged): no file says that for every batch. Give neurons [T, ...], batch apart from "
+            "time"
+        )
